@@ -1,0 +1,1 @@
+"""Adapters that run notebook servers and kernels as batch jobs."""
