@@ -1,0 +1,111 @@
+// The spawn page: shows the chosen profile's fields, keeps availability fresh,
+// and says what would happen before anything is submitted.
+import { call } from "./api.js";
+
+const form = document.getElementById("spawn_form");
+const summary = document.getElementById("start-summary");
+const button = document.getElementById("start-button");
+
+function chosen() {
+  return form.querySelector('input[name="profile"]:checked');
+}
+
+/** Only the chosen profile's fields are shown and sent. */
+function showFields() {
+  const key = chosen()?.value;
+  for (const section of form.querySelectorAll("[data-fields-of]")) {
+    const mine = section.dataset.fieldsOf === key;
+    section.hidden = !mine;
+    for (const field of section.querySelectorAll("input, select")) field.disabled = !mine;
+  }
+}
+
+function options() {
+  const asked = {};
+  for (const [name, value] of new FormData(form)) {
+    if (typeof value === "string" && !name.startsWith("_") && value !== "") asked[name] = value;
+  }
+  return asked;
+}
+
+let wanted = 0;
+/** Ask what this choice would do; the last question wins. */
+async function preview() {
+  const profile = chosen();
+  if (!profile) return;
+  const mine = ++wanted;
+  summary.textContent = "Checking…";
+  try {
+    const answer = await call("api/landbridge/preview", { method: "POST", body: options() });
+    if (mine !== wanted) return;
+    summary.textContent = answer.text;
+    button.disabled = !answer.allowed;
+    mark(answer);
+  } catch (error) {
+    if (mine !== wanted) return;
+    summary.textContent = error.message;
+    button.disabled = false;
+  }
+}
+
+function mark(answer) {
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  if (answer.field) {
+    const field = form.querySelector(`[name="${CSS.escape(answer.field)}"]:not([disabled])`);
+    field?.setAttribute("aria-invalid", "true");
+  }
+}
+
+let timer = null;
+function later() {
+  clearTimeout(timer);
+  timer = setTimeout(preview, 250);
+}
+
+/** Refresh badges and the table from the snapshot; never runs a command. */
+async function refresh() {
+  try {
+    const view = await call("api/landbridge/spawn-page");
+    for (const [key, badge] of Object.entries(view.availability)) {
+      const shown = form.querySelector(`[data-availability="${CSS.escape(key)}"]`);
+      if (!shown) continue;
+      shown.textContent = badge.text;
+      shown.dataset.tone = badge.tone;
+    }
+    document.getElementById("cluster-age").textContent = view.cluster.age_text;
+    const rows = document.querySelectorAll("#cluster-table tbody tr");
+    view.cluster.rows.forEach((row, index) => {
+      const cells = rows[index]?.children;
+      if (!cells || !cells[0].textContent.startsWith(row.name)) return;
+      cells[1].textContent = row.gpus;
+      cells[2].querySelector(".lb-meter > span").style.width = `${row.cpu_percent}%`;
+      cells[2].lastChild.textContent = row.cpus;
+      cells[3].textContent = row.nodes;
+    });
+  } catch {
+    document.getElementById("cluster-age").textContent = "The gateway does not answer; these numbers may be old.";
+  }
+}
+
+form.addEventListener("change", (event) => {
+  if (event.target.name === "profile") showFields();
+  later();
+});
+form.addEventListener("input", later);
+form.addEventListener("submit", (event) => {
+  if (form.dataset.sent) {
+    event.preventDefault(); // a double click is one start
+    return;
+  }
+  form.dataset.sent = "1";
+  button.textContent = "Starting…";
+});
+window.addEventListener("pageshow", () => {
+  delete form.dataset.sent;
+  button.textContent = "Start";
+});
+
+showFields();
+preview();
+setInterval(refresh, 15000);
+window.landbridgeReady = true;
