@@ -9,13 +9,24 @@
     ├── SchedulerUnavailable   no answer, or one that cannot be trusted: try again
     │   └── SubmitUncertain    the answer to a submission was lost: look by name
     ├── AuthenticationBroken   munge or its key: the operator must act
-    └── NotPermitted           the command may not be run as this user
+    ├── NotPermitted           the command may not be run as this user
+    ├── AlreadyLive            the owner has a job already: attach to it
+    ├── UnknownJob             no record has this name
+    ├── StaleReport            a job reports that is no longer wanted: it must end
+    └── StoreError             our own records
+        ├── StoreUnavailable   a read or write failed: nothing was done, try again
+        └── StoreIncompatible  the database is of another release: operator acts
 
 Every error keeps its facts as attributes; its text says what happened, to what,
 and what to try, and never holds a secret.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .records import JobRecord
 
 
 class BatchError(Exception):
@@ -75,3 +86,38 @@ class AuthenticationBroken(BatchError):
 
 class NotPermitted(BatchError):
     """We may not run this command as this user."""
+
+
+class AlreadyLive(BatchError):
+    """The owner has a job that has not ended; nothing was submitted.
+
+    Attributes:
+        record: that job's record, to attach to.
+    """
+
+    def __init__(self, record: JobRecord) -> None:
+        self.record = record
+        super().__init__(
+            f"{record.owner} already has the job {record.name}.",
+            hint="Stop it before starting another.",
+        )
+
+
+class UnknownJob(BatchError):
+    """No record has this name."""
+
+
+class StaleReport(BatchError):
+    """A job reported that was superseded, stopped or ended; it must end itself."""
+
+
+class StoreError(BatchError):
+    """Our own records of jobs cannot be used."""
+
+
+class StoreUnavailable(StoreError):
+    """The database did not take a read or write; nothing was changed."""
+
+
+class StoreIncompatible(StoreError):
+    """The database was made by a newer release, or is none of ours."""

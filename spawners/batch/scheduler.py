@@ -13,6 +13,10 @@ from typing import Protocol
 
 from .models import BatchJob, JobSpec, JobStatus, Resources
 
+#: ``JobStatus.reason`` of an ``UNKNOWN`` reading that is good and complete, names
+#: the job nowhere, and finds no end of it in the accounting either.
+ABSENT = "absent"
+
 
 @dataclass(frozen=True, slots=True)
 class GpuPool:
