@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from spawners.batch.records import Failure, JobEvent, JobRecord, Phase
 from spawners.batch.models import JobState, Resources
+from spawners.batch.records import Failure, JobEvent, JobRecord, Phase
 from spawners.batch.scheduler import ClusterSnapshot, Partition, UserLimits
 
 # JSON objects are the one place where a dict of anything is the honest type.
