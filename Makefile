@@ -1,0 +1,19 @@
+# make up     from a fresh clone to a running gateway, in the foreground
+# make test   every check and test; ARGS='-k name' goes to pytest, STRICT=1 forbids skips
+# make lock   pin the newest releases that pyproject.toml allows
+# make run    any landbridge command: make run ARGS=doctor
+
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: up test lock run
+up run test: python
+	@exec $(PYTHON) scripts/bootstrap.py $@ $(if $(STRICT),--strict) $(ARGS)
+
+lock: python
+	@exec $(PYTHON) scripts/lock.py
+
+.PHONY: python
+python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "landbridge: $(PYTHON) is not installed; Landbridge needs Python 3.11 or newer." >&2; exit 1; }

@@ -1,0 +1,384 @@
+"""Make the environments and run a task in them: what ``make`` calls.
+
+Standard library only, and in words that Python 3.6 can read, so that an old
+interpreter gets one clear line instead of a traceback. The environments are made
+from lock files and stamped with what went into them: a second run installs nothing.
+
+::
+
+    <state>/env/hub      the hub, its services, HAProxy, and this checkout
+    <state>/env/server   JupyterLab, for users' servers; nothing of ours but files
+    <state>/env/test     both, and what the tests and checks need
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+NEEDED = (3, 11)
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "scripts" / "locks"
+# Environment name to megabytes that it takes on disk, measured, rounded up.
+SIZES = {"hub": 450, "server": 450, "test": 1300}
+# Environments that import this checkout.
+EDITABLE = ("hub", "test")
+
+
+class Failure(Exception):
+    """Something a person has to put right; its text is the one line they get."""
+
+
+def say(text):
+    """Tell the person at the terminal, at once."""
+    print(text, flush=True)
+
+
+# -- which Python ---------------------------------------------------------------
+
+
+def probe(python):
+    """Return facts about an interpreter, or ``None`` if it cannot be used.
+
+    A dictionary: ``version`` (list), ``prefix`` (of its installation), ``venv``
+    and ``pip`` (whether it can make environments with pip, or has pip itself).
+    """
+    code = (
+        "import json, sys, importlib.util as u\n"
+        "print(json.dumps({'version': list(sys.version_info[:3]),"
+        " 'prefix': sys.base_prefix, 'executable': sys.executable,"
+        " 'venv': all(map(u.find_spec, ('venv', 'ensurepip'))),"
+        " 'pip': u.find_spec('pip') is not None}))"
+    )
+    try:
+        output = subprocess.check_output(
+            [str(python), "-I", "-c", code],
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
+        return json.loads(output.decode())
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def open_to_others(path):
+    """True if every account may enter ``path`` (or run it, if it is a file)."""
+    path = Path(os.path.realpath(str(path)))
+    for step in [path, *list(path.parents)]:
+        try:
+            mode = step.stat().st_mode
+        except OSError:
+            continue  # made later, by us, with the right mode
+        if not mode & stat.S_IXOTH:
+            return False
+    return True
+
+
+def candidates():
+    """Yield interpreters to try: this one, then the system's, then by name."""
+    yield Path(sys.executable)
+    yield Path("/usr/bin/python3")
+    yield Path("/usr/local/bin/python3")
+    names = ["python3"] + ["python3.%d" % minor for minor in range(20, 10, -1)]
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    for name in names:
+        for folder in folders:
+            if folder and os.access(os.path.join(folder, name), os.X_OK):
+                yield Path(folder) / name
+
+
+def choose_python(shared):
+    """Return the facts of the interpreter to build on.
+
+    ``shared``: other accounts' jobs will run it, so prefer one that they can.
+    Raises Failure if none is new enough, naming what was found.
+    """
+    best, seen, oldest = None, set(), None
+    for path in candidates():
+        if path in seen:
+            continue
+        seen.add(path)
+        facts = probe(path)
+        if facts is None:
+            continue
+        if tuple(facts["version"]) < NEEDED:
+            oldest = oldest or facts
+            continue
+        usable = open_to_others(facts["executable"]) and open_to_others(facts["prefix"])
+        if usable or not shared:
+            return facts
+        best = best or facts
+    if best is None:
+        found = ".".join(map(str, oldest["version"])) if oldest else "none"
+        raise Failure(
+            f"Landbridge needs Python 3.11 or newer, and this machine's is {found}. "
+            "Install one (Debian: apt install python3.11 python3.11-venv) and run "
+            "make PYTHON=/path/to/python3.11"
+        )
+    say(
+        "Note: {} lies where other accounts cannot run it, so only your own jobs "
+        "will start.".format(best["executable"])
+    )
+    return best
+
+
+# -- where the environments are -------------------------------------------------
+
+
+def state_directory():
+    """Return the absolute directory that holds everything that is made."""
+    return Path(os.path.abspath(os.environ.get("LANDBRIDGE_STATE") or ROOT / "var"))
+
+
+def environments_directory(state):
+    """Return where environments go: under the state, or where jobs can read them.
+
+    Root's jobs run as other accounts. If those cannot enter the state directory's
+    parents (a checkout in /root), a directory of ours under /var/tmp is used.
+    """
+    if os.geteuid() != 0 or open_to_others(state.parent):
+        return state / "env"
+    digest = hashlib.sha256(str(state).encode()).hexdigest()[:12]
+    shared = Path("/var/tmp") / ("landbridge-" + digest)
+    shared.mkdir(mode=0o755, exist_ok=True)
+    owner = os.lstat(str(shared))
+    if owner.st_uid != 0 or not stat.S_ISDIR(owner.st_mode):
+        raise Failure(f"{shared} exists and is not root's; remove it and try again.")
+    say(f"Environments go to {shared}: jobs of other accounts cannot read {state}.")
+    return shared / "env"
+
+
+@contextlib.contextmanager
+def only_one(directory):
+    """Hold the right to change the environments in ``directory``."""
+    handle = (directory / ".lock").open("w")
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"Another run is preparing {directory}; waiting for it.")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        handle.close()
+
+
+# -- making one -----------------------------------------------------------------
+
+
+def fingerprint(name, python):
+    """Return a hash of all that decides what environment ``name`` contains."""
+    digest = hashlib.sha256()
+    parts = [(LOCKS / (name + ".txt")).read_bytes(), repr(python).encode(), b"1"]
+    if name in EDITABLE:
+        parts += [(ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()]
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
+
+
+def is_ready(name, directory, python):
+    """True if the environment exists and was made from what we would use now."""
+    try:
+        stamp = (directory / name / ".stamp").read_text()
+    except OSError:
+        return False
+    return stamp == fingerprint(name, python)
+
+
+def run_logged(command, log):
+    """Run ``command``; all that it says goes to the file ``log``."""
+    log.write(("$ " + " ".join(map(str, command)) + "\n").encode())
+    log.flush()
+    quiet = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_NO_INPUT="1")
+    quiet.pop("PYTHONPATH", None)
+    subprocess.run(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=quiet,
+        cwd=str(ROOT),
+        check=True,
+    )
+
+
+def make_venv(target, python, log):
+    """Make an empty environment with pip in it at ``target``."""
+    executable = python["executable"]
+    if python["venv"]:
+        run_logged([executable, "-I", "-m", "venv", "--clear", target], log)
+        return
+    # Debian without python3-venv: build it bare, and let some other pip fill it.
+    helpers = [p for p in map(probe, candidates()) if p and p["pip"]]
+    if not helpers:
+        raise Failure(
+            f"{executable} cannot make environments. Install its venv module "
+            "(Debian: apt install python3-venv) and try again."
+        )
+    run_logged(
+        [executable, "-I", "-m", "venv", "--clear", "--without-pip", target], log
+    )
+    helper = [helpers[0]["executable"], "-I", "-m", "pip"]
+    run_logged([*helper, "--python", target / "bin" / "python", "install", "pip"], log)
+
+
+def install(name, directory, python):
+    """Bring environment ``name`` to what its lock file says.
+
+    Raises Failure with the likely cause; the whole story is in the log beside it.
+    """
+    target = directory / name
+    stamp = target / ".stamp"
+    path = directory / (name + ".log")
+    with path.open("wb") as log:
+        try:
+            if stamp.exists():
+                stamp.unlink()
+            if (probe(target / "bin" / "python") or {}).get("version") != python[
+                "version"
+            ]:
+                make_venv(target, python, log)
+            pip = [target / "bin" / "python", "-I", "-m", "pip", "install", "-q"]
+            lock = LOCKS / (name + ".txt")
+            run_logged(
+                [*pip, "--no-deps", "--require-hashes", "--prefer-binary", "-r", lock],
+                log,
+            )
+            if name in EDITABLE:
+                flags = ["--no-deps", "--no-build-isolation", "-e", ROOT]
+                run_logged(pip + flags, log)
+            stamp.write_text(fingerprint(name, python))
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise Failure(explain(error, path)) from None
+
+
+def explain(error, path):
+    """Say in one line why an installation failed, from pip's own words."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        text = ""
+    text += str(error)
+    where = f"The whole output is in {path}."
+    if "No space left" in text or "Disk quota exceeded" in text:
+        return f"The disk is full while installing into {path.parent}. {where}"
+    offline = (
+        "NewConnectionError",
+        "Could not find a version",
+        "Max retries",
+        "No matching",
+    )
+    if any(word in text for word in (*offline, "ProxyError", "Name or service")):
+        return (
+            "Cannot install packages: the package index does not answer or lacks one. "
+            "Check the network, or pip's configuration for a mirror (pip config "
+            "list). " + where
+        )
+    lines = [line for line in text.splitlines() if "ERROR" in line] or [str(error)]
+    return "Cannot install packages: {}. {}".format(
+        lines[-1].strip().rstrip("."), where
+    )
+
+
+def ensure(names, directory, python):
+    """Make the named environments exist and be current; say what is being done."""
+    missing = [name for name in names if not is_ready(name, directory, python)]
+    if not missing:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        needed = sum(SIZES[n] for n in missing if not (directory / n).exists())
+        free = shutil.disk_usage(str(directory)).free // 1024**2
+        if free < needed:
+            raise Failure(
+                "The disk is full: %s has %d MB free, and the environments take "
+                "%d MB. Free some, or set LANDBRIDGE_STATE to another disk."
+                % (directory, free, needed)
+            )
+        with only_one(directory):
+            missing = [n for n in missing if not is_ready(n, directory, python)]
+            if missing:
+                say("Installing (only this once): {}".format(", ".join(missing)))
+                install_together(missing, directory, python)
+    except OSError as error:
+        raise Failure(f"Cannot use {directory}: {error.strerror}.") from None
+
+
+def install_together(names, directory, python):
+    """Install several environments at once; the first failure is raised."""
+    failures = []
+
+    def work(name):
+        try:
+            install(name, directory, python)
+        except Failure as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+# -- tasks ----------------------------------------------------------------------
+
+
+def up(arguments):
+    """Become ``landbridge`` in the hub's environment; never returns."""
+    state = state_directory()
+    python = choose_python(shared=os.geteuid() == 0)
+    directory = environments_directory(state)
+    ensure(("hub", "server"), directory, python)
+    program = directory / "hub" / "bin" / "landbridge"
+    settings = dict(os.environ)
+    settings["LANDBRIDGE_STATE"] = str(state)
+    settings.setdefault("LANDBRIDGE_ENVIRONMENT", str(directory / "server"))
+    os.execve(str(program), [str(program)] + (arguments or ["up"]), settings)
+
+
+def test(arguments):
+    """Install what the tests need, then become the checks; never returns."""
+    checks = [str(ROOT / "scripts" / "check.py")]
+    subprocess.run(
+        [sys.executable, "-I", *checks, "--packages"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    python = choose_python(shared=os.geteuid() == 0)
+    directory = environments_directory(state_directory())
+    ensure(("test",), directory, python)
+    program = directory / "test" / "bin" / "python"
+    os.execv(str(program), [str(program), *checks, *arguments])
+
+
+def main(arguments):
+    """Run the task named first; return the process's exit code."""
+    tasks = {"up": lambda rest: up(["up", *rest]), "test": test, "run": up}
+    if not arguments or arguments[0] not in tasks:
+        say("usage: bootstrap.py up | run COMMAND... | test [PYTEST ARGUMENTS]")
+        return 2
+    try:
+        return tasks[arguments[0]](arguments[1:])
+    except Failure as failure:
+        print(f"landbridge: {failure}", file=sys.stderr)
+    except subprocess.CalledProcessError as error:
+        print(f"landbridge: {error.cmd[0]} failed.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("landbridge: interrupted.", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

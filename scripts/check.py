@@ -1,0 +1,173 @@
+"""Run every check and test of the project: what ``make test`` does.
+
+``--packages`` only installs the Debian packages that the tests use (as root, where
+``apt-get`` exists). ``--strict`` makes a skipped test a failure. Anything else goes
+to pytest. The last line printed is pytest's own closing line.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = (
+    "chromium",
+    "chromium-driver",
+    "iproute2",
+    "make",
+    "mariadb-server",
+    "munge",
+    "openssh-client",
+    "openssh-server",
+    "postgresql",
+    "procps",
+    "python3-venv",
+    "slurm-wlm",
+    "slurmdbd",
+    "sudo",
+)
+CHECKS = (
+    ("lint", ["ruff", "check", "--quiet", "--output-format", "concise", "."]),
+    ("format", ["ruff", "format", "--check", "--quiet", "."]),
+    ("types", ["mypy"]),
+    ("imports", ["lint-imports", "--no-cache"]),
+)
+
+
+def missing_packages():
+    """Return the Debian packages that are not installed; none elsewhere."""
+    if not shutil.which("dpkg-query"):
+        return []
+    listing = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *PACKAGES],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    ).stdout.decode()
+    installed = {
+        line.split()[0] for line in listing.splitlines() if " installed" in line
+    }
+    return [name for name in PACKAGES if name not in installed]
+
+
+def ensure_packages():
+    """Install what is missing, as root on a Debian-like machine; else say so."""
+    missing = missing_packages()
+    if not missing:
+        return 0
+    names = " ".join(missing)
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        print(f"Not root, so not installed: {names}. Tests that need them are skipped.")
+        return 0
+    print(f"Installing Debian packages: {names}", flush=True)
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    install = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *missing]
+    for command in (["apt-get", "-q", "update"], install):
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        )
+        if done.returncode:
+            print(done.stdout.decode(errors="replace")[-3000:])
+            print(f"landbridge: {' '.join(command[:4])} failed.", file=sys.stderr)
+            return done.returncode
+    return 0
+
+
+def run_checks(environment):
+    """Run the linters and the type checker; return the names of those that failed."""
+    failed = []
+    for name, command in CHECKS:
+        program = Path(sys.executable).parent / command[0]
+        done = subprocess.run(
+            [str(program), *command[1:]],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        print(f"{name}: {'ok' if done.returncode == 0 else 'FAILED'}", flush=True)
+        if done.returncode:
+            failed.append(name)
+            print(done.stdout.decode(errors="replace"), flush=True)
+    return failed
+
+
+def run_tests(arguments, environment):
+    """Run pytest, showing its output; return (exit code, closing line, skipped).
+
+    ``skipped`` is a list of "name: reason".
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        closing = ""
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                closing = line.strip() or closing
+            code = process.wait()
+        except KeyboardInterrupt:
+            # pytest got the same Ctrl-C and is tearing its servers down.
+            code = process.wait()
+        return code, closing, skipped_in(report)
+
+
+def skipped_in(report):
+    """List the skipped tests in a JUnit report that pytest just wrote."""
+    if not report.exists():
+        return []
+    cases = ElementTree.parse(report).iter("testcase")  # noqa: S314 -- our own file
+    return [
+        f"{case.get('classname')}.{case.get('name')}: {skip.get('message')}"
+        for case in cases
+        for skip in case.iter("skipped")
+        if skip.get("type") != "pytest.xfail"
+    ]
+
+
+def main(arguments):
+    """Return 0 if all is well."""
+    if "--packages" in arguments:
+        return ensure_packages()
+    strict = "--strict" in arguments
+    rest = [item for item in arguments if item != "--strict"]
+    binaries = str(Path(sys.executable).parent)
+    environment = dict(os.environ, PATH=binaries + os.pathsep + os.environ["PATH"])
+    environment.pop("PYTHONPATH", None)
+    failed = run_checks(environment)
+    code, closing, skipped = run_tests(rest, environment)
+    if skipped:
+        print(f"Skipped, {len(skipped)}:")
+        print("".join(f"  {line}\n" for line in skipped), end="")
+    if failed:
+        print(f"Failed checks: {', '.join(failed)}")
+    if strict and skipped:
+        print("Nothing may be skipped here.")
+        code = code or 1
+    if skipped or failed:
+        print(closing, flush=True)
+    return code or bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

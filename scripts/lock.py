@@ -1,0 +1,44 @@
+"""Write the lock files: the newest releases that pyproject.toml allows, with hashes.
+
+Run by ``make lock``. One file per environment of ``bootstrap.py``, good for every
+platform and Python from 3.11 on. No index address is written into them, so that a
+site's mirror works unchanged.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# What builds this checkout, installed beforehand: no build reaches for the network.
+BUILD = "hatchling>=1.27\neditables>=0.5\n"
+HUB = ["--extra", "hub", "--extra", "services", "--extra", "postgresql"]
+TEST = ["--extra", "server", "--extra", "kernels", "--group", "test", "--group", "lint"]
+PLAN = {"hub": HUB, "test": HUB + TEST, "server": None}
+
+
+def server_requirements():
+    """Return the ``server`` extra's own lines: that environment has only those."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return "\n".join(project["optional-dependencies"]["server"]) + "\n"
+
+
+def lock(name, options):
+    """Resolve one environment and write ``scripts/locks/<name>.txt``."""
+    target = ROOT / "scripts" / "locks" / f"{name}.txt"
+    extra = BUILD if options is not None else server_requirements()
+    sources = ["pyproject.toml", "-"] if options is not None else ["-"]
+    command = ["uv", "pip", "compile", "--quiet", "--upgrade", "--universal"]
+    command += ["--python-version", "3.11", "--generate-hashes", "--no-annotate"]
+    command += ["--no-header", *sources, *(options or []), "-o", str(target)]
+    subprocess.run(command, check=True, cwd=ROOT, input=extra.encode())
+    pinned = sum("==" in line for line in target.read_text().splitlines())
+    print(f"{target.relative_to(ROOT)}: {pinned} packages")
+
+
+if __name__ == "__main__":
+    for environment, choices in PLAN.items():
+        if not sys.argv[1:] or environment in sys.argv[1:]:
+            lock(environment, choices)
