@@ -36,6 +36,13 @@ export function serverPath(user, server) {
   return server ? `${base}/servers/${encodeURIComponent(server)}` : `${base}/server`;
 }
 
+/** The stored progress of a server's newest start. */
+export function progressPath(user, server) {
+  const parts = ["api/landbridge/servers", encodeURIComponent(user)];
+  if (server) parts.push(encodeURIComponent(server));
+  return `${parts.join("/")}/progress`;
+}
+
 /** "2 h 15 min", "4 min", "35 s" */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";

@@ -2,7 +2,15 @@
 import { call, duration, element, serverPath } from "./api.js";
 
 const place = document.getElementById("servers");
-const tones = { ready: "good", pending: "wait", stopping: "wait", failed: "bad", stopped: "" };
+const states = {
+  submitting: { group: "pending", tone: "wait", text: "Submitting" },
+  queued: { group: "pending", tone: "wait", text: "In the queue" },
+  starting: { group: "pending", tone: "wait", text: "Starting on a node" },
+  ready: { group: "ready", tone: "good", text: "Running" },
+  stopping: { group: "stopping", tone: "wait", text: "Stopping" },
+  failed: { group: "stopped", tone: "bad", text: "Failed" },
+  stopped: { group: "stopped", tone: "", text: "Stopped" },
+};
 
 function warning(left) {
   if (left === null || left === undefined || left > 900) return null;
@@ -23,23 +31,36 @@ function action(label, kind, handler, href) {
 }
 
 function details(server) {
+  const job = server.job;
+  const live = states[server.state].group !== "stopped";
   const rows = [
     ["Profile", server.profile],
-    ["Job", server.job_id],
-    ["Node", server.node],
-    ["Time left", server.time_left_seconds === null ? null : duration(server.time_left_seconds)],
+    ["Job", job.id],
+    ["Node", job.nodes.join(", ")],
+    ["Place in line", server.state === "queued" ? job.queue_place : null],
+    ["Time left", live && job.time_left !== null ? duration(job.time_left) : null],
   ].filter(([, value]) => value);
   return element("dl", {
     attributes: { class: "lb-facts" },
     children: rows.map(([name, value]) =>
-      element("div", { children: [element("dt", { text: name }), element("dd", { text: value })] }),
+      element("div", { children: [element("dt", { text: name }), element("dd", { text: String(value) })] }),
     ),
   });
 }
 
+/** What is uncertain about a running server is said, not hidden. */
+function doubt(server) {
+  if (server.state !== "ready") return [];
+  let text = "";
+  if (!server.job.is_current) text = "The scheduler does not answer just now. The server is taken to be running.";
+  if (server.reachable === false) text = "The gateway cannot reach this server's node just now. It is still running.";
+  return text ? [element("p", { text, attributes: { class: "lb-muted mb-0 mt-2" } })] : [];
+}
+
 function failure(server) {
   if (!server.failure) return [];
-  const parts = [element("p", { text: server.failure.detail, attributes: { class: "mb-1 mt-2" } })];
+  const parts = [element("p", { text: server.failure.title, attributes: { class: "fw-semibold mb-1 mt-2" } })];
+  parts.push(element("p", { text: server.failure.detail, attributes: { class: "mb-1" } }));
   if (server.failure.hint) {
     parts.push(element("p", { text: `Next step: ${server.failure.hint}`, attributes: { class: "lb-next" } }));
   }
@@ -57,34 +78,39 @@ function failure(server) {
   return parts;
 }
 
+function actions(server) {
+  const { group } = states[server.state];
+  const user = encodeURIComponent(place.dataset.user);
+  const name = server.name ? `/${encodeURIComponent(server.name)}` : "";
+  const hub = window.jhdata.base_url;
+  const offered = [];
+  if (group === "ready") offered.push(action("Open", "primary", null, server.url));
+  if (group === "pending") offered.push(action("Watch it start", "primary", null, `${hub}spawn-pending/${user}${name}`));
+  if (group === "ready" || group === "pending") {
+    offered.push(action(group === "ready" ? "Stop" : "Cancel", "danger", (made) => stop(server, made)));
+  }
+  if (group === "stopped") {
+    offered.push(action("Start again", "primary", null, `${hub}spawn/${user}${name}`));
+    if (server.name) offered.push(action("Remove", "quiet", (made) => remove(server, made)));
+  }
+  return offered;
+}
+
 function card(server) {
-  const name = server.display_name || server.name || "Default server";
-  const actions = [];
-  if (server.status === "ready") actions.push(action("Open", "primary", null, server.url));
-  if (server.status === "pending") actions.push(action("Watch it start", "primary", null, server.pending_url));
-  if (server.status === "ready" || server.status === "pending") {
-    actions.push(action(server.status === "ready" ? "Stop" : "Cancel", "danger", (made) => stop(server, made)));
-  }
-  if (server.status === "failed" || server.status === "stopped") {
-    actions.push(action("Start again", "primary", null, server.spawn_url));
-    if (server.name) actions.push(action("Remove", "quiet", (made) => remove(server, made)));
-  }
+  const { group, tone, text } = states[server.state];
   const words = element("div", {
     children: [
-      element("span", { text: name, attributes: { class: "lb-server-name" } }),
-      element("span", {
-        text: server.status_text,
-        attributes: { class: "lb-badge", "data-tone": tones[server.status] },
-      }),
+      element("span", { text: server.name || "Default server", attributes: { class: "lb-server-name" } }),
+      element("span", { text, attributes: { class: "lb-badge", "data-tone": tone } }),
       details(server),
-      ...(server.state_text ? [element("p", { text: server.state_text, attributes: { class: "lb-muted mb-0 mt-2" } })] : []),
+      ...doubt(server),
       ...failure(server),
-      ...[warning(server.time_left_seconds)].filter(Boolean),
+      ...(group === "ready" ? [warning(server.job.time_left)].filter(Boolean) : []),
     ],
   });
   return element("article", {
-    attributes: { class: "lb-panel lb-server", "data-server": server.name, "data-status": server.status },
-    children: [words, element("div", { attributes: { class: "lb-server-actions" }, children: actions })],
+    attributes: { class: "lb-panel lb-server", "data-server": server.name, "data-state": server.state },
+    children: [words, element("div", { attributes: { class: "lb-server-actions" }, children: actions(server) })],
   });
 }
 
@@ -115,17 +141,19 @@ function notice(text) {
   place.before(element("p", { text, attributes: { id: "notice", class: "alert alert-danger", role: "alert" } }));
 }
 
+// what changes without a change that a person would see
+const volatile = new Set(["read_at", "updated"]);
 let last = "";
 async function refresh() {
   let view;
   try {
-    view = await call("api/landbridge/servers");
+    view = await call(`api/landbridge/servers/${encodeURIComponent(place.dataset.user)}`);
   } catch {
     place.setAttribute("aria-busy", "true");
     return;
   }
   place.setAttribute("aria-busy", "false");
-  const now = JSON.stringify(view.servers);
+  const now = JSON.stringify(view.servers, (key, value) => (volatile.has(key) ? undefined : value));
   if (now === last) return; // nothing changed: leave focus and open details alone
   last = now;
   const cards = view.servers.map(card);

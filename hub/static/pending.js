@@ -1,6 +1,6 @@
 // The stored progress of one start: the same log after a reload, in a second tab,
 // and after the start has failed.
-import { call, clock, duration, element, serverPath } from "./api.js";
+import { call, clock, duration, element, progressPath, serverPath } from "./api.js";
 
 const root = document.getElementById("pending");
 const log = document.getElementById("log");
@@ -19,6 +19,7 @@ const stepOf = {
 let after = 0;
 let reached = "submitted";
 let stopped = false;
+let latest = "Submitting…";
 
 function show(event) {
   const bad = ["failed", "ended", "refused"].includes(event.kind);
@@ -32,6 +33,7 @@ function show(event) {
     }),
   );
   after = Math.max(after, event.seq);
+  latest = event.message;
   if (stepOf[event.kind]) reached = stepOf[event.kind];
 }
 
@@ -50,15 +52,18 @@ function steps(failed) {
   });
 }
 
-function facts(view) {
+function facts(server) {
   const list = document.getElementById("facts");
   if (!list) return;
+  const job = server.job;
+  const waited = server.state === "queued" ? (Date.now() - Date.parse(server.created)) / 1000 : null;
   const rows = [
-    ["Job", view.job_id],
-    ["Place in line", view.queue_place],
-    ["Estimated start", view.estimated_start ? clock(view.estimated_start) : null],
-    ["Node", view.node],
-    ["Waiting for", view.waiting_seconds === null ? null : duration(view.waiting_seconds)],
+    ["Job", job.id],
+    ["Place in line", job.queue_place],
+    ["Estimated start", server.state === "queued" && job.estimated_start ? clock(job.estimated_start) : null],
+    ["Node", job.nodes.join(", ")],
+    ["Waiting for", waited === null ? null : duration(waited)],
+    ["Scheduler", job.is_current || server.state === "submitting" ? null : "does not answer just now"],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
   list.replaceChildren(
     ...rows.map(([name, value]) =>
@@ -67,38 +72,47 @@ function facts(view) {
   );
 }
 
+/** Read what is new of the log; true when the start has come to an end. */
 async function look() {
   const { user, server } = root.dataset;
-  const path = `api/landbridge/progress/${encodeURIComponent(user)}/${encodeURIComponent(server)}`;
-  const view = await call(`${path}?after=${after}`);
+  const view = await call(`${progressPath(user, server)}?after=${after}`);
   view.events.forEach(show);
   const now = document.getElementById("now");
   if (now) {
-    now.textContent = stopped ? "Cancelling…" : view.state_text;
-    steps(view.failed);
-    facts(view);
-    if (view.ready || view.failed || !view.active) return "done";
+    now.textContent = stopped ? "Cancelling…" : latest;
+    steps(view.server.state === "failed");
+    facts(view.server);
   }
-  return "again";
+  return view.done;
 }
+
+// The hub answers 404 until the start is written down: a moment, not an error.
+const PATIENCE = 20;
 
 async function follow() {
   let pause = 1000;
+  let misses = 0;
   for (;;) {
     try {
-      const next = await look();
+      const done = await look();
       pause = 1000;
       if ("replay" in root.dataset) return;
-      if (next === "done") {
+      if (done) {
         // the hub knows where to go now: to the server, or to the explanation
         window.location.assign(stopped ? root.dataset.home : window.location.href);
         return;
       }
     } catch (error) {
-      const now = document.getElementById("now");
-      if (now) now.textContent = "The gateway does not answer just now; your start goes on. Trying again…";
-      pause = Math.min(pause * 2, 15000);
-      if (error.status === 403 || error.status === 404) return;
+      if (error.status === 403 || "replay" in root.dataset) return;
+      if (error.status === 404 && ++misses > PATIENCE) {
+        window.location.reload();
+        return;
+      }
+      if (error.status !== 404) {
+        latest = "The gateway does not answer just now; your start goes on. Trying again…";
+        document.getElementById("now").textContent = latest;
+        pause = Math.min(pause * 2, 15000);
+      }
     }
     await new Promise((wake) => setTimeout(wake, pause));
   }
