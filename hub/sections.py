@@ -1,0 +1,238 @@
+"""The hub's own sections of ``gateway.toml``: every key, its default, its meaning."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from spawners.settings import Duration, Section
+
+
+class Part(BaseModel):
+    """A table inside a section."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tls(Part):
+    """The certificate that browsers see."""
+
+    certificate: str = Field(
+        "", description="PEM file: the certificate, then its chain. Empty: plain HTTP."
+    )
+    key: str = Field("", description="PEM file with the private key.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Tls:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key must be set together")
+        return self
+
+
+class HubSettings(Section):
+    """The gateway as its users see it."""
+
+    table: ClassVar[str] = "hub"
+
+    name: str = Field("Landbridge", description="Shown on every page.", max_length=60)
+    state: str = Field(
+        "var",
+        description="Directory of everything that is written: database, keys, logs, "
+        "sockets. Relative to where the hub is started. Only the hub's account needs "
+        "to read it.",
+    )
+    bind_address: str = Field(
+        "127.0.0.1", description="Address that browsers' connections are accepted on."
+    )
+    port: int = Field(8000, ge=1, le=65535, description="Port for browsers.")
+    base_url: str = Field(
+        "/", description="Path under which everything lies, with slashes at both ends."
+    )
+    public_url: str = Field(
+        "",
+        description="How browsers reach the gateway, where it differs from address "
+        "and port: `https://gateway.example.org`.",
+    )
+    admin_users: frozenset[str] = Field(
+        frozenset(), description="Accounts that administer the hub."
+    )
+    named_servers: int = Field(
+        4,
+        ge=0,
+        description="How many named servers a user may have besides the default one.",
+    )
+    server_limit: int = Field(
+        0, ge=0, description="Most servers at a time over all users; 0: no limit."
+    )
+    session: Duration = Field(
+        timedelta(days=7), description="How long a browser stays signed in."
+    )
+    token_lifetime: Duration = Field(
+        timedelta(days=90), description="The longest life of an API token."
+    )
+    allow_insecure: bool = Field(
+        default=False,
+        description="Accept the demo password or plain HTTP on an address that is "
+        "not loopback. Say yes only on a network that you trust.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much the hub logs."
+    )
+    tls: Tls = Field(Tls(), description="The certificate that browsers see.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _slashes(cls, value: str) -> str:
+        if not re.fullmatch(r"/([A-Za-z0-9_.~-]+/)*", value):
+            raise ValueError('must start and end with "/": "/gateway/"')
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", value):
+            raise ValueError('must be an origin such as "https://gateway.example.org"')
+        return value.rstrip("/")
+
+
+class Oidc(Part):
+    """An OpenID Connect identity provider. Used where `auth.kind` is `oidc`."""
+
+    label: str = Field("single sign-on", description="Named on the sign-in button.")
+    authorize_url: str = Field("", description="The provider's authorization endpoint.")
+    token_url: str = Field("", description="The provider's token endpoint.")
+    userinfo_url: str = Field("", description="The provider's userinfo endpoint.")
+    client_id: str = Field("", description="The id that the provider gave this hub.")
+    client_secret_file: str = Field(
+        "", description="File (mode 0600) with the secret that belongs to it."
+    )
+    scopes: tuple[str, ...] = Field(
+        ("openid", "profile", "email"), description="What is asked of the provider."
+    )
+    username_claim: str = Field(
+        "preferred_username",
+        description="Claim that holds the account's name on the cluster.",
+    )
+    username_suffix: str = Field(
+        "",
+        description="Cut from the end of that claim (`@example.org`); a name without "
+        "it is refused.",
+    )
+    groups_claim: str = Field(
+        "",
+        description="Claim with the list of groups (dots go deeper: "
+        "`realm_access.roles`). They become the hub's groups, by which profiles and "
+        "accounts are limited. Empty: no groups.",
+    )
+    allowed_groups: frozenset[str] = Field(
+        frozenset(), description="Who may sign in, by group; empty: everyone."
+    )
+    admin_groups: frozenset[str] = Field(
+        frozenset(), description="Groups whose members administer the hub."
+    )
+
+
+class AuthSettings(Section):
+    """Who may sign in, and how they prove who they are."""
+
+    table: ClassVar[str] = "auth"
+
+    kind: Literal["demo", "pam", "oidc"] = Field(
+        "demo",
+        description="`demo`: one password for everybody, to try things out. `pam`: "
+        "the password of this machine's account. `oidc`: an identity provider.",
+    )
+    allowed_users: frozenset[str] = Field(
+        frozenset(), description="Only these may sign in; empty: see `kind`."
+    )
+    blocked_users: frozenset[str] = Field(
+        frozenset(), description="These may not sign in, and lose their servers."
+    )
+    lowest_uid: int = Field(
+        1000,
+        ge=1,
+        description="Accounts below this number are the system's: they can neither "
+        "sign in nor run jobs.",
+    )
+    pam_service: str = Field(
+        "login", description="For `pam`: the service whose rules are applied."
+    )
+    oidc: Oidc = Field(
+        Oidc(), description="The identity provider, where `kind` is `oidc`."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> AuthSettings:
+        if self.kind == "oidc":
+            needed = ("authorize_url", "token_url", "userinfo_url", "client_id")
+            needed += ("client_secret_file",)
+            missing = [f"oidc.{k}" for k in needed if not getattr(self.oidc, k)]
+            if missing:
+                raise ValueError(f"kind = oidc needs {', '.join(missing)}")
+            if self.oidc.allowed_groups | self.oidc.admin_groups and (
+                not self.oidc.groups_claim
+            ):
+                raise ValueError(
+                    "oidc.allowed_groups and admin_groups need a claim: "
+                    "set oidc.groups_claim"
+                )
+        return self
+
+
+class DatabaseSettings(Section):
+    """Where the hub and the batch core keep their state."""
+
+    table: ClassVar[str] = "database"
+
+    url: str = Field(
+        "",
+        description="`postgresql+psycopg://...`; empty: SQLite files in the state "
+        "directory.",
+    )
+
+
+class ProxySettings(Section):
+    """HAProxy, through which every byte goes."""
+
+    table: ClassVar[str] = "proxy"
+
+    managed: bool = Field(
+        default=True,
+        description="Start and supervise HAProxy. `false`: the site runs it with the "
+        "configuration that `landbridge haproxy-config` prints.",
+    )
+    binary: str = Field(
+        "",
+        description="The program; empty: the one that came with the hub's "
+        "environment, else `haproxy` on the `PATH`.",
+    )
+    threads: int = Field(
+        0, ge=0, le=64, description="Threads of HAProxy; 0: its own choice."
+    )
+    max_connections: int = Field(
+        20_000, ge=100, description="Connections accepted at a time."
+    )
+
+
+class CullingSettings(Section):
+    """Stopping servers that nobody uses."""
+
+    table: ClassVar[str] = "culling"
+
+    enabled: bool = Field(default=True, description="Stop idle servers at all.")
+    idle_after: Duration = Field(
+        timedelta(hours=2),
+        description="Without kernel activity or an open page for this long, a server "
+        "is stopped.",
+    )
+    check_every: Duration = Field(
+        timedelta(minutes=5), description="Time between two looks."
+    )
+    oldest: Duration = Field(
+        timedelta(0),
+        description="Stop servers that are older than this, idle or not; 0: never. "
+        "The job's own time limit holds in any case.",
+    )
