@@ -1,0 +1,409 @@
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spawners.batch import errors
+from spawners.batch.explain import (
+    explain_end,
+    explain_refusal,
+    explain_state,
+    starts_by_itself,
+)
+from spawners.batch.models import JobState, JobStatus, Resources
+from spawners.batch.phrases import (
+    LOG_LIMIT,
+    clean_line,
+    clean_log,
+    duration_in_words,
+    memory_in_words,
+    moment_in_words,
+    resources_in_words,
+)
+from spawners.batch.reasons import explain_reason
+
+NOW = datetime(2026, 11, 24, 14, 0).astimezone()
+FOUR_GB = Resources(memory=4 * 1024**3, time_limit=timedelta(hours=2))
+
+
+def pending(reason: str = "", **facts: object) -> JobStatus:
+    return JobStatus(JobState.PENDING, reason=reason, **facts)
+
+
+def failed(code: int | None = None, signal: int | None = None, reason="") -> JobStatus:
+    return JobStatus(
+        JobState.FAILED, exit_code=code, signal=signal, reason=reason, nodes=("n1",)
+    )
+
+
+def ends(status: JobStatus, log: str = "", *, asked: bool = False):
+    return explain_end(status, FOUR_GB, log, asked=asked)
+
+
+# Amounts
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (4 * 1024**3, "4 GB"),
+        (3 * 1024**3 // 2, "1.5 GB"),
+        (512 * 1024**2, "512 MB"),
+        (1024, "1 kB"),
+        (10, "10 bytes"),
+        (2 * 1024**4, "2 TB"),
+    ],
+)
+def test_memory_is_said_in_the_largest_unit(size, words):
+    assert memory_in_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("duration", "words"),
+    [
+        (timedelta(hours=2, minutes=15), "2 h 15 min"),
+        (timedelta(hours=2), "2 h"),
+        (timedelta(days=3, minutes=5), "3 d"),
+        (timedelta(seconds=42), "42 s"),
+        (timedelta(0), "0 s"),
+        (timedelta(seconds=-5), "0 s"),
+    ],
+)
+def test_durations_are_said_in_their_two_largest_units(duration, words):
+    assert duration_in_words(duration) == words
+
+
+def test_a_moment_names_its_day_only_when_it_is_not_today():
+    assert moment_in_words(NOW + timedelta(minutes=20), NOW) == "14:20"
+    assert moment_in_words(NOW + timedelta(days=1), NOW) == "tomorrow 14:00"
+    assert moment_in_words(NOW + timedelta(days=2), NOW) == "Thu 26 Nov 14:00"
+
+
+def test_resources_are_said_in_one_line():
+    asked = Resources(
+        cpus=4, memory=16 * 1024**3, gpus=1, gpu_model="a100", nodes=2,
+        time_limit=timedelta(hours=2),
+    )  # fmt: skip
+    words = "2 nodes, 4 CPUs per node, 16 GB, 1 GPU (a100), 2 h"
+    assert resources_in_words(asked) == words
+
+
+# States
+
+
+def test_a_place_in_line_and_an_estimate_are_told():
+    status = pending(
+        "Priority", queue_place=3, estimated_start=NOW + timedelta(minutes=20)
+    )
+    assert explain_state(status, FOUR_GB, now=NOW) == (
+        "Waiting in the queue: number 3 in line, estimated start 14:20"
+    )
+
+
+def test_the_users_own_limit_is_named_with_its_number():
+    status = pending("AssocMaxJobsLimit")
+    assert explain_state(status, FOUR_GB, max_jobs=2) == (
+        "Waiting: another job of yours must end first (limit of 2 running jobs)"
+    )
+
+
+# Every reason that was recorded on a real controller, Slurm 22.05.
+RECORDED = {
+    "None": "has not looked",
+    "Priority": "higher priority",
+    "Resources": "in use",
+    "BeginTime": "set time",
+    "Dependency": "another job",
+    "DependencyNeverSatisfied": "failed",
+    "JobHeldAdmin": "operator",
+    "JobHeldUser": "on hold",
+    "QOSMaxJobsPerUserLimit": "another job of yours",
+    "AssocMaxJobsLimit": "another job of yours",
+    "AssocGrpGRES": "all members of your account",
+    "PartitionDown": "starts no jobs",
+    "PartitionConfig": "cannot fulfil",
+    "PartitionTimeLimit": "more than the partition allows",
+    "ReqNodeNotAvail, UnavailableNodes:n3": "not available",
+    "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher "
+    "priority partitions": "down or reserved",
+    "Job's account not permitted to use this partition (staff allows staff not proj)": (
+        "staff allows staff not proj"
+    ),
+}
+
+
+@pytest.mark.parametrize(("reason", "words"), RECORDED.items())
+def test_recorded_reasons_have_words(reason, words):
+    assert words in explain_state(pending(reason), FOUR_GB)
+
+
+# squeue(1), section "JOB REASON CODES".
+KNOWN = """
+AccountNotAllowed AssocGrpBB AssocGrpBBMinutes AssocGrpBBRunMinutes AssocGrpBilling
+AssocGrpBillingMinutes AssocGrpBillingRunMinutes AssocGrpCpuLimit
+AssocGrpCPUMinutesLimit AssocGrpCPURunMinutesLimit AssocGrpGRES AssocGrpGRESMinutes
+AssocGrpGRESRunMinutes AssocGrpJobsLimit AssocGrpLicense AssocGrpMemLimit
+AssocGrpMemMinutes AssocGrpMemRunMinutes AssocGrpNodeLimit AssocGrpNodeMinutes
+AssocGrpNodeRunMinutes AssocGrpSubmitJobsLimit AssocGrpWallLimit
+AssociationJobLimit AssociationResourceLimit AssociationTimeLimit
+AssocMaxCpuPerJobLimit AssocMaxCPUMinutesPerJobLimit AssocMaxGRESPerJob
+AssocMaxGRESPerNode AssocMaxJobsLimit AssocMaxMemPerJob AssocMaxNodePerJobLimit
+AssocMaxSubmitJobLimit AssocMaxWallDurationPerJobLimit BadConstraints
+BurstBufferOperation BurstBufferResources BurstBufferStageIn Cleaning DeadLine
+FedJobLock FrontEndDown InactiveLimit InvalidAccount InvalidQOS JobArrayTaskLimit
+JobHoldMaxRequeue JobLaunchFailure Licenses NodeDown PartitionInactive
+PartitionNodeLimit Prolog QOSGrpCpuLimit QOSGrpGRES QOSGrpMemLimit QOSGrpNodeLimit
+QOSGrpJobsLimit QOSGrpWallLimit QOSJobLimit QOSMaxCpuPerJobLimit QOSMaxCpuPerUserLimit
+QOSMaxGRESPerJob QOSMaxGRESPerUser QOSMaxJobsPerAccountLimit QOSMaxMemoryPerUser
+QOSMaxNodePerUserLimit QOSMaxSubmitJobPerUserLimit QOSMaxWallDurationPerJobLimit
+QOSMinCpuNotSatisfied QOSMinGRES QOSNotAllowed QOSResourceLimit QOSTimeLimit
+QOSUsageThreshold ReqNodeNotAvail Reservation ReservationDeleted ResourceLimit
+SchedDefer SystemFailure
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("reason", KNOWN)
+def test_every_documented_reason_has_words_of_ours(reason):
+    words = explain_state(pending(reason), FOUR_GB)
+    assert "the scheduler says" not in words
+    assert reason not in words
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["PartitionTimeLimit", "PartitionConfig", "DependencyNeverSatisfied", "QOSMinGRES",
+     "AssocMaxWallDurationPerJobLimit", "QOSMaxGRESPerJob"],
+)  # fmt: skip
+def test_a_hopeless_reason_is_told_as_such(reason):
+    assert explain_state(pending(reason), FOUR_GB).startswith("Will not start: ")
+    assert not starts_by_itself(pending(reason))
+    assert explain_reason(reason).hint
+
+
+def test_waiting_for_ones_turn_is_not_hopeless():
+    assert starts_by_itself(pending("Priority"))
+    assert starts_by_itself(JobStatus(JobState.RUNNING))
+
+
+def test_an_unknown_reason_is_shown_but_short_and_printable():
+    words = explain_state(pending("Brand\x1b[31mNew\n\u202e" + "x" * 5000), FOUR_GB)
+    assert words.startswith("Waiting: the scheduler says “BrandNew xxx")
+    assert len(words) < 300
+    assert words.isprintable()
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_every_state_has_words(state):
+    assert explain_state(JobStatus(state), FOUR_GB)
+
+
+def test_running_tells_where_and_until_when():
+    status = JobStatus(
+        JobState.RUNNING, nodes=("n1",), ends=NOW + timedelta(hours=2)
+    )  # fmt: skip
+    assert explain_state(status, FOUR_GB, now=NOW) == "Running on n1 until 16:00"
+
+
+# Ends
+
+
+def test_out_of_memory_tells_what_was_asked_and_the_double():
+    failure = ends(JobStatus(JobState.OUT_OF_MEMORY, reason="OutOfMemory"))
+    assert failure.title == "Out of memory"
+    assert "4 GB asked" in failure.detail
+    assert "try 8 GB" in failure.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "log"),
+    [
+        (
+            failed(signal=9, reason="JobLaunchFailure"),
+            "slurmstepd: error: Job 62 exceeded memory limit (619196 > 10240), "
+            "being killed",
+        ),
+        (failed(137), ""),
+        (failed(1), "slurmstepd: error: Detected 1 oom_kill event in StepId=4.batch."),
+    ],
+)
+def test_out_of_memory_is_recognised_by_its_traces(status, log):
+    assert ends(status, log).title == "Out of memory"
+
+
+def test_a_bare_kill_is_only_suspected_to_be_memory():
+    failure = ends(failed(signal=9, reason="JobLaunchFailure"))
+    assert failure.title == "Killed"
+    assert "may mean" in failure.detail
+    assert "8 GB" in failure.hint
+
+
+def test_out_of_memory_is_told_even_if_a_stop_was_asked():
+    assert ends(JobStatus(JobState.OUT_OF_MEMORY), asked=True).title == "Out of memory"
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "title", "hint"),
+    [
+        (JobStatus(JobState.TIMEOUT), "", "Time limit reached", "try 4 h"),
+        (JobStatus(JobState.NODE_FAIL), "", "The node failed", "Start again"),
+        (JobStatus(JobState.PREEMPTED), "", "Preempted", "not preempted"),
+        (JobStatus(JobState.DEADLINE), "", "Deadline missed", "less time"),
+        (JobStatus(JobState.LOST), "", "Lost by the scheduler", "Start again"),
+        (JobStatus(JobState.CANCELLED, nodes=("n1",)), "", "Cancelled", "operators"),
+        (JobStatus(JobState.CANCELLED), "", "Cancelled in the queue", "operators"),
+        (
+            JobStatus(JobState.CANCELLED, reason="PartitionTimeLimit"),
+            "",
+            "Never started",
+            "less time",
+        ),
+        (
+            failed(127),
+            "/var/spool/slurm_script: line 7: jupyterhub-singleuser: command not found",
+            "Command not found",
+            "Is JupyterLab installed",
+        ),
+        (
+            failed(1),
+            "/usr/bin/python3: No module named jupyterlab",
+            "A Python package is missing",
+            "Is JupyterLab installed",
+        ),
+        (
+            failed(1),
+            "OSError: [Errno 28] No space left on device: '/home/alice/.local'",
+            "No space left",
+            "Delete",
+        ),
+        (failed(1), "cp: writing: Disk quota exceeded", "No space left", "Delete"),
+        (
+            failed(1),
+            "PermissionError: [Errno 13] Permission denied: '/data/alice'",
+            "Permission denied",
+            "own the folder",
+        ),
+        (
+            JobStatus(JobState.LAUNCH_FAILED, reason="workdir: Permission denied"),
+            "",
+            "Permission denied",
+            "own the folder",
+        ),
+        (
+            failed(1),
+            "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] odd",
+            "The node cannot reach the gateway",
+            "operators",
+        ),
+        (failed(3), "boom", "The server failed (exit code 3)", "last lines"),
+        (failed(signal=11), "", "The server crashed", "last lines"),
+        (JobStatus(JobState.COMPLETED, exit_code=0), "", "The server ended", "again"),
+        (JobStatus(JobState.LAUNCH_FAILED), "", "The job could not be started", "tell"),
+        (failed(), "", "The job failed", "last lines"),
+    ],
+)
+def test_an_end_is_told_with_the_next_step(status, log, title, hint):
+    failure = ends(status, log)
+    assert failure.title == title
+    assert hint in failure.hint
+    assert failure.log == log
+
+
+def test_a_permission_problem_names_the_path():
+    failure = ends(failed(1), "bash: /data/x: Permission denied")
+    assert "/data/x" in failure.detail
+
+
+def test_an_end_that_was_asked_for_is_no_failure():
+    status = JobStatus(JobState.CANCELLED, nodes=("n1",))
+    assert ends(status, asked=True).title == "Stopped"
+
+
+@pytest.mark.parametrize("state", [s for s in JobState if s.ended])
+def test_every_end_has_title_detail_and_hint(state):
+    for asked in (False, True):
+        failure = explain_end(JobStatus(state), Resources(), "", asked=asked)
+        assert failure.title
+        assert failure.detail
+        assert failure.hint
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("error", "title"),
+    [
+        (errors.InvalidSpec("cpus", "must be a number."), "Not a valid request"),
+        (errors.SubmitRejected("No such partition."), "Refused by the scheduler"),
+        (errors.LimitReached("5 jobs at most."), "A limit is reached"),
+        (errors.SchedulerUnavailable("Timed out."), "The scheduler does not answer"),
+        (errors.SubmitUncertain("Timed out."), "The scheduler's answer was lost"),
+        (errors.AuthenticationBroken("munge"), "The scheduler does not accept the "
+         "gateway"),
+        (errors.NotPermitted("sudo"), "Not permitted"),
+        (errors.BatchError("odd"), "Could not be submitted"),
+    ],
+)  # fmt: skip
+def test_every_refusal_has_a_title_and_a_next_step(error, title):
+    failure = explain_refusal(error)
+    assert failure.title == title
+    assert failure.detail == error.message
+    assert failure.hint
+
+
+def test_the_errors_own_hint_comes_first():
+    error = errors.SubmitRejected("Too long.", hint="Ask for at most 1 h.")
+    assert explain_refusal(error).hint == "Ask for at most 1 h."
+
+
+# Foreign text
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("10%\r50%\r100%\ndone\r\n", "100%\ndone"),
+        ("bell\x07 nul\x00", "bell nul"),
+        ("right\u202eleft", "rightleft"),
+        ("http://n1:8888/lab?token=abcdef0123456789", "http://n1:8888/lab?token=[hidden]"),
+        ("JUPYTERHUB_API_TOKEN=abc123", "JUPYTERHUB_API_TOKEN=[hidden]"),
+        ("{'Authorization': 'token abc123'}", "{'Authorization': '[hidden]'}"),
+        ("Authorization: Bearer abc.def", "Authorization: [hidden]"),
+        ("postgresql://u:pw@host/db", "postgresql://u:[hidden]@host/db"),
+        ('"password": "hunter2"', '"password": "[hidden]"'),
+        ("AKIAABCDEFGHIJKLMNOP", "[hidden]"),
+        ("-----BEGIN PRIVATE KEY-----\na\n-----END PRIVATE KEY-----", "[hidden]"),
+        ("max_tokens=512", "max_tokens=512"),
+    ],
+)  # fmt: skip
+def test_a_log_is_made_fit_to_show(raw, shown):
+    assert clean_log(raw) == shown
+
+
+def test_a_long_log_keeps_its_end_in_whole_lines():
+    log = clean_log("".join(f"line {n}\n" for n in range(10_000)))
+    assert log.endswith("line 9999")
+    assert log.startswith("line ")
+    assert len(log.encode()) <= LOG_LIMIT
+
+
+def test_a_megabyte_on_one_line_is_cut():
+    assert len(clean_log("é" * 1_000_000).encode()) <= LOG_LIMIT
+
+
+@given(st.text())
+def test_cleaned_text_never_holds_control_characters(text):
+    assert clean_line(text).isprintable() or not clean_line(text).isascii()
+    assert not set(clean_log(text)) & set(map(chr, [*range(9), *range(11, 32), 127]))
+
+
+@given(st.sampled_from(JobState), st.text(), st.text(), st.booleans())
+def test_nothing_that_is_read_makes_the_words_fail(state, reason, log, asked):
+    status = JobStatus(state, reason=reason, exit_code=1)
+    assert explain_state(status, FOUR_GB)
+    failure = explain_end(status, FOUR_GB, log, asked=asked)
+    assert failure.title
+    assert len(failure.log.encode()) <= LOG_LIMIT
