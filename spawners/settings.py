@@ -1,260 +1,294 @@
-"""A site's settings file, ``gateway.toml``, as frozen, checked sections.
+"""Site settings: a TOML file's sections as frozen pydantic models.
 
-Hub, services and kernels read the same file, each its own sections, so every
-section is a model of its own, and :func:`load` checks only the asked ones.
-
-Durations are numbers of seconds or texts such as ``"90 s"``, ``"15 min"``,
-``"2 h"``, ``"7 d"``; sizes are bytes or texts such as ``"512 MB"``, ``"2 GiB"``.
+A section is a subclass of :class:`Section`; :func:`load` reads one,
+:func:`check_sections` refuses a file with sections that nobody reads. Every fault
+is a :class:`ConfigError` that names file, key, the bad value (never a secret's)
+and what is allowed.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+)
 
-_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
-_BYTES = {
-    **{"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12},
-    **{"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
-}
 
-
-class SettingsError(Exception):
-    """A settings file cannot be used; the text names file, key and what is allowed.
+class ConfigError(Exception):
+    """A settings file cannot be used; the text names file, key and allowed values.
 
     Attributes:
-        problems: one text per wrong key, the most useful first.
+        path: the file.
+        problems: one line per fault, each starting with the key.
     """
 
-    def __init__(self, path: Path | None, problems: list[str]) -> None:
-        self.problems = problems
-        where = f"{path}: " if path else ""
-        super().__init__(where + "; ".join(problems))
-
-
-def _quantity(value: object, units: dict[str, int], examples: str) -> object:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", value)
-    if match is None or match[2] not in units:
-        raise ValueError(f"must be {examples}")
-    return float(match[1]) * units[match[2]]
-
-
-def _duration(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a duration")  # noqa: TRY004 -- pydantic's protocol
-    seconds = _quantity(value, _SECONDS, 'seconds, or like "15 min", "2 h", "7 d"')
-    return timedelta(seconds=seconds) if isinstance(seconds, int | float) else seconds
-
-
-def _size(value: object) -> object:
-    size = _quantity(value, _BYTES, 'bytes, or like "512 MB", "2 GiB"')
-    return int(size) if isinstance(size, float) else size
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+    def __init__(self, path: Path, problems: Collection[str]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{path}: {problem}" for problem in self.problems))
 
 
 class Section(BaseModel):
-    """One table of ``gateway.toml``; ``table`` is its name there.
+    """A section of a settings file: frozen, unknown keys are refused."""
 
-    Every field has a default that is safe, and a description: the reference page
-    is made from them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-    table: ClassVar[str] = ""
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class SchedulerSettings(Section):
-    """Which batch system runs the jobs, and how often it is asked."""
+_DURATION = re.compile(
+    r"(?:(\d+(?:\.\d+)?)\s*(?:d|days?))?\s*(?:(\d+(?:\.\d+)?)\s*(?:h|hours?))?\s*"
+    r"(?:(\d+(?:\.\d+)?)\s*(?:min|m|minutes?))?\s*(?:(\d+(?:\.\d+)?)\s*(?:s|seconds?))?",
+    re.ASCII,
+)
+_MEMORY = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTP]?)(?:i?B)?", re.I | re.ASCII)
+_FACTORS = {unit: 1024**power for power, unit in enumerate(["", *"KMGTP"])}
+_HOST = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}"
+)
 
-    table: ClassVar[str] = "scheduler"
-
-    kind: Literal["auto", "slurm", "local"] = Field(
-        "auto",
-        description="`slurm`, `local` (child processes of this machine), or `auto`: "
-        "Slurm if `sbatch` is here and its controller answers, else local.",
-    )
-    runner: Literal["auto", "root", "sudo", "ssh", "self"] = Field(
-        "auto",
-        description="How a command is run as its user: `root` (the hub is root), "
-        "`sudo` (through `landbridge-launch`), `ssh` (the same program on a login "
-        "node), `self` (every job is the hub's own account), or `auto`: root if the "
-        "hub is root, else self.",
-    )
-    ssh_host: str = Field(
-        "",
-        description='For `runner = "ssh"`: the login node, as `ssh` names it.',
-    )
-    ssh_user: str = Field(
-        "", description='For `runner = "ssh"`: the account to connect as.'
-    )
-    launcher: str = Field(
-        "landbridge-launch",
-        description="For `sudo` and `ssh`: the launcher program, by absolute path "
-        "where it is not on the `PATH`.",
-    )
-    command_timeout: Duration = Field(
-        timedelta(seconds=20),
-        description="How long one scheduler command may take before its answer is "
-        "given up and the state counts as unknown.",
-    )
-    fast_poll: Duration = Field(
-        timedelta(seconds=2),
-        description="Time between two queries while some job starts or ends.",
-    )
-    slow_poll: Duration = Field(
-        timedelta(seconds=15),
-        description="Time between two queries while all is steady. One query serves "
-        "all jobs.",
-    )
-    slots_cpus: int = Field(
-        0,
-        ge=0,
-        description="For the local scheduler: CPU cores to give out; 0 for all.",
-    )
-    slots_gpus: int = Field(
-        0, ge=0, description="For the local scheduler: GPUs to give out."
-    )
+_DURATION_HELP = 'must be a time such as "2h", "1d 12h", "30min", or seconds.'
+_MEMORY_HELP = 'must be an amount such as "512M", "4G", "1.5T", or bytes.'
+_HOST_PORT_HELP = 'must be "HOST:PORT", such as "127.0.0.1:8000" or "[::1]:8000".'
 
 
-class JobsSettings(Section):
-    """The jobs that carry notebook servers, and how they reach the hub."""
-
-    table: ClassVar[str] = "jobs"
-
-    address: str = Field(
-        "",
-        description="Host name or address of the hub as compute nodes reach it. "
-        "Empty: this machine's own name with Slurm, loopback with the local "
-        "scheduler.",
-    )
-    bind_address: str = Field(
-        "",
-        description="Address that the jobs' frontend listens on. Empty: all with "
-        "Slurm, loopback with the local scheduler.",
-    )
-    port: int = Field(
-        0,
-        ge=0,
-        le=65535,
-        description="Port of that frontend (TLS). 0: the public port plus one.",
-    )
-    proof: Literal["auto", "munge", "token"] = Field(
-        "auto",
-        description="How a job proves whose it is: `munge` (no secret travels), "
-        "`token` (one time, from the job's node only), or `auto`: munge if its "
-        "socket is on the hub's machine and jobs run under Slurm.",
-    )
-    munge_socket: str = Field(
-        "", description="Munge's socket if it is not at the usual place."
-    )
-    queue_timeout: Duration | None = Field(
-        None,
-        description="How long a start may wait in the queue; unset: as long as it "
-        "takes.",
-    )
-    launch_timeout: Duration = Field(
-        timedelta(minutes=5),
-        description="From the job's start on its node to a server that answers.",
-    )
-    warn_before: Duration = Field(
-        timedelta(minutes=5),
-        description="How long before its time limit a job is warned.",
-    )
-    environment: str = Field(
-        "",
-        description="Directory of the environment with JupyterLab, as compute nodes "
-        "see it. Empty: the one that `make up` made, else the hub's own.",
-    )
-    python: str = Field(
-        "/usr/bin/python3",
-        description="A Python 3.6 or newer on the compute nodes, for the job's agent.",
-    )
-    workdir: str = Field(
-        "",
-        description="Directory that a job starts in; `{home}` and `{user}` are filled "
-        "in. Empty: the user's home.",
-    )
-    log_directory: str = Field(
-        "",
-        description="Directory for the jobs' output files; `{home}` and `{user}` are "
-        "filled in. Empty: `{home}/.local/state/landbridge`.",
-    )
-    profiles: str = Field(
-        "profiles.yaml",
-        description="What users may pick; relative to this file's directory.",
-    )
-
-
-AnySection = TypeVar("AnySection", bound=Section)
-
-
-def read_file(path: Path | None) -> dict[str, object]:
-    """Return the tables of the TOML file at ``path``; ``{}`` for ``None``.
+def parse_duration(value: object) -> timedelta:
+    """Return ``"2h"``, ``"1d 12h"``, ``"30min"`` or a number of seconds as a span.
 
     Raises:
-        SettingsError: it cannot be read, or is no TOML (naming the line).
+        ValueError: saying what is allowed. Negative times are not.
     """
-    if path is None:
-        return {}
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(_DURATION_HELP)  # noqa: TRY004 - pydantic wants a ValueError
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(path, [error.strerror or str(error)]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(path, [f"is not valid TOML: {error}"]) from None
+        if isinstance(value, str):
+            text = value.strip()
+            match = _DURATION.fullmatch(text) if len(text) <= 40 else None
+            if match is not None and any(match.groups()):
+                days, hours, minutes, seconds = (float(g or 0) for g in match.groups())
+                return timedelta(days, seconds, hours=hours, minutes=minutes)
+            if not re.fullmatch(r"\d{1,12}", text, re.ASCII):
+                raise ValueError(_DURATION_HELP)
+            value = int(text)
+        if not 0 <= value < 1e11:  # false for NaN, too
+            raise ValueError(_DURATION_HELP)
+        return timedelta(seconds=value)
+    except OverflowError as error:
+        raise ValueError(_DURATION_HELP) from error
 
 
-def load(path: Path | None, section: type[AnySection]) -> AnySection:
-    """Return one section of the settings file; its defaults if ``path`` is ``None``.
+def parse_memory(value: object) -> int:
+    """Return ``"4G"``, ``"512M"``, ``"1.5GiB"`` or a number of bytes as bytes.
+
+    Units are powers of 1,024, as the scheduler's are.
 
     Raises:
-        SettingsError: naming file, key and what is allowed.
+        ValueError: saying what is allowed.
     """
-    return parse(read_file(path), section, path)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and len(value) <= 40:
+        match = _MEMORY.fullmatch(value.strip())
+        if match:
+            return int(float(match[1]) * _FACTORS[match[2].upper()])
+    raise ValueError(_MEMORY_HELP)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A network address to listen on or to reach; IPv6 hosts without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse_host_port(value: object) -> HostPort:
+    """Return ``"host:8000"`` or ``"[::1]:8000"`` as its two parts; port 0 to 65535.
+
+    Raises:
+        ValueError: saying what is allowed.
+    """
+    if isinstance(value, HostPort):
+        return value
+    if isinstance(value, str) and len(value) <= 300:
+        host, colon, port = value.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        if (
+            colon
+            and bracketed == (":" in host)
+            and _HOST.fullmatch(host)
+            and re.fullmatch(r"\d{1,5}", port, re.ASCII)
+            and int(port) <= 65535
+        ):
+            return HostPort(host, int(port))
+    raise ValueError(_HOST_PORT_HELP)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(lambda span: span.total_seconds(), return_type=float),
+]
+"""A setting that is a time: ``"2h"``, ``"30min"``, or seconds."""
+
+Memory = Annotated[int, BeforeValidator(parse_memory)]
+"""A setting that is an amount of memory, kept in bytes: ``"4G"``, ``"512M"``."""
+
+Address = Annotated[
+    HostPort, BeforeValidator(parse_host_port), PlainSerializer(str, return_type=str)
+]
+"""A setting that is ``"host:port"``."""
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+def load(path: Path | str, model: type[AnySection], *, section: str) -> AnySection:
+    """Return one section of a TOML file, checked.
+
+    Args:
+        path: the file.
+        model: the section's pydantic model, best a subclass of :class:`Section`.
+        section: its name in the file, dotted if nested (``"services.storage"``).
+            A section that is not there is as good as an empty one.
+
+    Raises:
+        ConfigError: the file cannot be read or a value cannot be used.
+    """
+    path = Path(path)
+    return parse(_section_of(read_toml(path), section, path), model, path, section)
 
 
 def parse(
-    tables: dict[str, object], section: type[AnySection], path: Path | None = None
+    data: Mapping[str, Any], model: type[AnySection], path: Path, section: str = ""
 ) -> AnySection:
-    """Return one section out of tables that were read already; see :func:`load`."""
-    values = tables.get(section.table, {})
-    if not isinstance(values, dict):
-        raise SettingsError(path, [f"{section.table} must be a table"])
+    """Return ``data``, which was read from ``path``, as a checked ``model``.
+
+    Raises:
+        ConfigError: naming every fault.
+    """
     try:
-        return section.model_validate(values)
+        return model.model_validate(dict(data))
     except ValidationError as error:
-        raise SettingsError(path, _problems(section, error)) from None
+        problems = [_problem(dict(fault), model, section) for fault in error.errors()]
+        raise ConfigError(path, problems) from None
 
 
-def _problems(section: type[Section], error: ValidationError) -> list[str]:
-    problems = []
-    for item in error.errors(include_url=False, include_context=False):
-        key = ".".join([section.table, *(str(part) for part in item["loc"])])
-        if item["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_fields_at(section, item["loc"][:-1])))
-            problems.append(f"{key} is not a setting; known here: {known}")
-        else:
-            text = item["msg"].removeprefix("Value error, ")
-            problems.append(f"{key}: {text[:1].lower()}{text[1:]}")
-    return problems
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a whole TOML file.
+
+    Raises:
+        ConfigError: it is not there, not readable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(path, [f"cannot be read: {error.strerror}."]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [f"is not valid TOML: {error}."]) from error
 
 
-def _fields_at(section: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
-    model: type[BaseModel] = section
-    for part in path:
-        field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        for choice in get_args(inner) if get_origin(inner) else (inner,):
-            if isinstance(choice, type) and issubclass(choice, BaseModel):
-                model = choice
-    return set(model.model_fields)
+def check_sections(path: Path | str, known: Collection[str]) -> None:
+    """Refuse a file with top-level sections or keys that nobody reads.
+
+    Raises:
+        ConfigError: with the nearest name that is known.
+    """
+    path = Path(path)
+    unknown = [name for name in read_toml(path) if name not in known]
+    if unknown:
+        raise ConfigError(
+            path,
+            [
+                f"[{_shown(name)[1:-1]}] is no section.{_suggest(name, sorted(known))}"
+                for name in unknown
+            ],
+        )
+
+
+def _section_of(data: dict[str, Any], section: str, path: Path) -> dict[str, Any]:
+    for name in section.split(".") if section else []:
+        inner = data.get(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(path, [f"[{section}] must be a section, not a value."])
+        data = inner
+    return data
+
+
+_SECRET = re.compile(r"secret|password|passwd|token|credential|(?:^|_)key$", re.I)
+
+
+def _problem(fault: dict[str, Any], model: type[BaseModel], section: str) -> str:
+    """Return one line about one of pydantic's faults."""
+    location = tuple(str(part) for part in fault["loc"] if not _is_tag(str(part)))
+    *parents, key = location or ("",)
+    where = ".".join(filter(None, [section, *parents]))
+    name = " ".join(filter(None, [f"[{where}]" if where else "", key]))
+    if fault["type"] == "extra_forbidden":
+        owner = _model_at(model, fault["loc"][:-1])
+        fields = sorted(_names(owner)) if owner else []
+        return f"{name} is no setting.{_suggest(key, fields)}"
+    if fault["type"] == "missing":
+        return f"{name} must be set."
+    text = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    text = re.sub(r"^(?:Input|Value) should", "must", text)
+    if any(map(_SECRET.search, location)) or fault["type"].startswith("secret"):
+        return f"{name}: {text}."
+    return f"{name} = {_shown(fault['input'])}: {text}."
+
+
+def _is_tag(part: str) -> bool:
+    """Tell pydantic's own steps in a path ("function-before[...]") from keys."""
+    return "[" in part or "(" in part
+
+
+def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> Any:
+    """Return the model that a path of keys leads to, or ``None``."""
+    found: type[BaseModel] | None = model
+    for part in location:
+        if found is None or not isinstance(part, str) or _is_tag(part):
+            continue
+        by_name = dict(_names(found))
+        found = next(_models_in(by_name.get(part)), None) if part in by_name else found
+    return found
+
+
+def _names(model: type[BaseModel]) -> dict[str, Any]:
+    return {f.alias or n: f.annotation for n, f in model.model_fields.items()}
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _suggest(name: str, known: Collection[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f" Did you mean {close[0]}?"
+    return f" Known are: {', '.join(known)}." if known else ""
+
+
+def _shown(value: object, limit: int = 60) -> str:
+    if isinstance(value, Mapping):
+        return "a table"
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
