@@ -1,23 +1,20 @@
-"""The hub's own sections of ``gateway.toml``: every key, its default, its meaning."""
+"""The hub's sections of ``gateway.toml``: every key, its default and its meaning.
+
+The reference page of settings is made from these descriptions.
+"""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spawners.settings import Duration, Section
 
 
-class Part(BaseModel):
-    """A table inside a section."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tls(Part):
+class Tls(Section):
     """The certificate that browsers see."""
 
     certificate: str = Field(
@@ -34,8 +31,6 @@ class Tls(Part):
 
 class HubSettings(Section):
     """The gateway as its users see it."""
-
-    table: ClassVar[str] = "hub"
 
     name: str = Field("Landbridge", description="Shown on every page.", max_length=60)
     state: str = Field(
@@ -98,7 +93,7 @@ class HubSettings(Section):
         return value.rstrip("/")
 
 
-class Oidc(Part):
+class Oidc(Section):
     """An OpenID Connect identity provider. Used where `auth.kind` is `oidc`."""
 
     label: str = Field("single sign-on", description="Named on the sign-in button.")
@@ -137,8 +132,6 @@ class Oidc(Part):
 
 class AuthSettings(Section):
     """Who may sign in, and how they prove who they are."""
-
-    table: ClassVar[str] = "auth"
 
     kind: Literal["demo", "pam", "oidc"] = Field(
         "demo",
@@ -185,8 +178,6 @@ class AuthSettings(Section):
 class DatabaseSettings(Section):
     """Where the hub and the batch core keep their state."""
 
-    table: ClassVar[str] = "database"
-
     url: str = Field(
         "",
         description="`postgresql+psycopg://...`; empty: SQLite files in the state "
@@ -196,8 +187,6 @@ class DatabaseSettings(Section):
 
 class ProxySettings(Section):
     """HAProxy, through which every byte goes."""
-
-    table: ClassVar[str] = "proxy"
 
     managed: bool = Field(
         default=True,
@@ -220,8 +209,6 @@ class ProxySettings(Section):
 class CullingSettings(Section):
     """Stopping servers that nobody uses."""
 
-    table: ClassVar[str] = "culling"
-
     enabled: bool = Field(default=True, description="Stop idle servers at all.")
     idle_after: Duration = Field(
         timedelta(hours=2),
@@ -236,3 +223,132 @@ class CullingSettings(Section):
         description="Stop servers that are older than this, idle or not; 0: never. "
         "The job's own time limit holds in any case.",
     )
+
+
+class SchedulerSettings(Section):
+    """Which batch system runs the jobs, and how often it is asked."""
+
+    kind: Literal["auto", "slurm", "local"] = Field(
+        "auto",
+        description="`slurm`, `local` (child processes of this machine), or `auto`: "
+        "Slurm if `sbatch` is here and its controller answers, else local.",
+    )
+    runner: Literal["auto", "root", "sudo", "ssh", "self"] = Field(
+        "auto",
+        description="How a command is run as its user: `root` (the hub is root), "
+        "`sudo` (through `landbridge-launch`), `ssh` (the same program on a login "
+        "node), `self` (every job is the hub's own account), or `auto`: root if the "
+        "hub is root, else self.",
+    )
+    ssh_host: str = Field(
+        "",
+        description='For `runner = "ssh"`: the login node, as `ssh` names it.',
+    )
+    ssh_user: str = Field(
+        "", description='For `runner = "ssh"`: the account to connect as.'
+    )
+    launcher: str = Field(
+        "landbridge-launch",
+        description="For `sudo` and `ssh`: the launcher program, by absolute path "
+        "where it is not on the `PATH`.",
+    )
+    command_timeout: Duration = Field(
+        timedelta(seconds=20),
+        description="How long one scheduler command may take before its answer is "
+        "given up and the state counts as unknown.",
+    )
+    fast_poll: Duration = Field(
+        timedelta(seconds=2),
+        description="Time between two queries while some job starts or ends.",
+    )
+    slow_poll: Duration = Field(
+        timedelta(seconds=15),
+        description="Time between two queries while all is steady. One query serves "
+        "all jobs.",
+    )
+    slots_cpus: int = Field(
+        0,
+        ge=0,
+        description="For the local scheduler: CPU cores to give out; 0 for all.",
+    )
+    slots_gpus: int = Field(
+        0, ge=0, description="For the local scheduler: GPUs to give out."
+    )
+
+
+class JobsSettings(Section):
+    """The jobs that carry notebook servers, and how they reach the hub."""
+
+    address: str = Field(
+        "",
+        description="Host name or address of the hub as compute nodes reach it. "
+        "Empty: this machine's own name with Slurm, loopback with the local "
+        "scheduler.",
+    )
+    bind_address: str = Field(
+        "",
+        description="Address that the jobs' frontend listens on. Empty: all with "
+        "Slurm, loopback with the local scheduler.",
+    )
+    port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of that frontend (TLS). 0: the public port plus one.",
+    )
+    proof: Literal["auto", "munge", "token"] = Field(
+        "auto",
+        description="How a job proves whose it is: `munge` (no secret travels), "
+        "`token` (one time, from the job's node only), or `auto`: munge if its "
+        "socket is on the hub's machine and jobs run under Slurm.",
+    )
+    munge_socket: str = Field(
+        "", description="Munge's socket if it is not at the usual place."
+    )
+    queue_timeout: Duration | None = Field(
+        None,
+        description="How long a start may wait in the queue; unset: as long as it "
+        "takes.",
+    )
+    launch_timeout: Duration = Field(
+        timedelta(minutes=5),
+        description="From the job's start on its node to a server that answers.",
+    )
+    warn_before: Duration = Field(
+        timedelta(minutes=5),
+        description="How long before its time limit a job is warned.",
+    )
+    environment: str = Field(
+        "",
+        description="Directory of the environment with JupyterLab, as compute nodes "
+        "see it. Empty: the one that `make up` made, else the hub's own.",
+    )
+    python: str = Field(
+        "/usr/bin/python3",
+        description="A Python 3.6 or newer on the compute nodes, for the job's agent.",
+    )
+    workdir: str = Field(
+        "",
+        description="Directory that a job starts in; `{home}` and `{user}` are filled "
+        "in. Empty: the user's home.",
+    )
+    log_directory: str = Field(
+        "",
+        description="Directory for the jobs' output files; `{home}` and `{user}` are "
+        "filled in. Empty: `{home}/.local/state/landbridge`.",
+    )
+    profiles: str = Field(
+        "profiles.yaml",
+        description="What users may pick; relative to this file's directory.",
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "hub": HubSettings,
+    "auth": AuthSettings,
+    "database": DatabaseSettings,
+    "scheduler": SchedulerSettings,
+    "jobs": JobsSettings,
+    "proxy": ProxySettings,
+    "culling": CullingSettings,
+}

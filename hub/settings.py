@@ -12,21 +12,17 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import get_args
 
-from spawners.settings import (
-    JobsSettings,
-    SchedulerSettings,
-    Section,
-    SettingsError,
-    parse,
-    read_file,
-)
+from spawners.settings import ConfigError, Section, check_sections, parse, read_toml
 
 from .sections import (
+    SECTIONS,
     AuthSettings,
     CullingSettings,
     DatabaseSettings,
     HubSettings,
+    JobsSettings,
     ProxySettings,
+    SchedulerSettings,
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -42,18 +38,10 @@ VARIABLES: Mapping[str, str] = {
     "`jobs.environment`",
 }
 
+# Where a fault of a variable is.
+_ENVIRONMENT = Path("environment")
 # JupyterHub refuses shorter tokens, with a traceback.
 TOKEN_LENGTH = 8
-
-SECTIONS: tuple[type[Section], ...] = (
-    HubSettings,
-    AuthSettings,
-    DatabaseSettings,
-    SchedulerSettings,
-    JobsSettings,
-    ProxySettings,
-    CullingSettings,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +107,27 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     """Return the hub's settings; ``environment`` is ``os.environ`` but in tests.
 
     Raises:
-        SettingsError: naming the file or variable, the key and what is allowed.
+        ConfigError: naming the file or variable, the key and what is allowed.
     """
     path = find_file(environment)
-    tables = _overridden(read_file(path), environment)
-    known = {section.table for section in SECTIONS}
-    problems = [
-        f"{name} is not a section; known: {', '.join(sorted(known))}"
-        for name in tables
-        if name not in known
-    ]
+    tables = read_toml(path) if path else {}
+    if path:
+        check_sections(path, SECTIONS)
+    tables = _overridden(tables, environment)
+    where = path or Path("gateway.toml")
     parsed: dict[str, Section] = {}
-    for section in SECTIONS:
+    problems: list[str] = []
+    for name, section in SECTIONS.items():
+        values = tables.get(name, {})
+        if not isinstance(values, dict):
+            problems.append(f"[{name}] must be a section, not a value.")
+            continue
         try:
-            parsed[section.table] = parse(tables, section)
-        except SettingsError as error:
+            parsed[name] = parse(values, section, where, name)
+        except ConfigError as error:
             problems += error.problems
     if problems:
-        raise SettingsError(path, problems)
+        raise ConfigError(where, problems)
     hub = parsed["hub"]
     assert isinstance(hub, HubSettings)  # noqa: S101 -- SECTIONS says so
     settings = Settings(
@@ -148,7 +139,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     )
     problems = weaknesses(settings)
     if problems:
-        raise SettingsError(path, problems)
+        raise ConfigError(where, problems)
     return settings
 
 
@@ -159,13 +150,15 @@ def _overridden(
     over: dict[str, dict[str, object]] = {}
     if port := environment.get("LANDBRIDGE_PORT"):
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-            raise SettingsError(None, ["LANDBRIDGE_PORT must be 1 to 65535"])
+            raise ConfigError(_ENVIRONMENT, ["LANDBRIDGE_PORT must be 1 to 65535."])
         over.setdefault("hub", {})["port"] = int(port)
     if kind := environment.get("LANDBRIDGE_SCHEDULER"):
         allowed = SchedulerSettings.model_fields["kind"].annotation
         if kind not in get_args(allowed):
             names = ", ".join(get_args(allowed))
-            raise SettingsError(None, [f"LANDBRIDGE_SCHEDULER must be one of {names}"])
+            raise ConfigError(
+                _ENVIRONMENT, [f"LANDBRIDGE_SCHEDULER must be one of {names}."]
+            )
         over.setdefault("scheduler", {})["kind"] = kind
     if state := environment.get("LANDBRIDGE_STATE"):
         over.setdefault("hub", {})["state"] = state

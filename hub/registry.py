@@ -1,0 +1,77 @@
+"""The services that the hub starts: from what each is to JupyterHub's own terms."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .roles import CULLER, OPERATOR, Role, admin_role
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """One service.
+
+    Attributes:
+        name: as JupyterHub and its address know it.
+        role: its rights; ``None`` if they come from elsewhere.
+        command: how the hub starts it; empty if it runs by itself or is no program.
+        url: where it listens, for the proxy; empty if it serves nothing.
+        environment: for its process; no secrets.
+        api_token: a token made by us; empty: the hub makes one for each run.
+    """
+
+    name: str
+    role: Role | None
+    command: tuple[str, ...] = ()
+    url: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    api_token: str = field(default="", repr=False)
+
+    def to_hub(self) -> dict[str, object]:
+        """Return the entry of ``JupyterHub.services``."""
+        entry: dict[str, object] = {"name": self.name, "display": bool(self.url)}
+        if self.command:
+            entry["command"] = list(self.command)
+            entry["environment"] = dict(self.environment)
+        if self.url:
+            entry["url"] = self.url
+        if self.api_token:
+            entry["api_token"] = self.api_token
+        return entry
+
+
+def idle_culler(settings: Settings) -> ServiceSpec:
+    """Return the service that stops idle servers."""
+    culling = settings.culling
+    command = [sys.executable, "-m", "jupyterhub_idle_culler"]
+    command.append(f"--timeout={int(culling.idle_after.total_seconds())}")
+    command.append(f"--cull-every={int(culling.check_every.total_seconds())}")
+    if culling.oldest:
+        command.append(f"--max-age={int(culling.oldest.total_seconds())}")
+    return ServiceSpec(CULLER.service, CULLER, tuple(command))
+
+
+def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec, ...]:
+    """Return every service of this site, with its role."""
+    specs = [ServiceSpec(OPERATOR.service, OPERATOR, api_token=operator_token)]
+    if settings.admin_token:
+        specs.append(ServiceSpec("admin-token", None, api_token=settings.admin_token))
+    if settings.culling.enabled:
+        specs.append(idle_culler(settings))
+    return tuple(specs)
+
+
+def roles(specs: tuple[ServiceSpec, ...]) -> list[dict[str, object]]:
+    """Return ``JupyterHub.load_roles`` for these services."""
+    entries = [spec.role.to_hub() for spec in specs if spec.role]
+    entries += [admin_role(spec.name) for spec in specs if not spec.role]
+    return entries
+
+
+def operator_token_file(settings: Settings) -> Path:
+    """Return where the operator's token lies, mode 0600, in the state directory."""
+    return settings.state / "secrets" / "operator-token"
