@@ -18,6 +18,9 @@ from .models import BatchJob, JobState, JobStatus, Resources
 #: What an event carries beside its words.
 EventData = Mapping[str, str | int | float | None]
 
+#: The status of a job that nobody has read yet.
+NOT_READ = JobStatus(JobState.UNKNOWN)
+
 
 def utc_now() -> datetime:
     """Return the current time, aware, UTC."""
@@ -114,7 +117,7 @@ class JobRecord:
     facts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     output: str | None = None
     job: BatchJob | None = None
-    status: JobStatus = JobStatus(JobState.UNKNOWN)
+    status: JobStatus = NOT_READ
     status_is_current: bool = False
     endpoint: Endpoint | None = None
     cancel_wanted: datetime | None = None

@@ -1,0 +1,399 @@
+"""Jobs: what notebooks, kernels, replicas and clusters use to run batch jobs.
+
+::
+
+    store = await JobStore.open(url)
+    jobs = Jobs(scheduler, store)
+    await jobs.start()
+    record = await jobs.submit(spec, user="alice", owner="server:alice/")
+    record = await jobs.wait(record.name, lambda r: r.endpoint or not r.live)
+    await jobs.cancel(record.name)
+
+What it promises, whatever crashes, hangs or lies in between:
+
+* An owner has at most one live job. A second :meth:`Jobs.submit` raises
+  :class:`~spawners.batch.errors.AlreadyLive` with the first one's record; attach to
+  it through :meth:`Jobs.current`.
+* A submission whose answer was lost is found by its name or given up, and never
+  repeated; what arrives later is cancelled.
+* A cancel is a wish that outlives this process and is repeated until an end was read.
+* A record ends only on evidence. While the scheduler does not answer, records keep
+  their last good status with ``status_is_current`` False.
+* Records and events are in the store before anybody relies on them; when it cannot be
+  written to, nothing is submitted and running jobs go on.
+
+The caller opens and closes store and scheduler. Nothing here knows Jupyter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any  # the result of a task that never ends
+
+from .adoption import Adoption
+from .cancelling import Cancelling
+from .errors import StaleReport, StoreUnavailable
+from .ledger import Ledger, Line
+from .metered import MeteredScheduler
+from .models import JobSpec
+from .readings import Readings, Report
+from .records import Endpoint, JobEvent, JobRecord, Phase, utc_now
+from .scheduler import ClusterSnapshot, Scheduler, UserLimits
+from .store import JobStore
+from .submission import Submission
+from .watcher import JobWatcher
+from .watching import WatchSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Numbers for metrics.
+
+    Attributes:
+        live: records whose job is or may be there.
+        calls: scheduler calls by method since the start.
+        calls_per_minute: in the last 60 s.
+        cancels_overdue: cancel wishes older than their alarm.
+        unsaved: records that the store is behind on.
+        scheduler_healthy: False from a failed reading to the next good one.
+    """
+
+    live: int
+    calls: Mapping[str, int]
+    calls_per_minute: int
+    cancels_overdue: int
+    unsaved: int
+    scheduler_healthy: bool
+
+
+class Jobs:
+    """All batch jobs of this process. See the module for what it promises."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: JobStore,
+        settings: WatchSettings | None = None,
+    ) -> None:
+        settings = settings or WatchSettings()
+        self._settings = settings
+        self._scheduler = MeteredScheduler(scheduler)
+        self._ledger = Ledger(store)
+        self._adoption = Adoption(
+            self._scheduler, self._ledger, settings, self._job_found
+        )
+        self._readings = Readings(
+            self._scheduler, self._ledger, settings, self._adoption.look_for
+        )
+        self._watcher = JobWatcher(
+            self._scheduler,
+            settings,
+            wanted=self._readings.wanted,
+            urgency=self._urgency,
+            apply=self._readings.apply,
+        )
+        self._cancelling = Cancelling(
+            self._scheduler, self._ledger, settings, self._watcher.nudge
+        )
+        self._submission = Submission(
+            self._scheduler, self._ledger, self._adoption, self._cancelling, settings
+        )
+        self._loops: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Take up every record that has not ended, and begin to watch.
+
+        Raises:
+            StoreUnavailable: the records cannot be read.
+        """
+        for record in await self._ledger.load():
+            if record.phase is Phase.INTENT or record.look_until is not None:
+                self._adoption.look_for(record.name)
+        for run in (
+            self._watcher.run,
+            self._watcher.run_snapshots,
+            self._adoption.run,
+            self._cancelling.run,
+            self._keep_house,
+        ):
+            self._loops.append(asyncio.create_task(_supervise(run)))
+        self._watcher.nudge()
+        # So that the first page has something to show.
+        _ = self._watcher.snapshot
+
+    async def close(self) -> None:
+        """Stop watching and write down what is known; the jobs go on."""
+        await self._submission.close(timeout_seconds=10)
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._readings.close()
+        await self._watcher.close()
+        await self._ledger.flush()
+        await self._ledger.settle()
+
+    async def submit(
+        self,
+        spec: JobSpec,
+        *,
+        user: str,
+        owner: str,
+        facts: Mapping[str, str] | None = None,
+    ) -> JobRecord:
+        """Submit one job as ``user`` and return its record, identity included.
+
+        If its end was wanted meanwhile, the record may have ended already. A caller
+        that is cancelled leaves the submission to be finished: cancel the job.
+
+        Args:
+            spec: with a fresh :func:`~spawners.batch.models.new_job_name`; no array.
+            user: account to run as.
+            owner: the adapter's key: whose live job there can be only one of.
+            facts: public facts to keep with the record.
+
+        Raises:
+            AlreadyLive: the owner has a live job; nothing was done.
+            StoreUnavailable: the intent could not be written; nothing was done.
+            SubmitRejected: also ``InvalidSpec``, ``NotPermitted``,
+                ``AuthenticationBroken``; phase is ``REFUSED`` and tells why.
+            SchedulerUnavailable: it did not answer the check, or never took the job.
+        """
+        record = await self._submission.submit(spec, user, owner, facts or {})
+        self._watcher.nudge()
+        return record
+
+    async def cancel(self, name: str) -> None:
+        """Write down that the job has to end, and ask for it once.
+
+        Returning means "asked for"; the wish is repeated until an end was read. A
+        job that ended needs nothing; one that is being submitted ends as soon as it
+        is there. A scheduler that does not answer is no error here.
+
+        Raises:
+            UnknownJob: there is no such record.
+            StoreUnavailable: the wish could not be written; nothing was done.
+        """
+        await self._cancelling.want(name)
+        self._adoption.look_now(name)
+
+    def get(self, name: str) -> JobRecord | None:
+        """Return a record that has not ended, or its owner's newest."""
+        return self._ledger.get(name)
+
+    def current(self, owner: str) -> JobRecord | None:
+        """Return the owner's newest record, live or not."""
+        return self._ledger.current(owner)
+
+    def records(
+        self, *, user: str | None = None, live_only: bool = True
+    ) -> list[JobRecord]:
+        """Return the records of one user or of all, the oldest first."""
+        return [
+            record
+            for record in self._ledger.records()
+            if (user is None or record.user == user) and (record.live or not live_only)
+        ]
+
+    async def wait(self, name: str, until: Callable[[JobRecord], object]) -> JobRecord:
+        """Return the record as soon as ``until`` holds; looked at on every change.
+
+        The caller sets the deadline, and lets ``until`` hold for an ended record.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+        return await self._ledger.wait(name, until)
+
+    async def note(
+        self, name: str, kind: str, message: str, **data: str | float | None
+    ) -> JobEvent:
+        """Append a line to a job's story and return it.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+        await self._ledger.recall(name)
+        self._ledger.see(name, Line(kind, message, dict(data)))
+        event = self._ledger.last_event(name)
+        await self._ledger.flush()
+        return event
+
+    async def events(
+        self, owner: str, after: int = 0, generation: int | None = None
+    ) -> list[JobEvent]:
+        """Return a start's events with ``seq > after``; the newest start's by default.
+
+        Raises:
+            StoreUnavailable: they cannot be read now.
+        """
+        record = self._ledger.current(owner)
+        if generation is None or (record and record.generation == generation):
+            name = record.name if record else None
+        else:
+            name = await self._ledger.store.name_of(owner, generation)
+        if name is None:
+            return []
+        await self._ledger.flush()
+        return await self._ledger.store.events(name, after)
+
+    async def changed(self, owner: str, after: int) -> None:
+        """Return when the newest start has an event past ``after``, or a newer began.
+
+        The caller sets the deadline.
+        """
+        await self._ledger.wait_event(owner, after)
+
+    async def report_ready(self, name: str, endpoint: Endpoint) -> JobRecord:
+        """Take in that a job's server answers at ``endpoint``, which was checked.
+
+        The same report again is no error.
+
+        Raises:
+            StaleReport: the job was superseded, stopped or ended, or reported another
+                endpoint before: it must end itself, and its end is asked for.
+            UnknownJob: there is no such record.
+            StoreUnavailable: nothing was changed.
+        """
+        record = await self._wanted(name)
+        if record.endpoint == endpoint:
+            return record
+        if record.endpoint is not None:
+            raise StaleReport(f"Job {name} has reported another endpoint before.")
+        log.info("Job %s of %s is ready on %s", name, record.user, endpoint.host)
+        record = await self._ledger.commit(
+            name,
+            Line("ready", "The server is ready", {"node": endpoint.host}),
+            endpoint=endpoint,
+        )
+        self._watcher.nudge()
+        return record
+
+    async def report_ended(
+        self,
+        name: str,
+        exit_code: int | None,
+        signal: int | None,
+        log_tail: str = "",
+    ) -> None:
+        """Take in that a job's own process ended, as it says.
+
+        The record ends when the scheduler confirms it, which is asked at once.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+        record = await self._ledger.recall(name)
+        if not record.watched and record.phase is not Phase.INTENT:
+            return
+        how = f"signal {signal}" if signal else f"exit code {exit_code}"
+        self._readings.report(name, Report(exit_code, signal, log_tail))
+        await self._ledger.observe(
+            name,
+            Line(
+                "server",
+                f"The server's process ended ({how})",
+                {"exit_code": exit_code, "signal": signal},
+            ),
+        )
+        self.heard_of(name)
+
+    def heard_of(self, name: str) -> None:
+        """Read soon: the job was heard of, so it is there and something changed."""
+        self._adoption.look_now(name)
+        self._watcher.nudge()
+
+    @property
+    def snapshot(self) -> ClusterSnapshot | None:
+        """The last good snapshot of the cluster, never waited for.
+
+        Reading it has a new one made in the background if it is old.
+        """
+        return self._watcher.snapshot
+
+    async def fresh_snapshot(
+        self, max_age: timedelta = timedelta(minutes=5)
+    ) -> ClusterSnapshot | None:
+        """Return a snapshot of at most that age; the caller sets the deadline."""
+        return await self._watcher.fresh_snapshot(max_age.total_seconds())
+
+    async def limits(self, user: str) -> UserLimits:
+        """Return what the scheduler allows a user, a few minutes old at most.
+
+        Raises:
+            BatchError: it was never read, and cannot be read now.
+        """
+        return await self._watcher.limits(user)
+
+    @property
+    def counters(self) -> Counters:
+        """Numbers for metrics, as of now."""
+        return Counters(
+            live=len(self.records()),
+            calls=dict(self._scheduler.calls),
+            calls_per_minute=self._scheduler.per_minute,
+            cancels_overdue=self._cancelling.overdue,
+            unsaved=self._ledger.unsaved,
+            scheduler_healthy=self._watcher.healthy,
+        )
+
+    async def _wanted(self, name: str) -> JobRecord:
+        """Return the record of a job that may report ready, or have it ended."""
+        record = await self._ledger.recall(name)
+        newest = self._ledger.current(record.owner)
+        if record.live and record.cancel_wanted is None and newest == record:
+            return record
+        if record.live or record.watched:
+            await self.cancel(name)
+        elif not record.status.state.ended or record.job is None:
+            # It was given up and is there after all: find it, and have it ended.
+            await self._ledger.observe(
+                name,
+                look_until=utc_now() + sum(self._settings.twin_delays, timedelta()),
+            )
+            self._adoption.look_for(name)
+            self._adoption.look_now(name)
+        raise StaleReport(f"Job {name} is not wanted any more.")
+
+    def _job_found(self) -> None:
+        self._watcher.nudge()
+        self._cancelling.wake()
+
+    def _urgency(self, record: JobRecord) -> float:
+        settled = record.status_is_current and record.endpoint is not None
+        if settled and record.cancel_wanted is None and record.status.state.on_nodes:
+            return max(self._readings.age_of_change(record), 30.0)
+        return self._readings.age_of_change(record)
+
+    async def _keep_house(self) -> None:
+        """Write what could not be written, and prune what is old, for ever."""
+        loop = asyncio.get_running_loop()
+        prune_at = loop.time()
+        while True:
+            await self._ledger.flush()
+            if loop.time() >= prune_at:
+                prune_at = loop.time() + 6 * 3600
+                try:
+                    count = await self._ledger.store.prune(
+                        utc_now() - self._settings.keep
+                    )
+                except StoreUnavailable as error:
+                    log.warning("Cannot prune old records: %s", error)
+                else:
+                    log.debug("Pruned %s old records", count)
+            await asyncio.sleep(5)
+
+
+async def _supervise(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a loop for ever; a bug in it is logged and does not end it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("The batch core's loop %s failed", run.__qualname__)
+        await asyncio.sleep(1)

@@ -1,0 +1,1 @@
+"""Migrations of the job store's tables; applied when a store is opened."""

@@ -1,0 +1,268 @@
+"""What a reading of the scheduler means for our records, and how it is told.
+
+A reading that is missing, odd or failed changes nothing but ``status_is_current``.
+Only an end that was read, or two good listings without the job, ends a record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from .errors import BatchError
+from .explain import explain_end, explain_state
+from .ledger import Ledger, Line
+from .models import BatchJob, JobState, JobStatus
+from .records import JobRecord, Phase, utc_now
+from .scheduler import ABSENT, Scheduler
+from .watching import WatchSettings
+
+log = logging.getLogger(__name__)
+
+_CANCEL_GRACE = 60.0
+_KINDS = {
+    JobState.CONFIGURING: "allocated",
+    JobState.RUNNING: "running",
+    JobState.SUSPENDED: "suspended",
+    JobState.STOPPED: "suspended",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a job said about its own end: a claim that was authenticated."""
+
+    exit_code: int | None
+    signal: int | None
+    log: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is remembered of a job between readings. Times are monotonic."""
+
+    changed: float
+    queued_since: float
+    told_at: float = 0.0
+    told: str = ""
+    absent_since: float | None = None
+    report: Report | None = None
+    ending: bool = False
+
+
+class Readings:
+    """Applies readings to the records in the ledger."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        ledger: Ledger,
+        settings: WatchSettings,
+        lost: Callable[[str], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._ledger = ledger
+        self._settings = settings
+        self._lost = lost
+        self._seen: dict[str, _Seen] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._few = asyncio.Semaphore(4)
+
+    def wanted(self) -> list[JobRecord]:
+        """Return the records whose jobs have to be asked about."""
+        records = [record for record in self._ledger.records() if record.watched]
+        names = {record.name for record in records}
+        self._seen = {n: seen for n, seen in self._seen.items() if n in names}
+        return [r for r in records if not self._of(r.name).ending]
+
+    def age_of_change(self, record: JobRecord) -> float:
+        """Return for how long (s) a job has been as it is, since we watch it."""
+        return time.monotonic() - self._of(record.name).changed
+
+    def report(self, name: str, report: Report) -> None:
+        """Keep what a job said about its end until the scheduler confirms it."""
+        seen = self._of(name)
+        seen.report = report
+        seen.changed = time.monotonic()
+
+    async def apply(
+        self,
+        records: Collection[JobRecord],
+        reading: Mapping[BatchJob, JobStatus] | None,
+    ) -> None:
+        """Take in one reading of all ``records``; ``None`` if it failed."""
+        for asked in records:
+            record = self._ledger.get(asked.name)
+            if record is None or record.job != asked.job or not record.watched:
+                continue
+            status = reading.get(asked.job) if reading and asked.job else None
+            if status is None or status.state is JobState.UNKNOWN:
+                self._doubt(record, status)
+            else:
+                self._take(record, status)
+        await self._ledger.flush()
+
+    async def close(self) -> None:
+        """Stop telling of ends; they are read again after a restart."""
+        for task in self._endings:
+            task.cancel()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
+    def _of(self, name: str) -> _Seen:
+        now = time.monotonic()
+        return self._seen.setdefault(name, _Seen(now, now))
+
+    def _doubt(self, record: JobRecord, status: JobStatus | None) -> None:
+        if record.status_is_current:
+            self._ledger.see(record.name, status_is_current=False)
+        if status is None or status.reason != ABSENT:
+            return
+        seen = self._of(record.name)
+        now = time.monotonic()
+        if seen.absent_since is None:
+            seen.absent_since = now
+            seen.changed = now
+        if seen.report is not None:
+            # It told its own end and is gone: that is evidence, where nobody
+            # keeps accounts.
+            good = seen.report.exit_code == 0
+            state = JobState.COMPLETED if good else JobState.FAILED
+        elif now - seen.absent_since >= self._settings.lost_after.total_seconds():
+            state = JobState.LOST
+        else:
+            return
+        self._end(record, replace(record.status, state=state, ended=utc_now()))
+
+    def _take(self, record: JobRecord, status: JobStatus) -> None:
+        seen = self._of(record.name)
+        seen.absent_since = None
+        old = record.status
+        if status.state.ended:
+            self._end(record, status)
+            return
+        fields: dict[str, object] = {}
+        job = record.job
+        if job is not None and job.submitted is None and status.submitted is not None:
+            fields["job"] = replace(job, submitted=status.submitted)
+        if not record.status_is_current:
+            fields["status_is_current"] = True
+        line = self._tell(record, status)
+        moved = _lasting(status) != _lasting(old)
+        if moved:
+            seen.changed = time.monotonic()
+        if line or fields or moved:
+            lines = (line,) if line else ()
+            self._ledger.see(record.name, *lines, status=status, **fields)
+        else:
+            self._ledger.glance(record.name, status=status)
+
+    def _tell(self, record: JobRecord, status: JobStatus) -> Line | None:
+        """Return the event for a reading that is not an end, if it is worth one."""
+        seen = self._of(record.name)
+        old = record.status
+        words = explain_state(status, record.resources)
+        now = time.monotonic()
+        data: dict[str, str | int | float | None] = {
+            "state": status.state.value,
+            "reason": status.reason,
+        }
+        if status.state.queued:
+            data |= {
+                "place": status.queue_place,
+                "estimated_start": _iso(status),
+            }
+            again = old.state.on_nodes or status.restarts > old.restarts
+            if again or old.state is JobState.UNKNOWN:
+                seen.queued_since = now
+            elif words == seen.told or now - seen.told_at < self._quiet(seen, now):
+                return None
+            seen.told, seen.told_at = words, now
+            return Line("requeued" if again else "queued", words, data)
+        if status.state is old.state and status.nodes == old.nodes:
+            return None
+        seen.told, seen.told_at = words, now
+        data["node"] = ",".join(status.nodes)
+        if status.state is JobState.RUNNING and status.nodes != old.nodes:
+            log.info("Job %s runs on %s", record.name, data["node"])
+        return Line(_KINDS.get(status.state, "state"), words, data)
+
+    def _quiet(self, seen: _Seen, now: float) -> float:
+        """Seconds between two lines about the queue: fewer the longer it lasts."""
+        least = self._settings.event_interval.total_seconds()
+        return max(least, (now - seen.queued_since) / 20)
+
+    def _end(self, record: JobRecord, status: JobStatus) -> None:
+        seen = self._of(record.name)
+        if seen.ending:
+            return
+        seen.ending = True
+        task = asyncio.create_task(self._tell_end(record, status))
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    async def _tell_end(self, record: JobRecord, status: JobStatus) -> None:
+        """Close a record, with the last words of its job if they matter."""
+        seen = self._of(record.name)
+        report = seen.report
+        if report and status.exit_code is None and status.signal is None:
+            status = replace(status, exit_code=report.exit_code, signal=report.signal)
+        tail = ""
+        if record.cancel_wanted is None and record.phase is Phase.SUBMITTED:
+            tail = report.log if report and report.log else await self._tail(record)
+        record = self._ledger.get(record.name) or record
+        asked = record.cancel_wanted is not None
+        failure = explain_end(status, record.resources, tail, asked=asked)
+        if asked:
+            kind, message = "cancelled", f"{failure.title}. {failure.detail}"
+        else:
+            good = status.state is JobState.COMPLETED and not status.exit_code
+            kind = "ended" if good else "failed"
+            message = f"{failure.title}. {failure.detail}"
+        fields: dict[str, object] = {}
+        if record.phase is Phase.SUBMITTED:
+            fields["phase"] = Phase.ENDED
+            fields["failure"] = None if asked else failure
+        if status.state is JobState.LOST:
+            horizon = sum(self._settings.twin_delays, start=timedelta(0))
+            fields["look_until"] = utc_now() + horizon
+        log.info("Job %s of %s ended: %s", record.name, record.user, status.state)
+        self._ledger.see(
+            record.name,
+            Line(kind, message, {"state": status.state, "exit_code": status.exit_code}),
+            status=status,
+            status_is_current=True,
+            **fields,
+        )
+        if status.state is JobState.LOST:
+            self._lost(record.name)
+        await self._ledger.flush()
+
+    async def _tail(self, record: JobRecord) -> str:
+        """Return the end of the job's output, or nothing if it cannot be read."""
+        if record.job is None or record.output is None:
+            return ""
+        path = record.output.replace("%j", record.job.id)
+        try:
+            async with (
+                self._few,
+                asyncio.timeout(self._settings.output_timeout.total_seconds()),
+            ):
+                return await self._scheduler.read_output(record.job, path)
+        except (BatchError, OSError, TimeoutError) as error:
+            log.warning("Cannot read the output of job %s: %s", record.name, error)
+            return ""
+
+
+def _lasting(status: JobStatus) -> JobStatus:
+    """Return what of a reading is worth writing down, and wakes the watcher."""
+    return replace(
+        status, queue_place=None, estimated_start=None, read_at=None, submitted=None
+    )
+
+
+def _iso(status: JobStatus) -> str | None:
+    return status.estimated_start.isoformat() if status.estimated_start else None

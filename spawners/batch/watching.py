@@ -1,0 +1,58 @@
+"""How often and how long the batch core looks, waits and keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+_S = timedelta(seconds=1)
+_MIN = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """Periods of the watcher and its companions.
+
+    The defaults cost 3 listings a minute in a steady state, and 2 more commands while
+    somebody looks at the cluster's snapshot.
+
+    Attributes:
+        fast: between two listings right after a job changed.
+        slow: between two listings when all is steady.
+        snapshot_age: how old a snapshot that is read may be before a new one is made.
+        limits_age: likewise for a user's limits.
+        look_delays: when to look by name after a lost answer, each after the last
+            good look; after the last of them the submission is given up.
+        twin_delays: when to look for a job that arrives later still.
+        lost_after: least time between the two listings that show a job is lost.
+        cancel_delays: when to ask again for the end of a job, the last one repeated.
+        cancel_alarm: age of a cancel wish that operators should know of.
+        event_interval: least time between two events about a place in the queue; a
+            long wait is told of less often.
+        keep: how long closed records and their events are kept.
+        output_timeout: how long to wait for a failed job's last output.
+    """
+
+    fast: timedelta = _S
+    slow: timedelta = 20 * _S
+    snapshot_age: timedelta = _MIN
+    limits_age: timedelta = 5 * _MIN
+    look_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
+    twin_delays: tuple[timedelta, ...] = (30 * _S, 2 * _MIN, 10 * _MIN, 60 * _MIN)
+    lost_after: timedelta = 10 * _S
+    cancel_delays: tuple[timedelta, ...] = (5 * _S, 15 * _S, 30 * _S, _MIN)
+    cancel_alarm: timedelta = 10 * _MIN
+    event_interval: timedelta = 10 * _S
+    keep: timedelta = timedelta(days=30)
+    output_timeout: timedelta = 10 * _S
+
+
+async def pause(seconds: float, wake: asyncio.Event) -> None:
+    """Wait for ``wake``, which is cleared, or for at most ``seconds``."""
+    try:
+        async with asyncio.timeout(max(seconds, 0)):
+            await wake.wait()
+    except TimeoutError:
+        return
+    wake.clear()
