@@ -127,7 +127,19 @@ def job_environment(
 
 @cache
 def _packed_agent() -> str:
-    return base64.b64encode(zlib.compress(_source("agent.py").encode(), 9)).decode()
+    """Return a program that makes the agent's modules from their texts and runs it."""
+    modules = [
+        (f"{__package__}.{name}", _source(f"{name}.py"))
+        for name in ("agent_hub", "agent")
+    ]
+    program = (
+        "import sys, types\n"
+        f"for name, text in {modules!r}:\n"
+        "    sys.modules[name] = types.ModuleType(name)\n"
+        "    exec(text, sys.modules[name].__dict__)\n"
+        "sys.exit(sys.modules[name].main())\n"
+    )
+    return base64.b64encode(zlib.compress(program.encode(), 9)).decode("ascii")
 
 
 def _source(name: str) -> str:

@@ -1,0 +1,159 @@
+"""Starts ``jupyterhub-singleuser`` on a port that is bound before anything else.
+
+Runs in the user's environment (Python 3.8+, JupyterHub 4 to 6), as a file that the
+agent wrote; nothing of Landbridge is installed there. The sockets are bound here, to
+a port that the system chose, and kept: Jupyter's search for a free port and its
+later listening get copies of them, so no other process can slip in between. When the
+server accepts connections, the port goes to the agent on a pipe.
+
+The server asks for a client certificate of the hub's authority (TLS 1.2 or newer);
+whoever has none, gets no answer at all.
+"""
+
+import errno
+import os
+import socket
+import ssl
+import sys
+from typing import Any, List, NoReturn
+
+MISSING = 127  # as a shell says "command not found"
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say in one line what is wrong and end."""
+    sys.stderr.write("Landbridge: %s\n" % message)
+    sys.exit(code)
+
+
+def bind() -> List[socket.socket]:
+    """Bind one port on all IPv4 and IPv6 addresses; return what there is of both."""
+    for _ in range(20):
+        bound: List[socket.socket] = []
+        port = 0
+        try:
+            for family, address in ((socket.AF_INET, ""), (socket.AF_INET6, "::")):
+                try:
+                    one = socket.socket(family, socket.SOCK_STREAM)
+                except OSError:
+                    continue  # this family does not exist here
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                try:
+                    one.bind((address, port))
+                except OSError as error:
+                    one.close()
+                    if error.errno != errno.EADDRNOTAVAIL:
+                        raise
+                    continue  # the family is switched off
+                one.listen(128)
+                one.settimeout(0)
+                bound.append(one)
+                port = one.getsockname()[1]
+        except OSError:
+            for one in bound:
+                one.close()
+            continue  # taken in the other family: draw again
+        if bound:
+            return bound
+    fail("No free port was found on this node.", 1)
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return the server's side of TLS, from the files that the agent wrote."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(
+        os.environ["JUPYTERHUB_SSL_CERTFILE"], os.environ["JUPYTERHUB_SSL_KEYFILE"]
+    )
+    context.load_verify_locations(os.environ["JUPYTERHUB_SSL_CLIENT_CA"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def announce(port: int) -> None:
+    """Tell the agent, once, and let no kernel inherit the pipe."""
+    descriptor = os.environ.pop("LANDBRIDGE_READY_FD", "")
+    if descriptor:
+        os.write(int(descriptor), b"%d\n" % port)
+        os.close(int(descriptor))
+
+
+def use_sockets(bound: List[socket.socket], context: ssl.SSLContext) -> None:
+    """Make Tornado serve on ``bound``, and on nothing else in its place.
+
+    Uses the two documented seams ``tornado.netutil.bind_sockets`` and
+    ``tornado.tcpserver.TCPServer.add_sockets``; to be called before Jupyter is
+    imported, which takes the first by name.
+    """
+    from tornado import netutil
+
+    port = bound[0].getsockname()[1]
+    bind_sockets = netutil.bind_sockets
+
+    def give_ours(
+        wanted: int, *args: Any, **kwargs: Any
+    ) -> List[socket.socket]:  # whatever else a version of Tornado passes
+        if int(wanted or 0) == port:
+            return [one.dup() for one in bound]
+        return bind_sockets(wanted, *args, **kwargs)
+
+    netutil.bind_sockets = give_ours  # type: ignore[assignment]
+
+    from tornado.tcpserver import TCPServer
+
+    add_sockets = TCPServer.add_sockets
+
+    def observe(server: Any, sockets: Any) -> None:
+        sockets = list(sockets)
+        if not any(one.getsockname()[1:2] == (port,) for one in sockets):
+            add_sockets(server, sockets)  # of some extension
+            return
+        server.ssl_options = context  # however Jupyter read its settings
+        add_sockets(server, sockets)
+        for one in bound:
+            one.close()
+        del bound[:]
+        announce(port)
+
+    TCPServer.add_sockets = observe  # type: ignore[assignment, method-assign]
+
+
+def main() -> None:
+    """Start the server; never returns."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [place for place in sys.path if place != here]
+    descriptor = os.environ.get("LANDBRIDGE_READY_FD")
+    if descriptor:
+        os.set_inheritable(int(descriptor), False)  # noqa: FBT003
+    try:
+        import tornado.netutil  # noqa: F401 -- only to see that it is there
+    except ImportError:
+        fail_missing("JupyterLab")
+    bound = bind()
+    port = bound[0].getsockname()[1]
+    # An empty host means all addresses, to every version.
+    prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/")
+    os.environ["JUPYTERHUB_SERVICE_URL"] = "https://:%d%s" % (port, prefix)
+    use_sockets(bound, tls_context())
+    try:
+        import jupyter_server  # noqa: F401 -- a clear message rather than a traceback
+        from jupyterhub.singleuser import main as singleuser
+    except ImportError as error:
+        fail_missing("JupyterHub" if "jupyterhub" in str(error) else "JupyterLab")
+    sys.argv[0] = "jupyterhub-singleuser"
+    sys.exit(singleuser())  # type: ignore[no-untyped-call]
+
+
+def fail_missing(what: str) -> NoReturn:
+    """End because the user's environment lacks a package."""
+    fail(
+        "%s is not installed in this environment (%s). Choose another environment, "
+        "or install the packages jupyterhub and jupyterlab in it." % (what, sys.prefix),
+        MISSING,
+    )
+
+
+if __name__ == "__main__":
+    main()
