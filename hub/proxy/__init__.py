@@ -1,0 +1,10 @@
+"""The gateway's edge: HAProxy, and JupyterHub's view of it.
+
+``HAProxyProxy`` is JupyterHub's ``proxy_class``. ``EdgeConfig`` and
+``write_config`` make the same files for a site that runs HAProxy itself.
+"""
+
+from .config import Certificate, EdgeConfig, render, write_config
+from .haproxy import HAProxyProxy
+
+__all__ = ["Certificate", "EdgeConfig", "HAProxyProxy", "render", "write_config"]

@@ -1,0 +1,130 @@
+"""One operating system process that outlives us: started, known again, ended.
+
+A pid alone is no identity, because pids come back. Linux gives each process a
+start time in clock ticks (field 22 of ``/proc/PID/stat``, proc(5)); pid and start
+time together name one process for as long as the machine is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process that is not mistaken for a later one with the same pid."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """The process that has ``pid`` now; ``None`` if there is none (or a zombie)."""
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return None
+        fields = text.rpartition(")")[2].split()  # the name may hold anything
+        if fields[0] in {"Z", "X"}:
+            return None
+        return cls(pid, int(fields[19]))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return ProcessId.of(self.pid) == self
+
+    @property
+    def command(self) -> list[str]:
+        """Its argv; empty when it has ended or may not be looked at."""
+        try:
+            raw = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            return []
+        return raw.decode(errors="replace").split("\0")[:-1]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens when it has ended already."""
+        if not self.alive:
+            return
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def spawn(command: Sequence[str], log: Path) -> ProcessId:
+    """Start ``command`` in a session of its own, its words appended to ``log``.
+
+    It gets no signal from our terminal and goes on when we end.
+
+    Raises:
+        OSError: it cannot be executed.
+    """
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        pid = os.posix_spawn(
+            command[0],
+            list(command),
+            dict(os.environ),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE],
+        )
+    finally:
+        os.close(null)
+        os.close(output)
+    return ProcessId.of(pid) or ProcessId(pid, -1)
+
+
+async def wait_ended(process: ProcessId) -> None:
+    """Return when ``process`` has ended, child of ours or not; reap it if it is."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        if not process.alive:
+            _reap(process.pid)
+            return
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+        _reap(process.pid)
+    finally:
+        os.close(descriptor)
+
+
+def _reap(pid: int) -> None:
+    """Take the exit status of a child, so that it does not stay as a zombie."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # adopted, not a child: its parent is init
+
+
+async def end(process: ProcessId, *, patience_seconds: float) -> None:
+    """Ask ``process`` to end, and make it end when it has not after a while."""
+    process.send(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(patience_seconds):
+            await wait_ended(process)
+    except TimeoutError:
+        process.send(signal.SIGKILL)
+        async with asyncio.timeout(patience_seconds):
+            await wait_ended(process)
