@@ -278,8 +278,19 @@ class Rig:
     def wait_state(self, job: str, *states: str, timeout: float = 30) -> str:
         """Wait until the job is in one of ``states``; return which."""
         what = f"job {job} in {states}"
-        found = wait_for(lambda: (s := self.state(job)) in states and s, timeout, what)
-        return str(found)
+        try:
+            fact = wait_for(
+                lambda: (s := self.state(job)) in states and s, timeout, what
+            )
+        except RigFailure as failure:
+            raise RigFailure(f"{failure}\n{self.account_of(job)}") from None
+        return str(fact)
+
+    def account_of(self, job: str) -> str:
+        """Return what the controller and its log say of a job, for a person."""
+        shown = self.run(["scontrol", "show", "job", job])
+        log = (self.path / "log/slurmctld").read_text(errors="replace")
+        return f"{shown.stdout}{shown.stderr}{log[-3000:]}"
 
     def clear_jobs(self, timeout: float = 40) -> None:
         """Cancel every job and wait until none is left in the queue or on a node."""

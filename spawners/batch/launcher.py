@@ -1,0 +1,399 @@
+#!/usr/bin/python3 -I
+"""``landbridge-launch``: run one batch command as one user, and nothing else.
+
+The smallest program that has to be trusted where the hub is not root: sudo starts
+it as the user (or as root), or ssh starts it on a login node. It is one file, needs
+Python 3.9 and its standard library, and may be copied anywhere. One JSON object on
+standard input, one on standard output, exit code 0 whenever it answered::
+
+    {"version": 1, "operation": "run", "user": "alice", "argv": ["sbatch", ...],
+     "environment": {"LANDBRIDGE_JOB": "..."}, "stdin": "<base64>",
+     "timeout": 25.0, "cwd": "/"}
+    -> {"version": 1, "returncode": 0, "stdout": "<base64>", "stderr": "<base64>"}
+
+    {"version": 1, "operation": "read", "user": "alice", "path": "/home/alice/x.log",
+     "max_bytes": 8192}
+    -> {"version": 1, "data": "<base64>"}          the last max_bytes of the file
+
+    -> {"version": 1, "error": "<kind>", "message": "..."}
+
+Kinds: ``malformed`` (the request), ``refused`` (account, command or variable),
+``unavailable`` (no such program or directory), ``timeout``, ``too_large``,
+``missing`` and ``denied`` (the file).
+
+Started as root it becomes the named user; otherwise it acts as the account it was
+started as and for no other. ``"user": null`` stays that account, for questions only.
+What a site may set lies in ``/etc/landbridge/launch.json`` (or ``--config PATH``,
+which a sudo rule pins), owned by root and writable by nobody else: see
+:class:`Settings`. ``SLURM_CONF`` and the search path come from there alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import errno
+import grp
+import json
+import os
+import pwd
+import re
+import selectors
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = 1
+CONFIG = "/etc/landbridge/launch.json"
+MAX_REQUEST = 8 * 1024**2
+MAX_OUTPUT = 64 * 1024**2
+MAX_TAIL = 1024**2
+MAX_TIMEOUT = 300.0
+
+_QUESTIONS = {"squeue", "sinfo", "sacct", "scontrol", "sacctmgr", "sprio", "unmunge"}
+_CHANGES = {"sbatch", "scancel"}
+# The first word that is no flag. The flags are a closed set, because any other could
+# take the verb as its value and let another verb follow.
+_VERBS = {"scontrol": {"show", "ping"}, "sacctmgr": {"show", "list"}}
+_FLAGS = {
+    "scontrol": {"-o", "--oneliner", "-a", "--all", "-d", "--details", "--json"},
+    "sacctmgr": {"-n", "--noheader", "-P", "--parsable2", "-p", "--parsable", "-s"},
+}
+_USER = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"
+_BASE64 = r"[A-Za-z0-9+/]*={0,2}"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+# Public facts that our own jobs and clients are given. A site may add to it, but
+# not what steers the loader, the shell, Python or Slurm's own clients.
+KNOWN_VARIABLE = re.compile(
+    r"((LANDBRIDGE|JUPYTERHUB|JUPYTER|AWS|DASK|OPENAI|MLFLOW)_[A-Z0-9_]+"
+    r"|TZ|LANG|LC_ALL|SLURM_TIME_FORMAT)\Z"
+)
+STEERING_VARIABLE = re.compile(
+    r"(LD_|PYTHON|BASH|SBATCH_|SLURM_(?!TIME_FORMAT\Z)|SQUEUE_|SINFO_|SACCT_|SCANCEL_"
+    r"|MUNGE|GCONV_|GLIBC_|MALLOC_|NLSPATH|LOCPATH)"
+    r"|(PATH|HOME|USER|LOGNAME|SHELL|ENV|IFS|TMPDIR|CDPATH|PS4)\Z"
+)
+_NOBODY = (65534, 2**32 - 1)
+_NO_LOGIN = {"nologin", "false", "sync", "halt", "shutdown"}
+
+
+class Refused(Exception):
+    """The request gets no answer but this; ``kind`` as in the module's docstring."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a site may set.
+
+    Attributes:
+        minimum_uid: accounts below it are the system's and are refused.
+        group: only members of this group may be acted for; ``""`` for everybody.
+        path: directories in which the batch system's commands are looked for.
+        slurm_conf: value of ``SLURM_CONF``, or ``""`` for Slurm's own default.
+        environment: further variables that a request may carry.
+        umask: for the command; Slurm hands it on to the job.
+    """
+
+    minimum_uid: int = 1000
+    group: str = ""
+    path: tuple[str, ...] = ("/usr/local/bin", "/usr/bin", "/bin")
+    slurm_conf: str = ""
+    environment: frozenset[str] = field(default_factory=frozenset)
+    umask: int = 0o022
+
+
+def parse_request(raw: bytes) -> dict[str, Any]:
+    """Return the request in ``raw`` with every value checked, ``stdin`` decoded.
+
+    Raises:
+        Refused: ``malformed``, or ``refused`` for a command outside the closed set.
+    """
+    try:
+        if len(raw) > MAX_REQUEST:
+            raise Refused("malformed", f"The request is over {MAX_REQUEST} bytes.")
+        given = json.loads(raw, object_pairs_hook=_without_twins)
+        keys = _OPERATIONS[given.get("operation")]
+    except (ValueError, RecursionError):
+        raise Refused("malformed", "The request is no JSON object.") from None
+    except (AttributeError, KeyError, TypeError):
+        raise Refused("malformed", "The operation must be run or read.") from None
+    if odd := set(given) ^ keys:
+        names = ", ".join(sorted(repr(key)[:40] for key in odd))
+        raise Refused("malformed", f"Missing or unknown: {names[:200]}.")
+    for key, value in given.items():
+        if not _CHECKS[key](value):
+            raise Refused("malformed", f"{key} is not usable.")
+    if given["operation"] == "run":
+        given["stdin"] = base64.b64decode(given["stdin"])
+        check_command(given["argv"], as_user=given["user"] is not None)
+    return given  # type: ignore[no-any-return]
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise ValueError("holds a key twice.")
+    return dict(pairs)
+
+
+def _is_text(value: object, limit: int, pattern: str = r"[^\0\ud800-\udfff]*") -> bool:
+    fits = isinstance(value, str) and len(value) <= limit
+    return fits and re.fullmatch(pattern, str(value), re.DOTALL) is not None
+
+
+def _is_argv(value: object) -> bool:
+    if not isinstance(value, list) or not 1 <= len(value) <= 2000:
+        return False
+    return all(_is_text(v, 32_768) for v in value) and sum(map(len, value)) <= 131_072
+
+
+def _is_environment(value: object) -> bool:
+    if not isinstance(value, dict) or len(value) > 200:
+        return False
+    return all(_VARIABLE.match(k) and _is_text(v, 131_000) for k, v in value.items())
+
+
+_COMMON = {"version", "operation", "user"}
+_OPERATIONS = {
+    "run": _COMMON | {"argv", "environment", "stdin", "timeout", "cwd"},
+    "read": _COMMON | {"path", "max_bytes"},
+}
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "version": lambda v: type(v) is int and v == VERSION,
+    "operation": lambda v: v in _OPERATIONS,
+    "user": lambda v: v is None or _is_text(v, 32, _USER),
+    "argv": _is_argv,
+    "environment": _is_environment,
+    "stdin": lambda v: _is_text(v, MAX_REQUEST, _BASE64) and len(v) % 4 == 0,
+    "timeout": lambda v: type(v) in (int, float) and 0 < v <= MAX_TIMEOUT,
+    "cwd": lambda v: _is_text(v, 4000) and v.startswith("/"),
+    "path": lambda v: _is_text(v, 4000) and v.startswith("/"),
+    "max_bytes": lambda v: type(v) is int and 1 <= v <= MAX_TAIL,
+}
+
+
+def check_command(argv: list[str], *, as_user: bool) -> None:
+    """Refuse commands outside the closed set, and changes by no named user.
+
+    Raises:
+        Refused: ``refused``, naming the command.
+    """
+    name = argv[0]
+    if name not in _QUESTIONS and not (name in _CHANGES and as_user):
+        raise Refused("refused", f"{name[:40]!r} is not run here.")
+    if name in _VERBS:
+        rest = [item for item in argv[1:] if item not in _FLAGS[name]]
+        if not rest or rest[0] not in _VERBS[name]:
+            allowed = " and ".join(sorted(_VERBS[name]))
+            raise Refused("refused", f"Of {name} only {allowed} are run here.")
+
+
+def find_account(name: str, settings: Settings) -> pwd.struct_passwd:
+    """Return the account called ``name``, if it is a person's.
+
+    Raises:
+        Refused: it is unknown, the system's, cannot log in or is not in the group.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+        group = grp.getgrnam(settings.group).gr_gid if settings.group else entry.pw_gid
+    except (KeyError, ValueError):
+        raise Refused("refused", f"There is no account {name[:40]!r}.") from None
+    system = entry.pw_uid < max(1, settings.minimum_uid) or entry.pw_gid == 0
+    odd = entry.pw_name != name or entry.pw_uid in _NOBODY
+    if system or odd or entry.pw_shell.rpartition("/")[2] in _NO_LOGIN:
+        raise Refused("refused", f"{name} is not the account of a person.")
+    if group not in os.getgrouplist(name, entry.pw_gid):
+        raise Refused("refused", f"{name} is not in the group {settings.group}.")
+    return entry
+
+
+def become(account: pwd.struct_passwd) -> None:
+    """Give up root for good and be ``account``; as anybody else, check that we are.
+
+    Raises:
+        Refused: we are neither root nor that account.
+    """
+    uid, gid = account.pw_uid, account.pw_gid
+    if os.geteuid() == 0:
+        os.setgroups(os.getgrouplist(account.pw_name, gid))
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    elif (os.geteuid(), os.getuid()) != (uid, uid):
+        own = pwd.getpwuid(os.geteuid()).pw_name
+        raise Refused("refused", f"Started as {own}, this acts for nobody else.")
+
+
+def environment_of(account: pwd.struct_passwd, path: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables that every command gets, of the account and no more."""
+    return {
+        "HOME": account.pw_dir,
+        "USER": account.pw_name,
+        "LOGNAME": account.pw_name,
+        "SHELL": account.pw_shell or "/bin/sh",
+        "PATH": ":".join(path),
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def run(
+    request: dict[str, Any], account: pwd.struct_passwd, settings: Settings
+) -> dict[str, Any]:
+    """Run the command as the account that we now are, and return the answer."""
+    argv, wanted = request["argv"], request["environment"]
+    for name in wanted:
+        known = KNOWN_VARIABLE.match(name) or name in settings.environment
+        if STEERING_VARIABLE.match(name) or not known:
+            raise Refused("refused", f"The variable {name[:60]} is not passed on.")
+    candidates = [f"{directory}/{argv[0]}" for directory in settings.path]
+    program = next((c for c in candidates if os.access(c, os.X_OK)), None)
+    if program is None:
+        raise Refused("unavailable", f"There is no {' nor '.join(candidates)}.")
+    environment = environment_of(account, settings.path)
+    if settings.slurm_conf:
+        environment["SLURM_CONF"] = settings.slurm_conf
+    os.umask(settings.umask)
+    with os.fdopen(os.memfd_create("stdin"), "r+b", buffering=0) as source:
+        source.write(request["stdin"])
+        source.seek(0)
+        try:
+            process = subprocess.Popen(
+                [program, *argv[1:]],
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**environment, **wanted},
+                cwd=request["cwd"],
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Refused("unavailable", f"{argv[0]}: {error.strerror}.") from None
+    with process:
+        try:
+            out, err = _listen(process, request["timeout"])
+        finally:
+            if process.returncode is None:  # with all that it started
+                os.killpg(process.pid, signal.SIGKILL)
+    coded = [base64.b64encode(text).decode() for text in (out, err)]
+    return {"returncode": process.returncode, "stdout": coded[0], "stderr": coded[1]}
+
+
+def _listen(process: subprocess.Popen[bytes], timeout: float) -> list[bytearray]:
+    """Return what the process wrote to its two outputs, and let it end."""
+    deadline = time.monotonic() + timeout
+    outputs: list[bytearray] = []
+    try:
+        with selectors.DefaultSelector() as selector:
+            for stream in (process.stdout, process.stderr):
+                outputs.append(bytearray())
+                selector.register(stream, selectors.EVENT_READ, outputs[-1])  # type: ignore[arg-type]
+            while selector.get_map():
+                ready = selector.select(max(0, deadline - time.monotonic()))
+                if not ready and time.monotonic() >= deadline:
+                    raise Refused("timeout", f"No answer within {timeout:g} s.")
+                for key, _ in ready:
+                    piece = os.read(key.fd, 65_536)
+                    key.data.extend(piece)
+                    if not piece:
+                        selector.unregister(key.fileobj)
+                if sum(map(len, outputs)) > MAX_OUTPUT:
+                    raise Refused("too_large", f"It wrote over {MAX_OUTPUT} bytes.")
+        process.wait(max(0.01, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise Refused("timeout", f"No end within {timeout:g} s.") from None
+    return outputs
+
+
+def read_tail(path: str, max_bytes: int) -> bytes:
+    """Return the last ``max_bytes`` of a regular file, read as who we are.
+
+    Raises:
+        Refused: ``missing``; or ``denied``, for what is unreadable, no regular file
+            or a symbolic link.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise Refused("denied", "Not a regular file.")
+            file.seek(max(0, facts.st_size - max_bytes))
+            return file.read(max_bytes)
+    except OSError as error:
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        raise Refused("missing" if gone else "denied", f"{error.strerror}.") from None
+
+
+def load_settings(path: str, *, required: bool) -> Settings:
+    """Read the site's file; the defaults when it is missing and not ``required``.
+
+    Raises:
+        Refused: it can be written by others than root, or holds anything odd.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
+            return _settings(os.fstat(file.fileno()), file.read(65_536))
+    except FileNotFoundError:
+        if required:
+            raise Refused("unavailable", f"{path} is missing.") from None
+        return Settings()
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused("unavailable", f"{path}: {error}") from None
+
+
+def _settings(facts: os.stat_result, raw: bytes) -> Settings:
+    if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o022:
+        raise ValueError("must be writable by root alone.")
+    given = json.loads(raw, object_pairs_hook=_without_twins)
+    kinds = {key: type(value) for key, value in vars(Settings()).items()}
+    for key, value in given.items():
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            given[key] = kinds.get(key, list)(value)
+        if type(given[key]) is not kinds.get(key):
+            raise TypeError(f"{key[:40]!r} is unknown or of the wrong type.")
+    return Settings(**given)
+
+
+def answer(raw: bytes, settings: Settings) -> dict[str, Any]:
+    """Do what the request in ``raw`` asks and return the answer's facts."""
+    request = parse_request(raw)
+    if request["user"] is None:
+        account = pwd.getpwuid(os.geteuid())
+    else:
+        account = find_account(request["user"], settings)
+        become(account)
+    if request["operation"] == "run":
+        return run(request, account, settings)
+    if request["user"] is None:
+        raise Refused("refused", "A file is read only as a named user.")
+    data = read_tail(request["path"], request["max_bytes"])
+    return {"data": base64.b64encode(data).decode()}
+
+
+def main() -> int:
+    """Answer one request; see the module's docstring."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
+    parser = argparse.ArgumentParser(description="Run one batch command as one user.")
+    parser.add_argument("--config", help=f"settings, instead of {CONFIG}")
+    config = parser.parse_args().config
+    try:
+        settings = load_settings(config or CONFIG, required=config is not None)
+        facts = answer(sys.stdin.buffer.read(MAX_REQUEST + 1), settings)
+    except Refused as refusal:
+        facts = {"error": refusal.kind, "message": str(refusal)}
+    json.dump({"version": VERSION, **facts}, sys.stdout)
+    sys.stdout.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
