@@ -41,7 +41,7 @@ from .ledger import Ledger, Line
 from .metered import MeteredScheduler
 from .models import JobSpec
 from .readings import Readings, Report
-from .records import Endpoint, JobEvent, JobRecord, Phase, utc_now
+from .records import Endpoint, Failure, JobEvent, JobRecord, Phase, utc_now
 from .scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .store import JobStore
 from .submission import Submission
@@ -181,6 +181,25 @@ class Jobs:
         """
         await self._cancelling.want(name)
         self._adoption.look_now(name)
+
+    async def give_up(self, name: str, failure: Failure) -> None:
+        """Write down why a job is of no use any more, and have it ended.
+
+        For what only the adapter sees: a server that never came up on its node. The
+        failure stays with the record when its end is read.
+
+        Raises:
+            UnknownJob: there is no such record.
+            StoreUnavailable: it could not be written; nothing was done.
+        """
+        record = await self._ledger.recall(name)
+        if record.live and record.failure is None:
+            await self._ledger.commit(
+                name,
+                Line("failed", f"{failure.title}. {failure.detail}".strip()),
+                failure=failure,
+            )
+        await self.cancel(name)
 
     def get(self, name: str) -> JobRecord | None:
         """Return a record that has not ended, or its owner's newest."""

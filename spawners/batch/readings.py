@@ -225,7 +225,8 @@ class Readings:
         fields: dict[str, object] = {}
         if record.phase is Phase.SUBMITTED:
             fields["phase"] = Phase.ENDED
-            fields["failure"] = None if asked else failure
+            # An end that was asked for may have its reason: the job was given up.
+            fields["failure"] = record.failure if asked else failure
         if status.state is JobState.LOST:
             horizon = sum(self._settings.twin_delays, start=timedelta(0))
             fields["look_until"] = utc_now() + horizon
