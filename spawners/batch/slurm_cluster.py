@@ -1,0 +1,282 @@
+"""What Slurm says about the cluster and its users, as values. Pure functions.
+
+Sources, recorded from Slurm 22.05.8 in ``tests/spawners/batch/recorded``:
+``sinfo --Node`` (one line for each node in each partition), ``scontrol show
+partition`` and ``sacctmgr show user withassoc``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from .errors import SchedulerUnavailable
+from .scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
+from .slurm_hosts import parse_duration
+from .slurm_parse import lines_of
+
+_MIB = 1024**2
+_NODE = re.compile(
+    r"(?P<name>[A-Za-z0-9_.-]{1,255})\|(?P<address>[A-Za-z0-9_.:-]{1,255})\|"
+    r"(?P<state>[a-z_+]{1,60})(?P<flags>[*~#!%$@^-]{0,4})\|"
+    r"(?P<cpus>[0-9]{1,9}/[0-9]{1,9}/[0-9]{1,9}/[0-9]{1,9})\|(?P<memory>[0-9]{1,12})\|"
+    r"(?P<gres>[^|]*)\|(?P<used>[^|]*)\|(?P<partition>[^|]{1,255})\|"
+)
+_PAIR = re.compile(r"([A-Za-z]+)=(\S*)")
+_GRES = re.compile(
+    r"gpu(?::(?P<model>[^:()]+|\(null\)))?:(?P<count>[0-9]{1,6})(?:\(.*\))?"
+)
+_GRP_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
+
+# First words of sinfo's long states whose nodes run jobs; "idle+drain" is none.
+_UP = frozenset({"idle", "mixed", "allocated", "completing", "planned", "reserved"})
+_TAKES_JOBS = frozenset({"idle", "mixed", "allocated"})
+# Suffixes: not responding, powering down, in maintenance, about to reboot.
+_NOT_UP = frozenset("*$")
+_TAKES_NONE = frozenset("%!@^-")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node in one partition.
+
+    Attributes:
+        name, address: the latter answers on the network.
+        up: it runs jobs.  takes_jobs: it starts new ones.
+        cpus, idle_cpus: cores.
+        memory: bytes.
+        gpus, used_gpus: by model, ``""`` for no model.
+        partition: one that it belongs to.
+    """
+
+    name: str
+    address: str
+    up: bool
+    takes_jobs: bool
+    cpus: int
+    idle_cpus: int
+    memory: int
+    gpus: Mapping[str, int]
+    used_gpus: Mapping[str, int]
+    partition: str
+
+
+def parse_nodes(output: bytes) -> list[Node]:
+    """Read ``sinfo --Node --Format`` with ``NODE_FIELDS``.
+
+    Raises:
+        SchedulerUnavailable: a line does not fit.
+    """
+    nodes = []
+    for number, line in enumerate(lines_of(output), start=1):
+        found = _NODE.fullmatch(line)
+        if found is None:
+            raise SchedulerUnavailable(f"sinfo's line {number} does not fit.")
+        flags = set(found["flags"])
+        up = found["state"] in _UP and not flags & _NOT_UP
+        takes_jobs = found["state"] in _TAKES_JOBS and up and not flags & _TAKES_NONE
+        _, idle, _, total = (int(count) for count in found["cpus"].split("/"))
+        nodes.append(
+            Node(
+                name=found["name"],
+                address=found["address"],
+                up=up,
+                takes_jobs=takes_jobs,
+                cpus=total,
+                idle_cpus=idle,
+                memory=int(found["memory"]) * _MIB,
+                gpus=parse_gres(found["gres"]),
+                used_gpus=parse_gres(found["used"]),
+                partition=found["partition"].removesuffix("*"),
+            )
+        )
+    return nodes
+
+
+def parse_gres(text: str) -> dict[str, int]:
+    """Return GPUs by model of ``gpu:a100:4(S:0-1),gpu:2,shard:8``; others are left out.
+
+    The model is whatever stands there (``1g.5gb`` for a MIG slice), ``""`` if
+    nothing does.
+    """
+    gpus: dict[str, int] = {}
+    for item in re.split(r",(?![^(]*\))", text):
+        if found := _GRES.fullmatch(item.strip()):
+            model = (found["model"] or "").removeprefix("(null)")
+            gpus[model] = gpus.get(model, 0) + int(found["count"])
+    return gpus
+
+
+def parse_partitions(output: bytes) -> list[dict[str, str]]:
+    """Read ``scontrol --oneliner show partition`` into its words.
+
+    Raises:
+        SchedulerUnavailable: a line lacks a name, state or time limit.
+    """
+    partitions = []
+    for line in lines_of(output):
+        words = dict(_PAIR.findall(line))
+        if not {"PartitionName", "State", "MaxTime"} <= words.keys():
+            raise SchedulerUnavailable("scontrol describes no partition.")
+        partitions.append(words)
+    if not partitions:
+        raise SchedulerUnavailable("scontrol names no partition.")
+    return partitions
+
+
+def snapshot(partitions: bytes, nodes: bytes, taken_at: datetime) -> ClusterSnapshot:
+    """Put the two answers together.
+
+    Raises:
+        SchedulerUnavailable: one of them cannot be read.
+    """
+    members: dict[str, list[Node]] = {}
+    addresses: dict[str, str] = {}
+    for node in parse_nodes(nodes):
+        members.setdefault(node.partition, []).append(node)
+        addresses[node.name] = node.address
+    described = [
+        _partition(words, members.get(words["PartitionName"], []))
+        for words in parse_partitions(partitions)
+    ]
+    described.sort(key=lambda partition: not partition.default)
+    return ClusterSnapshot(taken_at, tuple(described), addresses)
+
+
+def _partition(words: Mapping[str, str], nodes: list[Node]) -> Partition:
+    up = [node for node in nodes if node.up]
+    ready = [node for node in up if node.takes_jobs]
+    cores = max((node.cpus for node in nodes), default=0)
+    memory = max((node.memory for node in nodes), default=0)
+    max_memory = _number(words.get("MaxMemPerNode"))
+    # A partition without a limit gives one job as many nodes as it has.
+    members = _number(words.get("TotalNodes"))
+    max_nodes = _number(words.get("MaxNodes")) or members
+    if max_nodes and members:
+        max_nodes = min(max_nodes, members)
+    return Partition(
+        name=words["PartitionName"],
+        up=words["State"] == "UP",
+        default=words.get("Default") == "YES",
+        max_time=parse_duration(words["MaxTime"]),
+        default_time=parse_duration(words.get("DefaultTime", "")),
+        nodes=len(up),
+        idle_nodes=sum(node.idle_cpus == node.cpus for node in ready),
+        cpus=sum(node.cpus for node in up),
+        idle_cpus=sum(node.idle_cpus for node in ready),
+        max_cpus_per_node=min(cores, _number(words.get("MaxCPUsPerNode")) or cores),
+        max_memory_per_node=min(memory, (max_memory or memory) * _MIB),
+        max_nodes=max_nodes,
+        gpus=tuple(_pools(nodes)),
+        allow_accounts=_names(words.get("AllowAccounts")),
+        deny_accounts=_names(words.get("DenyAccounts")) or frozenset(),
+        allow_qos=_names(words.get("AllowQos")),
+        allow_groups=_names(words.get("AllowGroups")),
+    )
+
+
+@dataclass(slots=True)
+class _Count:
+    total: int = 0
+    idle: int = 0
+    per_node: int = 0
+
+
+def _pools(nodes: Iterable[Node]) -> list[GpuPool]:
+    counts: dict[str, _Count] = {}
+    for node in nodes:
+        for model, number in node.gpus.items():
+            count = counts.setdefault(model, _Count())
+            count.per_node = max(count.per_node, number)
+            if node.up:
+                count.total += number
+            if node.takes_jobs:
+                count.idle += max(0, number - node.used_gpus.get(model, 0))
+    return [
+        GpuPool(model, count.total, count.idle, count.per_node)
+        for model, count in sorted(counts.items())
+    ]
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+def _names(text: str | None) -> frozenset[str] | None:
+    if text in (None, "", "ALL", "(null)", "N/A"):
+        return None
+    return frozenset(str(text).split(","))
+
+
+@dataclass(slots=True)
+class Associations:
+    """What ``sacctmgr`` says about one user, before the accounts' own limits.
+
+    Attributes:
+        default_account: ``""`` if there is none.
+        qos: by account.
+        max_jobs, max_submit: the widest of the user's limits.
+        max_gpus: the user's own limit by account.
+    """
+
+    default_account: str = ""
+    qos: dict[str, frozenset[str]] = field(default_factory=dict)
+    max_jobs: list[int | None] = field(default_factory=list)
+    max_submit: list[int | None] = field(default_factory=list)
+    max_gpus: dict[str, int] = field(default_factory=dict)
+
+
+def parse_user(output: bytes) -> Associations:
+    """Read ``sacctmgr show user withassoc`` with the fields of ``user_argv``.
+
+    Raises:
+        SchedulerUnavailable: a line has another number of fields.
+    """
+    found = Associations()
+    for line in lines_of(output):
+        fields = line.split("|")
+        if len(fields) != 8:
+            raise SchedulerUnavailable("sacctmgr's answer does not fit.")
+        default, _, account, _, qos, jobs, submit, group = fields
+        found.default_account = default
+        known = found.qos.get(account, frozenset())
+        found.qos[account] = known | frozenset(filter(None, qos.split(",")))
+        found.max_jobs.append(_number(jobs))
+        found.max_submit.append(_number(submit))
+        if gpus := _GRP_GPUS.search(group):
+            found.max_gpus[account] = int(gpus[1])
+    return found
+
+
+def parse_accounts(output: bytes) -> dict[str, int]:
+    """Read ``sacctmgr show assoc`` of accounts; their group limits of GPUs."""
+    limits = {}
+    for line in lines_of(output):
+        account, bar, group = line.partition("|")
+        if not bar:
+            raise SchedulerUnavailable("sacctmgr's answer does not fit.")
+        if gpus := _GRP_GPUS.search(group):
+            limits[account] = int(gpus[1])
+    return limits
+
+
+def user_limits(user: Associations, accounts: Mapping[str, int]) -> UserLimits:
+    """Put a user's associations and the accounts' limits together."""
+    gpus = dict(accounts)
+    for account, number in user.max_gpus.items():
+        gpus[account] = min(number, gpus.get(account, number))
+    return UserLimits(
+        accounts=user.qos,
+        default_account=user.default_account or None,
+        max_jobs=_widest(user.max_jobs),
+        max_submit=_widest(user.max_submit),
+        max_gpus=gpus or None,
+    )
+
+
+def _widest(limits: list[int | None]) -> int | None:
+    """Limits are per association: the widest, so that nothing is refused too early."""
+    numbers = [limit for limit in limits if limit is not None]
+    return max(numbers) if numbers and len(numbers) == len(limits) else None

@@ -1,0 +1,114 @@
+"""Slurm's commands, run with a deadline, in a known environment, one way only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from .errors import BatchError
+from .slurm_argv import CLIENT_ENVIRONMENT, config_argv
+from .slurm_errors import query_error
+from .slurm_parse import SlurmConfig, parse_config
+
+if TYPE_CHECKING:
+    from .runner import CommandRunner, Completed
+
+_CONFIG_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmSettings:
+    """How to reach Slurm.
+
+    Attributes:
+        conf: path of ``slurm.conf``, or ``""`` for the commands' own default.
+        command_timeout: deadline of each command. Slurm's clients themselves give
+            up after 10 to 20 s; at least 25 s, or the last word is never heard.
+        sees_all_jobs: our account is root's or an operator's, so that it sees all
+            jobs also where ``PrivateData=jobs`` hides them from users.
+        snapshot_age, limits_age: how old facts may be that a request is checked
+            against.
+    """
+
+    conf: str = ""
+    command_timeout: timedelta = timedelta(seconds=30)
+    sees_all_jobs: bool = False
+    snapshot_age: timedelta = timedelta(seconds=60)
+    limits_age: timedelta = timedelta(minutes=5)
+
+
+class SlurmCommands:
+    """Runs Slurm's commands and turns their failures into our errors."""
+
+    def __init__(self, runner: CommandRunner, settings: SlurmSettings) -> None:
+        self.settings = settings
+        self._runner = runner
+        self._config: SlurmConfig | None = None
+        self._config_read = 0.0
+        self._configuring = asyncio.Lock()
+
+    @property
+    def hides_jobs(self) -> bool:
+        """True where queries must run as each user; False until :meth:`config`."""
+        hidden = self._config is not None and self._config.hides_jobs
+        return hidden and not self.settings.sees_all_jobs
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run a command; whatever it says is for the caller to judge.
+
+        Raises:
+            SchedulerUnavailable: it did not end in time.
+        """
+        environment = dict(CLIENT_ENVIRONMENT if env is None else env)
+        if self.settings.conf:
+            environment["SLURM_CONF"] = self.settings.conf
+        return await self._runner.run(
+            argv,
+            user=user,
+            stdin=stdin,
+            env=environment,
+            timeout=self.settings.command_timeout.total_seconds(),
+        )
+
+    async def query(self, argv: Sequence[str], *, user: str | None = None) -> Completed:
+        """Run a command that asks.
+
+        Raises:
+            SchedulerUnavailable, AuthenticationBroken, NotPermitted: it failed.
+        """
+        done = await self.run(argv, user=user)
+        self.expect_success(argv[0], done)
+        return done
+
+    def expect_success(self, command: str, done: Completed) -> None:
+        """Raise what the failure of a query means, if it is one."""
+        if done.returncode != 0:
+            raise query_error(command, done.stderr)
+
+    async def config(self) -> SlurmConfig:
+        """Return the controller's configuration, read again every ten minutes.
+
+        The last good one is kept while the controller is away.
+        """
+        async with self._configuring:
+            age = monotonic() - self._config_read
+            if self._config is None or age > _CONFIG_SECONDS:
+                try:
+                    done = await self.query(config_argv())
+                    self._config = parse_config(done.stdout)
+                except BatchError:
+                    if self._config is None:
+                        raise
+                self._config_read = monotonic()
+            return self._config

@@ -1,0 +1,128 @@
+"""Whose line is it? From listings to readings of our jobs. Pure functions.
+
+Ids come back: after a controller's crash, the id of a forgotten job is given to the
+next submission, which may be another user's. A line is about a job only if id, uid
+and time of submission agree. A requeue sets the time of submission anew (seen on
+Slurm 22.05.8); then the job's random name, asked for once more, decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from enum import Enum
+
+from .models import ABSENT, BatchJob, JobState, JobStatus
+from .slurm_hosts import expand_numbers
+from .slurm_parse import AccountedJob, ListedJob, NamedJob, queue_places, status_of
+
+
+class Claim(Enum):
+    """How a line with a job's id relates to the job."""
+
+    SAME = "same"
+    OTHER = "other"
+    DOUBTFUL = "doubtful"
+
+
+def claim(job: BatchJob, line: ListedJob) -> Claim:
+    """Compare a job's identity with a line of the same id."""
+    if job.uid is not None and line.uid != job.uid:
+        return Claim.OTHER
+    if job.submitted is None or line.submitted != job.submitted:
+        return Claim.DOUBTFUL
+    return Claim.SAME
+
+
+def line_of(job: BatchJob, listing: Mapping[str, ListedJob]) -> ListedJob | None:
+    """Return the line with the job's id.
+
+    Tasks of an array that were cancelled before they started have no line of their
+    own: the array's, without a task's number, then speaks for them.
+    """
+    line = listing.get(job.id)
+    if line is None and "_" in job.id:
+        line = listing.get(job.id.partition("_")[0])
+        if line is not None and line.state is not JobState.CANCELLED:
+            return None
+    return line
+
+
+def doubtful(
+    jobs: Iterable[BatchJob], listing: Mapping[str, ListedJob]
+) -> set[BatchJob]:
+    """Return the jobs whose line needs a look at its name."""
+    lines = ((job, line_of(job, listing)) for job in jobs)
+    return {job for job, line in lines if line and claim(job, line) is Claim.DOUBTFUL}
+
+
+def confirmed(
+    jobs: Iterable[BatchJob], listing: Mapping[str, ListedJob], named: list[NamedJob]
+) -> set[BatchJob]:
+    """Return those of ``jobs`` whose line has their name, user and uid."""
+    known = {(line.id, line.user, line.uid) for line in named}
+    good = set()
+    for job in jobs:
+        line = line_of(job, listing)
+        if line is not None and (line.id, job.user, line.uid) in known:
+            good.add(job)
+    return good
+
+
+def present(
+    jobs: Collection[BatchJob],
+    listing: Mapping[str, ListedJob],
+    proven: Collection[BatchJob],
+    read_at: datetime,
+) -> dict[BatchJob, JobStatus]:
+    """Return the readings of jobs that the listing has; ``proven`` by their names."""
+    lines = {}
+    for job in jobs:
+        line = line_of(job, listing)
+        if line and (job in proven or claim(job, line) is Claim.SAME):
+            lines[job] = line
+    waits = any(line.state is JobState.PENDING for line in lines.values())
+    places = queue_places(listing) if waits else {}
+    return {
+        job: status_of(line, read_at, places.get(line.id))
+        for job, line in lines.items()
+    }
+
+
+def past(
+    jobs: Iterable[BatchJob], rows: Iterable[AccountedJob], read_at: datetime
+) -> dict[BatchJob, JobStatus]:
+    """Return what the accounting knows of jobs that the controller forgot.
+
+    Only an end is evidence. A row that still waits or runs is a ghost of a crash or
+    lags behind, and the job is then absent, as without a row.
+    """
+    by_id: dict[str, list[AccountedJob]] = {}
+    for row in rows:
+        for job_id in expand_numbers(row.id):
+            by_id.setdefault(job_id, []).append(row)
+    readings = {}
+    for job in jobs:
+        own = [row for row in by_id.get(job.id, ()) if _accounts_for(row, job)]
+        ended = own[-1].status if own and own[-1].status.state.ended else None
+        readings[job] = ended or absent(read_at)
+    return readings
+
+
+def _accounts_for(row: AccountedJob, job: BatchJob) -> bool:
+    """The name was the filter of the query; a requeue's row is younger."""
+    if row.refused or (job.uid is not None and row.uid != job.uid):
+        return False
+    if job.submitted is None:
+        return True
+    return row.submitted is not None and row.submitted >= job.submitted
+
+
+def absent(read_at: datetime) -> JobStatus:
+    """Return the reading of a job that a good listing does not name."""
+    return JobStatus(JobState.UNKNOWN, reason=ABSENT, read_at=read_at)
+
+
+def unknown(read_at: datetime) -> JobStatus:
+    """Return the reading of a job of which nothing can be said now."""
+    return JobStatus(JobState.UNKNOWN, read_at=read_at)
