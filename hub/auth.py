@@ -26,6 +26,7 @@ from traitlets.config import Config
 from spawners.settings import ConfigError
 
 from .detect import Site
+from .secret_files import ensure_password
 from .settings import Settings
 
 # What a Linux account may be called; no capital letters, as the hub folds case.
@@ -161,7 +162,7 @@ def assemble_auth(c: Config, settings: Settings, site: Site) -> None:
     c.AccountRule.lowest_uid = auth.lowest_uid
     if auth.kind == "demo":
         c.JupyterHub.authenticator_class = DemoAuthenticator
-        c.DemoAuthenticator.password = settings.password
+        c.DemoAuthenticator.password = settings.password or ensure_password(settings)
     elif auth.kind == "pam":
         c.JupyterHub.authenticator_class = AccountAuthenticator
         c.PAMAuthenticator.service = auth.pam_service

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .ports import jobs_port
 from .settings import Settings, is_loopback
 
 _TIMEOUT_SECONDS = 15
@@ -95,5 +96,5 @@ def detect(settings: Settings) -> Site:
         own_accounts=runner != "self",
         jobs_address=address,
         jobs_bind=bind,
-        jobs_port=settings.jobs.port or settings.hub.port + 1,
+        jobs_port=jobs_port(settings, bind),
     )

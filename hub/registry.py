@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from .roles import CULLER, OPERATOR, Role, admin_role
 from .settings import Settings
@@ -70,8 +69,3 @@ def roles(specs: tuple[ServiceSpec, ...]) -> list[dict[str, object]]:
     entries = [spec.role.to_hub() for spec in specs if spec.role]
     entries += [admin_role(spec.name) for spec in specs if not spec.role]
     return entries
-
-
-def operator_token_file(settings: Settings) -> Path:
-    """Return where the operator's token lies, mode 0600, in the state directory."""
-    return settings.state / "secrets" / "operator-token"

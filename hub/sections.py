@@ -195,14 +195,20 @@ class ProxySettings(Section):
     )
     binary: str = Field(
         "",
-        description="The program; empty: the one that came with the hub's "
-        "environment, else `haproxy` on the `PATH`.",
+        description="The program, version 2.6 or newer; empty: the one that came with "
+        "the hub's environment.",
     )
     threads: int = Field(
-        0, ge=0, le=64, description="Threads of HAProxy; 0: its own choice."
+        0,
+        ge=0,
+        le=64,
+        description="Threads of HAProxy; 0: one for each processor, at most 4.",
     )
     max_connections: int = Field(
-        20_000, ge=100, description="Connections accepted at a time."
+        0,
+        ge=0,
+        description="Connections accepted at a time; 0: what the limit of open files "
+        "allows.",
     )
 
 

@@ -1,0 +1,259 @@
+"""From the site's settings to JupyterHub's: every one that we make, with its reason.
+
+The rule: :func:`assemble` only sets and never appends, and each setting depends on
+the settings alone; calling it twice is the same as once. What a site wants beyond
+it goes into ``jupyterhub_config.d/*.py`` beside ``jupyterhub_config.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from traitlets.config import Config
+
+from spawners.batch.certificates import ensure_hub_pki
+from spawners.settings import ConfigError
+
+from .auth import assemble_auth
+from .detect import Site, detect
+from .registry import roles, service_specs
+from .secret_files import ensure_secret, operator_token_file
+from .settings import Settings
+
+HERE = Path(__file__).resolve().parent
+_DAY = 86_400
+# A user's page needs scripts and sockets of its own origin; JupyterHub's pages use
+# inline scripts and styles. No other site may frame a page or read its address.
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'; "
+        "frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def assemble(c: Config, settings: Settings, site: Site | None = None) -> None:
+    """Set everything on ``c``; makes the state directory and its secrets if needed.
+
+    ``site`` is what ``auto`` came to; asked of the machine if not given.
+
+    Raises:
+        ConfigError: a setting names something that cannot be used.
+    """
+    site = site or detect(settings)
+    try:
+        prepare_state(settings)
+    except OSError as error:
+        raise ConfigError(
+            settings.state, [f"cannot be used as state directory: {error.strerror}."]
+        ) from None
+    _hub(c, settings)
+    _network(c, settings)
+    _edge(c, settings, site)
+    _state(c, settings)
+    _servers(c, settings)
+    _services(c, settings)
+    assemble_auth(c, settings, site)
+
+
+def prepare_state(settings: Settings) -> None:
+    """Make the state directory (0700 inside) and the secrets that are not there."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    for name in ("secrets", "run", "db", "logs"):
+        (settings.state / name).mkdir(mode=0o700, exist_ok=True)
+        (settings.state / name).chmod(0o700)
+    ensure_secret(operator_token_file(settings))
+    ensure_secret(settings.state / "secrets" / "cookie-secret")
+
+
+def hub_socket(settings: Settings) -> Path:
+    """Return the Unix socket that the hub listens on; only HAProxy connects."""
+    return short_socket(settings.state / "run", "hub.sock")
+
+
+def short_socket(directory: Path, name: str) -> Path:
+    """Return a socket's path in ``directory``, or a shorter one that leads there.
+
+    The kernel takes 107 bytes. In a deeper directory the socket goes to the
+    account's runtime directory, under a name made from the directory.
+    """
+    path = directory / name
+    if len(os.fsencode(path)) <= 100:
+        return path
+    raise ConfigError(
+        directory, ["is too long for a socket (100 bytes): set LANDBRIDGE_STATE."]
+    )
+
+
+def _hub(c: Config, settings: Settings) -> None:
+    hub = c.JupyterHub
+    hub.log_level = settings.hub.log_level
+    hub.base_url = settings.hub.base_url
+    # The templates of a page are ours, else JupyterHub's.
+    hub.template_paths = [str(HERE / "templates")]
+    hub.template_vars = {"gateway_name": settings.hub.name}
+    if (HERE / "static" / "logo.svg").exists():
+        hub.logo_file = str(HERE / "static" / "logo.svg")
+    hub.cookie_max_age_days = settings.hub.session.total_seconds() / _DAY
+    # A token is not forever, whoever asks for it.
+    hub.token_expires_in_max_seconds = int(settings.hub.token_lifetime.total_seconds())
+    # A service checks a token again after this long: a revoked one is dead in 30 s.
+    hub.service_check_interval = 60
+    hub.oauth_require_pkce = True
+    # The metrics tell who is here: a token with `read:metrics`, or nothing.
+    hub.authenticate_prometheus = True
+    # A page asked for by a person waits a moment for a server that is nearly ready.
+    hub.tornado_settings = {"headers": dict(_SECURITY_HEADERS)}
+
+
+def _network(c: Config, settings: Settings) -> None:
+    hub = c.JupyterHub
+    scheme = "https" if settings.hub.tls.certificate else "http"
+    host = settings.hub.bind_address
+    host = f"[{host}]" if ":" in host else host
+    hub.bind_url = f"{scheme}://{host}:{settings.hub.port}{settings.hub.base_url}"
+    if settings.hub.public_url:
+        hub.public_url = settings.url
+    # Only HAProxy reaches the hub: by a socket in a directory that is ours alone.
+    hub.hub_bind_url = f"http+unix://{quote(str(hub_socket(settings)), safe='')}"
+    hub.hub_socket_mode = 0o600
+    # Services on this machine come through the edge, like everybody.
+    hub.hub_connect_url = internal_url(settings)
+    # What the edge says about the client's address is true: it overwrites it.
+    hub.trusted_downstream_ips = []
+    hub.proxy_class = "landbridge-haproxy"
+    hub.cleanup_proxy = False
+
+
+def _edge(c: Config, settings: Settings, site: Site) -> None:
+    proxy, tls = settings.proxy, settings.hub.tls
+    edge = c.HAProxyProxy
+    edge.managed = proxy.managed
+    edge.directory = str(settings.state / "haproxy")
+    command = haproxy_command(settings)
+    if command:
+        edge.haproxy_cmd = command
+    edge.threads = proxy.threads
+    edge.max_connections = proxy.max_connections
+    host = settings.hub.bind_address
+    host = f"[{host}]" if ":" in host else host
+    edge.public_address = f"{host}:{settings.hub.port}"
+    if tls.certificate:
+        c.JupyterHub.ssl_cert = str(settings.folder / tls.certificate)
+        c.JupyterHub.ssl_key = str(settings.folder / tls.key)
+    pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
+    bind = f"[{site.jobs_bind}]" if ":" in site.jobs_bind else site.jobs_bind
+    edge.jobs_address = f"{bind}:{site.jobs_port}"
+    edge.jobs_certificate = str(pki.edge_pem)
+    edge.jobs_ca = str(pki.jobs_ca_file)
+    edge.client_certificate = str(pki.client_pem)
+
+
+def haproxy_command(settings: Settings) -> list[str]:
+    """Return the HAProxy that the site names, or ``[]`` for the embedded one."""
+    return [settings.proxy.binary] if settings.proxy.binary else []
+
+
+def pki_directory(settings: Settings) -> Path:
+    """Return where the two authorities and their certificates lie."""
+    return settings.state / "pki"
+
+
+def internal_url(settings: Settings) -> str:
+    """Return the hub's origin for programs on this machine."""
+    if settings.hub.tls.certificate:
+        return f"http://127.0.0.1:{internal_port(settings)}"
+    host = settings.hub.bind_address
+    if host in ("0.0.0.0", "::"):  # noqa: S104 -- connected to, not bound
+        host = "127.0.0.1"
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.hub.port}"
+
+
+def internal_port(settings: Settings) -> int:
+    """Return the loopback port for services, used where the public one is TLS."""
+    return settings.hub.port + 2
+
+
+def _state(c: Config, settings: Settings) -> None:
+    hub = c.JupyterHub
+    hub.db_url = database_url(settings, "jupyterhub")
+    hub.upgrade_db = True
+    hub.cookie_secret_file = str(settings.state / "secrets" / "cookie-secret")
+    hub.pid_file = str(settings.state / "run" / "hub.pid")
+    # A hub that goes down leaves servers and routes alone: jobs outlive it, and the
+    # next hub adopts them. `landbridge up` asks for more when it is stopped.
+    hub.cleanup_servers = False
+    hub.data_files_path = str(Path(sys.prefix) / "share" / "jupyterhub")
+
+
+def database_url(settings: Settings, name: str) -> str:
+    """Return the SQLAlchemy address of a database: the site's, or a file of ours."""
+    if settings.database.url:
+        return settings.database.url
+    return f"sqlite:///{settings.state / 'db' / name}.sqlite"
+
+
+def _servers(c: Config, settings: Settings) -> None:
+    hub = c.JupyterHub
+    hub.spawner_class = "landbridge-profiles"
+    # Waiting in the queue is no load on the hub; the batch core limits submissions.
+    hub.concurrent_spawn_limit = 0
+    hub.active_server_limit = settings.hub.server_limit
+    hub.allow_named_servers = settings.hub.named_servers > 0
+    hub.named_server_limit_per_user = settings.hub.named_servers
+    # A form is filled in by a person: no server starts because a page was opened.
+    hub.implicit_spawn_seconds = 0
+    # Starts that were under way are resumed: do not hold up the first page for it.
+    hub.init_spawners_timeout = 10
+    # Administrators help with servers; what users make is not theirs to open.
+    hub.admin_access = False
+
+
+def _services(c: Config, settings: Settings) -> None:
+    token = ensure_secret(operator_token_file(settings))
+    specs = service_specs(settings, token)
+    c.JupyterHub.services = [spec.to_hub() for spec in specs]
+    c.JupyterHub.load_roles = roles(specs)
+
+
+def check_certificate(settings: Settings) -> None:
+    """Refuse a certificate and key that do not belong together.
+
+    Raises:
+        ConfigError: naming the file and the cause.
+    """
+    tls = settings.hub.tls
+    if not tls.certificate:
+        return
+    files = [str(settings.folder / name) for name in (tls.certificate, tls.key)]
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            Path(files[0]), [f"cannot be used with {files[1]}: {error}."]
+        ) from None
+
+
+def run_snippets(c: Config, directory: Path) -> None:
+    """Run a site's own ``*.py`` in ``directory``, in order of name, with ``c``.
+
+    They may set any trait, and come last: what they say holds.
+
+    Raises:
+        ConfigError: naming the file, if one of them fails.
+    """
+    for path in sorted(directory.glob("*.py")):
+        try:
+            code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+            exec(code, {"c": c, "__file__": str(path)})  # noqa: S102 -- the site's own
+        except Exception as error:
+            raise ConfigError(path, [f"{type(error).__name__}: {error}"]) from error

@@ -1,0 +1,77 @@
+"""The ``landbridge`` command: ``up``, ``doctor``, ``status``."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from spawners.settings import ConfigError
+
+from .settings import Settings, load_settings
+from .up import CannotStart, up
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _up(settings: Settings) -> int:
+    return up(settings, os.environ, say)
+
+
+def _doctor(settings: Settings) -> int:
+    from .doctor import doctor
+
+    return doctor(settings, say)
+
+
+def _status(settings: Settings) -> int:
+    from .status import status
+
+    return status(settings, say)
+
+
+COMMANDS = {
+    "up": (_up, "run the gateway in the foreground; Ctrl-C stops everything"),
+    "doctor": (_doctor, "look for what is missing or wrong on this machine"),
+    "status": (_status, "tell whether the gateway runs, and its servers"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser; the reference page is tested against it."""
+    top = argparse.ArgumentParser(
+        prog="landbridge",
+        description="Notebooks, models and Dask clusters as batch jobs.",
+        epilog="Settings come from config/gateway.toml, then LANDBRIDGE_* variables.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in COMMANDS.items():
+        commands.add_parser(name, help=text, description=text)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; what goes wrong is one line on stderr and an exit code."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return COMMANDS[chosen.command][0](load_settings(os.environ))
+    except (CannotStart, ConfigError) as error:
+        sys.stderr.write(f"landbridge: {error}\n")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"landbridge: {error.strerror}{where}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("landbridge: interrupted.\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,344 @@
+"""``landbridge up``: the whole gateway in the foreground, from nothing to ready.
+
+One process watches over the hub, which starts everything else. It starts the hub
+again if it crashes (jobs and HAProxy go on meanwhile), and on Ctrl-C or SIGTERM
+asks it to stop every server, the services and HAProxy before it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from spawners.settings import ConfigError
+
+from .assemble import check_certificate, hub_socket, prepare_state
+from .client import HubUnreachable, ask_hub
+from .detect import Site, detect
+from .leftovers import edge_runs, end_leftovers
+from .ports import forget_jobs_port, jobs_port, port_problem
+from .secret_files import ensure_password
+from .settings import CHECKOUT, Settings
+
+_READY_SECONDS = 120.0
+_STOP_SECONDS = 60.0
+_LEAST_FREE = 100 * 1024**2
+_CRASHES = 5
+_CRASH_WINDOW_SECONDS = 120.0
+_PR_SET_PDEATHSIG = 1
+
+
+class CannotStart(Exception):
+    """The gateway cannot run here now; the text is one line for a person."""
+
+
+Say = Callable[[str], None]
+
+
+def take_lock(settings: Settings) -> TextIO:
+    """Return the held lock of the state directory: one gateway per state.
+
+    Raises:
+        CannotStart: naming who holds it. A crash leaves no lock behind.
+    """
+    path = settings.state / "run" / "up.lock"
+    lock = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        try:
+            holder = json.loads(lock.read())
+            who = f"pid {holder['pid']}, {holder['url']}"
+        except (ValueError, KeyError, TypeError):
+            who = "just starting"
+        lock.close()
+        raise CannotStart(
+            f"Landbridge is already running with {settings.state} ({who}). Stop it, "
+            "or set LANDBRIDGE_STATE and LANDBRIDGE_PORT for a second one."
+        ) from None
+    lock.truncate(0)
+    lock.write(json.dumps({"pid": os.getpid(), "url": settings.url}))
+    lock.flush()
+    return lock
+
+
+def preflight(settings: Settings, site: Site) -> None:
+    """Look at what would make the start fail later and less clearly.
+
+    Raises:
+        CannotStart: with what to do.
+    """
+    free = shutil.disk_usage(settings.state).free
+    if free < _LEAST_FREE:
+        raise CannotStart(
+            f"The disk is full: {settings.state} has {free // 1024**2} MB free and "
+            f"{_LEAST_FREE // 1024**2} MB are needed. Free some, or set "
+            "LANDBRIDGE_STATE to another disk."
+        )
+    if edge_runs(settings):
+        return  # its ports are taken by HAProxy of an earlier hub, which is adopted
+    problem = port_problem(settings.hub.bind_address, settings.hub.port)
+    if problem:
+        raise CannotStart(f"Cannot start: {problem}. Set LANDBRIDGE_PORT to another.")
+    problem = port_problem(site.jobs_bind, site.jobs_port)
+    if problem and not settings.jobs.port:
+        forget_jobs_port(settings)
+        problem = port_problem(site.jobs_bind, jobs_port(settings, site.jobs_bind))
+    if problem:
+        raise CannotStart(f"Cannot start: {problem}. Set jobs.port to another.")
+
+
+def hub_environment(
+    settings: Settings, site: Site, password: str, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment for the hub: ours, with all choices made."""
+    child = dict(environment)
+    child["LANDBRIDGE_STATE"] = str(settings.state)
+    child["LANDBRIDGE_PORT"] = str(settings.hub.port)
+    child["LANDBRIDGE_SCHEDULER"] = site.scheduler
+    child["LANDBRIDGE_PASSWORD"] = password
+    if settings.path:
+        child["LANDBRIDGE_CONFIG"] = str(settings.path)
+    binaries = str(Path(sys.executable).parent)
+    child["PATH"] = os.pathsep.join([binaries, child.get("PATH", os.defpath)])
+    child["PYTHONUNBUFFERED"] = "1"
+    return child
+
+
+def hub_command(settings: Settings) -> list[str]:
+    """Return the argv that starts the hub with the site's or our own config file."""
+    config = settings.folder / "jupyterhub_config.py"
+    if not config.is_file():
+        config = CHECKOUT / "config" / "jupyterhub_config.py"
+    command = [sys.executable, "-m", "hub.app"]
+    return [*command, f"--config={config}"] if config.is_file() else command
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the hub in good order if we are killed. Linux only."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Gateway:
+    """The running hub and what is known about it.
+
+    Args:
+        settings: checked.
+        environment: for the hub, see :func:`hub_environment`.
+        say: tells the person at the terminal one line.
+    """
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], say: Say
+    ) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._say = say
+        self._hub: asyncio.subprocess.Process | None = None
+        self._crashes: list[float] = []
+        self._stopping = asyncio.Event()
+        self._forced = asyncio.Event()
+        self.log = settings.state / "logs" / "hub.log"
+
+    def stop_asked(self) -> None:
+        """Stop in good order; asked a second time, stop at once."""
+        if self._stopping.is_set():
+            self._forced.set()
+        else:
+            self._say("Stopping: servers, services, HAProxy, hub (again: at once) ...")
+        self._stopping.set()
+
+    async def run(self, greeting: str) -> int:
+        """Start the hub, say ``greeting`` once it answers, and watch until stopped.
+
+        Returns the exit code: 0 after being asked to stop.
+
+        Raises:
+            CannotStart: the hub ended before it was ever ready.
+        """
+        await self._start()
+        try:
+            if await self._wait_ready():
+                self._say(greeting)
+                await self._watch()
+        finally:
+            await self._stop()
+        return 0
+
+    async def _start(self) -> None:
+        hub_socket(self._settings).unlink(missing_ok=True)
+        with self.log.open("ab") as output:
+            self._hub = await asyncio.create_subprocess_exec(
+                *hub_command(self._settings),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(self._environment),
+                cwd=self._settings.state,
+                start_new_session=True,  # the terminal's Ctrl-C is ours to pass on
+                preexec_fn=_die_with_parent,
+            )
+
+    async def _wait_ready(self) -> bool:
+        """True once the hub answers through its socket; False if asked to stop."""
+        assert self._hub is not None  # noqa: S101 -- started above
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._stopping.is_set():
+            if self._hub.returncode is not None:
+                raise CannotStart(f"The hub ended at once: {last_words(self.log)}")
+            with suppress(HubUnreachable):
+                await asyncio.to_thread(ask_hub, self._settings, "GET", "info")
+                return True
+            if time.monotonic() > deadline:
+                raise CannotStart(
+                    f"The hub is not ready after {_READY_SECONDS:.0f} s: see {self.log}"
+                )
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 0.1)
+        return False
+
+    async def _watch(self) -> None:
+        """Return when asked to stop; start a hub that crashed again.
+
+        Raises:
+            CannotStart: it crashes again and again.
+        """
+        while not self._stopping.is_set():
+            assert self._hub is not None  # noqa: S101 -- started
+            ended = asyncio.create_task(self._hub.wait())
+            asked = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            if self._stopping.is_set():
+                return
+            now = time.monotonic()
+            recent = [t for t in self._crashes if now - t < _CRASH_WINDOW_SECONDS]
+            self._crashes = [*recent, now]
+            if len(self._crashes) >= _CRASHES:
+                raise CannotStart(f"The hub keeps ending: {last_words(self.log)}")
+            self._say(
+                f"The hub ended (code {self._hub.returncode}); servers go on. "
+                "Starting it again."
+            )
+            await self._start()
+            if await self._wait_ready():
+                self._say("The hub is back.")
+
+    async def _stop(self) -> None:
+        """Stop everything that was started; whatever the hub did not is ended here."""
+        hub = self._hub
+        if hub is not None and hub.returncode is None:
+            try:
+                wish = {"servers": True, "proxy": True}
+                await asyncio.to_thread(
+                    ask_hub, self._settings, "POST", "shutdown", wish
+                )
+            except HubUnreachable:
+                hub.terminate()
+            await self._wait_ended(hub)
+        await end_leftovers(self._settings)
+
+    async def _wait_ended(self, hub: asyncio.subprocess.Process) -> None:
+        ended = asyncio.create_task(hub.wait())
+        forced = asyncio.create_task(self._forced.wait())
+        await asyncio.wait(
+            {ended, forced},
+            timeout=_STOP_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        forced.cancel()
+        if not ended.done():
+            with suppress(ProcessLookupError):
+                hub.kill()
+            await ended
+
+
+def last_words(log: Path) -> str:
+    """Return the last error in the hub's log, in one line, and where the log is."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-80:]
+    except OSError:
+        lines = []
+    marks = ("[C ", "[E ", "Error", "error")
+    wrong = [line for line in lines if any(mark in line for mark in marks)]
+    last = (wrong or lines or ["it said nothing"])[-1].strip()
+    return f"{last[:300]} (whole log: {log})"
+
+
+def greeting(settings: Settings, site: Site, password: str, *, given: bool) -> str:
+    """Return what a person reads when the gateway is ready."""
+    lines = [f"Landbridge is ready at {settings.url}"]
+    if settings.auth.kind == "demo":
+        who = "any name, such as ada"
+        if site.own_accounts:
+            who = f"an account of this machine, such as {_some_account(settings)}"
+        shown = "the one in LANDBRIDGE_PASSWORD" if given else password
+        lines.append(f"  Sign in as   {who}")
+        lines.append(f"  Password     {shown}")
+    elif settings.auth.kind == "pam":
+        lines.append("  Sign in with your account and password on this machine.")
+    else:
+        lines.append(f"  Sign in through {settings.auth.oidc.label}.")
+    jobs = {
+        "slurm": "Slurm",
+        "local": "processes of this machine (no Slurm answered)"
+        if settings.scheduler.kind == "auto"
+        else "processes of this machine",
+    }[site.scheduler]
+    lines.append(f"  Servers run  as jobs: {jobs}")
+    lines.append(f"  Log          {settings.state / 'logs' / 'hub.log'}")
+    lines.append("  Ctrl-C stops everything.")
+    return "\n".join(lines)
+
+
+def _some_account(settings: Settings) -> str:
+    for account in sorted(pwd.getpwall(), key=lambda entry: entry.pw_uid):
+        if settings.auth.lowest_uid <= account.pw_uid < 60_000:
+            return account.pw_name
+    return "alice (none exists yet: useradd -m alice)"
+
+
+async def serve(settings: Settings, environment: Mapping[str, str], say: Say) -> int:
+    """Run the gateway until it is asked to stop; see :class:`Gateway`."""
+    site = await asyncio.to_thread(detect, settings)
+    await asyncio.to_thread(preflight, settings, site)
+    password = settings.password or ensure_password(settings)
+    child = hub_environment(settings, site, password, environment)
+    gateway = Gateway(settings, child, say)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, gateway.stop_asked)
+    given = bool(settings.password)
+    return await gateway.run(greeting(settings, site, password, given=given))
+
+
+def up(settings: Settings, environment: Mapping[str, str], say: Say) -> int:
+    """Run the gateway in the foreground; return the exit code.
+
+    Raises:
+        CannotStart, ConfigError: in one line, what to do.
+    """
+    try:
+        check_certificate(settings)
+        prepare_state(settings)
+        lock = take_lock(settings)
+    except OSError as error:
+        raise ConfigError(
+            settings.state, [f"cannot be used as state directory: {error.strerror}."]
+        ) from None
+    with lock:
+        return asyncio.run(serve(settings, environment, say))
