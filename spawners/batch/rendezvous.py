@@ -2,7 +2,7 @@
 
 The HTTP layer hands over the body and the caller's address, and sends the answer::
 
-    rendezvous = Rendezvous(jobs, pki.jobs_ca, proofs, settings)
+    rendezvous = Rendezvous(jobs, pki.jobs_ca, StoredProofs(store), settings)
     rendezvous.register("server:", provider)     # async (JobRecord) -> Launch
     environment = await rendezvous.prepare(name) # before Jobs.submit: for the JobSpec
     answer = await rendezvous.fetch(body, peer)  # Answer(status, json); so ready, ended
@@ -23,12 +23,12 @@ import pwd
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from .addresses import plain_address, resolve
 from .certificates import CertificateAuthority, job_host
-from .errors import BatchError
+from .errors import BatchError, StaleReport
 from .job_side import JobSideSettings, Launch, job_environment
 from .proof import (
     MungeVerifier,
@@ -76,21 +76,22 @@ class JobsView(Protocol):
     def current(self, owner: str) -> JobRecord | None:
         """Return the newest record of an owner."""
 
-    async def wait(self, name: str, until: Callable[[JobRecord], bool]) -> JobRecord:
+    async def wait(self, name: str, until: Callable[[JobRecord], object]) -> JobRecord:
         """Return the record once ``until`` holds for it."""
 
-    async def note(
-        self, name: str, kind: str, message: str, **data: str | int | float | None
-    ) -> JobEvent:
+    async def note(self, name: str, kind: str, message: str) -> JobEvent:
         """Append to the job's story."""
 
-    async def report_ready(self, name: str, endpoint: Endpoint) -> None:
+    async def report_ready(self, name: str, endpoint: Endpoint) -> JobRecord:
         """Store where the job's server answers."""
 
     async def report_ended(
         self, name: str, exit_code: int | None, signal: int | None, log_tail: str
     ) -> None:
         """Store what the job said about its end."""
+
+    def heard_of(self, name: str) -> None:
+        """Read the job's state soon: it exists, and something changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +112,6 @@ class RendezvousSettings:
     server_lifetime: timedelta = timedelta(days=400)
 
 
-async def resolve(host: str) -> list[str]:
-    """Return the addresses of a host; none if it cannot be resolved."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(5):
-            found = await loop.getaddrinfo(host, None, type=1)
-    except (OSError, TimeoutError):
-        return []
-    return list(dict.fromkeys(plain_address(str(entry[4][0])) for entry in found))
-
-
-def plain_address(text: str) -> str:
-    """Return an address in its one canonical form, ``""`` if it is none."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return str(address)
-
-
 class Rendezvous:
     """The hub's side of the three calls. One per hub.
 
@@ -142,7 +121,6 @@ class Rendezvous:
         proofs: keeps hashes between calls and restarts.
         settings: see :class:`RendezvousSettings`.
         munge: decodes credentials; used when the proof is ``"munge"``.
-        nudge: asks the watcher to read a job now, when it is faster than the tick.
         resolve_host: addresses of a host name, for clusters that tell names only.
     """
 
@@ -154,7 +132,6 @@ class Rendezvous:
         settings: RendezvousSettings,
         *,
         munge: MungeVerifier | None = None,
-        nudge: Callable[[str], None] = lambda name: None,
         resolve_host: Resolve = resolve,
     ) -> None:
         self._jobs = jobs
@@ -163,7 +140,6 @@ class Rendezvous:
         self._settings = settings
         self._munge = munge or MungeVerifier()
         self._tokens = TokenVerifier()
-        self._nudge = nudge
         self._resolve = resolve_host
         self._providers: dict[str, Provider] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -209,10 +185,11 @@ class Rendezvous:
         name = ""
         try:
             report = parse(kind, body)
-            name = self._record(report.job).name
+            state = await self._state(report.job)
+            name = state.name
             lock = self._locks.setdefault(name, asyncio.Lock())
             async with lock:
-                state = await self._state(name)
+                state = await self._state(name)  # may have changed while we waited
                 record = self._record(name)
                 return Answer(200, await handle(report, record, state, peer))
         except Refused as refused:
@@ -220,6 +197,8 @@ class Rendezvous:
                 "Refused a %s of job %s from %s: %s", what, name or "?", peer, refused
             )
             return refused.refusal.answer()
+        except StaleReport:
+            return Refusal.OVER.answer()
         except BatchError as error:
             log.error("Cannot check a %s of job %s: %s", what, name, error)  # noqa: TRY400
             return Refusal.NOT_NOW.answer()
@@ -227,13 +206,14 @@ class Rendezvous:
     def _record(self, name: str) -> JobRecord:
         record = self._jobs.get(name)
         if record is None:
-            raise Refused(Refusal.NO_PROOF, "no such job")
+            # Once prepared and not even its owner's newest: long over.
+            raise Refused(Refusal.OVER, "no record")
         return record
 
     async def _state(self, name: str) -> ProofState:
         state = await self._proofs.load(name)
         if state is None:
-            raise Refused(Refusal.NO_PROOF, "never prepared")
+            raise Refused(Refusal.NO_PROOF, "no such job")
         return state
 
     async def _fetch(
@@ -265,6 +245,7 @@ class Rendezvous:
             )
         )
         if not state.nonce_hash:
+            self._jobs.heard_of(record.name)
             await self._jobs.note(
                 record.name, "starting", "The job runs; its server starts."
             )
@@ -366,7 +347,7 @@ class Rendezvous:
             return bool(record.status.state.on_nodes and record.status.nodes)
 
         if not told(record):
-            self._nudge(record.name)
+            self._jobs.heard_of(record.name)
             try:
                 async with asyncio.timeout(self._settings.node_wait.total_seconds()):
                     record = await self._jobs.wait(

@@ -103,6 +103,22 @@ events = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
 )
 
+# Hashes of what jobs prove themselves with (proof_store.py). Written before the job's
+# own row, so it does not refer to it.
+proofs = sa.Table(
+    "landbridge_job_proofs",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("token_hash", sa.String(64), nullable=False),
+    sa.Column("nonce_hash", sa.String(64), nullable=False),
+    sa.Column("fetched_at", UtcDateTime),
+    sa.Column("fetched_from", sa.String(64), nullable=False),
+    sa.Column("report_hash", sa.String(64), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
+)
+
 _FACTS = TypeAdapter(dict[str, str])
 _DATA = TypeAdapter(dict[str, str | int | float | None])
 _RESOURCES = TypeAdapter(Resources)

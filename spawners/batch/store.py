@@ -251,8 +251,22 @@ class JobStore:
             )
             for table in (rows.events, rows.jobs):
                 connection.execute(sa.delete(table).where(table.c.name.in_(names)))
+            connection.execute(
+                sa.delete(rows.proofs).where(
+                    rows.proofs.c.created < before,
+                    rows.proofs.c.name.not_in(sa.select(rows.jobs.c.name)),
+                )
+            )
             return len(names)
 
+        return await self._run(work)
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` on a table of another module, in one transaction.
+
+        Raises:
+            StoreUnavailable: nothing was written.
+        """
         return await self._run(work)
 
     async def _run(self, work: Callable[[Connection], T]) -> T:
