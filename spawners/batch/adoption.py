@@ -93,12 +93,15 @@ class Adoption:
             found = await self._scheduler.find(name, user=record.user)
         except BatchError as error:
             log.warning("Cannot look for job %s: %s", name, error)
-            self._failures += 1
-            backoff = min(2.0 ** min(self._failures, 6), 60.0)
-            self._not_before = loop.time() + max(backoff, loop.time() - began)
+        except Exception:
+            log.exception("Cannot look for job %s", name)
+        else:
+            self._failures = 0
+            await self._conclude(name, found)
             return
-        self._failures = 0
-        await self._conclude(name, found)
+        self._failures += 1
+        backoff = min(2.0 ** min(self._failures, 6) / 2, 60.0)
+        self._not_before = loop.time() + max(backoff, loop.time() - began)
 
     async def _conclude(self, name: str, found: tuple[BatchJob, ...]) -> None:
         look = self._looks[name]
@@ -138,11 +141,12 @@ class Adoption:
         self, record: JobRecord, found: tuple[BatchJob, ...]
     ) -> None:
         """Put a late twin under its closed record, with a wish for its end."""
-        known = record.job and record.job.id
-        lost = record.status.state is JobState.LOST
-        first, *others = sorted(found, key=_age)
-        if record.watched or (known == first.id and not lost):
+        if record.watched:
             return
+        running = [job for job in found if not await self._has_ended(job)]
+        if not running:
+            return
+        first, *others = sorted(running, key=_age)
         log.warning("Job %s appeared as %s after it was given up", first.name, first.id)
         await self._ledger.observe(
             record.name,
@@ -154,6 +158,14 @@ class Adoption:
         )
         self._found()
         await self._cancel_extra(others)
+
+    async def _has_ended(self, job: BatchJob) -> bool:
+        try:
+            reading = await self._scheduler.status([job])
+        except BatchError as error:
+            log.warning("Cannot read the state of job %s: %s", job.id, error)
+            return False
+        return job in reading and reading[job].state.ended
 
     async def _cancel_extra(self, jobs: list[BatchJob]) -> None:
         for job in jobs:

@@ -29,24 +29,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any  # the result of a task that never ends
 
 from .adoption import Adoption
 from .cancelling import Cancelling
-from .errors import StaleReport, StoreUnavailable
+from .claims import Claims
+from .errors import StoreUnavailable
 from .ledger import Ledger, Line
 from .metered import MeteredScheduler
-from .models import JobSpec
-from .readings import Readings, Report
+from .models import JobSpec, Resources
+from .readings import Readings
 from .records import Endpoint, Failure, JobEvent, JobRecord, Phase, utc_now
 from .scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .store import JobStore
 from .submission import Submission
 from .watcher import JobWatcher
-from .watching import WatchSettings
+from .watching import WatchSettings, supervise
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,15 @@ class Jobs:
             self._scheduler, self._ledger, settings, self._watcher.nudge
         )
         self._submission = Submission(
-            self._scheduler, self._ledger, self._adoption, self._cancelling, settings
+            self._scheduler, self._ledger, self._adoption, settings, self._job_found
+        )
+        self._claims = Claims(
+            self._ledger,
+            self._adoption,
+            self._cancelling,
+            self._readings,
+            settings,
+            self._watcher.nudge,
         )
         self._loops: list[asyncio.Task[Any]] = []
 
@@ -122,7 +131,7 @@ class Jobs:
             self._cancelling.run,
             self._keep_house,
         ):
-            self._loops.append(asyncio.create_task(_supervise(run)))
+            self._loops.append(asyncio.create_task(supervise(run)))
         self._watcher.nudge()
         # So that the first page has something to show.
         _ = self._watcher.snapshot
@@ -164,9 +173,7 @@ class Jobs:
                 ``AuthenticationBroken``; phase is ``REFUSED`` and tells why.
             SchedulerUnavailable: it did not answer the check, or never took the job.
         """
-        record = await self._submission.submit(spec, user, owner, facts or {})
-        self._watcher.nudge()
-        return record
+        return await self._submission.submit(spec, user, owner, facts or {})
 
     async def cancel(self, name: str) -> None:
         """Write down that the job has to end, and ask for it once.
@@ -268,30 +275,18 @@ class Jobs:
         """
         await self._ledger.wait_event(owner, after)
 
-    async def report_ready(self, name: str, endpoint: Endpoint) -> JobRecord:
+    async def report_ready(self, name: str, endpoint: Endpoint) -> None:
         """Take in that a job's server answers at ``endpoint``, which was checked.
 
         The same report again is no error.
 
         Raises:
-            StaleReport: the job was superseded, stopped or ended, or reported another
-                endpoint before: it must end itself, and its end is asked for.
+            StaleReport: the job was superseded, stopped or ended, and its end is
+                asked for; or it reported another endpoint before, which stays.
             UnknownJob: there is no such record.
             StoreUnavailable: nothing was changed.
         """
-        record = await self._wanted(name)
-        if record.endpoint == endpoint:
-            return record
-        if record.endpoint is not None:
-            raise StaleReport(f"Job {name} has reported another endpoint before.")
-        log.info("Job %s of %s is ready on %s", name, record.user, endpoint.host)
-        record = await self._ledger.commit(
-            name,
-            Line("ready", "The server is ready", {"node": endpoint.host}),
-            endpoint=endpoint,
-        )
-        self._watcher.nudge()
-        return record
+        await self._claims.ready(name, endpoint)
 
     async def report_ended(
         self,
@@ -307,25 +302,14 @@ class Jobs:
         Raises:
             UnknownJob: there is no such record.
         """
-        record = await self._ledger.recall(name)
-        if not record.watched and record.phase is not Phase.INTENT:
-            return
-        how = f"signal {signal}" if signal else f"exit code {exit_code}"
-        self._readings.report(name, Report(exit_code, signal, log_tail))
-        await self._ledger.observe(
-            name,
-            Line(
-                "server",
-                f"The server's process ended ({how})",
-                {"exit_code": exit_code, "signal": signal},
-            ),
-        )
-        self.heard_of(name)
+        await self._claims.ended(name, exit_code, signal, log_tail)
 
     def heard_of(self, name: str) -> None:
-        """Read soon: the job was heard of, so it is there and something changed."""
-        self._adoption.look_now(name)
-        self._watcher.nudge()
+        """Read soon: the job itself was heard of, so it is there and has changed.
+
+        A job whose record was closed without it is found and has to end.
+        """
+        self._claims.heard_of(name)
 
     @property
     def snapshot(self) -> ClusterSnapshot | None:
@@ -341,6 +325,18 @@ class Jobs:
         """Return a snapshot of at most that age; the caller sets the deadline."""
         return await self._watcher.fresh_snapshot(max_age.total_seconds())
 
+    async def check(self, resources: Resources, *, user: str) -> None:
+        """Refuse what the scheduler would take and then never start.
+
+        Raises:
+            SubmitRejected: naming the field and saying what is allowed.
+        """
+        await self._scheduler.check(resources, user=user)
+
+    async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
+        """Guess when ``spec`` would start if submitted now. Never a promise."""
+        return await self._scheduler.estimate(spec, user=user)
+
     async def limits(self, user: str) -> UserLimits:
         """Return what the scheduler allows a user, a few minutes old at most.
 
@@ -348,6 +344,11 @@ class Jobs:
             BatchError: it was never read, and cannot be read now.
         """
         return await self._watcher.limits(user)
+
+    @property
+    def commands_per_minute(self) -> int:
+        """Number of scheduler calls in the last 60 s."""
+        return self._scheduler.per_minute
 
     @property
     def counters(self) -> Counters:
@@ -360,24 +361,6 @@ class Jobs:
             unsaved=self._ledger.unsaved,
             scheduler_healthy=self._watcher.healthy,
         )
-
-    async def _wanted(self, name: str) -> JobRecord:
-        """Return the record of a job that may report ready, or have it ended."""
-        record = await self._ledger.recall(name)
-        newest = self._ledger.current(record.owner)
-        if record.live and record.cancel_wanted is None and newest == record:
-            return record
-        if record.live or record.watched:
-            await self.cancel(name)
-        elif not record.status.state.ended or record.job is None:
-            # It was given up and is there after all: find it, and have it ended.
-            await self._ledger.observe(
-                name,
-                look_until=utc_now() + sum(self._settings.twin_delays, timedelta()),
-            )
-            self._adoption.look_for(name)
-            self._adoption.look_now(name)
-        raise StaleReport(f"Job {name} is not wanted any more.")
 
     def _job_found(self) -> None:
         self._watcher.nudge()
@@ -406,13 +389,3 @@ class Jobs:
                 else:
                     log.debug("Pruned %s old records", count)
             await asyncio.sleep(5)
-
-
-async def _supervise(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a loop for ever; a bug in it is logged and does not end it."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            log.exception("The batch core's loop %s failed", run.__qualname__)
-        await asyncio.sleep(1)

@@ -124,6 +124,7 @@ class Ledger:
         try:
             return await self._shielded(work())
         except OwnerTaken:
+            await self.load()
             live = self.current(record.owner)
             if live is not None and live.live:
                 raise AlreadyLive(live) from None

@@ -23,7 +23,6 @@ from .watching import WatchSettings
 
 log = logging.getLogger(__name__)
 
-_CANCEL_GRACE = 60.0
 _KINDS = {
     JobState.CONFIGURING: "allocated",
     JobState.RUNNING: "running",
@@ -200,9 +199,18 @@ class Readings:
         if seen.ending:
             return
         seen.ending = True
-        task = asyncio.create_task(self._tell_end(record, status))
+        task = asyncio.create_task(self._close(record, status))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
+
+    async def _close(self, record: JobRecord, status: JobStatus) -> None:
+        try:
+            await self._tell_end(record, status)
+        except Exception:
+            # It is watched again, and its end read again.
+            log.exception("Cannot close the record of job %s", record.name)
+        finally:
+            self._of(record.name).ending = False
 
     async def _tell_end(self, record: JobRecord, status: JobStatus) -> None:
         """Close a record, with the last words of its job if they matter."""

@@ -279,14 +279,27 @@ class JobStore:
             except IntegrityError:
                 raise
             except SQLAlchemyError as error:
-                reason = str(getattr(error, "orig", None) or error).splitlines()
-                raise StoreUnavailable(
-                    f"The database of jobs did not answer: {reason[0][:200]}.",
-                    hint="Check that it is reachable and that its disk has space.",
+                raise _explain(error) from error
+            except ValueError as error:
+                raise StoreIncompatible(
+                    "The database of jobs holds a damaged record.",
+                    hint="Restore a backup.",
                 ) from error
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, transaction)
+
+
+def _explain(error: SQLAlchemyError) -> StoreUnavailable | StoreIncompatible:
+    reason = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0][:200]
+    if "not a database" in reason or "malformed" in reason:
+        return StoreIncompatible(
+            f"The database of jobs is damaged: {reason}.", hint="Restore a backup."
+        )
+    return StoreUnavailable(
+        f"The database of jobs did not take a call: {reason}.",
+        hint="Check that it is reachable and that its disk has space.",
+    )
 
 
 def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
@@ -312,6 +325,8 @@ def _engine(url: str, timeout_seconds: float) -> Engine:
         )
         return engine
     in_memory = parsed.database in (None, "", ":memory:")
+    if parsed.database and not in_memory:
+        _create_private(Path(parsed.database))
     engine = sa.create_engine(
         parsed,
         poolclass=StaticPool if in_memory else None,
@@ -320,6 +335,17 @@ def _engine(url: str, timeout_seconds: float) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_private(path: Path) -> None:
+    """Create the file for its owner alone; it holds the last lines of users' jobs."""
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"Cannot write the database of jobs {path}: {error.strerror}.",
+            hint="Check that its directory exists and that its disk has space.",
+        ) from error
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any  # the result of a task that is only kept
 
 from .adoption import Adoption, adopt, close_unsubmitted
-from .cancelling import Cancelling
 from .errors import AlreadyLive, BatchError, InvalidSpec, SchedulerUnavailable
 from .explain import explain_refusal
 from .ledger import Ledger, Line
@@ -34,16 +34,17 @@ class Submission:
         scheduler: Scheduler,
         ledger: Ledger,
         adoption: Adoption,
-        cancelling: Cancelling,
         settings: WatchSettings,
+        submitted: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
         self._adoption = adoption
-        self._cancelling = cancelling
         self._settings = settings
+        self._submitted = submitted
         self._reserved: dict[str, JobRecord] = {}
         self._tasks: set[asyncio.Task[JobRecord]] = set()
+        self._looking: set[asyncio.Task[Any] | None] = set()
 
     async def submit(
         self, spec: JobSpec, user: str, owner: str, facts: Mapping[str, str]
@@ -79,20 +80,27 @@ class Submission:
 
     async def close(self, timeout_seconds: float) -> None:
         """Let submissions under way write down their identity, then stop waiting."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_seconds)
+        asking = self._tasks - self._looking
+        if asking:
+            await asyncio.wait(asking, timeout=timeout_seconds)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[JobRecord]) -> None:
         self._tasks.discard(task)
+        self._looking.discard(task)
         if not task.cancelled():
             task.exception()  # told to the caller, if it is still there
 
     async def _run(self, record: JobRecord, spec: JobSpec) -> JobRecord:
         try:
             await self._ledger.insert(record)
+        except AlreadyLive as error:
+            # It is in the database and was unknown here: a commit whose answer was
+            # lost, of a submission that never went further.
+            self._adoption.look_for(error.record.name)
+            raise
         finally:
             del self._reserved[record.owner]
         try:
@@ -108,10 +116,10 @@ class Submission:
         job = await self._ask(record, spec)
         if job is None:
             return await self._resolve(record)
-        adopted = await adopt(self._ledger, record, job)
-        if adopted.cancel_wanted is not None:
-            self._cancelling.wake()
-        return adopted
+        try:
+            return await adopt(self._ledger, record, job)
+        finally:
+            self._submitted()
 
     async def _ask(self, record: JobRecord, spec: JobSpec) -> BatchJob | None:
         """Submit; ``None`` if nobody knows what became of it."""
@@ -137,6 +145,7 @@ class Submission:
                 "The scheduler's answer was lost; looking for the job by its name",
             ),
         )
+        self._looking.add(asyncio.current_task())
         self._adoption.look_for(record.name)
         record = await self._ledger.wait(
             record.name, lambda record: record.phase is not Phase.INTENT

@@ -116,7 +116,10 @@ class JobWatcher:
             try:
                 reading = await self._scheduler.status(jobs)
             except BatchError as error:
-                self._failed("Cannot read the state of jobs", error)
+                self._failed(error.message)
+            except Exception:
+                log.exception("Cannot make sense of the scheduler")
+                self._failed("The scheduler's answer makes no sense.")
             else:
                 self._succeeded()
             finally:
@@ -222,11 +225,11 @@ class JobWatcher:
             rest = max(rest, min(2.0 ** min(self._failures, 6) / 2, _LONGEST / 2))
         return rest
 
-    def _failed(self, what: str, error: BatchError) -> None:
+    def _failed(self, problem: str) -> None:
         self._failures += 1
-        self.problem = error.message
+        self.problem = problem
         if self.healthy:
-            log.warning("%s: %s", what, error)
+            log.warning("Cannot read the state of jobs: %s", problem)
         self.healthy = False
 
     def _succeeded(self) -> None:

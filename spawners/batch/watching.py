@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any  # what a coroutine is sent
+
+log = logging.getLogger(__name__)
 
 _S = timedelta(seconds=1)
 _MIN = timedelta(minutes=1)
@@ -56,3 +61,13 @@ async def pause(seconds: float, wake: asyncio.Event) -> None:
     except TimeoutError:
         return
     wake.clear()
+
+
+async def supervise(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a loop for ever; a bug in it is logged and does not end it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("The batch core's loop %s failed", run.__qualname__)
+        await asyncio.sleep(1)
