@@ -1,0 +1,128 @@
+"""Would it start now? A judgement from the last snapshot, never from a command.
+
+The snapshot is some seconds old and others submit too, so the words are careful:
+"should start now", never "will".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from spawners.batch.models import Resources
+from spawners.batch.phrases import count_in_words, duration_in_words
+from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """What a page says of one choice.
+
+    Attributes:
+        text: a few words.
+        tone: ``good`` (free now), ``wait``, ``bad`` (cannot run) or ``""`` (unknown).
+    """
+
+    text: str
+    tone: str = ""
+
+    @property
+    def starts_now(self) -> bool:
+        """Whether the snapshot has room for it."""
+        return self.tone == "good"
+
+
+def availability(
+    resources: Resources, snapshot: ClusterSnapshot | None
+) -> Availability:
+    """Return whether these resources are free, as far as the snapshot tells."""
+    if snapshot is None:
+        return Availability("The scheduler has not answered yet")
+    partition = snapshot.partition(resources.partition)
+    if partition is None:
+        if resources.partition is None:
+            return Availability("The scheduler chooses the partition")
+        return Availability(f"There is no partition {resources.partition}", "bad")
+    if not partition.up:
+        return Availability(f"Partition {partition.name} is closed now", "bad")
+    if not partition.nodes:
+        return Availability(f"No node of partition {partition.name} is up", "wait")
+    if resources.gpus:
+        return _gpus(resources, partition)
+    return _cpus(resources, partition)
+
+
+def _gpus(resources: Resources, partition: Partition) -> Availability:
+    pools = [
+        pool
+        for pool in partition.gpus
+        if resources.gpu_model in (None, pool.model) and pool.total
+    ]
+    model = f"{resources.gpu_model} " if resources.gpu_model else ""
+    if not pools:
+        return Availability(f"No {model}GPU in partition {partition.name}", "bad")
+    wanted = resources.gpus * resources.nodes
+    most = max(pool.idle for pool in pools)
+    idle = sum(pool.idle for pool in pools)
+    total = sum(pool.total for pool in pools)
+    if most >= wanted and _has_cpus(resources, partition):
+        return Availability(f"Free now: {idle} of {total} GPUs idle", "good")
+    return Availability(f"Waits: {idle} of {total} GPUs idle", "wait")
+
+
+def _cpus(resources: Resources, partition: Partition) -> Availability:
+    if _has_cpus(resources, partition):
+        return Availability("Free now", "good")
+    cores = count_in_words(partition.idle_cpus, "core")
+    return Availability(f"Waits: {cores} idle", "wait")
+
+
+def _has_cpus(resources: Resources, partition: Partition) -> bool:
+    return partition.idle_cpus >= resources.cpus * resources.nodes
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """One partition in the table of what is free: texts, and a meter's percentage."""
+
+    name: str
+    up: bool
+    gpus: str
+    cpus: str
+    cpu_percent: int
+    nodes: str
+    max_time: str
+
+
+def cluster_rows(partitions: Iterable[Partition]) -> list[ClusterRow]:
+    """Return the table's rows; a partition without a live node counts as closed."""
+    return [
+        ClusterRow(
+            name=partition.name,
+            up=partition.up and partition.nodes > 0,
+            gpus=", ".join(map(pool_in_words, partition.gpus)) or "none",
+            cpus=f"{partition.idle_cpus:,} of {partition.cpus:,}",
+            cpu_percent=round(100 * partition.idle_cpus / partition.cpus)
+            if partition.cpus
+            else 0,
+            nodes=f"{partition.idle_nodes:,} of {partition.nodes:,}",
+            max_time=duration_in_words(partition.max_time)
+            if partition.max_time
+            else "no limit",
+        )
+        for partition in partitions
+    ]
+
+
+def pool_in_words(pool: GpuPool) -> str:
+    """Return ``"a100: 3 of 8 idle"``."""
+    return f"{pool.model or 'GPU'}: {pool.idle} of {pool.total} idle"
+
+
+def age_in_words(seconds: float) -> str:
+    """Return how old a reading is: ``"Read just now"``, ``"Read 40 s ago"``."""
+    if seconds < 5:
+        return "Read just now"
+    if seconds < 120:
+        return f"Read {int(seconds)} s ago"
+    return f"Read {int(seconds // 60)} min ago: the scheduler is slow or away"

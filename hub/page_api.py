@@ -1,0 +1,225 @@
+"""What the pages ask while they are open, under ``/hub/api/landbridge/``.
+
+``GET spawn-page``: availability of each profile and the table of what is free, from
+the snapshot. ``POST preview`` with a choice as JSON: whether it may be started, and
+when it would. ``GET job`` with a server's own token: the job it runs in. Static
+files of the pages are under ``/hub/landbridge/static/``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.handlers.static import CacheControlStaticFilesHandler
+from tornado import web
+
+from spawners.batch.errors import BatchError, InvalidSpec, SubmitRejected
+from spawners.batch.models import JobSpec, Resources, new_job_name
+from spawners.batch.phrases import duration_in_words
+
+from .availability import availability
+from .spawnpage import cluster_table, profile_availability
+from .views import iso
+
+# One question of one user costs the scheduler a command: the answer is kept so long.
+_KEEP_SECONDS = 30.0
+_KEEP_MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would happen: may it start, in words, and which field is to blame."""
+
+    allowed: bool
+    text: str
+    field: str = ""
+
+
+class _Previews:
+    """Answers of the last half minute, by account and resources."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, Resources], tuple[float, Preview]]
+        self._kept = OrderedDict()
+
+    def get(self, key: tuple[str, Resources]) -> Preview | None:
+        found = self._kept.get(key)
+        if found is None or time.monotonic() - found[0] > _KEEP_SECONDS:
+            return None
+        return found[1]
+
+    def put(self, key: tuple[str, Resources], preview: Preview) -> Preview:
+        self._kept[key] = (time.monotonic(), preview)
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEEP_MOST:
+            self._kept.popitem(last=False)
+        return preview
+
+
+class _PageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
+    """A signed-in person's question about what she may start."""
+
+    def spawner(self) -> Any:
+        """Return the asking user's default spawner, which knows her groups."""
+        user = self.current_user
+        if user is None or getattr(user, "kind", "") != "user":
+            raise web.HTTPError(403, "Sign in as a user to see this.")
+        return user.spawner
+
+
+class SpawnPageHandler(_PageHandler):
+    """``GET spawn-page``: what an open spawn page refreshes."""
+
+    @web.authenticated  # type: ignore[untyped-decorator]
+    def get(self) -> None:
+        """Answer ``{"availability": {KEY: {text, tone}}, "cluster": {...}}``."""
+        spawner = self.spawner()
+        asker = spawner.asker
+        offered = (
+            spawner.profiles.for_user(
+                asker.groups, admin=asker.admin, snapshot=asker.snapshot
+            )
+            if spawner.profiles is not None
+            else []
+        )
+        self.finish(
+            json.dumps(
+                {
+                    "availability": {
+                        profile.key: asdict(
+                            profile_availability(profile, asker.snapshot)
+                        )
+                        for profile in offered
+                    },
+                    "cluster": asdict(cluster_table(asker.snapshot, datetime.now(UTC))),
+                }
+            )
+        )
+
+
+class PreviewHandler(_PageHandler):
+    """``POST preview``: what would become of a choice. Nothing is submitted."""
+
+    def initialize(self, previews: _Previews) -> None:
+        """Share the kept answers."""
+        self.previews = previews
+
+    @web.authenticated  # type: ignore[untyped-decorator]
+    async def post(self) -> None:
+        """Answer ``{"allowed", "text", "field"}`` for a choice as JSON object."""
+        self.finish(json.dumps(asdict(await self._preview(self._choice()))))
+
+    def _choice(self) -> dict[str, object]:
+        choice = self.get_json_body()
+        if not isinstance(choice, dict):
+            raise web.HTTPError(400, "The choice must be an object of names.")
+        return {
+            name: int(value)
+            if name in ("cpus", "gpus") and isinstance(value, str) and value.isdigit()
+            else value
+            for name, value in choice.items()
+        }
+
+    async def _preview(self, choice: dict[str, object]) -> Preview:
+        spawner = self.spawner()
+        try:
+            resources = spawner.plan(choice).resources
+        except InvalidSpec as error:
+            return Preview(allowed=False, text=str(error), field=error.field)
+        account = spawner.gateway.account_of(spawner.user.name)
+        key = (account, resources)
+        kept = self.previews.get(key)
+        if kept is None:
+            kept = await self._ask(spawner, resources, account)
+            self.previews.put(key, kept)
+        return kept
+
+    async def _ask(self, spawner: Any, resources: Resources, account: str) -> Preview:
+        jobs = spawner.gateway.jobs
+        try:
+            await jobs.check(resources, user=account)
+            free = availability(resources, jobs.snapshot)
+            if free.starts_now:
+                return Preview(allowed=True, text="Should start now.")
+            start = await jobs.estimate(_probe(resources), user=account)
+        except SubmitRejected as error:
+            return Preview(allowed=False, text=str(error), field=error.field)
+        except BatchError as error:
+            self.log.info("No preview for %s: %s", account, error)
+            return Preview(
+                allowed=True,
+                text="The scheduler does not answer just now; a start waits for it.",
+            )
+        return Preview(allowed=True, text=_start_in_words(start, free.text))
+
+
+def _probe(resources: Resources) -> JobSpec:
+    """Return a job to ask about, never to submit."""
+    return JobSpec(
+        name=new_job_name(),
+        script="#!/bin/sh\nexit 0\n",
+        resources=replace(resources, array_size=None),
+        workdir="/",
+    )
+
+
+def _start_in_words(start: datetime | None, otherwise: str) -> str:
+    if start is None:
+        return f"{otherwise}. It will wait in the queue."
+    wait = start - datetime.now(UTC)
+    if wait.total_seconds() < 60:
+        return "Should start now."
+    return f"Should start in about {duration_in_words(wait)} (the scheduler's guess)."
+
+
+class OwnJobHandler(APIHandler):  # type: ignore[misc]
+    """``GET job``: asked by a notebook server, with the token it was started with."""
+
+    @web.authenticated  # type: ignore[untyped-decorator]
+    def get(self) -> None:
+        """Answer ``{"job_id", "node", "ends_at"}``, each possibly null."""
+        token = self.get_auth_token()
+        spawners = getattr(self.current_user, "spawners", {})
+        for spawner in spawners.values():
+            if token and spawner.api_token == token and spawner.record is not None:
+                record = spawner.record
+                self.finish(
+                    json.dumps(
+                        {
+                            "job_id": record.job.id if record.job else None,
+                            "node": next(iter(record.status.nodes), None),
+                            "ends_at": iso(record.status.ends),
+                        }
+                    )
+                )
+                return
+        raise web.HTTPError(404, "This token belongs to no running server.")
+
+
+class PageFilesHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]
+    """Style and scripts of our pages: the same for everybody, no sign-in."""
+
+    def compute_etag(self) -> str | None:
+        """Let browsers ask again and be told "not modified"."""
+        etag: str | None = web.StaticFileHandler.compute_etag(self)
+        return etag
+
+
+handlers: list[tuple[Any, ...]] = [
+    (r"/api/landbridge/spawn-page", SpawnPageHandler),
+    (r"/api/landbridge/preview", PreviewHandler, {"previews": _Previews()}),
+    (r"/api/landbridge/job", OwnJobHandler),
+    (
+        r"/landbridge/static/(.*)",
+        PageFilesHandler,
+        {"path": str(Path(__file__).resolve().parent / "static")},
+    ),
+]
+"""Routes below the hub's prefix, for ``JupyterHub.extra_handlers``."""
