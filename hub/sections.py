@@ -190,8 +190,9 @@ class ProxySettings(Section):
 
     managed: bool = Field(
         default=True,
-        description="Start and supervise HAProxy. `false`: the site runs it with the "
-        "configuration that `landbridge haproxy-config` prints.",
+        description="Start and supervise HAProxy. `false`: the site runs it, with the "
+        "configuration that the hub writes to `haproxy/haproxy.cfg` in the state "
+        "directory.",
     )
     binary: str = Field(
         "",
