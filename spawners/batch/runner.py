@@ -111,7 +111,7 @@ class RunnerSettings:
     """
 
     path: tuple[str, ...] = launcher.Settings.path
-    environment: Mapping[str, str] = NO_VARIABLES
+    environment: Mapping[str, str] = field(default_factory=lambda: NO_VARIABLES)
     parallel: int = 8
     max_output: int = launcher.MAX_OUTPUT
     minimum_uid: int = launcher.Settings.minimum_uid
