@@ -237,14 +237,13 @@ class _Hearing(asyncio.SubprocessProtocol):
 
 async def _bury(transport: asyncio.SubprocessTransport, hearing: _Hearing) -> None:
     """Kill what is left of a process and close its pipes."""
-    if hearing.gone.done():
-        return
-    # What sudo started is not ours to kill: it has the same deadline by itself.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(transport.get_pid(), signal.SIGKILL)
+    if not hearing.gone.done():
+        # What sudo started is not ours to kill: it has the same deadline by itself.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        await asyncio.wait([hearing.gone], timeout=_LAST_SECONDS)
     with contextlib.suppress(PermissionError):
         transport.close()
-    await asyncio.wait([hearing.gone], timeout=_LAST_SECONDS)
 
 
 @contextlib.contextmanager
