@@ -1,0 +1,193 @@
+"""A hub's rendezvous over the fake scheduler, and an HTTPS server around it.
+
+``Rig`` is the hub without JupyterHub: real Jobs, store, certificates and rendezvous,
+and a proof by token from a job that the fake scheduler runs on ``n01`` (127.0.0.1).
+``HubDouble`` serves it to real agents over TLS, with faults on request.
+"""
+
+import asyncio
+import json
+import ssl
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+
+from spawners.batch.certificates import ensure_hub_pki
+from spawners.batch.fake import FakeScheduler
+from spawners.batch.job_side import JobSideSettings, Launch
+from spawners.batch.jobs import Jobs
+from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
+from spawners.batch.proof_store import StoredProofs
+from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
+from spawners.batch.store import JobStore
+from spawners.batch.watching import WatchSettings
+
+QUICK = WatchSettings(fast=timedelta(seconds=0.05), slow=timedelta(seconds=0.2))
+NONCE = "n" * 32
+
+
+class Rig:
+    """See the module. Attributes: pki, scheduler, store, jobs, rendezvous, launch."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.pki = ensure_hub_pki(directory / "pki", names=["127.0.0.1"])
+        self.scheduler = FakeScheduler()
+        self.launch = Launch(("true",), {"JUPYTERHUB_API_TOKEN": "hub-token"})
+        self.port = 0
+        self.proof = "token"
+        self.munge = None
+        self.munge_socket = None
+        self.node_wait = timedelta(seconds=0.3)
+        self.repeat_within = timedelta(minutes=10)
+
+    async def start(self):
+        """Start, or start again over the same store as after a crash."""
+        self.store = await JobStore.open(f"sqlite:///{self.directory}/jobs.sqlite")
+        self.jobs = Jobs(self.scheduler, self.store, QUICK)
+        await self.jobs.start()
+        side = JobSideSettings(
+            f"https://127.0.0.1:{self.port}/hub/api/landbridge/jobs",
+            self.pki.hub_ca.certificate,
+            proof=self.proof,
+            munge_socket=self.munge_socket,
+            patience=timedelta(seconds=20),
+        )
+        settings = RendezvousSettings(
+            side, node_wait=self.node_wait, repeat_within=self.repeat_within
+        )
+        self.rendezvous = Rendezvous(
+            self.jobs,
+            self.pki.jobs_ca,
+            StoredProofs(self.store),
+            settings,
+            munge=self.munge,
+        )
+        self.rendezvous.register("server:", self._provide)
+
+    async def stop(self):
+        await self.jobs.close()
+        await self.store.close()
+
+    async def restart(self):
+        await self.stop()
+        await self.start()
+
+    async def _provide(self, record):
+        return self.launch
+
+    async def submit(self, owner="server:alice/", user="alice", *, node="n01"):
+        """Submit a job, running on ``node`` unless that is None; return its pieces."""
+        name = new_job_name()
+        environment = await self.rendezvous.prepare(name)
+        spec = JobSpec(name, "#!/bin/sh\n", Resources(), "/", environment=environment)
+        record = await self.jobs.submit(spec, user=user, owner=owner)
+        if node is not None:
+            self.run(record, node)
+        return record, environment
+
+    def run(self, record, node="n01"):
+        self.scheduler.move(record.job, JobState.RUNNING, node=node)
+
+    async def call(self, verb, body, peer="127.0.0.1"):
+        """Make one of the three calls with a dict or bytes; return the answer."""
+        if isinstance(body, dict):
+            body = json.dumps(body).encode()
+        return await getattr(self.rendezvous, verb)(body, peer)
+
+    async def fetch(self, record, environment, **changes):
+        peer = changes.pop("peer", "127.0.0.1")
+        proof = environment.get("LANDBRIDGE_TOKEN", "")
+        body = {"job": record.name, "nonce": NONCE, "proof": proof, **changes}
+        return await self.call("fetch", body, peer)
+
+    async def ready(self, record, fetched, **changes):
+        body = {
+            "job": record.name,
+            "secret": fetched.json["report_secret"],
+            "host": "n01",
+            "port": 41000,
+            "fingerprint": fetched.json["fingerprint"],
+            **changes,
+        }
+        return await self.call("ready", body)
+
+
+class HubDouble:
+    """An HTTPS server with the hub's certificate around a rig.
+
+    Attributes:
+        calls: names of the calls that were answered, in order.
+        lose: how many answers to lose: the call is made, the connection cut.
+        seen: (method, path) of other requests, to JupyterHub's own API.
+    """
+
+    def __init__(self, rig):
+        self.rig = rig
+        self.calls = []
+        self.seen = []
+        self.lose = 0
+        self.server = None
+        self.requests = {}  # path to JSON of the hub's own API
+
+    async def up(self):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.rig.pki.edge_pem)
+        self.server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.rig.port, ssl=context
+        )
+        self.rig.port = self.server.sockets[0].getsockname()[1]
+
+    async def down(self):
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+
+    async def _serve(self, reader, writer):
+        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            await self._answer(reader, writer)
+        with suppress(ConnectionError, ssl.SSLError):
+            writer.close()
+            await writer.wait_closed()
+
+    async def _answer(self, reader, writer):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, path, _ = head[0].split(" ")
+        headers = {k.lower(): v for k, _, v in (x.partition(": ") for x in head[1:])}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        verb = path.rpartition("/")[2]
+        if "/landbridge/jobs/" in path:
+            peer = writer.get_extra_info("peername")[0]
+            answer = await self.rig.call(verb, body, peer)
+            status, value = answer.status, answer.json
+            self.calls.append(verb)
+        else:
+            self.seen.append((method, path))
+            status, value = 200, self.requests.get(path, {"version": "6.1.1"})
+        if self.lose and "/landbridge/jobs/" in path:
+            self.lose -= 1
+            writer.transport.abort()
+            return
+        text = json.dumps(value).encode()
+        writer.write(
+            f"HTTP/1.1 {status} X\r\nContent-Length: {len(text)}\r\n"
+            "Content-Type: application/json\r\nX-JupyterHub-Version: 6.1.1\r\n"
+            "Connection: close\r\n\r\n".encode()
+            + text
+        )
+        await writer.drain()
+
+
+@asynccontextmanager
+async def serving(directory, **settings):
+    """Give a started rig with a served hub around it."""
+    rig = Rig(directory)
+    for name, value in settings.items():
+        setattr(rig, name, value)
+    hub = HubDouble(rig)
+    await hub.up()
+    await rig.start()
+    try:
+        yield rig, hub
+    finally:
+        await hub.down()
+        await rig.stop()
