@@ -149,7 +149,8 @@ def assemble_auth(c: Config, settings: Settings, site: Site) -> None:
     """
     auth = settings.auth
     rule = c.Authenticator
-    rule.username_pattern = ACCOUNT
+    # JupyterHub matches from the start only, and "$" would let a newline pass.
+    rule.username_pattern = rf"(?:{ACCOUNT})\Z"
     rule.admin_users = set(settings.hub.admin_users)
     rule.allowed_users = set(auth.allowed_users)
     rule.blocked_users = set(auth.blocked_users)

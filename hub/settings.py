@@ -188,6 +188,11 @@ def weaknesses(settings: Settings) -> list[str]:
                 "set hub.tls, or hub.public_url to the https address of the proxy in "
                 "front, or hub.allow_insecure = true"
             )
+    if auth.kind == "demo" and hub.admin_users:
+        problems.append(
+            "hub.admin_users with auth.kind = demo would make everyone who knows the "
+            "password an administrator; use LANDBRIDGE_ADMIN_TOKEN"
+        )
     if settings.admin_token and len(settings.admin_token) < TOKEN_LENGTH:
         problems.append(
             f"LANDBRIDGE_ADMIN_TOKEN must have at least {TOKEN_LENGTH} characters"

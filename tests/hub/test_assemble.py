@@ -1,0 +1,164 @@
+"""What the settings become in JupyterHub's terms."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+
+import pytest
+from traitlets.config import Config
+
+from hub import assemble as assembly
+from hub.assemble import assemble, run_snippets
+from hub.detect import Site
+from hub.roles import ROLES
+from hub.settings import load_settings
+from spawners.settings import ConfigError
+
+LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    return load_settings(
+        {"LANDBRIDGE_CONFIG": str(path), "LANDBRIDGE_STATE": str(tmp_path / "var")}
+    )
+
+
+def assembled(settings, site=LOCAL) -> Config:
+    c = Config()
+    assemble(c, settings, site)
+    return c
+
+
+def test_twice_is_the_same_as_once(settings):
+    once, twice = Config(), Config()
+    assemble(once, settings, LOCAL)
+    assemble(twice, settings, LOCAL)
+    assemble(twice, settings, LOCAL)
+    assert once == twice
+
+
+def test_what_a_site_set_before_is_replaced_not_extended(settings):
+    c = Config()
+    c.JupyterHub.services = [{"name": "other"}]
+    assemble(c, settings, LOCAL)
+    assert "other" not in [service["name"] for service in c.JupyterHub.services]
+
+
+def test_the_hub_listens_on_a_socket_that_only_its_account_reaches(settings):
+    c = assembled(settings)
+    assert c.JupyterHub.hub_bind_url.startswith("http+unix://")
+    assert c.JupyterHub.hub_socket_mode == 0o600
+    directory = assembly.hub_socket(settings).parent
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+def test_secrets_are_files_that_only_the_hub_reads(settings):
+    c = assembled(settings)
+    for path in (settings.state / "secrets").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert c.JupyterHub.cookie_secret_file == str(
+        settings.state / "secrets" / "cookie-secret"
+    )
+
+
+def test_waiting_in_the_queue_holds_no_spawn_slot(settings):
+    assert assembled(settings).JupyterHub.concurrent_spawn_limit == 0
+
+
+def test_a_hub_that_goes_down_leaves_servers_and_proxy_alone(settings):
+    c = assembled(settings)
+    assert c.JupyterHub.cleanup_servers is False
+    assert c.JupyterHub.cleanup_proxy is False
+
+
+def test_every_service_has_the_scopes_of_the_table_and_no_others(settings):
+    c = assembled(settings)
+    given = {role["name"]: role for role in c.JupyterHub.load_roles}
+    for role in ROLES:
+        assert given[f"landbridge-{role.service}"]["scopes"] == list(role.scopes)
+        assert role.why
+    assert "admin" not in given
+
+
+def test_the_admin_token_gets_the_admin_role(settings):
+    c = assembled(replace(settings, admin_token="0123456789abcdef"))
+    admin = next(r for r in c.JupyterHub.load_roles if r["name"] == "admin")
+    assert admin == {"name": "admin", "services": ["admin-token"]}
+    tokens = {s["name"]: s.get("api_token") for s in c.JupyterHub.services}
+    assert tokens["admin-token"] == "0123456789abcdef"
+
+
+def test_culling_follows_its_section(settings):
+    command = _culler(settings)["command"]
+    assert "--timeout=7200" in command
+    off = settings.culling.model_copy(update={"enabled": False})
+    assert _culler(replace(settings, culling=off)) is None
+
+
+def _culler(settings):
+    services = assembled(settings).JupyterHub.services
+    return next((s for s in services if s["name"] == "idle-culler"), None)
+
+
+def test_pages_may_not_be_framed_by_other_sites(settings):
+    policy = assembled(settings).JupyterHub.tornado_settings["headers"][
+        "Content-Security-Policy"
+    ]
+    assert "frame-ancestors 'self'" in policy
+    assert "object-src 'none'" in policy
+
+
+def test_tokens_do_not_live_forever(settings):
+    assert assembled(settings).JupyterHub.token_expires_in_max_seconds == 90 * 86_400
+
+
+def test_the_database_is_a_file_of_the_state_or_the_sites_own(settings):
+    c = assembled(settings)
+    assert c.JupyterHub.db_url == f"sqlite:///{settings.state}/db/jupyterhub.sqlite"
+    url = "postgresql+psycopg://hub@db/landbridge"
+    ours = settings.database.model_copy(update={"url": url})
+    assert assembled(replace(settings, database=ours)).JupyterHub.db_url == url
+
+
+def test_the_edge_is_told_about_the_jobs(settings):
+    edge = assembled(settings).HAProxyProxy
+    assert edge.jobs_address == "127.0.0.1:8001"
+    assert edge.public_address == "127.0.0.1:8000"
+    assert str(settings.state) in edge.jobs_ca
+
+
+def test_snippets_come_last_and_in_order(tmp_path):
+    (tmp_path / "20-second.py").write_text("c.JupyterHub.port = 2\n")
+    (tmp_path / "10-first.py").write_text("c.JupyterHub.port = 1\nc.A.b = 3\n")
+    c = Config()
+    run_snippets(c, tmp_path)
+    assert c.JupyterHub.port == 2
+    assert c.A.b == 3
+
+
+def test_a_broken_snippet_is_named(tmp_path):
+    (tmp_path / "10-broken.py").write_text("c.JupyterHub.port = 1 / 0\n")
+    with pytest.raises(ConfigError, match=r"10-broken\.py: ZeroDivisionError"):
+        run_snippets(Config(), tmp_path)
+
+
+def test_no_snippets_are_no_error(tmp_path):
+    run_snippets(Config(), tmp_path / "nothing")
+
+
+def test_a_state_directory_that_is_a_file_is_named(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="state directory"):
+        assembled(replace(settings, state=tmp_path / "file"))
+
+
+def test_a_certificate_that_cannot_be_used_is_named(settings, tmp_path):
+    (tmp_path / "c.pem").write_text("nonsense")
+    tls = settings.hub.tls.model_copy(update={"certificate": "c.pem", "key": "c.pem"})
+    hub = settings.hub.model_copy(update={"tls": tls})
+    with pytest.raises(ConfigError, match=r"c\.pem"):
+        assembly.check_certificate(replace(settings, hub=hub))
