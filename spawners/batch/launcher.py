@@ -64,7 +64,7 @@ _FLAGS = {
     "scontrol": {"-o", "--oneliner", "-a", "--all", "-d", "--details", "--json"},
     "sacctmgr": {"-n", "--noheader", "-P", "--parsable2", "-r", "--readonly"},
 }
-_USER = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"
+USER_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"
 _BASE64 = r"[A-Za-z0-9+/]*={0,2}"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Public facts that our own jobs and clients are given. A site may add to it, but
@@ -169,7 +169,7 @@ _OPERATIONS = {
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "version": lambda v: type(v) is int and v == VERSION,
     "operation": lambda v: v in _OPERATIONS,
-    "user": lambda v: v is None or _is_text(v, 32, _USER),
+    "user": lambda v: v is None or _is_text(v, 32, USER_NAME),
     "argv": _is_argv,
     "environment": _is_environment,
     "stdin": lambda v: _is_text(v, MAX_REQUEST, _BASE64) and len(v) % 4 == 0,
