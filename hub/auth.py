@@ -37,7 +37,7 @@ def account_problem(name: str, lowest_uid: int) -> str:
     """Return why jobs may not run as ``name``, or ``""``. May ask a directory."""
     try:
         account = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):  # a NUL in the name is a ValueError
         return f"There is no account {name!r} on this cluster."
     if account.pw_uid < lowest_uid:
         return f"{name!r} is a system account and cannot sign in."
@@ -48,7 +48,7 @@ def account_groups(name: str) -> list[str]:
     """Return the names of the account's Unix groups; ``[]`` for no account."""
     try:
         account = pwd.getpwnam(name)
-    except KeyError:
+    except (KeyError, ValueError):
         return []
     names = []
     for gid in os.getgrouplist(name, account.pw_gid):
