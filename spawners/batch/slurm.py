@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 
 from . import slurm_argv as argv_of
 from . import slurm_cluster, slurm_parse, slurm_reading
-from .errors import BatchError, SchedulerUnavailable, SubmitRejected, SubmitUncertain
+from .errors import (
+    BatchError,
+    NotPermitted,
+    SchedulerUnavailable,
+    SubmitRejected,
+    SubmitUncertain,
+)
 from .models import BatchJob, JobSpec, JobStatus, Resources
 from .scheduler import ClusterSnapshot, UserLimits
 from .slurm_checks import check
@@ -42,7 +48,7 @@ class SlurmScheduler:
 
     Args:
         runner: how commands are run, and how as somebody else.
-        settings: where Slurm is and how patient to be.
+        settings: how patient to be, and what our account may see.
     """
 
     name = "slurm"
@@ -339,9 +345,12 @@ class SlurmScheduler:
 
         ``path`` may hold the patterns of :class:`~.models.JobSpec`'s ``output``.
         """
-        argv = argv_of.tail_argv(argv_of.output_path(path, job), max_bytes)
-        done = await self._slurm.run(argv, user=job.user)
-        tail: bytes = done.stdout[-max_bytes:]
+        where = argv_of.output_path(path, job)
+        try:
+            tail = await self._slurm.read_tail(where, job.user, max_bytes)
+        except NotPermitted as error:
+            log.info("The output of job %s is not readable: %s", job.id, error)
+            return ""
         return tail.decode(errors="replace")
 
     async def close(self) -> None:

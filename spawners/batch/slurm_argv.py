@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 
-from .errors import InvalidSpec
 from .models import BatchJob, JobSpec, Resources
 
 CLIENT_ENVIRONMENT: Mapping[str, str] = MappingProxyType({"SLURM_TIME_FORMAT": "%s"})
@@ -62,8 +61,6 @@ NODE_FIELDS = (
 USER_FIELDS = ("DefaultAccount", "Cluster", "Account", "Partition", "QOS")
 USER_LIMIT_FIELDS = ("MaxJobs", "MaxSubmit", "GrpTRES")
 
-# sbatch itself reads these, so that a job's variable would change the submission.
-_RESERVED_ENVIRONMENT = re.compile(r"(SBATCH_|SLURM_|LD_)")
 _ID = re.compile(r"[0-9]{1,10}(_[0-9]{1,7})?\Z")
 _SECOND = timedelta(seconds=1)
 _MIB = 1024**2
@@ -74,9 +71,6 @@ def sbatch_argv(spec: JobSpec, *, test_only: bool = False) -> list[str]:
 
     ``--parsable`` makes the answer ``id`` or ``id;cluster``. With ``test_only`` the
     answer is a guess of the start, on stderr.
-
-    Raises:
-        InvalidSpec: the environment holds a variable that would steer sbatch.
     """
     argv = ["sbatch", "--test-only" if test_only else "--parsable"]
     argv += spec.options
@@ -128,9 +122,6 @@ def _warning_seconds(before: timedelta) -> int:
 
 def _export(environment: Mapping[str, str]) -> str:
     """Name the variables, never their values; ``NIL`` for none at all."""
-    for name in environment:
-        if _RESERVED_ENVIRONMENT.match(name):
-            raise InvalidSpec("environment", f"{name} would steer sbatch itself.")
     return ",".join(sorted(environment)) or "NIL"
 
 
@@ -216,11 +207,6 @@ def accounts_argv(accounts: Collection[str], cluster: str) -> list[str]:
     return [*_SACCTMGR, "assoc", *where, "format=Account,GrpTRES"]
 
 
-def tail_argv(path: str, max_bytes: int) -> list[str]:
-    """Return the command that prints the end of a file."""
-    return ["tail", f"--bytes={max_bytes}", "--", path]
-
-
 def output_path(pattern: str, job: BatchJob) -> str:
     """Return where ``job`` writes, from the pattern that it was submitted with."""
     base, _, task = job.id.partition("_")
@@ -262,4 +248,4 @@ _SACCT = (
     "--allusers",
     f"--format={','.join(ACCOUNTING_FIELDS)}",
 )
-_SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "--readonly", "show")
+_SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")

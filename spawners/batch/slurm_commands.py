@@ -22,10 +22,11 @@ _CONFIG_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class SlurmSettings:
-    """How to reach Slurm.
+    """How patient to be, and what our account may see.
+
+    Where Slurm is (``SLURM_CONF``, directories) is a setting of the runner.
 
     Attributes:
-        conf: path of ``slurm.conf``, or ``""`` for the commands' own default.
         command_timeout: deadline of each command. Slurm's clients themselves give
             up after 10 to 20 s; at least 25 s, or the last word is never heard.
         sees_all_jobs: our account is root's or an operator's, so that it sees all
@@ -34,7 +35,6 @@ class SlurmSettings:
             against.
     """
 
-    conf: str = ""
     command_timeout: timedelta = timedelta(seconds=30)
     sees_all_jobs: bool = False
     snapshot_age: timedelta = timedelta(seconds=60)
@@ -70,14 +70,11 @@ class SlurmCommands:
         Raises:
             SchedulerUnavailable: it did not end in time.
         """
-        environment = dict(CLIENT_ENVIRONMENT if env is None else env)
-        if self.settings.conf:
-            environment["SLURM_CONF"] = self.settings.conf
         return await self._runner.run(
             argv,
             user=user,
             stdin=stdin,
-            env=environment,
+            env=CLIENT_ENVIRONMENT if env is None else env,
             timeout=self.settings.command_timeout.total_seconds(),
         )
 
@@ -90,6 +87,10 @@ class SlurmCommands:
         done = await self.run(argv, user=user)
         self.expect_success(argv[0], done)
         return done
+
+    async def read_tail(self, path: str, user: str, max_bytes: int) -> bytes:
+        """Return the end of a file, as :meth:`CommandRunner.read_tail` does."""
+        return await self._runner.read_tail(path, user=user, max_bytes=max_bytes)
 
     def expect_success(self, command: str, done: Completed) -> None:
         """Raise what the failure of a query means, if it is one."""

@@ -237,7 +237,6 @@ def _accounted(found: re.Match[str], read_at: datetime) -> AccountedJob:
         started=_time(found["start"]) if nodes else None,
         ended=_time(found["end"]) if state.ended else None,
         read_at=read_at,
-        submitted=_time(found["submitted"]),
     )
     uid, submitted = int(found["uid"]), _time(found["submitted"])
     return AccountedJob(found["id"], uid, submitted, status, refused)
@@ -261,7 +260,6 @@ def status_of(job: ListedJob, read_at: datetime, place: int | None = None) -> Jo
         ended=end if job.state.ended else None,
         restarts=job.restarts,
         read_at=read_at,
-        submitted=job.submitted,
     )
 
 
