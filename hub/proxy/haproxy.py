@@ -89,7 +89,7 @@ class HAProxyProxy(EdgeTraits):
             BadRoute: not a target that we can or may reach.
             RuntimeFault: HAProxy did not take it in time; it gets it when it can.
         """
-        routespec = self.validate_routespec(routespec)  # type: ignore[no-untyped-call]
+        routespec = self.validate_routespec(routespec)
         route = await self._resolve(routespec, target, data or {})
         key = route.key
         await self._ensure_started()
@@ -98,7 +98,7 @@ class HAProxyProxy(EdgeTraits):
 
     async def delete_route(self, routespec: str) -> None:
         """Have nobody reach ``routespec`` any more; no error if nobody could."""
-        routespec = self.validate_routespec(routespec)  # type: ignore[no-untyped-call]
+        routespec = self.validate_routespec(routespec)
         key = key_of(routespec)
         await self._ensure_started()
         if self._table.get(key) is None:
@@ -124,6 +124,15 @@ class HAProxyProxy(EdgeTraits):
     def pid(self) -> int | None:
         """Of the HAProxy that we supervise, while there is one."""
         return self._supervisor.pid if self._supervisor else None
+
+    @property
+    def runtime(self) -> RuntimeSocket:
+        """HAProxy's run-time socket, for those who keep maps of their own in it."""
+        return self._runtime
+
+    async def flush(self) -> None:
+        """Have the files say now what the routes are."""
+        await self._table.flush()
 
     async def reload(self) -> None:
         """Use changed certificates and settings without refusing a connection."""

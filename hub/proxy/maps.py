@@ -29,6 +29,7 @@ from .faults import BadRoute
 
 PLAIN = "-"
 HUB = "hub"
+_SLASH = "%00"  # stands for an encoded slash: a NUL is in no path that we serve
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 # a DNS name whose last label has a letter: an IP address cannot be sent as a TLS
 # server name, and without one HAProxy would verify no name at all
@@ -122,17 +123,17 @@ def key_of(routespec: str) -> str:
     if not routespec.endswith("/"):
         raise BadRoute(routespec, "a routespec ends with a slash")
     host, slash, path = routespec.partition("/")
-    kept = _ENCODED_SLASH.sub("%252F", host.lower() + slash + path)
-    raw = unquote_to_bytes(kept)
+    raw = unquote_to_bytes(host.lower() + slash + path)
     if any(byte < 0x20 or byte == 0x7F for byte in raw):
         raise BadRoute(routespec, "holds control characters")
-    return quote(raw, safe="")
+    kept = _ENCODED_SLASH.sub(_SLASH, host.lower() + slash + path)
+    return quote(unquote_to_bytes(kept), safe="")
 
 
 def routespec_of(key: str) -> str:
     """A routespec for ``key``, spelled as JupyterHub spells its own."""
-    encoded = _ENCODED_SLASH.sub("/", key.replace("%252F", "%25252F"))
-    return quote(unquote(encoded), safe="@~/").replace("%252F", "%2F")
+    path = unquote(key.replace("%2F", "/"))
+    return quote(path, safe="@~/").replace(_SLASH, "%2F")
 
 
 def split_target(url: str) -> tuple[str, str, int]:

@@ -236,7 +236,6 @@ class Supervisor:
         checker = await asyncio.create_subprocess_exec(
             *self._command,
             "-c",
-            "-q",
             "-f",
             str(config_file),
             stdin=asyncio.subprocess.DEVNULL,
@@ -249,9 +248,12 @@ class Supervisor:
         except TimeoutError:
             checker.kill()
             await checker.wait()
-            raise ConfigRefused(config_file, "the check timed out") from None
+            raise ConfigRefused(self._config_file, "the check timed out") from None
         if checker.returncode:
-            raise ConfigRefused(config_file, output.decode(errors="replace"))
+            detail = output.decode(errors="replace")
+            raise ConfigRefused(
+                self._config_file, detail.replace(str(config_file), "line")
+            )
 
     async def _find(self) -> tuple[ProcessId | None, str]:
         """The HAProxy of an earlier hub, if it is ours and can be spoken to."""

@@ -14,7 +14,7 @@ from . import config as edge
 from .resolve import bind_host, hub_address
 
 
-class EdgeTraits(Proxy):
+class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
     """The settings of ``HAProxyProxy``; every one may be set in ``c``."""
 
     managed = t.Bool(
@@ -23,7 +23,7 @@ class EdgeTraits(Proxy):
         "(`write_config`), and we only use its run-time socket.",
     ).tag(config=True)
 
-    haproxy_cmd = Command(  # type: ignore[no-untyped-call]
+    haproxy_cmd = Command(
         help="The HAProxy to start, version 2.6 or later; default: the embedded one.",
     ).tag(config=True)
 

@@ -69,7 +69,12 @@ async def test_connection_cannot_name_our_headers_away(make_edge):
     headers = dict(headers_of(answer))
     assert "x-forwarded" not in headers.get("connection", "")
     assert headers["x-forwarded-for"] == "127.0.0.1"
-    upgrade = ("Connection: Upgrade, X-Forwarded-For", "Upgrade: websocket")
+    upgrade = (
+        "Connection: Upgrade, X-Forwarded-For",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    )
     head = await edge.head_of("/hub/", headers=upgrade)
     assert "connection: upgrade\r\n" in head.lower()
     head = await edge.head_of("/hub/", headers=("Connection: Upgrade", "Upgrade: h2c"))
@@ -124,6 +129,8 @@ async def test_a_path_that_walks_up_reaches_nobody(make_edge, make_origin, walk)
         ("/user/alice%zz/", "hub"),
         ("/user/alice/..hidden/...", "alice"),
         ("/user/alice%00/", "400"),
+        ("/user/alice/%00", "400"),
+        ("/user/alice/a%2Fb", "alice"),
         ("/user/%2561lice/", "hub"),
         ("/user\\alice/", "hub"),
     ],
@@ -139,7 +146,7 @@ async def test_other_spellings_never_reach_somebody_elses_server(
 
 
 @pytest.mark.parametrize(
-    "name", ["zoé", "a@b.org", "日本", "o'neil", "x y", "a+b", "~t"]
+    "name", ["zoé", "a@b.org", "日本", "o'neil", "x y", "a+b", "~t", "50%"]
 )
 async def test_names_outside_ascii_are_found_in_every_spelling(
     make_edge, make_origin, name

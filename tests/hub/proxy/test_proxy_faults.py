@@ -1,0 +1,336 @@
+"""HAProxy, the hub or the files die: what users keep, and how fast all is back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.proxy.faults import ConfigRefused, StartFailed
+from hub.proxy.process import ProcessId, end
+
+
+async def until(condition, *, seconds: float = 10.0) -> float:
+    """Wait until ``condition()`` is true; gives back how long it took."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while True:
+            result = condition()
+            if asyncio.iscoroutine(result):
+                result = await result
+            if result:
+                return time.monotonic() - began
+            await asyncio.sleep(0.01)
+
+
+async def answers(edge, path: str, who: str) -> bool:
+    try:
+        return await edge.origin_of(path) == who
+    except (OSError, IndexError, ValueError):
+        return False
+
+
+async def test_killed_under_load_it_is_back_within_seconds_with_every_route(
+    make_edge, make_origin, kill
+):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    for number in range(300):
+        await edge.proxy.add_route(f"/user/u{number}/", origin.url, {})
+    results: list[bool] = []
+
+    async def load() -> None:
+        while True:
+            results.append(await answers(edge, "/user/u7/", "alice"))
+            await asyncio.sleep(0.005)
+
+    task = asyncio.create_task(load())
+    await until(lambda: len(results) > 20)
+    victim = edge.proxy.pid
+    kill(victim)
+    took = await until(lambda: edge.proxy.pid not in {victim, None})
+    for number in (0, 150, 299):
+        assert await edge.origin_of(f"/user/u{number}/") == "alice"
+    ok = len(results)
+    await until(lambda: len(results) > ok + 20)
+    task.cancel()
+    assert all(results[-15:])
+    assert took < 3.0, "target is 1 s on an idle machine"
+
+
+async def test_a_route_added_while_haproxy_is_down_is_there_when_add_route_returns(
+    make_edge, make_origin, kill
+):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/old/", origin.url, {})
+    kill(edge.proxy.pid)
+    await edge.proxy.add_route("/user/new/", origin.url, {})
+    await edge.proxy.delete_route("/user/old/")
+    assert await edge.origin_of("/user/new/") == "alice"
+    assert await edge.origin_of("/user/old/") == "hub"
+
+
+async def test_killed_again_and_again_it_comes_back(make_edge, make_origin, kill):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/alice/", origin.url, {})
+    for _ in range(4):
+        victim = edge.proxy.pid
+        kill(victim)
+        await until(lambda gone=victim: edge.proxy.pid not in {gone, None})
+        assert await edge.origin_of("/user/alice/") == "alice"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "remove", "unreadable"])
+async def test_a_damaged_map_is_written_again_and_survives_a_kill(
+    make_edge, make_origin, kill, damage
+):
+    edge = await make_edge(check_interval=0.1)
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/alice/", origin.url, {})
+    path = edge.directory / "routes.map"
+    await until(lambda: "alice" in path.read_text())
+    await edge.proxy.flush()
+    good = path.read_text()
+    match damage:
+        case "truncate":
+            os.truncate(path, len(good) // 2)
+        case "garbage":
+            path.write_bytes(b"\0\xff not a map \n\n\n%2F only-key\n")
+        case "remove":
+            path.unlink()
+        case "unreadable":
+            path.write_text("")
+            path.chmod(0)
+    assert await edge.origin_of("/user/alice/") == "alice", "served from memory"
+    kill(edge.proxy.pid)
+    await until(lambda: answers(edge, "/user/alice/", "alice"))
+    await until(lambda: path.exists() and path.read_text() == good, seconds=5)
+
+
+async def test_a_garbage_value_in_memory_leads_nowhere(make_edge):
+    edge = await make_edge()
+    for value in ("x", "127.0.0.1|80", "127.0.0.1|x|-", "127.0.0.1|80|", "||-"):
+        command = f"add map routes.map %2Fuser%2Falice%2F {value}"
+        await edge.proxy.runtime.command(command)
+        assert (await edge.ask("/user/alice/")).status == 503
+        await edge.proxy.runtime.command("del map routes.map %2Fuser%2Falice%2F")
+
+
+async def test_a_second_hub_adopts_the_running_haproxy(make_edge, make_origin):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/alice/", origin.url, {"user": "alice"})
+    pid = edge.proxy.pid
+    await edge.proxy.detach()
+    assert await edge.origin_of("/user/alice/") == "alice"
+    heir = await make_edge(state=edge.directory, port=edge.port, hub=edge.hub)
+    assert heir.proxy.pid == pid
+    assert await heir.proxy.get_all_routes() == {
+        "/user/alice/": {
+            "routespec": "/user/alice/",
+            "target": origin.url,
+            "data": {"user": "alice"},
+        }
+    }
+    await heir.proxy.delete_route("/user/alice/")
+    assert await heir.origin_of("/user/alice/") == "hub"
+
+
+async def test_adopted_haproxy_is_started_again_when_it_dies(
+    make_edge, make_origin, kill
+):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/alice/", origin.url, {})
+    await edge.proxy.detach()
+    heir = await make_edge(state=edge.directory, port=edge.port, hub=edge.hub)
+    kill(heir.proxy.pid)
+    await until(lambda: answers(heir, "/user/alice/", "alice"))
+
+
+async def test_a_second_hub_with_other_settings_reloads_it_without_a_gap(
+    make_edge, make_origin
+):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/alice/", origin.url, {})
+    pid = edge.proxy.pid
+    await edge.proxy.detach()
+    results: list[bool] = []
+
+    async def load() -> None:
+        while True:
+            results.append(await answers(edge, "/user/alice/", "alice"))
+
+    task = asyncio.create_task(load())
+    heir = await make_edge(
+        state=edge.directory, port=edge.port, hub=edge.hub, server_timeout=99
+    )
+    assert heir.proxy.pid != pid
+    await until(lambda: len(results) > 10)
+    task.cancel()
+    assert all(results)
+
+
+@pytest.mark.parametrize("torn", ["routes.json", "both"])
+async def test_lost_notes_are_made_good_from_what_haproxy_serves(
+    make_edge, make_origin, torn
+):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    spec = "/user/zo%C3%A9@x/"
+    await edge.proxy.add_route("/", "http://hub.internal:1", {"hub": True})
+    await edge.proxy.flush()
+    await edge.proxy.add_route(spec, origin.url, {"user": "zoé@x"})
+    await edge.proxy.flush()
+    await edge.proxy.flush()
+    await edge.proxy.detach()
+    names = ["routes.json"] + (["routes.old"] if torn == "both" else [])
+    for name in names:
+        path = edge.directory / name
+        os.truncate(path, path.stat().st_size - 7)
+    heir = await make_edge(state=edge.directory, port=edge.port, hub=edge.hub)
+    assert await heir.origin_of(spec) == "alice", "served throughout"
+    routes = await heir.proxy.get_all_routes()
+    assert set(routes) == {"/", spec}
+    assert routes[spec]["target"] == origin.url
+
+
+async def test_a_taken_port_is_told_as_such(make_edge, make_origin):
+    other = await make_origin("other")
+    edge = await make_edge(start=False, port=other.port)
+    with pytest.raises(StartFailed, match="ddress already in use"):
+        await edge.proxy.start()
+
+
+async def test_settings_that_haproxy_refuses_change_nothing(make_edge, make_origin):
+    edge = await make_edge()
+    pid, config = edge.proxy.pid, (edge.directory / "haproxy.cfg").read_text()
+    edge.proxy.metrics_address = "not an address"
+    with pytest.raises(ConfigRefused, match="not an address"):
+        await edge.proxy.reload()
+    assert edge.proxy.pid == pid
+    assert (edge.directory / "haproxy.cfg").read_text() == config
+    assert await edge.origin_of("/hub/") == "hub"
+
+
+async def test_stop_ends_haproxy_and_later_deletions_do_not_start_it(
+    make_edge, make_origin
+):
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    await edge.proxy.add_route("/user/alice/", origin.url, {})
+    process = ProcessId.of(edge.proxy.pid)
+    await edge.proxy.stop()
+    assert not process.alive
+    await edge.proxy.delete_route("/user/alice/")
+    assert edge.proxy.pid is None
+    assert (
+        json.loads(json.loads((edge.directory / "routes.json").read_text())["routes"])
+        == []
+    )
+    with pytest.raises(OSError, match="onnect"):
+        await edge.ask("/")
+
+
+async def test_our_files_and_sockets_are_ours_alone(make_edge, make_origin):
+    edge = await make_edge()
+    await edge.proxy.flush()
+    assert edge.directory.stat().st_mode & 0o777 == 0o700
+    for path in edge.directory.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+HUB = """
+import asyncio, logging, sys
+from types import SimpleNamespace
+from hub.proxy import HAProxyProxy
+
+async def main(directory, port, hub_socket, target):
+    hub = SimpleNamespace(base_url="/hub/", bind_url="http+unix://" + hub_socket,
+                          host="http://x", routespec="/")
+    proxy = HAProxyProxy(hub=hub, app=SimpleNamespace(subdomain_host=""),
+        public_url=f"http://127.0.0.1:{port}/", directory=directory,
+        hub_address=hub_socket, log=logging.getLogger())
+    await proxy.start()
+    for n in range(200):
+        await proxy.add_route(f"/user/u{n}/", target, {"user": f"u{n}"})
+    await proxy.flush()
+    print(proxy.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_the_hub_killed_users_go_on_and_the_next_hub_takes_over(
+    make_edge, make_origin, directory, kill
+):
+    origin = await make_origin("alice")
+    heir = await make_edge(start=False)
+    hub = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            HUB,
+            str(heir.directory),
+            str(heir.port),
+            str(directory / "hub.sock"),
+            origin.url,
+        ],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    with hub:
+        line = await asyncio.to_thread(hub.stdout.readline)
+        pid = int(line)
+        hub.send_signal(signal.SIGKILL)
+        hub.wait()
+    assert await heir.origin_of("/user/u199/") == "alice"
+    try:
+        await heir.proxy.start()
+        routes = await heir.proxy.get_all_routes()
+        assert len(routes) == 200
+        assert await heir.origin_of("/user/u0/") == "alice"
+    finally:
+        await end(ProcessId.of(pid) or ProcessId(pid, 0), patience_seconds=5)
+
+
+async def test_a_site_runs_haproxy_itself_from_our_files(
+    make_edge, make_origin, directory, kill
+):
+    state = directory / "site"
+    edge = await make_edge(start=False, state=state, managed=False, check_interval=0.1)
+    from hub.proxy import write_config
+
+    path = write_config(edge.proxy.edge_config())
+    command = [*edge.proxy.haproxy_cmd, "-db", "-f", str(path)]
+    origin = await make_origin("alice")
+
+    async def run():
+        return await asyncio.create_subprocess_exec(*command)
+
+    haproxy = await run()
+    await until(lambda: (directory / "site" / "runtime.sock").exists())
+    await edge.proxy.start()
+    await edge.proxy.add_route("/user/alice/", origin.url, {})
+    assert await edge.origin_of("/user/alice/") == "alice"
+    await edge.proxy.flush()
+    (state / "routes.map").write_text("")
+    haproxy.kill()
+    await haproxy.wait()
+    haproxy = await run()
+    await until(lambda: answers(edge, "/user/alice/", "alice"))
+    await edge.proxy.stop()
+    assert await edge.origin_of("/user/alice/") == "alice", "not ours to stop"
+    haproxy.kill()
+    await haproxy.wait()
