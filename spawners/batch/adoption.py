@@ -32,8 +32,12 @@ NEVER_TAKEN = Failure(
 
 @dataclass(slots=True)
 class _Look:
-    due: float
-    good: int = 0  # looks that the controller answered
+    planned: float
+    good: int = 0  # planned looks that the controller answered
+    due: float = 0.0  # before it is planned, if the job was heard of
+
+    def plan(self, when: float) -> None:
+        self.planned = self.due = when
 
 
 class Adoption:
@@ -52,6 +56,7 @@ class Adoption:
         self._found = found
         self._looks: dict[str, _Look] = {}
         self._wake = asyncio.Event()
+        self._extra: set[BatchJob] = set()
         self._not_before = 0.0
         self._failures = 0
 
@@ -61,7 +66,8 @@ class Adoption:
         record = self._ledger.get(name)
         delays = self._delays(record) if record else ()
         if delays:
-            self._looks[name] = _Look(now + delays[0])
+            look = self._looks[name] = _Look(0.0)
+            look.plan(now + delays[0])
             self._wake.set()
 
     def look_now(self, name: str) -> None:
@@ -77,8 +83,11 @@ class Adoption:
             name = min(self._looks, key=lambda n: self._looks[n].due, default=None)
             due = self._looks[name].due if name else loop.time() + 3600
             due = max(due, self._not_before)
+            if self._extra:
+                due = min(due, loop.time() + 5)
             if name is None or due > loop.time():
                 await pause(due - loop.time(), self._wake)
+                await self._cancel_extra([])
                 continue
             await self._look(name)
 
@@ -109,20 +118,26 @@ class Adoption:
         if record is None:
             return
         if record.phase is Phase.INTENT and found:
-            first, *others = sorted(found, key=_age)
-            await adopt(self._ledger, record, first)
-            self._found()
-            await self._cancel_extra(others)
-            if not others:
-                del self._looks[name]
-                return
-        elif found and not record.live:
+            await self._adopt(record, found)
+            return
+        if record.phase is Phase.SUBMITTED:
+            await self._complete(record, found)
+        elif found:
             await self._cancel_twin(record, found)
-        look.good += 1
+        if self._looks.get(name) is look:
+            await self._go_on(name, look)
+
+    async def _go_on(self, name: str, look: _Look) -> None:
+        """Plan the next look, or conclude from the last one."""
+        now = asyncio.get_running_loop().time()
         record = self._ledger.get(name)
         delays = self._delays(record) if record else ()
+        if now < look.planned:
+            look.due = look.planned
+            return
+        look.good += 1
         if look.good < len(delays):
-            look.due = asyncio.get_running_loop().time() + delays[look.good]
+            look.plan(now + delays[look.good])
             return
         del self._looks[name]
         if record is not None and record.phase is Phase.INTENT:
@@ -130,12 +145,26 @@ class Adoption:
         elif record is not None and record.look_until is not None:
             await self._ledger.observe(name, look_until=None)
 
+    async def _adopt(self, record: JobRecord, found: tuple[BatchJob, ...]) -> None:
+        first, *others = sorted(found, key=_age)
+        await adopt(self._ledger, record, first)
+        del self._looks[record.name]
+        self.look_for(record.name)
+        self._found()
+        await self._cancel_extra(others)
+
     async def _give_up(self, record: JobRecord) -> None:
         log.warning("Job %s of %s was never submitted", record.name, record.user)
         await close_unsubmitted(
             self._ledger, record, NEVER_TAKEN, self._settings, twin_possible=True
         )
         self.look_for(record.name)
+
+    async def _complete(self, record: JobRecord, found: tuple[BatchJob, ...]) -> None:
+        """Add what the answer to the submission did not tell: user id and time."""
+        for job in found:
+            if record.job is not None and job.id == record.job.id:
+                await self._ledger.observe(record.name, job=job)
 
     async def _cancel_twin(
         self, record: JobRecord, found: tuple[BatchJob, ...]
@@ -168,18 +197,22 @@ class Adoption:
         return job in reading and reading[job].state.ended
 
     async def _cancel_extra(self, jobs: list[BatchJob]) -> None:
-        for job in jobs:
-            log.error(
-                "A second job %s has the name %s; it is stopped", job.id, job.name
-            )
+        """Cancel second jobs of a name until they ended; no record can hold them."""
+        self._extra |= set(jobs)
+        for job in list(self._extra):
+            log.error("A second job %s is named %s; it is stopped", job.id, job.name)
             try:
                 await self._scheduler.cancel(job)
             except BatchError as error:
                 log.warning("Cannot cancel job %s: %s", job.id, error)
+            if await self._has_ended(job):
+                self._extra.discard(job)
 
     def _delays(self, record: JobRecord) -> tuple[float, ...]:
         if record.phase is Phase.INTENT:
             delays = self._settings.look_delays
+        elif record.watched and record.job and record.job.submitted is None:
+            delays = self._settings.identity_delays
         elif record.look_until is not None:
             delays = self._settings.twin_delays
         else:

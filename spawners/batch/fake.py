@@ -187,9 +187,7 @@ class FakeScheduler:
             if entry is None or not _same(entry.job, job):
                 answer[job] = JobStatus(JobState.UNKNOWN, reason=ABSENT, read_at=now)
             else:
-                answer[job] = replace(
-                    entry.status, read_at=now, submitted=entry.job.submitted
-                )
+                answer[job] = replace(entry.status, read_at=now)
         return answer
 
     async def cancel(self, job: BatchJob) -> None:

@@ -42,7 +42,7 @@ from .ledger import Ledger, Line
 from .metered import MeteredScheduler
 from .models import JobSpec, Resources
 from .readings import Readings
-from .records import Endpoint, Failure, JobEvent, JobRecord, Phase, utc_now
+from .records import Endpoint, Failure, JobEvent, JobRecord, utc_now
 from .scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .store import JobStore
 from .submission import Submission
@@ -122,8 +122,7 @@ class Jobs:
             StoreUnavailable: the records cannot be read.
         """
         for record in await self._ledger.load():
-            if record.phase is Phase.INTENT or record.look_until is not None:
-                self._adoption.look_for(record.name)
+            self._adoption.look_for(record.name)
         for run in (
             self._watcher.run,
             self._watcher.run_snapshots,

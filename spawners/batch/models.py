@@ -299,8 +299,6 @@ class JobStatus:
             time limit falls due.
         restarts: how often the scheduler started it again.
         read_at: when this reading was made (aware UTC).
-        submitted: the submit time that this reading told (aware UTC), for an
-            identity that did not know it yet.
     """
 
     state: JobState
@@ -315,7 +313,6 @@ class JobStatus:
     ended: datetime | None = None
     restarts: int = 0
     read_at: datetime | None = None
-    submitted: datetime | None = None
 
     def time_left(self, now: datetime) -> timedelta | None:
         """Time until the limit falls due, never negative; ``None`` if no limit."""

@@ -144,9 +144,6 @@ class Readings:
             self._end(record, status)
             return
         fields: dict[str, object] = {}
-        job = record.job
-        if job is not None and job.submitted is None and status.submitted is not None:
-            fields["job"] = replace(job, submitted=status.submitted)
         if not record.status_is_current:
             fields["status_is_current"] = True
         line = self._tell(record, status)
@@ -268,9 +265,7 @@ class Readings:
 
 def _lasting(status: JobStatus) -> JobStatus:
     """Return what of a reading is worth writing down, and wakes the watcher."""
-    return replace(
-        status, queue_place=None, estimated_start=None, read_at=None, submitted=None
-    )
+    return replace(status, queue_place=None, estimated_start=None, read_at=None)
 
 
 def _iso(status: JobStatus) -> str | None:

@@ -119,6 +119,7 @@ class Submission:
         try:
             return await adopt(self._ledger, record, job)
         finally:
+            self._adoption.look_for(record.name)
             self._submitted()
 
     async def _ask(self, record: JobRecord, spec: JobSpec) -> BatchJob | None:

@@ -29,6 +29,8 @@ class WatchSettings:
         limits_age: likewise for a user's limits.
         look_delays: when to look by name after a lost answer, each after the last
             good look; after the last of them the submission is given up.
+        identity_delays: when to ask for the rest of an identity whose submission told
+            the id alone.
         twin_delays: when to look for a job that arrives later still.
         lost_after: least time between the two listings that show a job is lost.
         cancel_delays: when to ask again for the end of a job, the last one repeated.
@@ -44,6 +46,7 @@ class WatchSettings:
     snapshot_age: timedelta = _MIN
     limits_age: timedelta = 5 * _MIN
     look_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
+    identity_delays: tuple[timedelta, ...] = (2 * _S, 20 * _S, 2 * _MIN)
     twin_delays: tuple[timedelta, ...] = (30 * _S, 2 * _MIN, 10 * _MIN, 60 * _MIN)
     lost_after: timedelta = 10 * _S
     cancel_delays: tuple[timedelta, ...] = (5 * _S, 15 * _S, 30 * _S, _MIN)

@@ -1,0 +1,146 @@
+"""Fixtures of the batch core's tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from spawners.batch.fake import FakeScheduler
+from spawners.batch.jobs import Jobs
+from spawners.batch.models import JobSpec, Resources, new_job_name
+from spawners.batch.scheduler import Scheduler
+from spawners.batch.store import JobStore
+from spawners.batch.watching import WatchSettings
+
+_MS = timedelta(milliseconds=1)
+
+OpenJobs = Callable[..., Awaitable[Jobs]]
+
+
+@pytest.fixture
+def quick() -> WatchSettings:
+    """Periods for tests: the shape of the real ones, a hundred times as fast."""
+    return WatchSettings(
+        fast=10 * _MS,
+        slow=200 * _MS,
+        look_delays=(0 * _MS, 30 * _MS, 60 * _MS),
+        identity_delays=(20 * _MS, 100 * _MS),
+        twin_delays=(100 * _MS, 200 * _MS, 400 * _MS),
+        lost_after=20 * _MS,
+        cancel_delays=(50 * _MS, 100 * _MS),
+        cancel_alarm=300 * _MS,
+        event_interval=100 * _MS,
+    )
+
+
+@pytest.fixture
+def new_spec() -> Callable[..., JobSpec]:
+    """Make a spec under a fresh name."""
+
+    def make(**fields: object) -> JobSpec:
+        values: dict[str, object] = {
+            "name": new_job_name(),
+            "script": "#!/bin/sh\nexec sleep 600\n",
+            "resources": Resources(),
+            "workdir": "/tmp",
+        }
+        return JobSpec(**(values | fields))
+
+    return make
+
+
+@pytest.fixture
+def fake() -> FakeScheduler:
+    """A scheduler that is moved by hand."""
+    return FakeScheduler()
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> str:
+    """Where this test's job store is."""
+    return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Path]:
+    """A private PostgreSQL; the directory of its socket."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    binary = str(found[-1]) if found else shutil.which("initdb")
+    if binary is None:
+        pytest.skip("needs PostgreSQL's initdb (Debian: postgresql)")
+    # The server refuses to run as root. Socket paths are short, so not tmp_path.
+    place = Path(tempfile.mkdtemp(prefix="lbpg-", dir="/var/tmp"))
+    as_user = {"user": "postgres", "cwd": place} if os.geteuid() == 0 else {}
+    if as_user:
+        shutil.chown(place, "postgres")
+    tools = Path(binary).parent
+    data = place / "data"
+
+    def run(tool: str, *argv: str) -> None:
+        subprocess.run(
+            [tools / tool, *argv],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            **as_user,
+        )
+
+    try:
+        run("initdb", "-D", str(data), "-A", "trust", "-U", "test", "-E", "UTF8")
+        options = f"-c listen_addresses='' -k {place} -c fsync=off"
+        log = str(place / "log")
+        run("pg_ctl", "-D", str(data), "-l", log, "-o", options, "-w", "start")
+        try:
+            yield place
+        finally:
+            run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Path) -> str:
+    """An empty database on the private PostgreSQL."""
+    name = f"t{uuid.uuid4().hex}"
+    url = f"host={postgresql} user=test dbname=postgres"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"postgresql+psycopg://test@/{name}?host={postgresql}"
+
+
+@pytest.fixture
+async def open_jobs(
+    fake: FakeScheduler, quick: WatchSettings, store_url: str
+) -> AsyncIterator[OpenJobs]:
+    """Start a ``Jobs`` on this test's store; more than one is a restart."""
+    opened: list[tuple[Jobs, JobStore]] = []
+
+    async def start(
+        scheduler: Scheduler | None = None, settings: WatchSettings | None = None
+    ) -> Jobs:
+        store = await JobStore.open(store_url, timeout_seconds=0.3)
+        jobs = Jobs(scheduler or fake, store, settings or quick)
+        opened.append((jobs, store))
+        await jobs.start()
+        return jobs
+
+    yield start
+    for jobs, store in opened:
+        await jobs.close()
+        await store.close()
+
+
+@pytest.fixture
+async def jobs(open_jobs: OpenJobs) -> Jobs:
+    """Jobs over the fake scheduler."""
+    return await open_jobs()
