@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,8 +10,31 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
+from rig import make_accounts
 
 _DAEMONS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked ``root`` where we are not root."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root: other users' processes")
+
+
+@pytest.fixture(scope="session")
+def people() -> tuple[str, str]:
+    """The accounts alice and bob, with home directories. For tests marked root."""
+    make_accounts()
+    return "alice", "bob"
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that every account can enter, which ``tmp_path`` is not."""
+    path = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")

@@ -352,9 +352,11 @@ def _settings(facts: os.stat_result, raw: bytes) -> Settings:
     given = json.loads(raw, object_pairs_hook=_without_twins)
     kinds = {key: type(value) for key, value in vars(Settings()).items()}
     for key, value in given.items():
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            given[key] = kinds.get(key, list)(value)
-        if type(given[key]) is not kinds.get(key):
+        kind = kinds.get(key)
+        texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
+        if texts and kind in (tuple, frozenset):
+            given[key] = kind(value)
+        elif type(value) is not kind or kind in (tuple, frozenset):
             raise TypeError(f"{key[:40]!r} is unknown or of the wrong type.")
     return Settings(**given)
 

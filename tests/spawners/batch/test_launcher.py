@@ -1,0 +1,420 @@
+"""landbridge-launch: what it refuses, and what it is while it works."""
+
+import base64
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spawners.batch import launcher
+from spawners.batch.launcher import Refused, Settings, parse_request
+
+PROGRAM = Path(launcher.__file__)
+RUN: dict[str, Any] = {
+    "version": 1,
+    "operation": "run",
+    "user": "alice",
+    "argv": ["squeue", "--me"],
+    "environment": {},
+    "stdin": "",
+    "timeout": 5,
+}
+READ: dict[str, Any] = {
+    "version": 1,
+    "operation": "read",
+    "user": "alice",
+    "path": "/home/alice/x",
+    "max_bytes": 100,
+}
+
+
+def launch(request: object, *options: str, **keywords: Any) -> dict[str, Any]:
+    """Run the real program in isolated mode, as a site does."""
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", PROGRAM, *options],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+        **keywords,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def kind_of(raw: bytes) -> str:
+    with pytest.raises(Refused) as refusal:
+        parse_request(raw)
+    return refusal.value.kind
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"7",
+        b'"run"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"operation": ["run"]}',
+        b'{"operation": "run", "operation": "read"}',
+        b'{"version": 1, "operation": "shell"}',
+        b" " * (launcher.MAX_REQUEST + 1),
+    ],
+)
+def test_what_is_no_request_is_refused(raw: bytes) -> None:
+    assert kind_of(raw) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("version", 2),
+        ("version", True),
+        ("version", 1.0),
+        ("user", ""),
+        ("user", "a" * 33),
+        ("user", "-u"),
+        ("user", "#0"),
+        ("user", "0"),
+        ("user", "alice\n"),
+        ("user", "alice;id"),
+        ("user", "al ice"),
+        ("user", "älice"),
+        ("user", "../alice"),
+        ("user", ["alice"]),
+        ("user", 1001),
+        ("argv", []),
+        ("argv", "squeue"),
+        ("argv", ["squeue", 5]),
+        ("argv", ["squeue", None]),
+        ("argv", ["squeue", "a\0b"]),
+        ("argv", ["squeue", "\ud800"]),
+        ("argv", ["squeue", "x" * 40_000]),
+        ("argv", ["squeue"] * 2001),
+        ("environment", []),
+        ("environment", {"A B": "x"}),
+        ("environment", {"": "x"}),
+        ("environment", {"A=B": "x"}),
+        ("environment", {"LANDBRIDGE_X": 1}),
+        ("environment", {"LANDBRIDGE_X": "a\0b"}),
+        ("environment", {"LANDBRIDGE_X\n": "x"}),
+        ("environment", {f"LANDBRIDGE_{i}": "x" for i in range(201)}),
+        ("stdin", "%%%"),
+        ("stdin", "YQ"),
+        ("stdin", "YQ==\n"),
+        ("stdin", "a==="),
+        ("stdin", 5),
+        ("timeout", 0),
+        ("timeout", -1),
+        ("timeout", 301),
+        ("timeout", "5"),
+        ("timeout", True),
+        ("timeout", float("nan")),
+        ("timeout", float("inf")),
+        ("timeout", 10**400),
+        ("cwd", "/"),
+        ("uid", 0),
+    ],
+)
+def test_a_bad_value_is_refused(key: str, value: object) -> None:
+    assert kind_of(json.dumps({**RUN, key: value}).encode()) == "malformed"
+
+
+@pytest.mark.parametrize("key", ["user", "argv", "environment", "stdin", "timeout"])
+def test_every_key_is_needed(key: str) -> None:
+    rest = {name: value for name, value in RUN.items() if name != key}
+    assert kind_of(json.dumps(rest).encode()) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("path", "x"),
+        ("path", ""),
+        ("path", "/a\0"),
+        ("path", "/" * 5000),
+        ("max_bytes", 0),
+        ("max_bytes", 2**21),
+        ("max_bytes", 1.5),
+        ("max_bytes", True),
+    ],
+)
+def test_a_bad_value_of_a_read_is_refused(key: str, value: object) -> None:
+    assert kind_of(json.dumps({**READ, key: value}).encode()) == "malformed"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sh", "-c", "id"],
+        ["/usr/bin/squeue"],
+        ["../squeue"],
+        ["squeue "],
+        [""],
+        ["srun", "id"],
+        ["salloc"],
+        ["scontrol"],
+        ["scontrol", "update", "JobId=1"],
+        ["scontrol", "-o"],
+        ["scontrol", "-M", "show", "shutdown"],
+        ["scontrol", "--cluster", "show", "shutdown"],
+        ["scontrol", "requeue", "1"],
+        ["sacctmgr", "add", "user"],
+        ["sacctmgr", "-i", "show", "user"],
+        ["sacctmgr", "load", "file"],
+        ["tail", "-f", "/etc/passwd"],
+    ],
+)
+def test_commands_outside_the_closed_set_are_refused(argv: list[str]) -> None:
+    assert kind_of(json.dumps({**RUN, "argv": argv}).encode()) == "refused"
+
+
+@pytest.mark.parametrize("name", ["sbatch", "scancel"])
+def test_nothing_is_changed_by_nobody(name: str) -> None:
+    raw = json.dumps({**RUN, "user": None, "argv": [name]}).encode()
+    assert kind_of(raw) == "refused"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["scontrol", "show", "config"],
+        ["scontrol", "--all", "--oneliner", "show", "partition"],
+        ["scontrol", "ping"],
+        ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "user"],
+        ["sbatch", "--parsable", "--export=NIL"],
+        ["scancel", "7"],
+    ],
+)
+def test_the_schedulers_commands_pass(argv: list[str]) -> None:
+    assert parse_request(json.dumps({**RUN, "argv": argv}).encode())["argv"] == argv
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_refused_or_understood(raw: bytes) -> None:
+    try:
+        parse_request(raw)
+    except Refused as refusal:
+        assert refusal.kind in {"malformed", "refused"}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(RUN)), _JSON)
+def test_any_value_is_refused_or_of_its_type(key: str, value: object) -> None:
+    try:
+        request = parse_request(json.dumps({**RUN, key: value}).encode())
+    except Refused as refusal:
+        assert refusal.kind in {"malformed", "refused"}
+        return
+    assert request["argv"][0] in {"squeue"}
+    assert request["user"] is None or request["user"].isascii()
+    assert all("\0" not in item for item in request["argv"])
+    assert 0 < request["timeout"] <= launcher.MAX_TIMEOUT
+
+
+@given(st.text(max_size=40))
+def test_a_steering_variable_is_never_a_known_one(name: str) -> None:
+    if launcher.KNOWN_VARIABLE.match(name):
+        assert not launcher.STEERING_VARIABLE.match(name)
+
+
+@pytest.mark.parametrize("name", ["root", "daemon", "nobody", "nosuchuser", "a/b", ""])
+def test_accounts_of_the_system_are_refused(name: str) -> None:
+    with pytest.raises(Refused):
+        launcher.find_account(name, Settings())
+
+
+@pytest.mark.root
+def test_an_account_outside_the_group_is_refused(people: tuple[str, str]) -> None:
+    assert launcher.find_account("alice", Settings(group="alice")).pw_name == "alice"
+    with pytest.raises(Refused, match="not in the group"):
+        launcher.find_account("bob", Settings(group="alice"))
+    with pytest.raises(Refused):
+        launcher.find_account("bob", Settings(group="no-such-group"))
+    with pytest.raises(Refused, match="not the account of a person"):
+        launcher.find_account("bob", Settings(minimum_uid=60_000))
+
+
+# -- the program at work, with stand-ins for Slurm's commands ---------------------
+
+
+@pytest.fixture
+def site(shared: Path) -> Path:
+    """A site's settings file, and a squeue of its own that tells who it is."""
+    squeue = shared / "squeue"
+    squeue.write_text(
+        "#!/bin/sh\n"
+        "case $1 in\n"
+        "  who) id -u; id -g; id -G; umask; pwd; env | sort;;\n"
+        "  cat) cat; echo problem >&2; exit 7;;\n"
+        "  hang) sleep 300 & echo $! > $2; sleep 300;;\n"
+        "  flood) exec yes;;\n"
+        "esac\n"
+    )
+    squeue.chmod(0o755)
+    file = shared / "launch.json"
+    settings = {"path": [str(shared), "/usr/bin", "/bin"], "slurm_conf": "/site.conf"}
+    file.write_text(json.dumps({**settings, "environment": ["SITE_PROJECT"]}))
+    file.chmod(0o644)
+    return file
+
+
+def text_of(answer: dict[str, Any], key: str = "stdout") -> str:
+    assert "error" not in answer, answer
+    return base64.b64decode(answer[key]).decode()
+
+
+@pytest.mark.root
+def test_root_becomes_the_user_with_a_clean_environment(
+    site: Path, people: tuple[str, str]
+) -> None:
+    request = {**RUN, "argv": ["squeue", "who"], "environment": {"SITE_PROJECT": "x y"}}
+    hub = {**os.environ, "SECRET": "canary", "SLURM_CONF": "/hub.conf"}
+    lines = text_of(launch(request, "--config", str(site), env=hub)).splitlines()
+    alice = pwd.getpwnam("alice")
+    assert lines[:2] == [str(alice.pw_uid), str(alice.pw_gid)]
+    groups = os.getgrouplist("alice", alice.pw_gid)
+    assert {int(group) for group in lines[2].split()} == set(groups)
+    assert lines[3:5] == ["0022", "/"]
+    names = {line.partition("=")[0] for line in lines[5:]}
+    account = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LC_ALL", "PWD"}
+    assert names - {"OLDPWD", "_", "SHLVL"} == account | {"SLURM_CONF", "SITE_PROJECT"}
+    assert "SLURM_CONF=/site.conf" in lines
+
+
+@pytest.mark.root
+def test_started_as_a_user_it_acts_for_nobody_else(
+    site: Path, people: tuple[str, str]
+) -> None:
+    alice = pwd.getpwnam("alice")
+    identity = {"user": alice.pw_uid, "group": alice.pw_gid, "extra_groups": []}
+    options = ("--config", str(site))
+    own = launch({**RUN, "argv": ["squeue", "who"]}, *options, **identity)
+    assert text_of(own).startswith(f"{alice.pw_uid}\n")
+    other = launch({**RUN, "user": "bob"}, *options, **identity)
+    assert other["error"] == "refused"
+    assert "acts for nobody else" in other["message"]
+
+
+@pytest.mark.root
+def test_input_outputs_and_exit_code_pass(site: Path, people: tuple[str, str]) -> None:
+    stdin = base64.b64encode(b"#!/bin/sh\n\x00\xff" * 50_000).decode()
+    request = {**RUN, "argv": ["squeue", "cat"], "stdin": stdin}
+    answer = launch(request, "--config", str(site))
+    assert answer["returncode"] == 7
+    assert answer["stdout"] == stdin
+    assert text_of(answer, "stderr") == "problem\n"
+
+
+@pytest.mark.root
+def test_the_deadline_kills_all_that_was_started(
+    site: Path, shared: Path, people: tuple[str, str]
+) -> None:
+    (shared / "free").mkdir(mode=0o777)
+    (shared / "free").chmod(0o777)
+    note = shared / "free/pid"
+    request = {**RUN, "argv": ["squeue", "hang", str(note)], "timeout": 0.5}
+    assert launch(request, "--config", str(site))["error"] == "timeout"
+    stat = Path(f"/proc/{note.read_text().strip()}/stat")
+    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.root
+def test_a_flood_is_cut(site: Path, people: tuple[str, str]) -> None:
+    request = {**RUN, "argv": ["squeue", "flood"]}
+    assert launch(request, "--config", str(site))["error"] == "too_large"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "SLURM_CONF", "PATH", "PYTHONPATH", "SBATCH_X", "OTHER"]
+)
+def test_steering_and_unknown_variables_are_refused(
+    site: Path, people: tuple[str, str], name: str
+) -> None:
+    answer = launch({**RUN, "environment": {name: "x"}}, "--config", str(site))
+    assert answer["error"] == "refused"
+
+
+@pytest.mark.root
+def test_only_regular_files_are_read_and_as_the_user(
+    site: Path, shared: Path, people: tuple[str, str]
+) -> None:
+    log, secret = shared / "log", shared / "secret"
+    log.write_bytes(b"0123456789")
+    secret.write_text("root's")
+    secret.chmod(0o600)
+    (shared / "link").symlink_to(log)
+    os.mkfifo(shared / "fifo", 0o666)
+
+    def read(path: Path, size: int = 4) -> dict[str, Any]:
+        request = {**READ, "path": str(path), "max_bytes": size}
+        return launch(request, "--config", str(site))
+
+    assert text_of(read(log), "data") == "6789"
+    assert text_of(read(log, 1000), "data") == "0123456789"
+    assert read(shared / "nothing")["error"] == "missing"
+    for path in (secret, shared / "link", shared / "fifo", shared, Path("/dev/null")):
+        assert read(path)["error"] == "denied", path
+    answer = launch({**READ, "user": None, "path": str(secret)})
+    assert answer["error"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("{}", 0o666),
+        ("{}", 0o664),
+        ("[]", 0o644),
+        ("{", 0o644),
+        ('{"unknown": 1}', 0o644),
+        ('{"minimum_uid": "0"}', 0o644),
+        ('{"minimum_uid": true}', 0o644),
+        ('{"path": "/usr/bin"}', 0o644),
+        ('{"group": ["x"]}', 0o644),
+    ],
+)
+def test_doubtful_settings_stop_it(tmp_path: Path, text: str, mode: int) -> None:
+    file = tmp_path / "launch.json"
+    file.write_text(text)
+    file.chmod(mode)
+    with pytest.raises(Refused) as refusal:
+        launcher.load_settings(str(file), required=True)
+    assert refusal.value.kind == "unavailable"
+    assert str(file) in str(refusal.value)
+
+
+def test_a_named_settings_file_must_exist(tmp_path: Path) -> None:
+    path = str(tmp_path / "none")
+    assert launcher.load_settings(path, required=False) == Settings()
+    with pytest.raises(Refused):
+        launcher.load_settings(path, required=True)
+
+
+def test_it_imports_nothing_but_the_standard_library() -> None:
+    code = f"import sys; sys.argv = ['x']; exec(open({str(PROGRAM)!r}).read())"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        input=b"no request",
+        capture_output=True,
+        check=False,
+    )
+    assert json.loads(done.stdout)["error"] == "malformed"
