@@ -7,9 +7,15 @@ and a proof by token from a job that the fake scheduler runs on ``n01`` (127.0.0
 
 import asyncio
 import json
+import secrets
+import shutil
 import ssl
-from contextlib import asynccontextmanager, suppress
+import subprocess
+import time
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
+
+import pytest
 
 from spawners.batch.certificates import ensure_hub_pki
 from spawners.batch.fake import FakeScheduler
@@ -175,6 +181,38 @@ class HubDouble:
             + text
         )
         await writer.drain()
+
+
+@contextmanager
+def private_munge(place):
+    """Run a munged of our own, as whoever runs the tests; give its socket."""
+    program = shutil.which("munged", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if program is None:
+        pytest.skip("needs munged (Debian: munge)")
+    (place / "key").write_bytes(secrets.token_bytes(1024))
+    (place / "key").chmod(0o400)
+    socket = place / "s"
+    files = {"key-file": "key", "socket": "s", "pid-file": "pid", "log-file": "log"}
+    process = subprocess.Popen(
+        [
+            program,
+            "--foreground",
+            "--force",  # the parents of the socket need not be open to all users
+            f"--seed-file={place}/seed",
+            *(f"--{option}={place}/{name}" for option, name in files.items()),
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while not socket.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield str(socket)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @asynccontextmanager

@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import time
 
 import pytest
+from rendezvous_rig import private_munge
 
 from spawners.batch.errors import AuthenticationBroken
 from spawners.batch.proof import (
@@ -44,36 +44,8 @@ SAID = payload("lb-one", "n" * 32)
 
 @pytest.fixture(scope="module")
 def munge(tmp_path_factory):
-    """A munged of our own, as whoever runs the tests: key, socket, no root."""
-    program = shutil.which("munged", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if program is None:
-        pytest.skip("needs munged (Debian: munge)")
-    place = tmp_path_factory.mktemp("munge")
-    # Whoever runs the tests, the socket's parents are not open to all: --force.
-    (place / "key").write_bytes(b"k" * 1024)
-    (place / "key").chmod(0o400)
-    socket = place / "s"
-    process = subprocess.Popen(
-        [
-            program,
-            "--foreground",
-            "--force",
-            f"--key-file={place}/key",
-            f"--socket={socket}",
-            f"--pid-file={place}/pid",
-            f"--log-file={place}/log",
-            f"--seed-file={place}/seed",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 10
-    while not socket.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield str(socket)
-    process.terminate()
-    process.wait()
+    with private_munge(tmp_path_factory.mktemp("munge")) as socket:
+        yield socket
 
 
 def credential(socket, text, *options):
