@@ -1,0 +1,204 @@
+"""JupyterHub with Landbridge's batch core inside.
+
+Differences to a plain JupyterHub: it owns the jobs and their rendezvous, serves the
+gateway's own API, resumes starts that a killed hub left half done, and leaves jobs
+alone when it goes down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+from traitlets import Instance, Integer, default
+
+from spawners.batch.errors import SchedulerUnavailable
+from spawners.batch.job_side import Launch
+from spawners.batch.records import Failure, JobRecord
+from spawners.server import BatchJobSpawner
+from spawners.server_start import owner_key, server_of
+
+from . import jobs_api, page_api
+from .assemble import database_url
+from .detect import Site, detect
+from .interrupted import Verdict, judge
+from .settings import Settings, load_settings
+from .wiring import Gateway, build_gateway
+
+
+class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
+    """The hub. Configured as ``JupyterHub``, plus the traits below."""
+
+    name = "jupyterhub"
+
+    settings = Instance(Settings, help="The site's settings; default: read anew.")
+    site = Instance(Site, help="What `auto` came to; default: asked of the machine.")
+    concurrent_submissions = Integer(
+        8,
+        min=1,
+        help="How many jobs may be submitted at the same moment; more wait their "
+        "turn, and none is refused for it.",
+    ).tag(config=True)
+
+    @default("settings")
+    def _default_settings(self) -> Settings:
+        return load_settings(os.environ)
+
+    @default("site")
+    def _default_site(self) -> Site:
+        return detect(self.settings)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gateway: Gateway | None = None
+
+    # -- start ---------------------------------------------------------------------
+
+    async def init_users(self) -> None:
+        """Open the batch core with the users: servers are looked at after that."""
+        await super().init_users()
+        self.gateway = await build_gateway(
+            self.settings,
+            self.site,
+            database_url(self.settings, "jobs"),
+            concurrent_submissions=self.concurrent_submissions,
+        )
+        self.gateway.rendezvous.register("server:", self._launch_of)
+        await self.gateway.jobs.start()
+
+    def init_proxy(self) -> None:
+        """Tell the proxy how to find a job's server."""
+        super().init_proxy()
+        if self.proxy.has_trait("resolve_target"):
+            self.proxy.resolve_target = self._address_of
+
+    def init_tornado_settings(self) -> None:
+        """Let spawners and handlers find the gateway."""
+        self.tornado_settings["landbridge"] = self.gateway
+        self.template_vars["landbridge_failure"] = self._failure_of
+        super().init_tornado_settings()
+
+    def init_handlers(self) -> None:
+        """Serve the gateway's API beside the hub's."""
+        configured = list(self.extra_handlers)  # type: ignore[has-type]
+        self.extra_handlers = [*jobs_api.handlers, *page_api.handlers, *configured]
+        super().init_handlers()
+
+    async def init_spawners(self) -> int:
+        """Take up servers: interrupted starts are resumed, none is stopped on doubt."""
+        for orm_spawner in self.db.query(orm.Spawner).filter(
+            orm.Spawner.server != None  # noqa: E711 -- SQLAlchemy's way to say it
+        ):
+            self._take_up(orm_spawner)
+        self.db.commit()
+        count: int = await super().init_spawners()
+        return count
+
+    def _take_up(self, orm_spawner: orm.Spawner) -> None:
+        if self.gateway is None or orm_spawner.user is None:
+            return
+        owner = owner_key(orm_spawner.user.name, orm_spawner.name)
+        verdict = judge(orm_spawner, self.gateway.jobs.current(owner))
+        if verdict is Verdict.LEAVE:
+            return
+        user = self.users[orm_spawner.user]
+        spawner = user.spawners[orm_spawner.name]
+        if not isinstance(spawner, BatchJobSpawner):
+            return
+        spawner.server = None
+        if verdict is Verdict.RESUME:
+            self.log.info("Resuming the start of %s", spawner._log_name)
+            spawner._spawn_pending = True
+            spawner._spawn_future = asyncio.ensure_future(self._resume(user, spawner))
+            spawner._spawn_future.add_done_callback(
+                lambda future: _settle(spawner, future)
+            )
+
+    async def _resume(self, user: Any, spawner: BatchJobSpawner) -> None:
+        """Start a server again as its user had asked; it attaches to its job."""
+        # A refusal can come before the first wait, and routes need the proxy.
+        await self._start_future
+        await user.spawn(spawner.name)
+        spawner._proxy_pending = True
+        try:
+            await self.proxy.add_user(user, spawner.name)
+        except Exception:
+            self.log.exception("Cannot add %s to the proxy", spawner._log_name)
+            await user.stop(spawner.name)
+        else:
+            spawner.add_poll_callback(self._stopped, user, spawner.name)
+        finally:
+            spawner._proxy_pending = False
+
+    async def _stopped(self, user: Any, server_name: str) -> None:
+        await self.proxy.delete_user(user, server_name)
+        await user.stop(server_name)
+
+    # -- while it runs -------------------------------------------------------------
+
+    async def _launch_of(self, record: JobRecord) -> Launch:
+        """Return what a server's job starts, from its spawner's environment.
+
+        Raises:
+            SchedulerUnavailable: its start is not resumed yet; the job asks again.
+        """
+        named = server_of(record.owner)
+        user = self.users.get(named[0]) if named else None
+        spawner = user.spawners.get(named[1]) if user and named else None
+        if (
+            not isinstance(spawner, BatchJobSpawner)
+            or spawner.job_name != record.name
+            or spawner.server is None
+            or not spawner.api_token
+        ):
+            raise SchedulerUnavailable(f"The start of {record.owner} is not resumed.")
+        return await spawner.launch()
+
+    def _address_of(self, host: str) -> str | None:
+        return self.gateway.address_of(host) if self.gateway else None
+
+    def _failure_of(self, user: Any, server_name: str) -> Failure | None:
+        """Return why a server's newest start failed, for the page that says so."""
+        if self.gateway is None:
+            return None
+        record = self.gateway.jobs.current(owner_key(user.name, server_name or ""))
+        return record.failure if record else None
+
+    # -- end -------------------------------------------------------------------------
+
+    async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
+        """Go down, and leave the jobs of starts under way to the next hub."""
+        if self.gateway is not None:
+            self.gateway.closing = True
+        await super().shutdown_cancel_tasks(sig)
+
+    async def cleanup(self) -> None:
+        """Clean up as JupyterHub does, then close the batch core."""
+        if self.gateway is not None and not self.cleanup_servers:
+            self.gateway.closing = True
+        await super().cleanup()
+        if self.gateway is not None:
+            await self.gateway.close()
+
+
+def _settle(spawner: BatchJobSpawner, future: asyncio.Future[None]) -> None:
+    """Keep a failed start for the page that explains it, as JupyterHub does."""
+    if future.cancelled() or future.exception() is None:
+        spawner._spawn_future = None
+    spawner._spawn_pending = False
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the hub in the foreground."""
+    LandbridgeHub.launch_instance(argv)
+
+
+if __name__ == "__main__":
+    # Under its own name, or there would be two of each class.
+    from hub.app import main as run
+
+    run()
