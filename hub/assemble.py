@@ -7,8 +7,6 @@ it goes into ``jupyterhub_config.d/*.py`` beside ``jupyterhub_config.py``.
 
 from __future__ import annotations
 
-import os
-import ssl
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -20,9 +18,11 @@ from spawners.settings import ConfigError
 
 from .auth import assemble_auth
 from .detect import Site, detect
+from .places import database_url, hub_socket, pki_directory, prepare_state
 from .registry import roles, service_specs
 from .secret_files import ensure_secret, operator_token_file
 from .settings import Settings
+from .spawnpage import options_form
 
 HERE = Path(__file__).resolve().parent
 _DAY = 86_400
@@ -62,35 +62,6 @@ def assemble(c: Config, settings: Settings, site: Site | None = None) -> None:
     _servers(c, settings)
     _services(c, settings)
     assemble_auth(c, settings, site)
-
-
-def prepare_state(settings: Settings) -> None:
-    """Make the state directory (0700 inside) and the secrets that are not there."""
-    settings.state.mkdir(parents=True, exist_ok=True)
-    for name in ("secrets", "run", "db", "logs"):
-        (settings.state / name).mkdir(mode=0o700, exist_ok=True)
-        (settings.state / name).chmod(0o700)
-    ensure_secret(operator_token_file(settings))
-    ensure_secret(settings.state / "secrets" / "cookie-secret")
-
-
-def hub_socket(settings: Settings) -> Path:
-    """Return the Unix socket that the hub listens on; only HAProxy connects."""
-    return short_socket(settings.state / "run", "hub.sock")
-
-
-def short_socket(directory: Path, name: str) -> Path:
-    """Return a socket's path in ``directory``, or a shorter one that leads there.
-
-    The kernel takes 107 bytes. In a deeper directory the socket goes to the
-    account's runtime directory, under a name made from the directory.
-    """
-    path = directory / name
-    if len(os.fsencode(path)) <= 100:
-        return path
-    raise ConfigError(
-        directory, ["is too long for a socket (100 bytes): set LANDBRIDGE_STATE."]
-    )
 
 
 def _hub(c: Config, settings: Settings) -> None:
@@ -162,11 +133,6 @@ def haproxy_command(settings: Settings) -> list[str]:
     return [settings.proxy.binary] if settings.proxy.binary else []
 
 
-def pki_directory(settings: Settings) -> Path:
-    """Return where the two authorities and their certificates lie."""
-    return settings.state / "pki"
-
-
 def internal_url(settings: Settings) -> str:
     """Return the hub's origin for programs on this machine."""
     if settings.hub.tls.certificate:
@@ -195,16 +161,11 @@ def _state(c: Config, settings: Settings) -> None:
     hub.data_files_path = str(Path(sys.prefix) / "share" / "jupyterhub")
 
 
-def database_url(settings: Settings, name: str) -> str:
-    """Return the SQLAlchemy address of a database: the site's, or a file of ours."""
-    if settings.database.url:
-        return settings.database.url
-    return f"sqlite:///{settings.state / 'db' / name}.sqlite"
-
-
 def _servers(c: Config, settings: Settings) -> None:
     hub = c.JupyterHub
     hub.spawner_class = "landbridge-profiles"
+    # The page that tells what is free; a link fills it in and never starts anything.
+    c.BatchJobSpawner.options_form = options_form
     # Waiting in the queue is no load on the hub; the batch core limits submissions.
     hub.concurrent_spawn_limit = 0
     hub.active_server_limit = settings.hub.server_limit
@@ -223,24 +184,6 @@ def _services(c: Config, settings: Settings) -> None:
     specs = service_specs(settings, token)
     c.JupyterHub.services = [spec.to_hub() for spec in specs]
     c.JupyterHub.load_roles = roles(specs)
-
-
-def check_certificate(settings: Settings) -> None:
-    """Refuse a certificate and key that do not belong together.
-
-    Raises:
-        ConfigError: naming the file and the cause.
-    """
-    tls = settings.hub.tls
-    if not tls.certificate:
-        return
-    files = [str(settings.folder / name) for name in (tls.certificate, tls.key)]
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            Path(files[0]), [f"cannot be used with {files[1]}: {error}."]
-        ) from None
 
 
 def run_snippets(c: Config, directory: Path) -> None:
