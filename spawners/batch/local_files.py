@@ -201,6 +201,26 @@ def descendants(root: int) -> list[Process]:
     return below
 
 
+def likely_descendants(root: int) -> list[int]:
+    """Return numbers of processes below ``root``, at a cost that is theirs alone.
+
+    From ``/proc/PID/task/TID/children``, proc(5): while processes come and go some
+    may be missing. Kernels without that file get all of ``/proc`` searched.
+    """
+    if not Path("/proc/self/task", str(os.getpid()), "children").exists():
+        return [found.pid for found in descendants(root)]
+    below: list[int] = []
+    todo = [root]
+    while todo:
+        tasks = f"/proc/{todo.pop()}/task"
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in os.listdir(tasks):  # noqa: PTH208 - names are all we need
+                text = Path(tasks, task, "children").read_text()
+                todo.extend(int(pid) for pid in text.split())
+                below.extend(int(pid) for pid in text.split())
+    return below
+
+
 def marked(job: str, uid: int) -> list[Process]:
     """Return the living processes of a job whose supervisor is gone.
 
@@ -244,6 +264,21 @@ def send(target: Process | tuple[int, int], number: int) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def kill_rest(ticket: Ticket, run: Run) -> None:
+    """End what a job left behind whose supervisor was killed."""
+    uid = ticket.account.uid if ticket.account else ticket.uid
+    leader = process(run.leader)
+    rest = {found.pid: found for found in marked(ticket.id, uid)}
+    if leader is not None and leader.start == run.leader_start:
+        # The number of a living session's leader is not given to others.
+        for found in processes():
+            if found.session == run.leader:
+                rest[found.pid] = found
+    for found in rest.values():
+        with contextlib.suppress(PermissionError):
+            send(found, signal.SIGKILL)
 
 
 def resident_memory(pids: list[int]) -> int:

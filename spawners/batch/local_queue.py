@@ -31,9 +31,7 @@ from .local_files import (
     Ticket,
     boot_id,
     is_alive,
-    marked,
-    process,
-    processes,
+    kill_rest,
     read_record,
     send,
     write_file,
@@ -100,7 +98,8 @@ class LocalQueue:
     def __init__(self, directory: Path, total: Slots) -> None:
         self._directory = directory
         self._jobs = directory / "jobs"
-        self._jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._jobs.mkdir(mode=0o700, exist_ok=True)
         self.total = total
         self._boot = boot_id()
         self._ended: dict[str, _Entry] = {}
@@ -298,7 +297,7 @@ class LocalQueue:
         again = self._entry(entry.directory)
         if again is None or again.end is not None:
             return again or entry
-        _kill_rest(entry.ticket, run)
+        kill_rest(entry.ticket, run)
         return self._finish(entry, JobState.FAILED, "SupervisorLost", killed=True)
 
     def _finish(
@@ -312,7 +311,12 @@ class LocalQueue:
         return replace(entry, end=end)
 
     def _launch(self, entry: _Entry, gpus: Sequence[int], lock: int) -> None:
-        with (entry.directory / "supervisor.log").open("ab") as errors:
+        errors = os.open(
+            entry.directory / "supervisor.log",
+            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+            0o600,
+        )
+        try:
             result = subprocess.run(
                 [
                     sys.executable,
@@ -333,6 +337,8 @@ class LocalQueue:
                 timeout=_LAUNCH_SECONDS,
                 check=False,
             )
+        finally:
+            os.close(errors)
         again = self._entry(entry.directory)
         if again is not None and again.run is None and again.end is None:
             log.error(
@@ -348,21 +354,6 @@ class LocalQueue:
 
 def _waiting(entries: Sequence[_Entry]) -> list[_Entry]:
     return [entry for entry in entries if entry.run is None and entry.end is None]
-
-
-def _kill_rest(ticket: Ticket, run: Run) -> None:
-    """End what a job left behind whose supervisor was killed."""
-    uid = ticket.account.uid if ticket.account else ticket.uid
-    leader = process(run.leader)
-    rest = {found.pid: found for found in marked(ticket.id, uid)}
-    if leader is not None and leader.start == run.leader_start:
-        # The number of a living session's leader is not given to others.
-        for found in processes():
-            if found.session == run.leader:
-                rest[found.pid] = found
-    for found in rest.values():
-        with contextlib.suppress(PermissionError):
-            send(found, signal.SIGKILL)
 
 
 def _status(

@@ -31,6 +31,7 @@ from .local_files import (
     Ticket,
     boot_id,
     descendants,
+    likely_descendants,
     process,
     proportional_memory,
     read_record,
@@ -212,7 +213,7 @@ class _Job:
         return None
 
     def _holds_more_than(self, limit: int) -> bool:
-        pids = [found.pid for found in descendants(os.getpid())]
+        pids = likely_descendants(os.getpid())
         # The cheap sum counts shared pages twice: only its "no" is trusted.
         return resident_memory(pids) > limit and proportional_memory(pids) > limit
 
