@@ -1,4 +1,4 @@
-"""Who signs in: the three authenticators, and one rule for names and accounts.
+"""Who signs in: the authenticators, and one rule for names and accounts.
 
 Whatever proved the identity, the name is then an account's name on the cluster:
 it must look like one and, where jobs run under accounts of this machine, be one
@@ -13,17 +13,12 @@ import grp
 import hmac
 import os
 import pwd
-import re
-from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import Authenticator, PAMAuthenticator
-from oauthenticator.generic import GenericOAuthenticator
 from tornado import web
 from traitlets import Bool, Integer, Unicode
 from traitlets.config import Config
-
-from spawners.settings import ConfigError
 
 from .detect import Site
 from .secret_files import ensure_password
@@ -59,7 +54,7 @@ def account_groups(name: str) -> list[str]:
     return sorted(names)
 
 
-class AccountRule(Authenticator):
+class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
     """Lets only names through that can be an account here."""
 
     own_accounts = Bool(
@@ -77,8 +72,7 @@ class AccountRule(Authenticator):
         Raises:
             HTTPError: 403 in words, if the identity is proven but is no account.
         """
-        ask = super().get_authenticated_user
-        model = await ask(handler, data)  # type: ignore[no-untyped-call]
+        model = await super().get_authenticated_user(handler, data)
         if model and self.own_accounts:
             problem = await asyncio.to_thread(
                 account_problem, model["name"], self.lowest_uid
@@ -103,7 +97,7 @@ class DemoAuthenticator(AccountRule):
         return {"name": name, "groups": await asyncio.to_thread(account_groups, name)}
 
 
-class AccountAuthenticator(AccountRule, PAMAuthenticator):
+class AccountAuthenticator(AccountRule, PAMAuthenticator):  # type: ignore[misc]
     """The machine's own accounts and passwords, through PAM."""
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
@@ -113,32 +107,6 @@ class AccountAuthenticator(AccountRule, PAMAuthenticator):
             return None
         groups = await asyncio.to_thread(account_groups, name)
         return {"name": name, "groups": groups}
-
-
-class OidcAuthenticator(AccountRule, GenericOAuthenticator):
-    """An identity provider says who it is; a claim names the account."""
-
-    account_claim = Unicode("preferred_username", config=True)
-    account_suffix = Unicode("", config=True)
-
-    def user_info_to_username(self, user_info: dict[str, Any]) -> str:
-        """Return the account's name out of the provider's claims.
-
-        Raises:
-            HTTPError: 403, if the claim is missing or names nobody of this site.
-        """
-        value = user_info.get(self.account_claim)
-        if not isinstance(value, str) or not value:
-            self.log.error("The provider sent no claim %r", self.account_claim)
-            raise web.HTTPError(403, "Your identity provider did not say your name.")
-        name = value.lower()
-        suffix = self.account_suffix.lower()
-        if suffix and not name.endswith(suffix):
-            raise web.HTTPError(403, f"Only names that end in {suffix} may sign in.")
-        name = name.removesuffix(suffix)
-        if not re.fullmatch(ACCOUNT, name):
-            raise web.HTTPError(403, "Your name there is no account's name here.")
-        return name
 
 
 def assemble_auth(c: Config, settings: Settings, site: Site) -> None:
@@ -170,42 +138,7 @@ def assemble_auth(c: Config, settings: Settings, site: Site) -> None:
         # The job opens the user's session on its node; the hub needs none.
         c.PAMAuthenticator.open_sessions = False
     else:
-        c.JupyterHub.authenticator_class = OidcAuthenticator
-        _assemble_oidc(c, settings)
+        # Here, as oauthenticator takes long to import where nobody needs it.
+        from .oidc import assemble_oidc
 
-
-def _assemble_oidc(c: Config, settings: Settings) -> None:
-    oidc = settings.auth.oidc
-    target = c.OidcAuthenticator
-    target.login_service = oidc.label
-    target.authorize_url = oidc.authorize_url
-    target.token_url = oidc.token_url
-    target.userdata_url = oidc.userinfo_url
-    target.client_id = oidc.client_id
-    target.client_secret = read_secret(settings, oidc.client_secret_file)
-    target.oauth_callback_url = settings.url + "hub/oauth_callback"
-    target.scope = list(oidc.scopes)
-    target.account_claim = oidc.username_claim
-    target.account_suffix = oidc.username_suffix
-    target.auth_state_groups_key = f"oauth_user.{oidc.groups_claim}"
-    target.allowed_groups = set(oidc.allowed_groups)
-    target.admin_groups = set(oidc.admin_groups)
-
-
-def read_secret(settings: Settings, name: str) -> str:
-    """Return the content of a secret's file, which only its owner may read.
-
-    Raises:
-        ConfigError: naming the file and what is wrong with it.
-    """
-    path = settings.folder / Path(name).expanduser()
-    try:
-        mode = path.stat().st_mode
-        secret = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}."]) from None
-    if mode & 0o077:
-        raise ConfigError(path, ["holds a secret and is open to others: chmod 600 it."])
-    if not secret:
-        raise ConfigError(path, ["is empty."])
-    return secret
+        assemble_oidc(c, settings)

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from .assemble import hub_socket
+from .places import hub_socket
 from .secret_files import operator_token_file
 from .settings import Settings
 

@@ -28,9 +28,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from spawners.settings import ConfigError
 
-from .assemble import check_certificate, database_url
 from .detect import Site, detect, munge_socket
 from .leftovers import edge_runs
+from .places import check_certificate, database_url
 from .ports import port_problem
 from .settings import Settings
 

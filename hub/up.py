@@ -24,10 +24,10 @@ from typing import TextIO
 
 from spawners.settings import ConfigError
 
-from .assemble import check_certificate, hub_socket, prepare_state
 from .client import HubUnreachable, ask_hub
 from .detect import Site, detect
 from .leftovers import edge_runs, end_leftovers
+from .places import check_certificate, hub_socket, prepare_state
 from .ports import forget_jobs_port, jobs_port, port_problem
 from .secret_files import ensure_password
 from .settings import CHECKOUT, Settings

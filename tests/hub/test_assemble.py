@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from traitlets.config import Config
 
-from hub import assemble as assembly
+from hub import places
 from hub.assemble import assemble, run_snippets
 from hub.detect import Site
 from hub.roles import ROLES
@@ -52,7 +52,7 @@ def test_the_hub_listens_on_a_socket_that_only_its_account_reaches(settings):
     c = assembled(settings)
     assert c.JupyterHub.hub_bind_url.startswith("http+unix://")
     assert c.JupyterHub.hub_socket_mode == 0o600
-    directory = assembly.hub_socket(settings).parent
+    directory = places.hub_socket(settings).parent
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
@@ -161,4 +161,4 @@ def test_a_certificate_that_cannot_be_used_is_named(settings, tmp_path):
     tls = settings.hub.tls.model_copy(update={"certificate": "c.pem", "key": "c.pem"})
     hub = settings.hub.model_copy(update={"tls": tls})
     with pytest.raises(ConfigError, match=r"c\.pem"):
-        assembly.check_certificate(replace(settings, hub=hub))
+        places.check_certificate(replace(settings, hub=hub))

@@ -14,13 +14,12 @@ from hub import auth
 from hub.auth import (
     AccountAuthenticator,
     DemoAuthenticator,
-    OidcAuthenticator,
     account_groups,
     account_problem,
     assemble_auth,
-    read_secret,
 )
 from hub.detect import Site
+from hub.oidc import OidcAuthenticator, read_secret
 from hub.settings import load_settings
 from spawners.settings import ConfigError
 

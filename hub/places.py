@@ -1,0 +1,74 @@
+"""Where things lie in the state directory, and that they are fit to use.
+
+Kept free of JupyterHub: the ``landbridge`` command starts fast because of it.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+from spawners.settings import ConfigError
+
+from .secret_files import ensure_secret, operator_token_file
+from .settings import Settings
+
+
+def prepare_state(settings: Settings) -> None:
+    """Make the state directory (0700 inside) and the secrets that are not there."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    for name in ("secrets", "run", "db", "logs"):
+        (settings.state / name).mkdir(mode=0o700, exist_ok=True)
+        (settings.state / name).chmod(0o700)
+    ensure_secret(operator_token_file(settings))
+    ensure_secret(settings.state / "secrets" / "cookie-secret")
+
+
+def hub_socket(settings: Settings) -> Path:
+    """Return the Unix socket that the hub listens on; only HAProxy connects."""
+    return short_socket(settings.state / "run", "hub.sock")
+
+
+def short_socket(directory: Path, name: str) -> Path:
+    """Return a socket's path in ``directory``, or a shorter one that leads there.
+
+    The kernel takes 107 bytes. In a deeper directory the socket goes to the
+    account's runtime directory, under a name made from the directory.
+    """
+    path = directory / name
+    if len(os.fsencode(path)) <= 100:
+        return path
+    raise ConfigError(
+        directory, ["is too long for a socket (100 bytes): set LANDBRIDGE_STATE."]
+    )
+
+
+def database_url(settings: Settings, name: str) -> str:
+    """Return the SQLAlchemy address of a database: the site's, or a file of ours."""
+    if settings.database.url:
+        return settings.database.url
+    return f"sqlite:///{settings.state / 'db' / name}.sqlite"
+
+
+def pki_directory(settings: Settings) -> Path:
+    """Return where the two authorities and their certificates lie."""
+    return settings.state / "pki"
+
+
+def check_certificate(settings: Settings) -> None:
+    """Refuse a certificate and key that do not belong together.
+
+    Raises:
+        ConfigError: naming the file and the cause.
+    """
+    tls = settings.hub.tls
+    if not tls.certificate:
+        return
+    files = [str(settings.folder / name) for name in (tls.certificate, tls.key)]
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            Path(files[0]), [f"cannot be used with {files[1]}: {error}."]
+        ) from None
