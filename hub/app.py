@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from jupyterhub import orm
@@ -23,9 +24,9 @@ from spawners.server import BatchJobSpawner
 from spawners.server_start import owner_key, server_of
 
 from . import jobs_api, page_api
-from .assemble import database_url
 from .detect import Site, detect
 from .interrupted import Verdict, judge
+from .places import database_url
 from .settings import Settings, load_settings
 from .wiring import Gateway, build_gateway
 
@@ -79,7 +80,9 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def init_tornado_settings(self) -> None:
         """Let spawners and handlers find the gateway."""
         self.tornado_settings["landbridge"] = self.gateway
-        self.template_vars["landbridge_failure"] = self._failure_of
+        # A start takes as long as its queue: nobody's request waits for it.
+        self.tornado_settings.setdefault("slow_spawn_timeout", 1)
+        self.template_vars["landbridge_failure"] = self._failures_of
         super().init_tornado_settings()
 
     def init_handlers(self) -> None:
@@ -161,12 +164,16 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def _address_of(self, host: str) -> str | None:
         return self.gateway.address_of(host) if self.gateway else None
 
-    def _failure_of(self, user: Any, server_name: str) -> Failure | None:
-        """Return why a server's newest start failed, for the page that says so."""
-        if self.gateway is None:
-            return None
-        record = self.gateway.jobs.current(owner_key(user.name, server_name or ""))
-        return record.failure if record else None
+    def _failures_of(self, user: Any) -> Callable[[str], Failure | None]:
+        """Return the look-up of a user's failures by server name, for templates."""
+
+        def failure(server_name: str) -> Failure | None:
+            if self.gateway is None:
+                return None
+            record = self.gateway.jobs.current(owner_key(user.name, server_name or ""))
+            return record.failure if record else None
+
+        return failure
 
     # -- end -------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ class ChoosingSpawner(ServerSettings):
     #: The hub's side; found in JupyterHub's settings, or set by a test.
     host: ServerHost | None = None
     job_name = ""
+    #: What a page says that was opened by a link with options.
+    link_notice = "Nothing was started. Check the form and press Start."
 
     @property
     def gateway(self) -> ServerHost:
@@ -98,7 +100,7 @@ class ChoosingSpawner(ServerSettings):
     def options_from_query(self, query_data: dict[str, Any]) -> dict[str, object]:
         """Refuse to start from a link: a link may fill in the form, no more."""
         raise SpawnException(
-            "Nothing was started. Check the form and press Start.",
+            self.link_notice,
             reason="link",
             status_code=200,
         )
