@@ -90,6 +90,8 @@ class EdgeConfig:
         base_url: JupyterHub's, begins and ends with a slash.
         public_certificate: turns the public frontend into https.
         redirect: address of a plain-http frontend that only redirects to https.
+        internal: a second, plain-http address of the public frontend, for programs
+            on this machine.
         jobs: address of the frontend for compute nodes, ``host:port``.
         jobs_certificate: its certificate, signed by the hub's own CA.
         jobs_ca: PEM that signs the certificates of job servers.
@@ -112,6 +114,7 @@ class EdgeConfig:
     base_url: str = "/"
     public_certificate: Certificate | None = None
     redirect: str = ""
+    internal: str = ""
     jobs: str = ""
     jobs_certificate: Certificate | None = None
     jobs_ca: Path | None = None

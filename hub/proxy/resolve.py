@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
 
@@ -40,6 +41,8 @@ async def _address_of(host: str, resolver: Resolver | None) -> str:
         found = await loop.getaddrinfo(host, None)
     except OSError as error:
         raise BadRoute(host, f"has no address: {error}") from error
+    # What listens on "localhost" mostly does so on IPv4 only.
+    found.sort(key=lambda one: one[0] != socket.AF_INET)
     return str(found[0][4][0])
 
 

@@ -48,6 +48,11 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         help="host:port to bind for plain http that is redirected to https.",
     ).tag(config=True)
 
+    internal_address = t.Unicode(
+        help="host:port to bind for programs on this machine: plain http to the same "
+        "routes, where browsers have https. Keep it on loopback.",
+    ).tag(config=True)
+
     jobs_address = t.Unicode(
         help="host:port to bind for compute nodes, TLS, the hub's API only.",
     ).tag(config=True)
@@ -127,6 +132,7 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             base_url=self._base_url(),
             public_certificate=_certificate(self.ssl_cert, self.ssl_key),
             redirect=self.redirect_address,
+            internal=self.internal_address,
             jobs=self.jobs_address,
             jobs_certificate=_certificate(self.jobs_certificate),
             jobs_ca=Path(self.jobs_ca).absolute() if self.jobs_ca else None,
