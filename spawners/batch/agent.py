@@ -192,13 +192,14 @@ class Server:
         }
 
 
+def is_ours(name: str) -> bool:
+    """Tell our facts from the job's id, by which the local scheduler knows it."""
+    return name.startswith("LANDBRIDGE_") and name != "LANDBRIDGE_JOB_ID"
+
+
 def environment_for(launch: Json, directory: str, authority: bytes) -> Dict[str, str]:
     """Return the command's variables: the job's own without ours, then the hub's."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith("LANDBRIDGE_")
-    }
+    environment = {key: value for key, value in os.environ.items() if not is_ours(key)}
     runtime = os.path.join(directory, "run")
     os.mkdir(runtime, 0o700)
     environment["JUPYTER_RUNTIME_DIR"] = runtime
@@ -298,7 +299,7 @@ def main() -> int:
     directory = ""
     try:
         signals = Signals()
-        names = [name for name in os.environ if name.startswith("LANDBRIDGE_")]
+        names = [name for name in os.environ if is_ours(name)]
         facts = {name: os.environ.pop(name) for name in names}
         directory = private_directory()
         return serve(facts, signals, directory)

@@ -269,13 +269,16 @@ def send(target: Process | tuple[int, int], number: int) -> bool:
 def kill_rest(ticket: Ticket, run: Run) -> None:
     """End what a job left behind whose supervisor was killed."""
     uid = ticket.account.uid if ticket.account else ticket.uid
-    leader = process(run.leader)
+    everything = list(processes())
     rest = {found.pid: found for found in marked(ticket.id, uid)}
-    if leader is not None and leader.start == run.leader_start:
+    if is_alive(run.leader, run.leader_start):
         # The number of a living session's leader is not given to others.
-        for found in processes():
-            if found.session == run.leader:
-                rest[found.pid] = found
+        rest |= {c.pid: c for c in everything if c.session == run.leader}
+    grown = True
+    while grown:
+        below = {c.pid: c for c in everything if c.parent in rest}
+        grown = not below.keys() <= rest.keys()
+        rest |= below
     for found in rest.values():
         with contextlib.suppress(PermissionError):
             send(found, signal.SIGKILL)
