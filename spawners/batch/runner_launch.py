@@ -35,6 +35,8 @@ from .runner import (
 _GRACE_SECONDS = 5.0
 _CONNECT_SECONDS = 20.0
 _TAIL_SECONDS = 10.0
+# sudo(8) 1.9: its own failures, and what the policy says.
+_SUDO_SAYS = re.compile(rb"sudo: |not allowed to execute|not in the sudoers file")
 _USER = re.compile(rf"{launcher.USER_NAME}\Z")
 
 
@@ -198,7 +200,7 @@ class SudoRunner(_Asking):
 
     def _failure(self, done: Completed, user: str | None) -> Exception:
         said = _tail(done.stderr)
-        if b"sudo: " in done.stderr:
+        if _SUDO_SAYS.search(done.stderr):
             return NotPermitted(
                 f"sudo does not let the hub act as {user}: {said}",
                 hint="See config/sudoers.d/landbridge.",
@@ -280,7 +282,7 @@ class SshRunner(_Asking):
         said = _tail(done.stderr)
         if done.returncode == 255:
             return SchedulerUnavailable(f"No ssh to {self._host}: {said}")
-        if b"sudo: " in done.stderr:
+        if _SUDO_SAYS.search(done.stderr):
             return NotPermitted(f"sudo on {self._host} refuses {user}: {said}")
         return SchedulerUnavailable(
             f"{self._launch[0]} on {self._host} failed: {said}",

@@ -1,0 +1,281 @@
+"""Becoming the user by a real sudo rule, and over a real sshd."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+
+from spawners.batch import launcher
+from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
+from spawners.batch.runner_launch import SshRunner, SudoRunner
+
+pytestmark = [pytest.mark.root, pytest.mark.slurm]
+
+REPOSITORY = Path(__file__).parents[3]
+SBATCH = ["sbatch", "--parsable", "--mem=10", "--export=NIL", "--output=/dev/null"]
+
+
+def needs(*programs: str) -> None:
+    search = "/usr/sbin:/usr/bin:/sbin:/bin"
+    missing = [name for name in programs if not shutil.which(name, path=search)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (Debian: sudo, openssh-server)")
+
+
+@dataclass
+class Site:
+    """An installed launcher whose settings name the private Slurm."""
+
+    program: Path
+    sudo: str
+
+    def sudo_runner(self) -> SudoRunner:
+        return SudoRunner([str(self.program)], sudo=self.sudo)
+
+
+@pytest.fixture
+def site(slurm: Cluster, shared: Path, people: tuple[str, str]) -> Iterator[Site]:
+    """The launcher installed as a site would, and config/sudoers.d in force.
+
+    bob plays the hub's account, members of alice's group are the people.
+    """
+    needs("sudo", "visudo", "setpriv")
+    settings = shared / "launch.json"
+    facts = {"slurm_conf": slurm.environment["SLURM_CONF"]}
+    settings.write_text(json.dumps(facts))
+    settings.chmod(0o644)
+    program = shared / "landbridge-launch"
+    text = Path(launcher.__file__).read_text()
+    program.write_text(text.replace("/etc/landbridge/launch.json", str(settings)))
+    program.chmod(0o755)
+    rule = (REPOSITORY / "config/sudoers.d/landbridge").read_text()
+    rule = rule.replace("/usr/local/libexec/landbridge-launch", str(program))
+    rule = rule.replace("%landbridge-users", "%alice").replace(
+        "landbridge ALL", "bob ALL"
+    )
+    installed = Path(f"/etc/sudoers.d/{shared.name}")
+    as_bob = shared / "sudo"
+    as_bob.write_text(
+        '#!/bin/sh\nexec setpriv --reuid=bob --regid=bob --init-groups sudo "$@"\n'
+    )
+    as_bob.chmod(0o755)
+    try:
+        installed.write_text(rule)
+        installed.chmod(0o440)
+        subprocess.run(["visudo", "-cf", installed], check=True, capture_output=True)
+        yield Site(program, str(as_bob))
+    finally:
+        installed.unlink()
+
+
+class TestSudo:
+    async def test_a_job_is_the_users(self, slurm: Cluster, site: Site) -> None:
+        runner = site.sudo_runner()
+        script = b"#!/bin/sh\nsleep 60\n"
+        done = await runner.run(SBATCH, user="alice", stdin=script)
+        assert done.returncode == 0, done.stderr
+        job = done.stdout.decode().strip()
+        assert [job, "alice"] in [row[:2] for row in slurm.squeue()]
+        await runner.run(["scancel", job], user="alice")
+        slurm.wait_state(job, "CANCELLED")
+
+    @pytest.mark.parametrize("user", ["root", "bob", "daemon", "nosuch", "#0", "-i"])
+    async def test_nobody_else_is_acted_for(self, site: Site, user: str) -> None:
+        with pytest.raises(NotPermitted):
+            await site.sudo_runner().run(["squeue"], user=user)
+
+    async def test_arguments_are_not_in_the_rule(self, site: Site) -> None:
+        runner = SudoRunner([str(site.program), "--config", "/x"], sudo=site.sudo)
+        with pytest.raises(NotPermitted, match="password is required"):
+            await runner.run(["squeue"], user="alice")
+
+    async def test_other_programs_are_not_in_the_rule(self, site: Site) -> None:
+        with pytest.raises(NotPermitted):
+            await SudoRunner(["/usr/bin/id"], sudo=site.sudo).run(["id"], user="alice")
+
+    async def test_the_launcher_has_the_last_word(self, site: Site) -> None:
+        with pytest.raises(NotPermitted, match="not run here"):
+            await site.sudo_runner().run(["sh", "-c", "id"], user="alice")
+
+    async def test_a_deadline_ends_the_command_over_there(
+        self, slurm: Cluster, site: Site
+    ) -> None:
+        with slurm.stopped("slurmctld"):
+            began = time.monotonic()
+            with pytest.raises(SchedulerUnavailable, match="No answer within 1 s"):
+                await site.sudo_runner().run(["squeue"], user="alice", timeout=1)
+            assert time.monotonic() - began < 5
+            left = subprocess.run(
+                ["pgrep", "-u", "alice", "squeue"], capture_output=True, check=False
+            )
+            assert left.stdout == b""
+
+    async def test_a_log_is_read_as_the_user(self, site: Site, shared: Path) -> None:
+        runner, log = site.sudo_runner(), shared / "log"
+        assert await runner.read_tail(str(log), user="alice") == b""
+        log.write_bytes(b"0123456789")
+        assert await runner.read_tail(str(log), user="alice", max_bytes=3) == b"789"
+        log.chmod(0o600)
+        with pytest.raises(NotPermitted):
+            await runner.read_tail(str(log), user="alice")
+
+    async def test_an_unusable_request_is_our_fault(self, site: Site) -> None:
+        with pytest.raises(InvalidSpec):
+            await site.sudo_runner().run(["squeue", "x" * 40_000], user="alice")
+
+
+@dataclass
+class LoginNode:
+    """A sshd of our own on this machine."""
+
+    options: tuple[str, ...]
+    pid: int
+
+
+@pytest.fixture
+async def login(shared: Path, people: tuple[str, str]) -> AsyncIterator[LoginNode]:
+    needs("sshd", "ssh-keygen", "ssh")
+    for name in ("host", "client"):
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", shared / name]
+        subprocess.run(argv, check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    public = (shared / "client.pub").read_text()
+    (shared / "authorized").write_text(public)
+    host = (shared / "host.pub").read_text()
+    (shared / "known").write_text(f"login {host}")
+    (shared / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {shared}/host\n"
+        f"AuthorizedKeysFile {shared}/authorized\nStrictModes no\nUsePAM yes\n"
+        f"PidFile none\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
+    )
+    (shared / "ssh_config").write_text(
+        f"Host login\nHostName 127.0.0.1\nHostKeyAlias login\nPort {port}\n"
+        f"IdentityFile {shared}/client\nUserKnownHostsFile {shared}/known\n"
+        "StrictHostKeyChecking yes\n"
+    )
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(shared / "sshd_config")]
+    with (shared / "sshd.log").open("wb") as log:
+        sshd = subprocess.Popen(argv, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except ConnectionRefusedError:
+                    await asyncio.sleep(0.05)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    break
+        yield LoginNode(("-F", str(shared / "ssh_config")), sshd.pid)
+    finally:
+        sshd.terminate()
+        sshd.wait(10)
+
+
+@pytest.fixture
+def sockets(tmp_path: Path) -> Path:
+    path = tmp_path / "c"
+    path.mkdir(mode=0o700)
+    return path
+
+
+class TestSsh:
+    async def test_root_over_there_becomes_the_user(
+        self, slurm: Cluster, site: Site, login: LoginNode, sockets: Path
+    ) -> None:
+        launch = [str(site.program)]
+        runner = SshRunner("login", sockets, launch=launch, options=login.options)
+        try:
+            script = b"#!/bin/sh\nsleep 60\n"
+            done = await runner.run(SBATCH, user="alice", stdin=script)
+            assert done.returncode == 0, done.stderr
+            job = done.stdout.decode().strip()
+            assert [job, "alice"] in [row[:2] for row in slurm.squeue()]
+            listed = await runner.run(["squeue", "-h", "-o", "%A"], user=None)
+            assert listed.stdout.decode().split() == [job]
+            with pytest.raises(NotPermitted):
+                await runner.run(["squeue"], user="root")
+            with pytest.raises(NotPermitted):
+                await runner.run(["scancel", job], user=None)
+            assert await runner.read_tail("/home/alice/none", user="alice") == b""
+        finally:
+            await runner.close()
+
+    async def test_an_account_over_there_may_use_sudo(
+        self, slurm: Cluster, site: Site, login: LoginNode, sockets: Path
+    ) -> None:
+        runner = SshRunner(
+            "login",
+            sockets,
+            launch=[str(site.program)],
+            account="bob",
+            sudo=True,
+            options=login.options,
+        )
+        try:
+            done = await runner.run(SBATCH, user="alice", stdin=b"#!/bin/sh\ntrue\n")
+            assert done.returncode == 0, done.stderr
+            assert (await runner.run(["sinfo", "-h"], user=None)).returncode == 0
+            with pytest.raises(NotPermitted):
+                await runner.run(["squeue"], user="daemon")
+        finally:
+            await runner.close()
+
+    async def test_the_connection_is_kept_and_made_again(
+        self, site: Site, login: LoginNode, sockets: Path
+    ) -> None:
+        launch = [str(site.program)]
+        runner = SshRunner("login", sockets, launch=launch, options=login.options)
+        try:
+            argv = ["squeue", "--version"]
+            many = (runner.run(argv, user="alice") for _ in range(6))
+            assert {done.returncode for done in await asyncio.gather(*many)} == {0}
+            log = sockets.parents[0]
+            assert (sockets / "ssh").exists(), log
+            check = ["ssh", *login.options, "-o", f"ControlPath={sockets}/ssh"]
+            check += ["-O", "check", "login"]
+            master = subprocess.run(check, capture_output=True, text=True, check=True)
+            pid = int(master.stderr.partition("pid=")[2].partition(")")[0])
+            os.kill(pid, 9)  # the master we just asked
+            done = await runner.run(argv, user="alice")
+            assert done.returncode == 0
+        finally:
+            await runner.close()
+        assert not (sockets / "ssh").exists()
+
+    async def test_no_connection_is_no_answer(
+        self, site: Site, login: LoginNode, sockets: Path
+    ) -> None:
+        with pytest.raises(SchedulerUnavailable, match="No ssh to login"):
+            runner = SshRunner("login", sockets, options=(*login.options, "-p", "1"))
+            await runner.run(["squeue"], user="alice")
+
+    async def test_a_missing_launcher_is_named(
+        self, login: LoginNode, sockets: Path
+    ) -> None:
+        runner = SshRunner(
+            "login", sockets, launch=["/nowhere/launch"], options=login.options
+        )
+        try:
+            with pytest.raises(SchedulerUnavailable, match="/nowhere/launch"):
+                await runner.run(["squeue"], user="alice")
+        finally:
+            await runner.close()
+
+    @pytest.mark.parametrize("host", ["-oProxyCommand=id", "a b", "", "a;id"])
+    def test_a_host_is_a_name(self, sockets: Path, host: str) -> None:
+        with pytest.raises(InvalidSpec):
+            SshRunner(host, sockets)
