@@ -109,7 +109,7 @@ class Adoption:
             await self._conclude(name, found)
             return
         self._failures += 1
-        backoff = min(2.0 ** min(self._failures, 6) / 2, 60.0)
+        backoff = min(2.0 ** min(self._failures, 8) / 4, 60.0)
         self._not_before = loop.time() + max(backoff, loop.time() - began)
 
     async def _conclude(self, name: str, found: tuple[BatchJob, ...]) -> None:

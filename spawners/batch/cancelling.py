@@ -97,6 +97,9 @@ class Cancelling:
             return
         wish = self._wishes.setdefault(record.name, _Wish())
         delays = self._settings.cancel_delays
+        delay = delays[min(wish.tries, len(delays) - 1)].total_seconds()
+        wish.due = asyncio.get_running_loop().time() + delay
+        wish.tries += 1
         self._asking.add(record.name)
         try:
             await self._scheduler.cancel(record.job)
@@ -106,9 +109,6 @@ class Cancelling:
             log.exception("Cannot cancel job %s", record.name)
         finally:
             self._asking.discard(record.name)
-            delay = delays[min(wish.tries, len(delays) - 1)].total_seconds()
-            wish.due = asyncio.get_running_loop().time() + delay
-            wish.tries += 1
         self._nudge()
 
     async def _alarm(self, record: JobRecord) -> None:

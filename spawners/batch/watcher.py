@@ -27,7 +27,6 @@ Reading = Mapping[BatchJob, JobStatus] | None
 # A command may take this part of the time; a dead controller is asked this often.
 _SHARE = 5
 _LONGEST = 60.0
-_LEAST = 0.2
 
 
 @dataclass(slots=True)
@@ -220,7 +219,8 @@ class JobWatcher:
 
     def _rest(self) -> float:
         """Seconds that the controller gets between two readings, whatever happens."""
-        rest = min(max(_SHARE * self._took, _LEAST), _LONGEST)
+        least = self._settings.rest.total_seconds()
+        rest = min(max(_SHARE * self._took, least), _LONGEST)
         if self._failures:
             rest = max(rest, min(2.0 ** min(self._failures, 6) / 2, _LONGEST / 2))
         return rest

@@ -25,6 +25,7 @@ class WatchSettings:
     Attributes:
         fast: between two listings right after a job changed.
         slow: between two listings when all is steady.
+        rest: least pause between two listings, however much there is to see.
         snapshot_age: how old a snapshot that is read may be before a new one is made.
         limits_age: likewise for a user's limits.
         look_delays: when to look by name after a lost answer, each after the last
@@ -43,6 +44,7 @@ class WatchSettings:
 
     fast: timedelta = _S
     slow: timedelta = 20 * _S
+    rest: timedelta = _S / 5
     snapshot_age: timedelta = _MIN
     limits_age: timedelta = 5 * _MIN
     look_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
