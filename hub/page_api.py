@@ -25,7 +25,7 @@ from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.batch.phrases import duration_in_words
 
 from .availability import availability
-from .spawnpage import cluster_table, profile_availability
+from .spawnpage import cluster_table, offered_profiles, profile_availability
 from .views import iso
 
 # One question of one user costs the scheduler a command: the answer is kept so long.
@@ -81,24 +81,15 @@ class SpawnPageHandler(_PageHandler):
     def get(self) -> None:
         """Answer ``{"availability": {KEY: {text, tone}}, "cluster": {...}}``."""
         spawner = self.spawner()
-        asker = spawner.asker
-        offered = (
-            spawner.profiles.for_user(
-                asker.groups, admin=asker.admin, snapshot=asker.snapshot
-            )
-            if spawner.profiles is not None
-            else []
-        )
+        snapshot = spawner.asker.snapshot
         self.finish(
             json.dumps(
                 {
                     "availability": {
-                        profile.key: asdict(
-                            profile_availability(profile, asker.snapshot)
-                        )
-                        for profile in offered
+                        profile.key: asdict(profile_availability(profile, snapshot))
+                        for profile in offered_profiles(spawner)
                     },
-                    "cluster": asdict(cluster_table(asker.snapshot, datetime.now(UTC))),
+                    "cluster": asdict(cluster_table(snapshot, datetime.now(UTC))),
                 }
             )
         )

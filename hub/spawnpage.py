@@ -8,7 +8,7 @@ opening the page runs no command. :func:`options_form` is JupyterHub's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,8 +93,7 @@ async def options_form(spawner: Any) -> str:
     """Return the spawn page's form for this spawner's user, as HTML."""
     known = Known(spawner.asker.snapshot, await limits_of(spawner))
     form = build_form(
-        spawner.profiles,
-        spawner.asker,
+        offered_cards(spawner),
         known,
         stored=spawner.orm_spawner.user_options or {},
         linked=_linked(getattr(spawner, "handler", None)),
@@ -113,9 +112,30 @@ async def limits_of(spawner: Any) -> UserLimits | None:
     return limits
 
 
+def offered_profiles(spawner: Any) -> list[Profile]:
+    """Return the profiles that this spawner's user may pick now."""
+    if not isinstance(spawner.profiles, Profiles):
+        return []
+    asker: Asker = spawner.asker
+    return spawner.profiles.for_user(
+        asker.groups, admin=asker.admin, snapshot=asker.snapshot
+    )
+
+
+def offered_cards(spawner: Any) -> list[Profile | Card]:
+    """Return what may be picked: profiles, or plain cards where a site has none.
+
+    A site may have wrapspawner's list instead, or one offer without a choice.
+    """
+    if isinstance(spawner.profiles, Profiles):
+        return [*offered_profiles(spawner)]
+    offers = spawner.offers() or [("", "Notebook server")]
+    nothing = Availability("As the centre set it up")
+    return [Card(key, title, "", (), nothing, ()) for key, title in offers]
+
+
 def build_form(
-    profiles: Profiles | None,
-    asker: Asker,
+    offered: Sequence[Profile | Card],
     known: Known,
     *,
     stored: Mapping[str, Any],
@@ -124,19 +144,14 @@ def build_form(
     """Return the form: offered profiles, with a link's or the last choice filled in.
 
     Args:
-        profiles: the site's, ``None`` if there is nothing to choose.
-        asker: who looks.
+        offered: what may be picked, in order.
         known: what the scheduler told.
         stored: the options of the last start, which were checked then.
         linked: what the page's address fills in; shown, never started.
     """
-    offered = (
-        []
-        if profiles is None
-        else profiles.for_user(asker.groups, admin=asker.admin, snapshot=known.snapshot)
-    )
     keys = [profile.key for profile in offered]
-    default = next((p.key for p in offered if p.default), keys[0] if keys else "")
+    marked = (p.key for p in offered if isinstance(p, Profile) and p.default)
+    default = next(marked, keys[0] if keys else "")
     wished = [linked.get("profile"), stored.get("profile"), default]
     chosen = next((str(key) for key in wished if key in keys), default)
     given = {**stored, **linked} if stored.get("profile") == chosen else linked
@@ -152,7 +167,9 @@ def build_form(
     )
 
 
-def _card(profile: Profile, known: Known, given: Mapping[str, Any]) -> Card:
+def _card(profile: Profile | Card, known: Known, given: Mapping[str, Any]) -> Card:
+    if isinstance(profile, Card):
+        return profile
     resources = profile.resources.to_resources()
     return Card(
         key=profile.key,
