@@ -218,13 +218,13 @@ _DENIED_PATH = re.compile(
     r"['\"]?(/[^\s:'\"]{1,200})['\"]?: Permission denied"
     r"|Permission denied: ['\"](/[^\s'\"]{1,200})"
 )
-# The agent's own words, and those of the TLS library below it.
-_NO_HUB = re.compile(
-    r"landbridge[ -]agent.*(?:cannot reach|did not answer|certificate|refused)"
-    r"|CERTIFICATE_VERIFY_FAILED|cannot reach the (?:hub|gateway)"
-    r"|hub\.landbridge\.internal.*(?:refused|timed out|unreachable)",
-    re.IGNORECASE,
-)
+# What the agent and the server's shim write into the job's output, but for the news
+# that are no reason to end.
+_TOLD = re.compile(r"^Landbridge: (?!Waiting|This job's time limit)(.+)$", re.MULTILINE)
+_NO_HUB = re.compile(r"cannot be reached from this node|CERTIFICATE_VERIFY_FAILED")
+# A traceback or a shell's complaint comes last; the same words further up are a
+# warning of something that then worked.
+_LAST_LINES = 15
 
 
 def _by_log(end: _End) -> _Words | None:
@@ -238,6 +238,7 @@ def _by_log(end: _End) -> _Words | None:
             "Delete what you do not need (`du -sh ~/* ~/.[!.]* | sort -h` shows the "
             "largest), then start again.",
         )
+    told = _TOLD.findall(text)
     if _NO_HUB.search(text):
         return (
             "The node cannot reach the gateway",
@@ -246,6 +247,23 @@ def _by_log(end: _End) -> _Words | None:
             "Start again; if it fails again, tell your site's operators which node "
             "it was.",
         )
+    if told and "cannot prove who you are" in told[-1]:
+        return (
+            "The node cannot prove who you are",
+            f"{told[-1]}{_node(end)}",
+            "Tell your site's operators: authentication (munge) does not work there.",
+        )
+    if told and told[-1].startswith("The hub refused this job"):
+        return ("The gateway refused the job", told[-1], "Start again.")
+    return _by_last_lines(end, "\n".join(text.split("\n")[-_LAST_LINES:]), where)
+
+
+def _node(end: _End) -> str:
+    return f" (node {nodes_in_words(end.status.nodes)})" if end.status.nodes else ""
+
+
+def _by_last_lines(end: _End, text: str, where: str) -> _Words | None:
+    told = _TOLD.findall(text)
     if module := _NO_MODULE.search(text):
         return (
             "A Python package is missing",
@@ -256,9 +274,10 @@ def _by_log(end: _End) -> _Words | None:
     command = _NO_COMMAND.search(text)
     if end.status.exit_code == 127 or (command and "not found" in command[0]):
         name = (command[1] or command[2]) if command else "the server's command"
+        detail = told[-1] if told and not command else None
         return (
             "Command not found",
-            f"The job could not find {name}{where}.",
+            detail or f"The job could not find {name}{where}.",
             "Is JupyterLab installed in this environment? Choose another profile, or "
             "tell your site's operators.",
         )

@@ -295,6 +295,31 @@ def test_out_of_memory_is_told_even_if_a_stop_was_asked():
             "The node cannot reach the gateway",
             "operators",
         ),
+        (
+            failed(1),
+            "Landbridge: The hub at 10.0.0.1:8001 cannot be reached from this node, so "
+            "this job ends. Last answer: timed out",
+            "The node cannot reach the gateway",
+            "which node",
+        ),
+        (
+            failed(1),
+            "Landbridge: This node cannot prove who you are: munge: no socket.",
+            "The node cannot prove who you are",
+            "munge",
+        ),
+        (
+            failed(1),
+            "Landbridge: The hub refused this job: It is of an older start.",
+            "The gateway refused the job",
+            "Start again",
+        ),
+        (
+            failed(127),
+            "Landbridge: There is no Python at /opt/x/bin/python on this node.",
+            "Command not found",
+            "Is JupyterLab installed",
+        ),
         (failed(3), "boom", "The server failed (exit code 3)", "last lines"),
         (failed(signal=11), "", "The server crashed", "last lines"),
         (JobStatus(JobState.COMPLETED, exit_code=0), "", "The server ended", "again"),
@@ -312,6 +337,16 @@ def test_an_end_is_told_with_the_next_step(status, log, title, hint):
 def test_a_permission_problem_names_the_path():
     failure = ends(failed(1), "bash: /data/x: Permission denied")
     assert "/data/x" in failure.detail
+
+
+def test_the_agents_own_words_are_the_detail():
+    words = "There is no Python at /opt/x/bin/python on this node."
+    assert ends(failed(127), f"Landbridge: {words}\n").detail == words
+
+
+def test_a_warning_long_ago_is_not_taken_for_the_reason():
+    log = "No module named 'nbclassic'\n" + "GET /lab 200\n" * 20
+    assert ends(failed(3), log).title == "The server failed (exit code 3)"
 
 
 def test_an_end_that_was_asked_for_is_no_failure():
