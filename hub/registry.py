@@ -46,7 +46,7 @@ class ServiceSpec:
 def idle_culler(settings: Settings) -> ServiceSpec:
     """Return the service that stops idle servers."""
     culling = settings.culling
-    command = [sys.executable, "-m", "jupyterhub_idle_culler"]
+    command = [sys.executable, "-m", "hub.tied", "jupyterhub_idle_culler"]
     command.append(f"--timeout={int(culling.idle_after.total_seconds())}")
     command.append(f"--cull-every={int(culling.check_every.total_seconds())}")
     if culling.oldest:

@@ -160,8 +160,13 @@ class AuthSettings(Section):
     @model_validator(mode="after")
     def _complete(self) -> AuthSettings:
         if self.kind == "oidc":
-            needed = ("authorize_url", "token_url", "userinfo_url", "client_id")
-            needed += ("client_secret_file",)
+            needed = [
+                "authorize_url",
+                "token_url",
+                "userinfo_url",
+                "client_id",
+                "client_secret_file",
+            ]
             missing = [f"oidc.{k}" for k in needed if not getattr(self.oidc, k)]
             if missing:
                 raise ValueError(f"kind = oidc needs {', '.join(missing)}")

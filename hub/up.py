@@ -8,7 +8,6 @@ asks it to stop every server, the services and HAProxy before it ends.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import json
 import os
@@ -31,13 +30,13 @@ from .places import check_certificate, hub_socket, prepare_state
 from .ports import forget_jobs_port, jobs_port, port_problem
 from .secret_files import ensure_password
 from .settings import CHECKOUT, Settings
+from .tied import tie_to_parent
 
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _LEAST_FREE = 100 * 1024**2
 _CRASHES = 5
 _CRASH_WINDOW_SECONDS = 120.0
-_PR_SET_PDEATHSIG = 1
 
 
 class CannotStart(Exception):
@@ -127,12 +126,6 @@ def hub_command(settings: Settings) -> list[str]:
     return [*command, f"--config={config}"] if config.is_file() else command
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end the hub in good order if we are killed. Linux only."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 class Gateway:
     """The running hub and what is known about it.
 
@@ -190,7 +183,7 @@ class Gateway:
                 env=dict(self._environment),
                 cwd=self._settings.state,
                 start_new_session=True,  # the terminal's Ctrl-C is ours to pass on
-                preexec_fn=_die_with_parent,
+                preexec_fn=tie_to_parent,  # killed, we cannot stop it
             )
 
     async def _wait_ready(self) -> bool:
