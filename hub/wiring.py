@@ -31,8 +31,8 @@ from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.store import JobStore
 from spawners.batch.watching import WatchSettings
 
-from .assemble import pki_directory
 from .detect import Site
+from .places import pki_directory
 from .schedulers import build_scheduler
 from .settings import Settings
 

@@ -1,0 +1,201 @@
+"""A real hub process with its own state directory, for tests and by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ADMIN_TOKEN = "admin-token-of-the-tests"
+PASSWORD = "a-long-demo-password"
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that are drawn at random."""
+    for port in range(21_000 + os.getpid() % 500 * 8, 29_000, 4):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
+
+
+def until(
+    what: str, look: Callable[[], Any], *, seconds: float = 60, every: float = 0.1
+) -> Any:
+    """Return the first true answer of ``look``; fail naming ``what``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(httpx.TransportError):
+            if answer := look():
+                return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for: {what}")
+        time.sleep(every)
+
+
+class HubProcess:
+    """``python -m hub.app`` with the settings of ``make up`` and its own HAProxy."""
+
+    def __init__(self, state: Path, **environment: str) -> None:
+        self.state = state
+        self.port = free_port()
+        self.log = state.parent / "hub.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("LANDBRIDGE")},
+            "LANDBRIDGE_STATE": str(state),
+            "LANDBRIDGE_PORT": str(self.port),
+            "LANDBRIDGE_PASSWORD": PASSWORD,
+            "LANDBRIDGE_ADMIN_TOKEN": ADMIN_TOKEN,
+            "LANDBRIDGE_SCHEDULER": "local",
+            "LANDBRIDGE_ENVIRONMENT": sys.prefix,
+            **environment,
+        }
+        self.api = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"token {ADMIN_TOKEN}"},
+            trust_env=False,
+            timeout=30,
+        )
+
+    def start(self) -> None:
+        """Start the hub and wait until it answers."""
+        config = CHECKOUT / "config" / "jupyterhub_config.py"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hub.app", f"--config={config}"],
+                cwd=CHECKOUT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        until("the hub answers", self._answers, seconds=40)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"the hub ended:\n{self.words()}")
+        return self.api.get("/hub/api/info").status_code == 200
+
+    def words(self) -> str:
+        """The end of the hub's log."""
+        return self.log.read_text(errors="replace")[-6000:]
+
+    def kill(self) -> None:
+        """``kill -9``: no clean-up of any kind."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        """Ask the hub to end, and wait."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def close(self) -> None:
+        """Stop hub, servers and HAProxy, whatever state they are in."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                for user in self.call("GET", "users"):
+                    for name in user["servers"]:
+                        self.stop_server(user["name"], name)
+            self.stop()
+        finally:
+            if self.process is not None and self.process.poll() is None:
+                self.kill()
+            self.api.close()
+            for pid in self._left_behind():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _left_behind(self) -> Iterator[int]:
+        """Processes that name our state directory."""
+        mark = str(self.state).encode()
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes()
+                around = (entry / "environ").read_bytes()
+                if mark in words or b"LANDBRIDGE_STATE=" + mark in around:
+                    yield int(entry.name)
+
+    # -- the API -----------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: object = None, **kw: Any) -> Any:
+        """Return the JSON of a successful call of ``/hub/api/PATH``."""
+        answer = self.api.request(method, f"/hub/api/{path}", json=body, **kw)
+        assert answer.status_code < 400, f"{answer.status_code} {answer.text}"
+        return json.loads(answer.text) if answer.text.strip() else None
+
+    def add_user(self, name: str) -> None:
+        self.call("POST", f"users/{name}")
+
+    def start_server(self, user: str, name: str = "", options: object = None) -> None:
+        """Ask for a server, without waiting for it."""
+        path = f"users/{user}/servers/{name}" if name else f"users/{user}/server"
+        self.call("POST", path, {"user_options": options})
+
+    def stop_server(self, user: str, name: str = "") -> None:
+        path = f"users/{user}/servers/{name}" if name else f"users/{user}/server"
+        self.api.delete(f"/hub/api/{path}")
+
+    def progress(self, user: str, name: str = "", after: int = 0) -> dict[str, Any]:
+        """The stored log of a server's newest start; ``{}`` before the first."""
+        middle = f"{user}/{name}" if name else user
+        answer = self.api.get(
+            f"/hub/api/landbridge/servers/{middle}/progress", params={"after": after}
+        )
+        return answer.json() if answer.status_code == 200 else {}
+
+    def server(self, user: str, name: str = "") -> dict[str, Any]:
+        return self.progress(user, name).get("server", {"state": "none"})
+
+    def wait_state(self, user: str, *states: str, name: str = "", seconds: float = 60):
+        """Wait until a server is in one of the states; return it."""
+
+        def look() -> Any:
+            server = self.server(user, name)
+            return server if server["state"] in states else None
+
+        try:
+            return until(f"{user}/{name} is {states}", look, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}\n{self.progress(user, name)}\n{self.words()}"
+            ) from None
+
+    def answers(self, user: str, name: str = "") -> bool:
+        """Whether the server answers through the edge."""
+        path = f"/user/{user}/{name}/api" if name else f"/user/{user}/api"
+        answer = self.api.get(path)
+        return answer.status_code == 200 and "version" in answer.text
+
+
+@contextmanager
+def running_hub(directory: Path, **environment: str) -> Iterator[HubProcess]:
+    """A hub that runs, and is cleaned away."""
+    hub = HubProcess(directory / "state", **environment)
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.close()
