@@ -112,6 +112,7 @@ def server_view(record: JobRecord, name: str, url: str, now: datetime) -> Json:
         "state": server_state(record),
         "generation": record.generation,
         "profile": record.facts.get("profile"),
+        "profile_title": record.facts.get("title"),
         "resources": resources_view(record.resources),
         "job": job_view(record, now),
         "failure": failure_view(record.failure),

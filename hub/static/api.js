@@ -62,7 +62,7 @@ export function duration(seconds) {
 export function clock(iso) {
   const at = new Date(iso);
   const today = new Date().toDateString() === at.toDateString();
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   return today ? time : `${at.toLocaleDateString()} ${time}`;
 }
 

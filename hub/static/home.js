@@ -34,7 +34,7 @@ function details(server) {
   const job = server.job;
   const live = states[server.state].group !== "stopped";
   const rows = [
-    ["Profile", server.profile],
+    ["Profile", server.profile_title || server.profile],
     ["Job", job.id],
     ["Node", job.nodes.join(", ")],
     ["Place in line", server.state === "queued" ? job.queue_place : null],
