@@ -1,0 +1,187 @@
+import asyncio
+import json
+import os
+import signal
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from local_rig import SLEEP, Rig, readable, submit, until, until_true
+
+from spawners.batch.local_files import is_alive, process
+from spawners.batch.local_gpus import gpu_model_name
+from spawners.batch.models import BatchJob, JobState, Resources
+
+
+@pytest.fixture
+async def rig(tmp_path):
+    rig = Rig(tmp_path)
+    yield rig
+    await rig.close()
+
+
+@pytest.fixture
+def scheduler(rig):
+    return rig.open()
+
+
+# Restarts and crashes
+
+
+@asynccontextmanager
+async def reopened(rig, scheduler):
+    """Another scheduler on the same directory, as after a restart of the hub."""
+    await scheduler.close()
+    again = rig.open()
+    yield again
+
+
+async def test_a_new_scheduler_adopts_what_runs_and_what_waits(rig, scheduler):
+    running = await submit(scheduler, rig.spec(SLEEP, resources=Resources(cpus=4)))
+    await until(scheduler, running, JobState.RUNNING)
+    waiting = await submit(scheduler, rig.spec("true"))
+    before = rig.run(running)
+    async with reopened(rig, scheduler) as again:
+        assert is_alive(before.leader, before.leader_start)
+        status = await again.status([running, waiting])
+        assert status[running].state is JobState.RUNNING
+        assert status[waiting].state is JobState.PENDING
+        assert await again.find(waiting.name, user="alice") == (waiting,)
+        await again.cancel(running)
+        await until(again, running, JobState.CANCELLED)
+        await until(again, waiting, JobState.COMPLETED)
+
+
+async def test_a_job_that_ended_between_two_schedulers_is_told(rig, scheduler):
+    job = await submit(scheduler, rig.spec("while [ ! -e go ]; do sleep 0.1; done"))
+    await until(scheduler, job, JobState.RUNNING)
+    await scheduler.close()
+    (rig.root / "go").touch()
+    await until_true((rig.directory(job) / "end.json").exists)
+    again = rig.open()
+    assert (await again.status([job]))[job].state is JobState.COMPLETED
+
+
+async def test_two_schedulers_at_once_start_each_job_once(rig):
+    one, two = rig.open(), rig.open()
+    log = rig.root / "log"
+    jobs = [
+        await submit(scheduler, rig.spec(f"echo $LANDBRIDGE_JOB_ID >> {log}"))
+        for _ in range(6)
+        for scheduler in (one, two)
+    ]
+    await asyncio.gather(*(until(one, job, JobState.COMPLETED) for job in jobs))
+    assert sorted(log.read_text().split()) == sorted(job.id for job in jobs)
+
+
+async def test_a_killed_supervisor_ends_its_job_as_failed(rig, scheduler):
+    body = "setsid sleep 300 & echo $! > pid; sleep 300"
+    job = await submit(scheduler, rig.spec(body))
+    await until_true(lambda: readable(rig.root / "pid").strip())
+    run, kernel = rig.run(job), int((rig.root / "pid").read_text())
+    os.kill(run.supervisor, signal.SIGKILL)
+    status = await until(scheduler, job, "ended")
+    assert status.state is JobState.FAILED
+    assert status.reason == "SupervisorLost"
+    await until_true(lambda: process(run.leader) is None)
+    await until_true(lambda: process(kernel) is None)
+
+
+async def test_killing_everything_at_once_is_told(rig, scheduler):
+    job = await submit(scheduler, rig.spec(SLEEP))
+    await until(scheduler, job, JobState.RUNNING)
+    run = rig.run(job)
+    await scheduler.close()
+    for pid in (run.supervisor, run.leader):
+        os.kill(pid, signal.SIGKILL)
+    again = rig.open()
+    status = await until(again, job, "ended")
+    assert status.state is JobState.FAILED
+    (partition,) = (await again.snapshot()).partitions
+    assert partition.idle_cpus == 4
+
+
+async def change_run(rig, job: BatchJob, **fields: object) -> None:
+    path = rig.directory(job) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+async def test_a_process_that_got_the_number_of_a_supervisor_is_left_alone(
+    rig, scheduler
+):
+    bystander = await asyncio.create_subprocess_exec("sleep", "300")
+    try:
+        job = await submit(scheduler, rig.spec(SLEEP))
+        await until(scheduler, job, JobState.RUNNING)
+        real = rig.run(job)
+        # As after a crash: the recorded numbers are somebody else's now.
+        await change_run(rig, job, supervisor=bystander.pid, leader=bystander.pid)
+        status = await until(scheduler, job, "ended")
+        assert status.state is JobState.FAILED
+        await scheduler.cancel(job)
+        assert bystander.returncode is None
+        assert process(bystander.pid) is not None
+        await until_true(lambda: not is_alive(real.leader, real.leader_start))
+    finally:
+        bystander.kill()
+        await bystander.wait()
+
+
+async def test_a_reboot_ends_what_ran_and_keeps_what_waits(rig, scheduler):
+    job = await submit(scheduler, rig.spec(SLEEP, resources=Resources(cpus=4)))
+    await until(scheduler, job, JobState.RUNNING)
+    waiting = await submit(scheduler, rig.spec("true"))
+    run = rig.run(job)
+    await scheduler.close()
+    await change_run(rig, job, boot="00000000-0000-0000-0000-000000000000")
+    again = rig.open()
+    status = await until(again, job, "ended")
+    assert status.state is JobState.NODE_FAIL
+    assert status.reason == "Reboot"
+    await until(again, waiting, JobState.COMPLETED)
+    os.kill(run.supervisor, signal.SIGTERM)  # there was no reboot
+    await until_true(lambda: process(run.leader) is None)
+
+
+async def test_a_supervisor_that_cannot_start_is_told(rig, scheduler, monkeypatch):
+    monkeypatch.setattr("spawners.batch.local_queue.sys.executable", "/bin/false")
+    job = await submit(scheduler, rig.spec("true"))
+    status = await until(scheduler, job, "ended")
+    assert status.state is JobState.LAUNCH_FAILED
+
+
+async def test_ended_jobs_are_forgotten_after_a_while(rig):
+    first = rig.open(keep=timedelta(0))
+    job = await submit(first, rig.spec("true"))
+    await until(first, job, JobState.COMPLETED)
+    await first.close()
+    again = rig.open(keep=timedelta(0))
+    other = await submit(again, rig.spec("true"))
+    assert not rig.directory(job).exists()
+    assert (await again.status([job]))[job].state is JobState.UNKNOWN
+    await until(again, other, JobState.COMPLETED)
+
+
+async def test_shutdown_ends_all_jobs(rig, scheduler):
+    running = await submit(scheduler, rig.spec(SLEEP, resources=Resources(cpus=4)))
+    await until(scheduler, running, JobState.RUNNING)
+    waiting = await submit(scheduler, rig.spec("touch ran"))
+    run = rig.run(running)
+    await scheduler.shutdown()
+    assert process(run.leader) is None
+    status = await rig.open().status([running, waiting])
+    assert {reading.state for reading in status.values()} == {JobState.CANCELLED}
+    assert not (rig.root / "ran").exists()
+
+
+async def test_a_pipe_in_place_of_the_output_blocks_nobody(rig, scheduler):
+    job = await submit(scheduler, rig.spec("true"))
+    os.mkfifo(rig.root / "pipe")
+    assert await scheduler.read_output(job, str(rig.root / "pipe")) == ""
+    assert await scheduler.read_output(job, "/no/such/file") == ""
+
+
+def test_a_gpus_product_becomes_a_plain_name():
+    assert gpu_model_name("NVIDIA A100-SXM4-80GB") == "a100-sxm4-80gb"
+    assert gpu_model_name("Tesla T4") == "tesla-t4"
+    assert gpu_model_name("??") == "gpu"
