@@ -54,7 +54,7 @@ def build_runner(settings: Settings, site: Site) -> CommandRunner:
 
 def runner_settings(settings: Settings) -> RunnerSettings:
     """Return what all runners have in common."""
-    path = RunnerSettings.path
+    path = RunnerSettings().path
     found = shutil.which("sbatch")
     if found and str(Path(found).parent) not in path:
         path = (str(Path(found).parent), *path)
