@@ -46,6 +46,7 @@ class HAProxyProxy(EdgeTraits):
         self._runtime: RuntimeSocket
         self._map_name = edge.ROUTES
         self._supervisor: Supervisor | None = None
+        self._served: set[str] = set()
         self._refused = ""
         self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
@@ -201,8 +202,12 @@ class HAProxyProxy(EdgeTraits):
             try:
                 if route is None:
                     await self._runtime.delete_entry(self._map_name, key)
-                else:
+                    self._served.discard(key)
+                elif key in self._served:
                     await self._runtime.set_entry(self._map_name, key, route.value)
+                else:
+                    await self._runtime.add_entry(self._map_name, key, route.value)
+                    self._served.add(key)
             except CommandRefused:
                 raise
             except RuntimeFault as error:
@@ -219,6 +224,7 @@ class HAProxyProxy(EdgeTraits):
         if actual != wanted:
             self.log.info("Bringing %d routes into HAProxy", len(wanted))
             await self._runtime.replace_map(self._map_name, wanted)
+        self._served = set(wanted)
 
     def _recover(self, actual: Mapping[str, str]) -> None:
         """Take HAProxy's map for what was asked: our own files are lost.

@@ -176,28 +176,32 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> 
         raise
 
 
-def dump_routes(routes: Iterable[Route]) -> str:
-    """The routes as JSON with a checksum, so that a torn file is known as one."""
-    rows = [
-        {
-            "routespec": route.routespec,
-            "url": route.url,
-            "target": route.target.value if route.target else None,
-            "data": dict(route.data),
-        }
-        for route in routes
-    ]
-    body = json.dumps(rows, sort_keys=True)
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    return json.dumps({"format": _FORMAT, "sha256": digest, "routes": body})
+def journal_line(route: Route) -> str:
+    """One route as one line of JSON."""
+    row = {
+        "routespec": route.routespec,
+        "url": route.url,
+        "target": route.target.value if route.target else None,
+        "data": dict(route.data),
+    }
+    return json.dumps(row) + "\n"
+
+
+def journal_text(lines: Iterable[str]) -> bytes:
+    """The lines of all routes after a head with their checksum.
+
+    A torn file is known by it as one.
+    """
+    body = "".join(lines).encode()
+    head = {"format": _FORMAT, "sha256": hashlib.sha256(body).hexdigest()}
+    return json.dumps(head).encode() + b"\n" + body
 
 
 def load_routes(path: Path) -> list[Route] | None:
-    """Read what ``dump_routes`` wrote; ``None`` if it is missing, torn or foreign."""
+    """Read a journal; ``None`` if it is missing, torn or foreign."""
     try:
-        document = json.loads(path.read_bytes())
-        body = document["routes"]
-        if hashlib.sha256(body.encode()).hexdigest() != document["sha256"]:
+        head, _, body = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(body).hexdigest() != json.loads(head)["sha256"]:
             return None
         return [
             Route(
@@ -206,7 +210,7 @@ def load_routes(path: Path) -> list[Route] | None:
                 target=Target.from_value(row["target"]) if row["target"] else None,
                 data=row["data"],
             )
-            for row in json.loads(body)
+            for row in map(json.loads, body.splitlines())
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -78,28 +78,31 @@ class RuntimeSocket:
                 raise CommandRefused(command, line.strip())
         return entries
 
-    async def set_entry(self, path: str, key: str, value: str) -> None:
-        """Make ``key`` mean ``value``; it counts from the next request on.
+    async def add_entry(self, path: str, key: str, value: str) -> None:
+        """Add a ``key`` that is believed to be new, in one round trip.
 
-        ``set map`` comes first, because ``add map`` on a key that is there would
-        make a second entry instead of replacing the first.
+        ``add map`` on a key that is there would make a second entry; so what may
+        be left of an earlier, uncertain change is deleted with the same line.
         """
+        _refuse_unsafe(key, value)
+        command = f"del map {path} {key};add map {path} {key} {value}"
+        _refuse_complaints(command, await self.command(command))
+
+    async def set_entry(self, path: str, key: str, value: str) -> None:
+        """Make ``key``, which should be there, mean ``value`` from now on."""
         _refuse_unsafe(key, value)
         command = f"set map {path} {key} {value}"
         answer = (await self.command(command)).strip()
         if answer.lower().startswith(_MISSING):
-            command = f"add map {path} {key} {value}"
-            answer = (await self.command(command)).strip()
-        if answer:
+            await self.add_entry(path, key, value)
+        elif answer:
             raise CommandRefused(command, answer)
 
     async def delete_entry(self, path: str, key: str) -> None:
         """Forget ``key``; it is no error if it was not there."""
         _refuse_unsafe(key)
         command = f"del map {path} {key}"
-        answer = (await self.command(command)).strip()
-        if answer and not answer.lower().startswith(_MISSING):
-            raise CommandRefused(command, answer)
+        _refuse_complaints(command, await self.command(command))
 
     async def replace_map(self, path: str, entries: Mapping[str, str]) -> None:
         """Put ``entries`` in the place of the whole map, in one step for requests."""
@@ -119,6 +122,13 @@ class RuntimeSocket:
         answer = (await self.command(f"commit map @{version} {path}")).strip()
         if answer:
             raise CommandRefused(f"commit map @{version} {path}", answer)
+
+
+def _refuse_complaints(command: str, answer: str) -> None:
+    """A change answers with nothing, or says that the key was not there."""
+    for line in answer.splitlines():
+        if line.strip() and not line.lower().startswith(_MISSING):
+            raise CommandRefused(command, line.strip())
 
 
 def _refuse_unsafe(*words: str) -> None:

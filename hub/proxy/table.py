@@ -6,10 +6,17 @@ import asyncio
 import logging
 from pathlib import Path
 
-from .maps import Route, dump_routes, load_routes, map_text, write_atomically
+from .maps import (
+    Route,
+    journal_line,
+    journal_text,
+    load_routes,
+    map_text,
+    write_atomically,
+)
 
 JOURNAL = "routes.json"
-_BETWEEN_WRITES_SECONDS = 0.1
+_BETWEEN_WRITES_SECONDS = 0.25
 _AFTER_FAILURE_SECONDS = 2.0
 
 
@@ -34,6 +41,7 @@ class RouteTable:
         self._map_file = map_file
         self._log = log
         self._routes: dict[str, Route] = {}
+        self._lines: dict[str, str] = {}
         self._dirty = asyncio.Event()
         self._writing = asyncio.Lock()
         self._written: dict[Path, tuple[int, int, int]] = {}
@@ -57,11 +65,13 @@ class RouteTable:
     def put(self, key: str, route: Route) -> None:
         """Remember ``route``; the files follow."""
         self._routes[key] = route
+        self._lines[key] = journal_line(route)
         self._dirty.set()
 
     def remove(self, key: str) -> None:
         """Forget a route; the files follow."""
         self._routes.pop(key, None)
+        self._lines.pop(key, None)
         self._dirty.set()
 
     async def open(self) -> None:
@@ -73,6 +83,7 @@ class RouteTable:
         self.loaded = routes is not None
         for route in routes or []:
             self._routes[route.key] = route
+            self._lines[route.key] = journal_line(route)
         self._task = asyncio.create_task(self._write_behind())
 
     async def close(self) -> None:
@@ -87,7 +98,8 @@ class RouteTable:
         """Make the files whole now, whatever has happened to them."""
         async with self._writing:
             self._dirty.clear()
-            await asyncio.to_thread(self._write, dict(self._routes))
+            lines, entries = list(self._lines.values()), self.entries
+            await asyncio.to_thread(self._write, lines, entries)
 
     async def guard(self) -> None:
         """Write the files again if somebody else has touched them."""
@@ -114,18 +126,22 @@ class RouteTable:
         for path in (journal, journal.with_suffix(".old")):
             routes = load_routes(path)
             if routes is not None:
+                if path == journal:
+                    self._written[path] = _fingerprint(path)
                 return routes
             if path.exists():
                 self._log.warning("%s cannot be read", path)
         return None
 
-    def _write(self, routes: dict[str, Route]) -> None:
+    def _write(self, lines: list[str], entries: dict[str, str]) -> None:
         path = self._directory / JOURNAL
-        journal = dump_routes(routes.values())
-        entries = map_text({key: route.value for key, route in routes.items()})
-        if load_routes(path) is not None:
+        if self._written.get(path) == _fingerprint(path):  # good, so worth keeping
             path.replace(path.with_suffix(".old"))
-        for target, content in ((path, journal), (self._map_file, entries)):
+        contents = {
+            path: journal_text(lines),
+            self._map_file: map_text(entries).encode(),
+        }
+        for target, content in contents.items():
             write_atomically(target, content)
             self._written[target] = _fingerprint(target)
 

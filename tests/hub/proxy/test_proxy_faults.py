@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hub.proxy.faults import ConfigRefused, StartFailed
+from hub.proxy.maps import load_routes
 from hub.proxy.process import ProcessId, end
 
 
@@ -234,10 +234,7 @@ async def test_stop_ends_haproxy_and_later_deletions_do_not_start_it(
     assert not process.alive
     await edge.proxy.delete_route("/user/alice/")
     assert edge.proxy.pid is None
-    assert (
-        json.loads(json.loads((edge.directory / "routes.json").read_text())["routes"])
-        == []
-    )
+    assert load_routes(edge.directory / "routes.json") == []
     with pytest.raises(OSError, match="onnect"):
         await edge.ask("/")
 
