@@ -171,10 +171,25 @@ def _revoked(end: _End) -> _Words:
     )
 
 
+_UNUSABLE = {
+    "workdir": "The folder that the job starts in",
+    "output": "The job's output file",
+    "script": "The interpreter of the job's script",
+}
+
+
 def _launch_failed(end: _End) -> _Words:
     if words := _by_log(end):
         return words
     reason = clean_line(end.status.reason)
+    # The local scheduler tells the step that failed: "workdir: No such file ...".
+    step, _, why = reason.partition(": ")
+    if step in _UNUSABLE:
+        return (
+            "The job could not be started",
+            f"{_UNUSABLE[step]} cannot be used{end.where}: {why}.",
+            "See that it is there and yours, then start again.",
+        )
     said = f": {reason}" if reason not in ("", "None") else ""
     return (
         "The job could not be started",
@@ -296,6 +311,13 @@ def _by_last_lines(end: _End, text: str, where: str) -> _Words | None:
 def _by_exit(end: _End) -> _Words:
     status = end.status
     again = "Read the last lines of its output, then start again."
+    if status.reason == "SupervisorLost":
+        return (
+            "Killed",
+            f"The process that watched over the job{end.where} was killed, and the "
+            "job with it.",
+            "Start it again.",
+        )
     if status.signal is not None:
         name = _signal_name(status.signal)
         if status.signal == signal.SIGKILL:

@@ -112,10 +112,15 @@ class LocalQueue:
         with self._locked():
             last = max((e.ticket.order for e in self._entries()), default=0)
             order = max(time.time_ns(), last + 1)
-            for number, ticket in enumerate(tickets):
-                numbered = replace(ticket, order=order + number)
-                self._write(numbered, script, environment)
-                added.append(numbered)
+            try:
+                for number, ticket in enumerate(tickets):
+                    numbered = replace(ticket, order=order + number)
+                    self._write(numbered, script, environment)
+                    added.append(numbered)
+            except OSError:
+                for ticket in added:  # all or none; the lock keeps them from starting
+                    shutil.rmtree(self._jobs / ticket.id)
+                raise
         return tuple(added)
 
     def _write(
@@ -270,12 +275,17 @@ class LocalQueue:
     def _entry(self, directory: Path) -> _Entry | None:
         if (known := self._ended.get(directory.name)) is not None:
             return known
-        ticket = read_record(directory / "ticket.json", Ticket)
+        try:
+            ticket = read_record(directory / "ticket.json", Ticket)
+            # The end last: it is final, and is written after the others.
+            run = read_record(directory / "run.json", Run)
+            end = read_record(directory / "end.json", End)
+        except (ValueError, KeyError, TypeError) as error:
+            # Of no use to us, and no reason to know nothing of the others.
+            log.warning("The files of job %s are damaged: %s", directory.name, error)
+            return None
         if ticket is None:
             return None  # just forgotten
-        # The end last: it is final, and is written after the others.
-        run = read_record(directory / "run.json", Run)
-        end = read_record(directory / "end.json", End)
         entry = _Entry(directory, ticket, run, end)
         if end is not None:
             self._ended[ticket.id] = entry

@@ -256,6 +256,7 @@ class _Job:
         code = os.waitstatus_to_exitcode(self._status or 0)
         exit_code, number = (None, -code) if code < 0 else (code, None)
         if self._launch_problem:
+            exit_code = None  # it is ours, not the script's
             state, reason = "LAUNCH_FAILED", self._launch_problem
         elif cause is not None:
             state, reason = cause

@@ -269,6 +269,15 @@ def test_out_of_memory_is_told_even_if_a_stop_was_asked():
         (failed(3), "boom", "The server failed (exit code 3)", "last lines"),
         (failed(signal=11), "", "The server crashed", "last lines"),
         (JobStatus(JobState.COMPLETED, exit_code=0), "", "The server ended", "again"),
+        (
+            JobStatus(
+                JobState.LAUNCH_FAILED, reason="workdir: No such file or directory"
+            ),
+            "",
+            "The job could not be started",
+            "yours",
+        ),
+        (failed(signal=9, reason="SupervisorLost"), "", "Killed", "again"),
         (JobStatus(JobState.LAUNCH_FAILED), "", "The job could not be started", "tell"),
         (failed(), "", "The job failed", "last lines"),
     ],

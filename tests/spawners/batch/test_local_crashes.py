@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ from datetime import timedelta
 import pytest
 from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
+from spawners.batch import local_queue
+from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.local_files import is_alive, process
 from spawners.batch.local_gpus import gpu_model_name
 from spawners.batch.models import BatchJob, JobState, Resources
@@ -185,3 +188,34 @@ def test_a_gpus_product_becomes_a_plain_name():
     assert gpu_model_name("NVIDIA A100-SXM4-80GB") == "a100-sxm4-80gb"
     assert gpu_model_name("Tesla T4") == "tesla-t4"
     assert gpu_model_name("??") == "gpu"
+
+
+async def test_damaged_files_of_one_job_hide_no_other(rig, scheduler):
+    good = await submit(scheduler, rig.spec(SLEEP))
+    bad = await submit(scheduler, rig.spec(SLEEP))
+    await until(scheduler, good, JobState.RUNNING)
+    await until(scheduler, bad, JobState.RUNNING)
+    text = (rig.directory(bad) / "run.json").read_text()
+    (rig.directory(bad) / "run.json").write_text(text[:20])
+    status = await scheduler.status([good, bad])
+    assert status[good].state is JobState.RUNNING
+    assert status[bad].state is JobState.UNKNOWN
+    (rig.directory(bad) / "run.json").write_text(text)
+    assert (await scheduler.status([bad]))[bad].state is JobState.RUNNING
+
+
+async def test_a_full_disk_leaves_no_part_of_an_array(rig, scheduler, monkeypatch):
+    write, calls = local_queue.write_record, []
+
+    def fill_up(path, record):
+        calls.append(path)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, record)
+
+    monkeypatch.setattr(local_queue, "write_record", fill_up)
+    spec = rig.spec(SLEEP, resources=Resources(array_size=4))
+    with pytest.raises(SchedulerUnavailable, match="No space left"):
+        await scheduler.submit(spec, user="alice")
+    assert await scheduler.find(spec.name, user="alice") == ()
+    assert list(rig.settings.directory.glob(".new-*")) == []
