@@ -217,13 +217,8 @@ def job_side(settings: Settings, site: Site, pki: HubPki) -> JobSideSettings:
         hub_ca=pki.hub_ca.certificate,
         proof=site.proof,
         munge_socket=settings.jobs.munge_socket or None,
-        python=settings.jobs.environment or _default_environment(site),
+        python=settings.jobs.environment or sys.prefix,
     )
-
-
-def _default_environment(site: Site) -> str | None:
-    """Return the hub's own environment where jobs run on the hub's machine."""
-    return sys.prefix if site.scheduler == "local" else None
 
 
 def places(settings: Settings, site: Site, side: JobSideSettings) -> Places:
