@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from cluster import Cluster
+from machines import Machines
 from rig import make_accounts
 
+AnyRig = TypeVar("AnyRig", Cluster, Machines)
 _DAEMONS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
 
 
@@ -28,30 +32,46 @@ def people() -> tuple[str, str]:
     return "alice", "bob"
 
 
+def _need_daemons() -> None:
+    search = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
+    missing = [name for name in _DAEMONS if not shutil.which(name, path=search)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (Debian: slurm-wlm slurmdbd ...)")
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
+    # Not below tmp_path, which is 0700; and short, for the sockets in it.
+    path = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _running(rig: AnyRig) -> Iterator[AnyRig]:
+    try:
+        rig.up()
+        yield rig
+    finally:
+        rig.down()
+
+
 @pytest.fixture
 def shared() -> Iterator[Path]:
     """A directory that every account can enter, which ``tmp_path`` is not."""
-    path = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
+    with _directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
 def slurm_rig() -> Iterator[Cluster]:
     """One private Slurm for the whole session; see tests/slurm/cluster.py."""
-    search = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
-    missing = [name for name in _DAEMONS if not shutil.which(name, path=search)]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)} (Debian: slurm-wlm slurmdbd ...)")
-    # Not tmp_path: every test user must reach it, and socket paths are short.
-    path = Path(tempfile.mkdtemp(prefix="lbslurm-", dir="/var/tmp"))
-    rig = Cluster(path)
-    try:
-        yield rig.up()
-    finally:
-        rig.down()
-        shutil.rmtree(path)
+    _need_daemons()
+    with _directory() as path, _running(Cluster(path)) as rig:
+        yield rig
 
 
 @pytest.fixture
@@ -62,3 +82,19 @@ def slurm(slurm_rig: Cluster) -> Iterator[Cluster]:
     yield slurm_rig
     slurm_rig.repair()
     slurm_rig.clear_jobs()
+
+
+@pytest.fixture
+def slurm_cgroups() -> Iterator[Cluster]:
+    """A Slurm that ends jobs over their memory OUT_OF_MEMORY. Marked ``root``."""
+    _need_daemons()
+    with _directory() as path, _running(Cluster(path, cgroups=True)) as rig:
+        yield rig
+
+
+@pytest.fixture
+def machines() -> Iterator[Machines]:
+    """A Slurm of three machines with networks of their own. Marked ``root``."""
+    _need_daemons()
+    with _directory() as path, _running(Machines(path)) as rig:
+        yield rig

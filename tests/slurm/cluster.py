@@ -10,6 +10,10 @@ By hand (as root, or as any one user for his own jobs)::
 ``DIR`` is short and reachable by every test user (not below a 0700 directory).
 Any number of rigs run at once: each finds its own ports, munge key and database.
 
+``--cgroups`` makes jobs over their memory end OUT_OF_MEMORY (root, cgroup v1, one
+such rig at a time); ``ns-up DIR`` and ``ns-down DIR`` make and end a Slurm with one
+network namespace per machine (:mod:`machines`).
+
 In a test take the fixture ``slurm`` (one rig per session, emptied of jobs and
 repaired of faults after each test), or ``slurm_rig`` for the bare rig::
 
@@ -17,7 +21,7 @@ repaired of faults after each test), or ``slurm_rig`` for the bare rig::
         job = slurm.submit("sleep 60", "-p", "gpu", "--gres=gpu:a100:1", user="alice")
         slurm.wait_state(job, "RUNNING")
         with slurm.stopped("slurmctld"): ...      # also kill, start, restart, repair
-        os.environ / runner environment: slurm.environment
+        RunnerSettings(environment=slurm.environment)   # SLURM_CONF, for our runners
 
 What it has: nodes n1, n2 (4 a100 each), n3 (2 l40), n4 (no GPU), n5 (down);
 partitions cpu (default), gpu, short (10 min), staff (account staff only), broken
@@ -56,7 +60,6 @@ SrunPortRange={p100}-{p199}
 AuthAltTypes=auth/jwt
 AuthAltParameters=jwt_key={rig}/state/jwt.key
 JobAcctGatherType=jobacct_gather/{gather}
-JobAcctGatherParams=OverMemoryKill
 JobAcctGatherFrequency=2
 GresTypes=gpu
 PreemptType=preempt/partition_prio
@@ -117,6 +120,8 @@ _GRANT = (
 # cgroup v1 kills by the kernel's hand, so that jobs end OUT_OF_MEMORY.
 _CGROUP = "CgroupPlugin=cgroup/v1\nCgroupAutomount=yes\nConstrainRAMSpace=yes\n"
 _TRACKED = "ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\n"
+# Otherwise the supervisor looks now and then, and its kill looks like any other.
+_WATCHED = PLAIN + "JobAcctGatherParams=OverMemoryKill\n"
 
 
 class Cluster(Rig):
@@ -204,7 +209,7 @@ class Cluster(Rig):
         return self
 
     def wait_up(self, timeout: float = 60) -> None:
-        wait_for(lambda: self.nodes_up() >= len(NODES), timeout, "4 nodes up")
+        self.wait_nodes(len(NODES), timeout)
 
     def _write_files(self) -> None:
         facts = {f"p{n}": self.base + n for n in (*_PORTS, 100, 199)}
@@ -212,7 +217,7 @@ class Cluster(Rig):
         at = f"NodeAddr=127.0.0.1 NodeHostname={host}"
         facts |= {"host": host, "at": at, "rig": self.path, "me": self.me}
         facts |= {"gather": self._gather, "cpus": self._cpus}
-        kind = _TRACKED if self._cgroups else PLAIN
+        kind = _TRACKED if self._cgroups else _WATCHED
         extra = "".join(f"{line}\n" for line in self._extra)
         conf = self.common_conf() + kind + _CONF.format(**facts) + extra
         (self.path / "slurm.conf").write_text(conf)
@@ -272,10 +277,17 @@ class Cluster(Rig):
 
     def down(self) -> None:
         super().down()
-        if self._cgroups:
-            for group in Path("/sys/fs/cgroup").glob("*/slurm_*/uid_*"):
-                with contextlib.suppress(OSError):
-                    group.rmdir()
+        if not self._cgroups:
+            return
+        # A group is a directory that only rmdir removes, its children first.
+        tops = [
+            top
+            for node in NODES
+            for top in Path("/sys/fs/cgroup").glob(f"*/slurm_{node}")
+        ]
+        for top in tops:
+            for group, _, _ in os.walk(top, topdown=False):
+                Path(group).rmdir()
 
 
 def _free_base() -> int:

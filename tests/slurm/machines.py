@@ -108,7 +108,7 @@ class Machines(Rig):
         return self
 
     def wait_up(self, timeout: float = 60) -> None:
-        wait_for(lambda: self.nodes_up() >= len(NODES), timeout, "3 nodes up")
+        self.wait_nodes(len(NODES), timeout)
 
     def unplug(self, machine: str) -> None:
         """Pull the cable of a machine; its processes live on, unreachable."""

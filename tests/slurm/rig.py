@@ -309,6 +309,18 @@ class Rig:
         """Wait until the controller answers and every node takes jobs."""
         raise NotImplementedError
 
+    def wait_nodes(self, count: int, timeout: float) -> None:
+        """Wait until ``count`` nodes take jobs; RigFailure when a daemon died."""
+
+        def ready() -> bool:
+            names = [name for name in self.daemons() if name.startswith("slurm")]
+            if dead := [name for name in names if self.pid(name) is None]:
+                said = (self.path / "log/out").read_text(errors="replace")[-2000:]
+                raise RigFailure(f"{', '.join(dead)} died:\n{said}")
+            return self.nodes_up() >= count
+
+        wait_for(ready, timeout, f"{count} nodes up")
+
     def nodes_up(self) -> int:
         """Count nodes that take or run jobs now; 0 while nobody answers."""
         done = self.run(["sinfo", "-hN", "-o", "%N %t"], timeout=40)
