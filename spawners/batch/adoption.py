@@ -109,8 +109,10 @@ class Adoption:
             await self._conclude(name, found)
             return
         self._failures += 1
-        backoff = min(2.0 ** min(self._failures, 8) / 4, 60.0)
-        self._not_before = loop.time() + max(backoff, loop.time() - began)
+        took = loop.time() - began
+        self._not_before = loop.time() + self._settings.pause_after(
+            self._failures, took
+        )
 
     async def _conclude(self, name: str, found: tuple[BatchJob, ...]) -> None:
         look = self._looks[name]

@@ -24,10 +24,6 @@ log = logging.getLogger(__name__)
 
 Reading = Mapping[BatchJob, JobStatus] | None
 
-# A command may take this part of the time; a dead controller is asked this often.
-_SHARE = 5
-_LONGEST = 60.0
-
 
 @dataclass(slots=True)
 class _Limits:
@@ -92,7 +88,7 @@ class JobWatcher:
             if not records:
                 await self._nudged.wait()
                 self._nudged.clear()
-                await asyncio.sleep(min(rest, _LONGEST))
+                await asyncio.sleep(rest)
                 await self.tick()
                 continue
             period = max(self._period(records), rest)
@@ -162,8 +158,7 @@ class JobWatcher:
                 failures += 1
                 log.warning("Cannot read the cluster: %s", error)
                 took += time.monotonic()
-                backoff = min(2.0 ** min(failures, 6), _LONGEST)
-                await asyncio.sleep(max(backoff, min(_SHARE * took, _LONGEST)))
+                await asyncio.sleep(self._settings.pause_after(failures, took))
                 continue
             failures = 0
             self._snapshot, self._snapshot_read_at = snapshot, time.monotonic()
@@ -220,10 +215,7 @@ class JobWatcher:
     def _rest(self) -> float:
         """Seconds that the controller gets between two readings, whatever happens."""
         least = self._settings.rest.total_seconds()
-        rest = min(max(_SHARE * self._took, least), _LONGEST)
-        if self._failures:
-            rest = max(rest, min(2.0 ** min(self._failures, 6) / 2, _LONGEST / 2))
-        return rest
+        return max(self._settings.pause_after(self._failures, self._took), least)
 
     def _failed(self, problem: str) -> None:
         self._failures += 1

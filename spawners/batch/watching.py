@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 _S = timedelta(seconds=1)
 _MIN = timedelta(minutes=1)
 
+#: Seconds after which even a dead controller is asked again.
+LONGEST_PAUSE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
@@ -26,6 +29,7 @@ class WatchSettings:
         fast: between two listings right after a job changed.
         slow: between two listings when all is steady.
         rest: least pause between two listings, however much there is to see.
+        backoff: pause after a first failure; doubled with each further one.
         snapshot_age: how old a snapshot that is read may be before a new one is made.
         limits_age: likewise for a user's limits.
         look_delays: when to look by name after a lost answer, each after the last
@@ -45,6 +49,7 @@ class WatchSettings:
     fast: timedelta = _S
     slow: timedelta = 20 * _S
     rest: timedelta = _S / 5
+    backoff: timedelta = _S
     snapshot_age: timedelta = _MIN
     limits_age: timedelta = 5 * _MIN
     look_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
@@ -56,6 +61,18 @@ class WatchSettings:
     event_interval: timedelta = 10 * _S
     keep: timedelta = timedelta(days=30)
     output_timeout: timedelta = 10 * _S
+
+    def pause_after(self, failures: int, took: float = 0.0) -> float:
+        """Return how long (s) to leave the controller alone.
+
+        Args:
+            failures: how many in a row; 0 after an answer.
+            took: how long (s) the last command took: it earns five times as much.
+        """
+        pause = 5 * took
+        if failures:
+            pause = max(pause, self.backoff.total_seconds() * 2.0 ** min(failures, 6))
+        return min(pause, LONGEST_PAUSE)
 
 
 async def pause(seconds: float, wake: asyncio.Event) -> None:

@@ -33,6 +33,7 @@ def quick() -> WatchSettings:
         fast=10 * _MS,
         slow=200 * _MS,
         rest=2 * _MS,
+        backoff=100 * _MS,
         look_delays=(0 * _MS, 30 * _MS, 60 * _MS),
         identity_delays=(20 * _MS, 100 * _MS),
         twin_delays=(100 * _MS, 200 * _MS, 400 * _MS),
