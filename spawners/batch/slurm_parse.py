@@ -47,21 +47,9 @@ _SUBMITTED = re.compile(rb"([0-9]{1,10})(?:;([A-Za-z0-9_.-]{1,64}))?\n\Z")
 _ESTIMATE = re.compile(rb"Job [0-9]+ to start at ([0-9]{1,11}) using ")
 _SETTING = re.compile(r"([A-Za-z_]+(?:\[[0-9]+\])?) *= ?(.*)")
 
-# A pending job with one of these reasons is not in the way of others.
-_NOT_IN_LINE = frozenset(
-    {
-        "BeginTime",
-        "Dependency",
-        "DependencyNeverSatisfied",
-        "JobHeldAdmin",
-        "JobHeldUser",
-        "PartitionConfig",
-        "PartitionDown",
-        "PartitionInactive",
-        "PartitionNodeLimit",
-        "PartitionTimeLimit",
-    }
-)
+# Reasons of jobs that wait for resources, and for nothing else: only these are ahead
+# of others. The last two are the beginnings of prose about nodes.
+_IN_LINE = ("None", "Priority", "Resources", "Nodes required", "ReqNodeNotAvail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,12 +255,12 @@ def queue_places(listing: Mapping[str, ListedJob]) -> dict[str, int]:
     """Return the place of each waiting job in its partition, 1 for the next.
 
     By priority, then by age. Jobs that wait for something else than resources
-    (held, a date, another job) have no place and take none. In several
-    partitions, a job's best place counts.
+    (held, a date, another job, a limit of their user) have no place and take none.
+    In several partitions, a job's best place counts.
     """
     lines: dict[str, list[ListedJob]] = {}
     for job in listing.values():
-        waits = job.state is JobState.PENDING and job.reason not in _NOT_IN_LINE
+        waits = job.state is JobState.PENDING and job.reason.startswith(_IN_LINE)
         if waits and job.priority > 0:
             for partition in job.partitions:
                 lines.setdefault(partition, []).append(job)

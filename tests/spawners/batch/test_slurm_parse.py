@@ -78,7 +78,7 @@ def test_reasons_that_are_prose_are_kept(listing):
 def test_places_are_counted_among_jobs_that_wait_for_resources(listing):
     places = parse.queue_places(listing)
     assert places["98"] < places["99"]  # equal priority: the older one first
-    for waits_for_something_else in ("83", "84", "85", "94", "71", "87"):
+    for waits_for_something_else in ("83", "84", "85", "86", "93", "94", "71", "87"):
         assert waits_for_something_else not in places
     assert "75" not in places
 

@@ -1,0 +1,123 @@
+"""What a real Slurm refuses, and what it would accept and never start."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from spawners.batch.errors import InvalidSpec, LimitReached, SubmitRejected
+from spawners.batch.models import JobState, Resources
+
+pytestmark = pytest.mark.slurm
+GIB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"partition": "nope"}, "partition"),
+        ({"partition": "drain"}, "partition"),
+        ({"account": "nope"}, "account"),
+        ({"qos": "nope"}, "qos"),
+        ({"reservation": "nope"}, "reservation"),
+        ({"constraint": "nope"}, "constraint"),
+        ({"memory": 900 * GIB}, "memory"),
+        ({"partition": "gpu", "gpus": 5}, ""),
+        ({"partition": "gpu", "gpus": 1, "gpu_model": "h100"}, ""),
+        ({"options": ("--bogus",)}, ""),
+        ({"options": ("--gres=tpu:1",)}, "gpus"),
+        ({"options": ("--nodelist=n9",)}, "nodes"),
+        ({"array_size": 5000}, "array_size"),
+    ],
+)
+async def test_a_refusal_names_what_is_to_blame(
+    slurm, scheduler, new_job, alice, asked, field
+):
+    spec = new_job(**asked)
+    with pytest.raises(SubmitRejected) as refusal:
+        await scheduler.submit(spec, user=alice)
+    assert refusal.value.field == field
+    assert type(refusal.value) is SubmitRejected
+    # Some refusals leave a trace in queue and accounting: it is no job.
+    assert await scheduler.find(spec.name, user=alice) == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"time_limit": timedelta(days=5)}, "time_limit"),
+        ({"partition": "closed"}, "partition"),
+        ({"partition": "staff"}, "account"),
+        ({"cpus": 100}, "cpus"),
+        ({"partition": "gpu", "nodes": 5}, "nodes"),
+    ],
+)
+async def test_hopeless_jobs_are_accepted_by_slurm_and_refused_by_the_check(
+    slurm, scheduler, new_job, reaches, alice, asked, field
+):
+    with pytest.raises(SubmitRejected) as refusal:
+        await scheduler.check(Resources(**asked), user=alice)
+    assert refusal.value.field == field
+    assert refusal.value.hint
+    # The other half of the reason for the check: sbatch takes each of them.
+    spec = new_job(**asked)
+    (job,) = await scheduler.submit(spec, user=alice)
+    await reaches(job, JobState.PENDING)
+
+
+async def test_what_is_allowed_passes_the_check(slurm, scheduler, alice):
+    for asked in (
+        Resources(),
+        Resources(partition="staff", account="staff"),
+        Resources(partition="gpu", gpus=4, gpu_model="a100", qos="interactive"),
+    ):
+        await scheduler.check(asked, user=alice)
+
+
+async def test_the_limits_of_alice(slurm, scheduler, alice):
+    limits = await scheduler.limits(alice)
+    assert limits.accounts == {
+        "proj": {"normal", "interactive", "long"},
+        "staff": {"normal"},
+    }
+    assert limits.default_account == "proj"
+    assert limits.max_gpus == {"proj": 6}
+
+
+@pytest.mark.root
+async def test_a_limit_on_jobs_is_told_from_a_refusal(two_users, scheduler, new_job):
+    limits = await scheduler.limits("bob")
+    assert (limits.max_jobs, limits.max_submit) == (3, 5)
+    for _ in range(5):
+        await scheduler.submit(new_job(), user="bob")
+    with pytest.raises(LimitReached) as refusal:
+        await scheduler.submit(new_job(), user="bob")
+    assert "AssocMaxSubmitJobLimit" in refusal.value.hint
+
+
+@pytest.mark.root
+async def test_a_qos_of_others_is_refused_to_bob(two_users, scheduler, new_job):
+    with pytest.raises(SubmitRejected) as refusal:
+        await scheduler.check(Resources(qos="interactive"), user="bob")
+    assert refusal.value.field == "qos"
+    with pytest.raises(SubmitRejected) as refusal:
+        await scheduler.submit(new_job(qos="interactive"), user="bob")
+    assert refusal.value.field == "qos"
+
+
+@pytest.mark.parametrize("name", ["SBATCH_PARTITION", "LD_PRELOAD", "PATH"])
+async def test_variables_that_steer_sbatch_are_refused(
+    slurm, scheduler, new_job, alice, name
+):
+    with pytest.raises(InvalidSpec):
+        await scheduler.submit(new_job(environment={name: "x"}), user=alice)
+
+
+async def test_a_directory_that_does_not_exist_is_slurms_business(
+    slurm, scheduler, new_job, reaches, alice
+):
+    spec = dataclasses.replace(new_job("pwd"), workdir="/nonexistent")
+    (job,) = await scheduler.submit(spec, user=alice)
+    await reaches(job, JobState.COMPLETED, JobState.FAILED)
