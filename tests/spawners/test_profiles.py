@@ -7,7 +7,8 @@ import pytest
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition
-from spawners.profiles import Profiles, load_profiles
+from spawners.profile_choices import Choices
+from spawners.profiles import Asked, Profile, Profiles, load_profiles
 from spawners.settings import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "config" / "profiles.yaml"
@@ -307,3 +308,11 @@ def test_a_fault_in_the_file_is_named(read, text, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
         load_profiles(tmp_path / "none.yaml")
+
+
+def test_every_setting_is_in_the_reference():
+    reference = SHIPPED.parents[1] / "docs" / "reference" / "profiles.md"
+    text = reference.read_text()
+    names = {*Profile.model_fields, *Asked.model_fields, *Choices.model_fields}
+    missing = [name for name in names - {"key"} if f"`{name}`" not in text]
+    assert not missing
