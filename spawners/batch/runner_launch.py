@@ -35,6 +35,8 @@ from .runner import (
 _GRACE_SECONDS = 5.0
 _CONNECT_SECONDS = 20.0
 _TAIL_SECONDS = 10.0
+# A socket's path has 107 bytes, and ssh adds 17 while it makes one.
+_LONGEST_DIRECTORY = 85
 # sudo(8) 1.9: its own failures, and what the policy says.
 _SUDO_SAYS = re.compile(rb"sudo: |not allowed to execute|not in the sudoers file")
 _USER = re.compile(rf"{launcher.USER_NAME}\Z")
@@ -217,8 +219,8 @@ class SshRunner(_Asking):
 
     Args:
         host: the login node, as ssh names it.
-        directory: an existing directory of ours with mode 0700 for the control
-            socket; short, a socket's path has at most 107 bytes.
+        directory: for the control socket, made with mode 0700 if missing; its path
+            has at most 85 bytes. The same one after a restart finds the connection.
         launch: the launcher's path over there, and its arguments.
         account: the account to connect as, or ``""`` for ssh's own choice.
         sudo: whether that account starts the launcher by sudo (else it is root's,
@@ -241,13 +243,15 @@ class SshRunner(_Asking):
         super().__init__(settings or RunnerSettings())
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,250}", host):
             raise InvalidSpec("ssh_host", f"{host[:40]!r} is no host name.")
+        if len(str(directory).encode()) > _LONGEST_DIRECTORY:
+            raise InvalidSpec("directory", f"{directory} is too long for a socket.")
         self._host, self._launch, self._sudo = host, list(launch), sudo
         self._socket = directory / "ssh"
         self._opening = asyncio.Lock()
         login = ["-l", account] if account else []
         self._ssh = [
             *("ssh", "-T", "-o", "BatchMode=yes", "-o", "ControlMaster=auto"),
-            *("-o", f"ControlPath={self._socket}", "-o", "ControlPersist=yes"),
+            *("-o", f"ControlPath={self._socket}", "-o", "ControlPersist=600"),
             *("-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5"),
             *("-o", "ServerAliveCountMax=3", *login, *options),
         ]
@@ -266,6 +270,7 @@ class SshRunner(_Asking):
         return [*self._ssh, "--", self._host, shlex.join([*become, *self._launch])]
 
     async def _open(self) -> None:
+        self._socket.parent.mkdir(mode=0o700, exist_ok=True)
         done = await self._control([*self._ssh, "-f", "-N", "--", self._host])
         if done.returncode != 0:
             raise self._failure(done, None)
