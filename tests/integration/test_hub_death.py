@@ -1,0 +1,138 @@
+"""The hub is killed at every step of a start, and with live servers.
+
+After each death the next hub must have the same job: none lost, none doubled.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_process import CHECKOUT, HubProcess, running_hub, until
+
+
+@pytest.fixture
+def narrow_hub(shared: Path) -> Iterator[HubProcess]:
+    """A hub whose machine has room for one server at a time."""
+    settings = shared / "gateway.toml"
+    settings.write_text(
+        "[scheduler]\nslots_cpus = 1\n"
+        f'[jobs]\nprofiles = "{shared / "profiles.yaml"}"\n'
+    )
+    (shared / "profiles.yaml").write_text(
+        "profiles:\n  one:\n    title: One core\n    resources: {cpus: 1}\n"
+    )
+    with running_hub(shared, LANDBRIDGE_CONFIG=str(settings)) as hub:
+        yield hub
+
+
+def jobs_of(hub: HubProcess, user: str) -> list[str]:
+    """Names of all jobs that were ever written down for a user's servers."""
+    with sqlite3.connect(hub.state / "db" / "jobs.sqlite") as database:
+        return [
+            name
+            for (name,) in database.execute(
+                "select name from landbridge_jobs where owner like ?",
+                (f"server:{user}/%",),
+            )
+        ]
+
+
+def reborn(hub: HubProcess) -> None:
+    hub.kill()
+    hub.start()
+
+
+def test_a_queued_start_outlives_hub_after_hub(narrow_hub: HubProcess) -> None:
+    hub = narrow_hub
+    for user in ("ann", "bea"):
+        hub.add_user(user)
+    hub.start_server("ann")
+    hub.wait_state("ann", "ready")
+    hub.start_server("bea")
+    queued = hub.wait_state("bea", "queued")["job"]
+    for _ in range(2):
+        reborn(hub)
+        assert hub.wait_state("bea", "queued")["job"]["id"] == queued["id"]
+        assert hub.call("GET", "users/bea")["pending"] == "spawn"
+        assert hub.wait_state("ann", "ready", seconds=5)
+        assert hub.answers("ann")
+    hub.stop_server("ann")
+    ready = hub.wait_state("bea", "ready")
+    assert ready["job"]["id"] == queued["id"]
+    until("bea's server answers", lambda: hub.answers("bea"))
+    assert len(jobs_of(hub, "bea")) == 1
+
+
+def test_a_queued_start_is_cancelled_at_once(narrow_hub: HubProcess) -> None:
+    hub = narrow_hub
+    for user in ("ann", "bea"):
+        hub.add_user(user)
+    hub.start_server("ann")
+    hub.wait_state("ann", "starting", "ready")
+    hub.start_server("bea")
+    hub.wait_state("bea", "queued")
+    reborn(hub)
+    hub.wait_state("bea", "queued")
+    hub.stop_server("bea")
+    server = hub.wait_state("bea", "stopped", seconds=15)
+    assert server["failure"] is None
+    assert hub.call("GET", "users/bea")["pending"] is None
+
+
+@pytest.mark.parametrize("step", ["submitted", "running", "starting"])
+def test_a_start_outlives_the_hub_at_each_step(hub: HubProcess, step: str) -> None:
+    hub.add_user("ann")
+    hub.start_server("ann")
+
+    def reached() -> bool:
+        events = hub.progress("ann").get("events", [])
+        return any(event["kind"] == step for event in events)
+
+    until(f"the start is {step}", reached, every=0.01)
+    hub.kill()
+    hub.start()
+    assert hub.wait_state("ann", "ready", "failed", "stopped")["state"] == "ready"
+    until("the server answers", lambda: hub.answers("ann"))
+    assert len(jobs_of(hub, "ann")) == 1
+    # The server's own token is the hub's still: it may report its activity.
+    model = hub.call("GET", "users/ann")["servers"][""]
+    assert model["ready"]
+    assert "token" not in (model["state"] or {}).get("landbridge", {})
+
+
+def test_live_servers_outlive_the_hub(hub: HubProcess) -> None:
+    hub.add_user("ann")
+    for name in ("", "second"):
+        hub.start_server("ann", name)
+    jobs = {
+        name: hub.wait_state("ann", "ready", name=name)["job"]["id"]
+        for name in ("", "second")
+    }
+    until("both answer", lambda: hub.answers("ann") and hub.answers("ann", "second"))
+    hub.kill()
+    assert hub.answers("ann", "second"), "the edge serves without the hub"
+    hub.start()
+    for name, job in jobs.items():
+        server = hub.wait_state("ann", "ready", name=name, seconds=5)
+        assert server["job"]["id"] == job
+    until("both answer", lambda: hub.answers("ann") and hub.answers("ann", "second"))
+    hub.stop_server("ann", "second")
+    hub.wait_state("ann", "stopped", name="second")
+    assert hub.answers("ann")
+
+
+def test_a_clean_end_of_the_hub_leaves_the_queue_alone(hub: HubProcess) -> None:
+    hub.add_user("ann")
+    hub.start_server("ann")
+    until("it starts", lambda: hub.progress("ann").get("events"), every=0.02)
+    hub.stop()
+    hub.start()
+    assert hub.wait_state("ann", "ready", "failed", "stopped")["state"] == "ready"
+    assert len(jobs_of(hub, "ann")) == 1
+
+
+def test_profiles_of_the_checkout_load() -> None:
+    assert (CHECKOUT / "config" / "profiles.yaml").is_file()
