@@ -29,10 +29,11 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
+# A job's own output may be made to take long here: every repetition is bounded.
 _NAMED_SECRET = re.compile(
     r"""(?ix)
-    ( [a-z0-9_.-]* (?:token|password|passwd|secret|api[_-]?key|access[_-]?key)
-      [a-z0-9_-]* ["']? \s* [=:] \s* ["']? )
+    ( (?:token|password|passwd|secret|api[_-]?key|access[_-]?key)
+      [a-z0-9_-]{0,40} ["']? \s{0,8} [=:] \s{0,8} ["']? )
     (?! \d{1,7}\b )  # an amount, as in max_tokens=512
     ( (?:(?:bearer|token|basic)\s+)? [^\s"'&,;<>]+ )
     """
