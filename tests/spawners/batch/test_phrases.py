@@ -1,3 +1,4 @@
+import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -107,3 +108,13 @@ def test_a_megabyte_on_one_line_is_cut():
 def test_cleaned_text_never_holds_control_characters(text):
     assert clean_line(text).isprintable() or not clean_line(text).isascii()
     assert not set(clean_log(text)) & set(map(chr, [*range(9), *range(11, 32), 127]))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a", "a-", "token", "\x1b]", "\x1b[0", "-----BEGIN A", "://a:", "bearer ", "key "],
+)
+def test_no_log_takes_long_to_clean(unit):
+    started = time.process_time()
+    clean_log(unit * (1_000_000 // len(unit)))
+    assert time.process_time() - started < 1
