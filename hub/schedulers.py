@@ -13,6 +13,7 @@ from spawners.batch.runner import (
     RunnerSettings,
     SelfRunner,
 )
+from spawners.batch.runner_launch import SshRunner, SudoRunner
 from spawners.batch.scheduler import Scheduler
 from spawners.batch.slurm import SlurmScheduler
 from spawners.batch.slurm_commands import SlurmSettings
@@ -49,7 +50,17 @@ def build_runner(settings: Settings, site: Site) -> CommandRunner:
         return RootRunner(common)
     if site.runner == "self":
         return SelfRunner(common)
-    raise NotImplementedError(site.runner)
+    ways = settings.scheduler
+    if site.runner == "sudo":
+        return SudoRunner([ways.launcher], common)
+    return SshRunner(
+        ways.ssh_host,
+        settings.state / "ssh",
+        launch=[ways.launcher],
+        account=ways.ssh_user,
+        sudo=ways.ssh_user != "root",
+        settings=common,
+    )
 
 
 def runner_settings(settings: Settings) -> RunnerSettings:

@@ -260,12 +260,12 @@ class SchedulerSettings(Section):
         "", description='For `runner = "ssh"`: the account to connect as.'
     )
     launcher: str = Field(
-        "landbridge-launch",
-        description="For `sudo` and `ssh`: the launcher program, by absolute path "
-        "where it is not on the `PATH`.",
+        "/usr/local/libexec/landbridge-launch",
+        description="For `sudo` and `ssh`: the launcher program's absolute path, as "
+        "the sudo rule names it, or on the login node.",
     )
     command_timeout: Duration = Field(
-        timedelta(seconds=20),
+        timedelta(seconds=30),
         description="How long one scheduler command may take before its answer is "
         "given up and the state counts as unknown.",
     )

@@ -383,6 +383,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser(description="Run one batch command as one user.")
     parser.add_argument("--config", help=f"settings, instead of {CONFIG}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     config = parser.parse_args().config
     try:
         settings = load_settings(config or CONFIG, required=config is not None)

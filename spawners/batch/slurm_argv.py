@@ -73,6 +73,8 @@ def sbatch_argv(spec: JobSpec, *, test_only: bool = False) -> list[str]:
     answer is a guess of the start, on stderr.
     """
     argv = ["sbatch", "--test-only" if test_only else "--parsable"]
+    # Else the job gets our own process's limits (open files, memory), not its node's.
+    argv.append("--propagate=NONE")
     argv += spec.options
     argv += [
         f"--job-name={spec.name}",

@@ -42,6 +42,7 @@ def test_everything_that_is_asked_for_is_an_argument():
     assert slurm_argv.sbatch_argv(spec(resources, **fields)) == [
         "sbatch",
         "--parsable",
+        "--propagate=NONE",
         "--exclusive",
         "--job-name=lb-x",
         "--chdir=/home/alice",
@@ -69,6 +70,7 @@ def test_what_is_not_asked_for_is_left_to_the_scheduler():
     assert slurm_argv.sbatch_argv(spec()) == [
         "sbatch",
         "--parsable",
+        "--propagate=NONE",
         "--job-name=lb-x",
         "--chdir=/home/alice",
         "--output=/dev/null",
