@@ -14,18 +14,16 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
 from tornado.iostream import StreamClosedError
 
 from spawners.batch.errors import BatchError
-from spawners.batch.records import JobRecord
 from spawners.batch.reports import Answer
 from spawners.server_start import owner_key
 
-from .views import Json, cluster_view, event_view, iso, server_view
+from .views import Json, cluster_view, event_view, server_view
 from .wiring import Gateway
 
 _KEEPALIVE_SECONDS = 8.0
@@ -173,44 +171,6 @@ class ClusterHandler(_GatewayHandler):
         )
 
 
-class JobHandler(_GatewayHandler):
-    """``GET job``: the job of the server that asks with its own token.
-
-    Answers ``job_id``, ``node``, ``ends_at`` (ISO UTC) and ``now``, each maybe
-    ``null``: what JupyterLab shows of the time that is left.
-    """
-
-    @web.authenticated
-    async def get(self) -> None:
-        """Answer with the job as last read."""
-        record = self._own_record()
-        if record is None:
-            raise web.HTTPError(404, "This token is not that of a server with a job.")
-        nodes = record.status.nodes
-        self.finish(
-            json.dumps(
-                {
-                    "job_id": record.job.id if record.job else None,
-                    "node": nodes[0] if nodes else None,
-                    "ends_at": iso(record.status.ends),
-                    "now": iso(datetime.now(UTC)),
-                }
-            )
-        )
-
-    def _own_record(self) -> JobRecord | None:
-        token = self.get_auth_token()
-        user = self.current_user
-        if not token or not hasattr(user, "spawners"):
-            return None
-        asking = orm.APIToken.find(self.db, token)
-        for spawner in user.spawners.values():
-            if asking is not None and spawner.token_id == asking.id:
-                record: JobRecord | None = spawner.record
-                return record
-        return None
-
-
 class JobReportHandler(web.RequestHandler):
     """``POST jobs/{fetch,ready,ended}``: what a job says, checked elsewhere.
 
@@ -252,7 +212,6 @@ handlers: list[tuple[Any, ...]] = [
     (rf"/api/landbridge/servers/{_USER}/progress", ProgressHandler),
     (rf"/api/landbridge/servers/{_USER}/([^/]+)/progress", ProgressHandler),
     (r"/api/landbridge/cluster", ClusterHandler),
-    (r"/api/landbridge/job", JobHandler),
     *(
         (rf"/api/landbridge/jobs/{verb}", JobReportHandler, {"verb": verb})
         for verb in ("fetch", "ready", "ended")

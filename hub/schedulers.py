@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from spawners.batch.local import LocalScheduler, LocalSettings
+from spawners.batch.proof import Completed, MungeVerifier
 from spawners.batch.runner import (
     CommandRunner,
     RootRunner,
@@ -46,21 +48,42 @@ def build_scheduler(settings: Settings, site: Site) -> Scheduler:
 def build_runner(settings: Settings, site: Site) -> CommandRunner:
     """Return how a scheduler's command is run as its user."""
     common = runner_settings(settings)
-    if site.runner == "root":
-        return RootRunner(common)
-    if site.runner == "self":
-        return SelfRunner(common)
-    ways = settings.scheduler
-    if site.runner == "sudo":
-        return SudoRunner([ways.launcher], common)
-    return SshRunner(
-        ways.ssh_host,
-        settings.state / "ssh",
-        launch=[ways.launcher],
-        account=ways.ssh_user,
-        sudo=ways.ssh_user != "root",
-        settings=common,
-    )
+    scheduler = settings.scheduler
+    match site.runner:
+        case "root":
+            return RootRunner(common)
+        case "self":
+            return SelfRunner(common)
+        case "sudo":
+            return SudoRunner([launcher_path(scheduler.launcher)], common)
+        case "ssh":
+            return SshRunner(
+                scheduler.ssh_host,
+                settings.state / "run" / "ssh",
+                launch=[scheduler.launcher],
+                account=scheduler.ssh_user,
+                sudo=scheduler.ssh_user != "root",
+                settings=common,
+            )
+
+
+def launcher_path(name: str) -> str:
+    """Return the launcher by its absolute path, as the sudo rule must name it."""
+    return name if name.startswith("/") else shutil.which(name) or name
+
+
+def build_munge(settings: Settings, site: Site) -> MungeVerifier:
+    """Return who decodes the jobs' credentials: here, or where the jobs' munge is."""
+    socket = settings.jobs.munge_socket or None
+    if site.runner != "ssh":
+        return MungeVerifier(socket=socket)
+    runner = build_runner(settings, site)
+
+    async def run_there(argv: Sequence[str], stdin: bytes) -> Completed:
+        done = await runner.run(argv, user=None, stdin=stdin, timeout=10.0)
+        return Completed(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return MungeVerifier(run_there, socket=socket)
 
 
 def runner_settings(settings: Settings) -> RunnerSettings:

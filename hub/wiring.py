@@ -24,7 +24,6 @@ from spawners.batch.errors import (
 )
 from spawners.batch.job_side import JobSideSettings, agent_command
 from spawners.batch.jobs import Jobs
-from spawners.batch.proof import MungeVerifier
 from spawners.batch.proof_store import StoredProofs
 from spawners.batch.records import Failure
 from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
@@ -33,7 +32,7 @@ from spawners.batch.watching import WatchSettings
 
 from .detect import Site
 from .places import pki_directory
-from .schedulers import build_scheduler
+from .schedulers import build_munge, build_scheduler
 from .settings import Settings
 
 log = logging.getLogger(__name__)
@@ -262,7 +261,7 @@ async def build_gateway(
         pki.jobs_ca,
         StoredProofs(store),
         RendezvousSettings(side),
-        munge=MungeVerifier(socket=side.munge_socket),
+        munge=build_munge(settings, site),
     )
 
     async def close() -> None:

@@ -30,7 +30,7 @@ from .server_start import (
     follow,
     wait_ready,
 )
-from .server_state import ServerState, commit, find_token, revoke
+from .server_state import Seal, ServerState, commit, find_token, revoke
 
 
 class BatchJobSpawner(ChoosingSpawner):
@@ -145,9 +145,10 @@ class BatchJobSpawner(ChoosingSpawner):
     def _attach(self, record: JobRecord) -> JobRecord:
         """Take over a job that an earlier hub, or a second click, submitted."""
         stored = ServerState.read(self.orm_spawner.state)
-        if stored.job == record.name and find_token(self.orm_spawner, stored.token):
+        token = self._seal.open(stored.token)
+        if stored.job == record.name and find_token(self.orm_spawner, token):
             # The job may hold this token already: JupyterHub drops the new one.
-            self.api_token = stored.token
+            self.api_token = token
         self._is_job(record)
         self.log.info("Attached %s to its job %s", self._log_name, record.name)
         return record
@@ -236,6 +237,10 @@ class BatchJobSpawner(ChoosingSpawner):
         if record is not None and record.live:
             await self.gateway.fail(name, error.failure)
 
+    @property
+    def _seal(self) -> Seal:
+        return Seal(self.user.settings.get("cookie_secret", b""))
+
     async def launch(self) -> Launch:
         """Return what this server's job starts: command, environment, programs."""
         arguments = [str(item) for item in self.get_args()]
@@ -320,7 +325,7 @@ class BatchJobSpawner(ChoosingSpawner):
     def get_state(self) -> dict[str, Any]:
         """Return what a later hub needs to find the job again."""
         state: dict[str, Any] = super().get_state()
-        token = self.api_token if self._with_token else ""
+        token = self._seal.close(self.api_token) if self._with_token else ""
         state.update(ServerState(self.job_name, token, self.token_id).written())
         return state
 

@@ -3,16 +3,20 @@
 JupyterHub stores a spawner's state only once ``start()`` has returned. The job's
 name and the server's API token are stored at once instead, so that a hub that was
 killed in between attaches to the job with the very token that the job holds. The
-token itself is forgotten as soon as the server answers; its row's id stays, so that
-a later hub can still revoke it.
+token is sealed with a key of the hub's, as administrators may read the state, and
+forgotten as soon as the server answers; its row's id stays, so that a later hub can
+still revoke it.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.fernet import Fernet, InvalidToken
 from jupyterhub import orm
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
@@ -26,7 +30,7 @@ class ServerState:
 
     Attributes:
         job: name of the job's record, ``""`` before the first submission.
-        token: the server's API token while it starts, else ``""``.
+        token: the server's API token while it starts, sealed, else ``""``.
         token_id: row of that token in JupyterHub's database, or ``None``.
     """
 
@@ -61,6 +65,25 @@ class ServerState:
 
     def __repr__(self) -> str:
         return f"ServerState(job={self.job!r}, token_id={self.token_id})"
+
+
+class Seal:
+    """Hides a token in a database from those who do not know the hub's secret."""
+
+    def __init__(self, secret: bytes) -> None:
+        digest = hashlib.sha256(b"landbridge server token\0" + secret).digest()
+        self._box = Fernet(base64.urlsafe_b64encode(digest))
+
+    def close(self, token: str) -> str:
+        """Return the sealed form; ``""`` of ``""``."""
+        return self._box.encrypt(token.encode()).decode("ascii") if token else ""
+
+    def open(self, sealed: str) -> str:
+        """Return the token; ``""`` if it was not sealed with this secret."""
+        try:
+            return self._box.decrypt(sealed.encode()).decode() if sealed else ""
+        except (InvalidToken, UnicodeError):
+            return ""
 
 
 def session_of(row: Any) -> Session | None:
