@@ -71,6 +71,8 @@ class HAProxyProxy(EdgeTraits):
 
     async def stop(self) -> None:
         """Stop HAProxy if it is ours; the routes stay remembered."""
+        if self._state is _State.NEW:
+            return
         await self._close()
         if self._supervisor is not None:
             await self._supervisor.stop()
@@ -277,6 +279,8 @@ class HAProxyProxy(EdgeTraits):
                         site_pid = pid
             except (OSError, ProxyFault) as error:
                 self.log.error("Looking after HAProxy: %s", error)  # noqa: TRY400
+            except Exception:
+                self.log.exception("Looking after HAProxy")
 
     async def _close(self) -> None:
         if self._guard is not None:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .config import ROUTES
-from .faults import ConfigRefused, RuntimeFault, StartFailed
+from .faults import ConfigRefused, ProxyFault, RuntimeFault, StartFailed
 from .maps import write_atomically
 from .process import ProcessId, end, spawn, wait_ended
 from .runtime import RuntimeSocket
@@ -132,9 +132,6 @@ class Supervisor:
         except StartFailed:
             await asyncio.to_thread(_write, directory, before)
             raise
-        self._retired.append(old)
-        self._reap_later(old)
-        self._save()
         self._log.info("Reloaded HAProxy, pid %s after %s", self.pid, old.pid)
 
     async def stop(self) -> None:
@@ -176,7 +173,7 @@ class Supervisor:
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2 or 0.1)
             try:
                 await self._launch(self._signature)
-            except (StartFailed, OSError) as error:
+            except (ProxyFault, OSError) as error:
                 self._log.error("HAProxy does not start: %s", error)
 
     async def _launch(
@@ -204,6 +201,9 @@ class Supervisor:
             await end(process, patience_seconds=_PATIENCE_SECONDS)
             raise
         self._process, self._signature = process, signature
+        if takes_over is not None:
+            self._retired.append(takes_over)
+            self._reap_later(takes_over)
         self._save()
         await self._after_start()
         self.up.set()

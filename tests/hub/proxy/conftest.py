@@ -8,6 +8,7 @@ import datetime
 import json
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,9 +30,12 @@ from hub.proxy import HAProxyProxy
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port below the range from which the kernel gives out its own."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -92,6 +96,8 @@ class Origin:
     name: str
     port: int = 0
     connections: int = 0
+    resumed: int = 0
+    closes: bool = False
     received: bytearray = field(default_factory=bytearray)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     server: asyncio.Server | None = None
@@ -114,6 +120,8 @@ class Origin:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.connections += 1
+        tls = writer.get_extra_info("ssl_object")
+        self.resumed += bool(tls and tls.session_reused)
         self.writers.add(writer)
         try:
             while True:
@@ -128,6 +136,8 @@ class Origin:
                     b"Content-Length: %d\r\n\r\n" % len(body) + body
                 )
                 await writer.drain()
+                if self.closes:
+                    break
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:

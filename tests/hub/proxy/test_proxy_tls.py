@@ -108,7 +108,6 @@ async def test_one_port_with_two_names_serves_only_the_one_it_proves(
 async def test_a_port_taken_over_by_another_job_is_noticed_at_once(
     make_tls_edge, make_origin, jobs_ca
 ):
-    """No session is resumed: each new connection is verified from the start."""
     edge = await make_tls_edge()
     origin = await make_origin("alice", tls=jobs_ca.server_context(NAME))
     await add(edge, origin.port)
@@ -123,6 +122,18 @@ async def test_a_port_taken_over_by_another_job_is_noticed_at_once(
     assert squatter.received == b""
 
 
+async def test_no_tls_session_is_resumed(make_tls_edge, make_origin, jobs_ca):
+    """Every connection is verified from the start, for nothing else looks again."""
+    edge = await make_tls_edge(threads=1)
+    origin = await make_origin("alice", tls=jobs_ca.server_context(NAME))
+    origin.closes = True
+    await add(edge, origin.port)
+    for _ in range(6):
+        assert await edge.origin_of("/user/alice/") == "alice"
+    assert origin.connections >= 6
+    assert origin.resumed == 0
+
+
 async def test_reused_connections_never_mix_peers(make_tls_edge, make_origin, jobs_ca):
     edge = await make_tls_edge(threads=2)
     names = [f"u{i}" for i in range(6)]
@@ -135,6 +146,13 @@ async def test_reused_connections_never_mix_peers(make_tls_edge, make_origin, jo
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         for step in range(60):
             name = names[(offset + step * 5) % len(names)]
+            if step % 7 == 0:  # somebody gives up in the middle
+                _, rude = await asyncio.open_connection("127.0.0.1", edge.port)
+                rude.write(
+                    f"GET /user/{name}/?rude HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                )
+                await rude.drain()
+                rude.transport.abort()
             head = f"GET /user/{name}/?n={step} HTTP/1.1\r\nHost: gateway.example\r\n"
             writer.write(head.encode() + b"\r\n")
             answer = await reader.readuntil(b"\r\n\r\n")
