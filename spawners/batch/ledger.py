@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar  # Any: a changed field is checked by the dataclass
 
 from .errors import AlreadyLive, StoreUnavailable, UnknownJob
+from .models import JobStatus
 from .records import JobEvent, JobRecord, utc_now
 from .store import Change, JobStore, OwnerTaken, Stored
 
@@ -55,7 +56,6 @@ class Ledger:
         self._unsaved: set[str] = set()
         self._owners: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._changed = asyncio.Event()
 
     async def load(self) -> list[JobRecord]:
         """Read the store; return the open records."""
@@ -170,12 +170,12 @@ class Ledger:
         self._signal(entry)
         return entry.record
 
-    def glance(self, name: str, **fields: Any) -> JobRecord:
-        """Change a record in memory only: what is not worth a write."""
+    def glance(self, name: str, status: JobStatus, *, news: bool) -> None:
+        """Change a status in memory only; without ``news`` nobody is woken."""
         entry = self._entry(name)
-        entry.record = replace(entry.record, **fields)
-        self._signal(entry)
-        return entry.record
+        entry.record = replace(entry.record, status=status)
+        if news:
+            self._signal(entry)
 
     async def observe(self, name: str, *lines: Line, **fields: Any) -> JobRecord:
         """Change a record in memory and try to write it down at once."""
@@ -244,10 +244,6 @@ class Ledger:
                 return
             await self._owners.setdefault(owner, asyncio.Event()).wait()
 
-    async def wait_any(self) -> None:
-        """Return at the next change of any record."""
-        await self._changed.wait()
-
     async def settle(self) -> None:
         """Wait for writes that are under way."""
         while self._tasks:
@@ -263,6 +259,9 @@ class Ledger:
         record = stored.record
         if record.name in self._entries:
             return
+        if record.watched:
+            # True when it was written; nobody has asked since.
+            record = replace(record, status_is_current=False)
         self._entries[record.name] = _Entry(record, stored.last_seq, stored.last_seq)
         newest = self.current(record.owner)
         if newest is None or newest.generation < record.generation:
@@ -282,8 +281,6 @@ class Ledger:
         changed.set()
         if owner := self._owners.pop(entry.record.owner, None):
             owner.set()
-        self._changed, any_changed = asyncio.Event(), self._changed
-        any_changed.set()
 
     async def _shielded(self, work: Awaitable[T]) -> T:
         """Finish ``work`` even if the caller is cancelled: memory follows the disk."""

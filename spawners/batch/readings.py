@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from operator import attrgetter
 
 from .errors import BatchError
 from .explain import explain_end, explain_state
@@ -48,6 +49,7 @@ class _Seen:
     queued_since: float
     told_at: float = 0.0
     told: str = ""
+    untold: bool = False
     absent_since: float | None = None
     report: Report | None = None
     ending: bool = False
@@ -94,7 +96,9 @@ class Readings:
         reading: Mapping[BatchJob, JobStatus] | None,
     ) -> None:
         """Take in one reading of all ``records``; ``None`` if it failed."""
-        for asked in records:
+        for number, asked in enumerate(records, 1):
+            if number % 200 == 0:
+                await asyncio.sleep(0)  # others may run between thousands of jobs
             record = self._ledger.get(asked.name)
             if record is None or record.job != asked.job or not record.watched:
                 continue
@@ -143,18 +147,19 @@ class Readings:
         if status.state.ended:
             self._end(record, status)
             return
-        fields: dict[str, object] = {}
-        if not record.status_is_current:
-            fields["status_is_current"] = True
-        line = self._tell(record, status)
         moved = _lasting(status) != _lasting(old)
+        waits = _waiting(status) != _waiting(old)
+        if record.status_is_current and not (moved or waits or seen.untold):
+            self._ledger.glance(record.name, status, news=False)
+            return
+        line = self._tell(record, status)
         if moved:
             seen.changed = time.monotonic()
-        if line or fields or moved:
+        if line or moved or not record.status_is_current:
             lines = (line,) if line else ()
-            self._ledger.see(record.name, *lines, status=status, **fields)
+            self._ledger.see(record.name, *lines, status=status, status_is_current=True)
         else:
-            self._ledger.glance(record.name, status=status)
+            self._ledger.glance(record.name, status, news=True)
 
     def _tell(self, record: JobRecord, status: JobStatus) -> Line | None:
         """Return the event for a reading that is not an end, if it is worth one."""
@@ -172,15 +177,19 @@ class Readings:
                 "estimated_start": _iso(status),
             }
             again = old.state.on_nodes or status.restarts > old.restarts
+            seen.untold = False
             if again or old.state is JobState.UNKNOWN:
                 seen.queued_since = now
-            elif words == seen.told or now - seen.told_at < self._quiet(seen, now):
+            elif words == seen.told:
+                return None
+            elif now - seen.told_at < self._quiet(seen, now):
+                seen.untold = True
                 return None
             seen.told, seen.told_at = words, now
             return Line("requeued" if again else "queued", words, data)
         if status.state is old.state and status.nodes == old.nodes:
             return None
-        seen.told, seen.told_at = words, now
+        seen.told, seen.told_at, seen.untold = words, now, False
         data["node"] = ",".join(status.nodes)
         if status.state is JobState.RUNNING and status.nodes != old.nodes:
             log.info("Job %s runs on %s", record.name, data["node"])
@@ -263,9 +272,12 @@ class Readings:
             return ""
 
 
-def _lasting(status: JobStatus) -> JobStatus:
-    """Return what of a reading is worth writing down, and wakes the watcher."""
-    return replace(status, queue_place=None, estimated_start=None, read_at=None)
+# What of a reading is worth writing down, and makes the watcher quick again.
+_lasting = attrgetter(
+    "state", "reason", "exit_code", "signal", "nodes", "started", "ends", "restarts"
+)
+# What changes all the time while a job waits.
+_waiting = attrgetter("queue_place", "estimated_start")
 
 
 def _iso(status: JobStatus) -> str | None:
