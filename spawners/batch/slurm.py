@@ -332,7 +332,7 @@ class SlurmScheduler:
         if done.returncode == 0:
             return slurm_parse.parse_estimate(done.stderr)
         error = submit_error(done.stderr)
-        if isinstance(error, SubmitRejected) or b"allocation failure" in done.stderr:
+        if isinstance(error, SubmitRejected):
             return None
         if isinstance(error, SubmitUncertain):
             raise SchedulerUnavailable(error.message)

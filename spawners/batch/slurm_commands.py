@@ -27,15 +27,16 @@ class SlurmSettings:
     Where Slurm is (``SLURM_CONF``, directories) is a setting of the runner.
 
     Attributes:
-        command_timeout: deadline of each command. Slurm's clients themselves give
-            up after 10 to 20 s; at least 25 s, or the last word is never heard.
+        command_timeout: deadline of each command. Slurm's clients give up by
+            themselves after 10 to 20 s without a controller and after 49 s when
+            munged has crashed; with less their last words are never heard.
         sees_all_jobs: our account is root's or an operator's, so that it sees all
             jobs also where ``PrivateData=jobs`` hides them from users.
         snapshot_age, limits_age: how old facts may be that a request is checked
             against.
     """
 
-    command_timeout: timedelta = timedelta(seconds=30)
+    command_timeout: timedelta = timedelta(seconds=60)
     sees_all_jobs: bool = False
     snapshot_age: timedelta = timedelta(seconds=60)
     limits_age: timedelta = timedelta(minutes=5)

@@ -102,6 +102,7 @@ _REFUSED = (
     ("unrecognized option", "", "A scheduler option of this site is unknown."),
     ("invalid option", "", "A scheduler option of this site is invalid."),
     ("batch job submission failed", "", "Slurm refused the job."),
+    ("allocation failure", "", "Slurm would refuse the job."),  # of --test-only
 )
 _ALREADY_OVER = (
     "Invalid job id specified",
