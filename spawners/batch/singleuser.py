@@ -129,8 +129,8 @@ def main() -> None:
         os.set_inheritable(int(descriptor), False)  # noqa: FBT003
     try:
         import tornado.netutil  # noqa: F401 -- only to see that it is there
-    except ImportError:
-        fail_missing("JupyterLab")
+    except ImportError as error:
+        fail_missing(error)
     bound = bind()
     port = bound[0].getsockname()[1]
     # An empty host means all addresses, to every version.
@@ -141,16 +141,21 @@ def main() -> None:
         import jupyter_server  # noqa: F401 -- a clear message rather than a traceback
         from jupyterhub.singleuser import main as singleuser
     except ImportError as error:
-        fail_missing("JupyterHub" if "jupyterhub" in str(error) else "JupyterLab")
+        fail_missing(error)
     sys.argv[0] = "jupyterhub-singleuser"
-    sys.exit(singleuser())  # type: ignore[no-untyped-call]
+    sys.exit(singleuser())
 
 
-def fail_missing(what: str) -> NoReturn:
-    """End because the user's environment lacks a package."""
+def fail_missing(error: ImportError) -> NoReturn:
+    """End because the user's environment lacks a package, or has a broken one."""
+    what = "JupyterHub" if error.name == "jupyterhub" else "JupyterLab"
+    if error.name in ("jupyterhub", "jupyter_server", "tornado"):
+        why = "is not installed in this environment (%s)" % sys.prefix
+    else:
+        why = "cannot be loaded in this environment (%s): %s" % (sys.prefix, error)
     fail(
-        "%s is not installed in this environment (%s). Choose another environment, "
-        "or install the packages jupyterhub and jupyterlab in it." % (what, sys.prefix),
+        "%s %s. Choose another environment, or install the packages jupyterhub and "
+        "jupyterlab in it." % (what, why),
         MISSING,
     )
 

@@ -1,0 +1,277 @@
+"""The real jupyterhub-singleuser behind the shim, from fetch to a kernel's answer."""
+
+import asyncio
+import json
+import os
+import shlex
+import ssl
+import sys
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import websockets
+from rendezvous_rig import serving
+
+from spawners.batch.certificates import job_host
+from spawners.batch.job_side import agent_command, notebook_launch
+from spawners.batch.models import JobState
+
+PREFIX = "/user/alice/"
+ALICE = {
+    "kind": "user",
+    "name": "alice",
+    "admin": False,
+    "groups": [],
+    "scopes": ["access:servers!server=alice/"],
+}
+
+
+def environment_of_hub(port, home):
+    """What JupyterHub's Spawner.get_env() gives, with a URL that fits nowhere."""
+    api = f"https://127.0.0.1:{port}/hub/api"
+    return {
+        "JUPYTERHUB_API_TOKEN": "hub-token",
+        "JUPYTERHUB_API_URL": api,
+        "JUPYTERHUB_ACTIVITY_URL": f"{api}/users/alice/activity",
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_CLIENT_ID": "jupyterhub-user-alice",
+        "JUPYTERHUB_HOST": "",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{PREFIX}oauth_callback",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": '["access:servers!server=alice/"]',
+        "JUPYTERHUB_OAUTH_SCOPES": '["access:servers!server=alice/"]',
+        "JUPYTERHUB_SERVER_NAME": "",
+        "JUPYTERHUB_SERVICE_PREFIX": PREFIX,
+        "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:0{PREFIX}",
+        "JUPYTERHUB_USER": "alice",
+        "HOME": str(home),
+    }
+
+
+class Server:
+    """A running single-user server and how to talk to it."""
+
+    def __init__(self, rig, record, process):
+        self.rig = rig
+        self.record = record
+        self.process = process
+        self.endpoint = record.endpoint
+        self.name = job_host(record.name)
+
+    def trust(self, certificate=None, key=None):
+        context = ssl.create_default_context(cafile=self.rig.pki.jobs_ca_file)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+        return context
+
+    @property
+    def proxy(self):
+        """How the proxy and the hub come."""
+        return self.trust(self.rig.pki.client_pem)
+
+    async def request(self, context, method, path, body=b""):
+        """Make a request signed in as alice; return (status, JSON)."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.endpoint.port, ssl=context, server_hostname=self.name
+        )
+        try:
+            writer.write(
+                f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\n"
+                f"Authorization: token alices\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n".encode()
+                + body
+            )
+            answer = await reader.read()
+        finally:
+            writer.transport.abort()
+        head, _, text = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(text)
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with serving(tmp_path) as (rig, hub):
+        hub.requests["/hub/api/user"] = ALICE
+        rig.launch = notebook_launch(
+            environment_of_hub(rig.port, tmp_path),
+            [
+                "--KernelManager.transport=ipc",
+                "--allow-root",
+                f"--notebook-dir={tmp_path}",
+            ],
+        )
+        record, environment = await rig.submit()
+        environment |= {
+            "PATH": os.environ["PATH"],
+            "SLURMD_NODENAME": "n01",
+            "LANDBRIDGE_PYTHON": sys.executable,
+        }
+        log = (tmp_path / "log").open("wb")
+        process = await asyncio.create_subprocess_shell(
+            "exec " + shlex.join(agent_command(sys.executable)),
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        try:
+            async with asyncio.timeout(120):
+                record = await rig.jobs.wait(record.name, lambda r: r.endpoint)
+            yield Server(rig, record, process)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+            sys.stdout.write((tmp_path / "log").read_text())
+
+
+async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp_path):
+    # the hub's client certificate: accepted
+    status, answer = await server.request(server.proxy, "GET", "api")
+    assert (status, set(answer)) == (200, {"version"})
+
+    # none, that of another job, the hub's own edge: refused in the handshake
+    other = server.rig.pki.jobs_ca.issue_server(job_host("lb-other"))
+    (tmp_path / "other.crt").write_text(other.certificate)
+    (tmp_path / "other.key").write_text(other.key)
+    for context in (
+        server.trust(),
+        server.trust(tmp_path / "other.crt", tmp_path / "other.key"),
+        server.trust(server.rig.pki.edge_pem),
+    ):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await server.request(context, "GET", "api")
+
+    # no TLS, and an old one: no answer
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoint.port)
+    writer.write(b"GET /user/alice/api HTTP/1.1\r\nHost: x\r\n\r\n")
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
+    old = server.proxy
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await server.request(old, "GET", "api")
+
+    # what Jupyter itself believes and writes is the port that is bound
+    (written,) = [json.loads(text) for text in runtime_files(server.process.pid)]
+    assert written["port"] == server.endpoint.port
+    assert listeners(server.endpoint.port) == {"00000000", "0" * 32}
+
+    assert await run_cell(server, "6 * 7") == "42"
+    seen = await run_cell(
+        server,
+        "import os; ' '.join(sorted(k for k in os.environ if 'LANDBRIDGE' in k))",
+    )
+    assert seen == "''"
+
+    server.process.terminate()
+    async with asyncio.timeout(20):
+        await server.process.wait()
+    assert not list(runtime_files(server.process.pid))
+
+
+async def run_cell(server, code):
+    """Run code in a fresh kernel through its websocket; return its result."""
+    status, kernel = await server.request(
+        server.proxy, "POST", "api/kernels", b'{"name": "python3"}'
+    )
+    assert status == 201
+    url = f"wss://{server.name}:{server.endpoint.port}{PREFIX}api/kernels"
+    async with asyncio.timeout(30):
+        async with websockets.connect(
+            f"{url}/{kernel['id']}/channels",
+            host="127.0.0.1",
+            ssl=server.proxy,
+            additional_headers={"Authorization": "token alices"},
+            proxy=None,
+        ) as socket:
+            header = {
+                "msg_id": uuid.uuid4().hex,
+                "msg_type": "execute_request",
+                "username": "",
+                "session": uuid.uuid4().hex,
+                "version": "5.3",
+            }
+            await socket.send(
+                json.dumps(
+                    {
+                        "header": header,
+                        "parent_header": {},
+                        "metadata": {},
+                        "channel": "shell",
+                        "content": {"code": code, "silent": False},
+                    }
+                )
+            )
+            async for message in socket:
+                message = json.loads(message)
+                if message["msg_type"] == "execute_result":
+                    return message["content"]["data"]["text/plain"]
+                assert message["msg_type"] != "error", message["content"]
+
+
+def children(pid):
+    """Return the pids of a process's children."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def runtime_files(agent):
+    """Return the texts of the runtime files of the agent's server."""
+    if not Path(f"/proc/{agent}").exists():
+        return []
+    (server,) = children(agent)
+    environ = Path(f"/proc/{server}/environ").read_bytes().split(b"\0")
+    (place,) = [e for e in environ if e.startswith(b"JUPYTER_RUNTIME_DIR=")]
+    place = Path(place.partition(b"=")[2].decode())
+    return [path.read_text() for path in place.glob("jpserver-*.json")]
+
+
+def listeners(port):
+    """Return the addresses, in the kernel's hex, on which somebody listens."""
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            address, _, in_hex = line.split()[1].partition(":")
+            if int(in_hex, 16) == port and line.split()[3] == "0A":
+                found.add(address)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("missing", "error", "told"),
+    [
+        ("tornado", "ModuleNotFoundError('No', name='tornado')", "is not installed"),
+        ("jupyterhub", "ModuleNotFoundError('No', name='jupyterhub')", "JupyterHub is"),
+        ("jupyter_server", "ImportError('libx.so: gone')", "libx.so: gone"),
+    ],
+)
+async def test_an_environment_without_jupyterlab_is_explained(
+    tmp_path, missing, error, told
+):
+    stub = tmp_path / "site" / missing
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text(f"raise {error}")
+    async with serving(tmp_path) as (rig, _):
+        rig.launch = notebook_launch(
+            environment_of_hub(rig.port, tmp_path)
+            | {"PYTHONPATH": str(tmp_path / "site")}
+        )
+        record, environment = await rig.submit()
+        process = await asyncio.create_subprocess_shell(
+            "exec " + shlex.join(agent_command(sys.executable)),
+            env=environment
+            | {"PATH": os.environ["PATH"], "LANDBRIDGE_PYTHON": sys.executable},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 127
+        assert told.encode() in output
+        assert b"Traceback" not in output
+        rig.scheduler.move(record.job, JobState.FAILED, exit_code=127)
+        record = await rig.jobs.wait(record.name, lambda r: not r.live)
+        assert told in record.failure.log
