@@ -42,6 +42,7 @@ class BatchJobSpawner(ChoosingSpawner):
         self._plan: Plan | None = None
         self._reach: Reach | None = None
         self._with_token = False
+        self._watch: asyncio.Task[None] | None = None
         super().__init__(**kwargs)
 
     # -- JupyterHub's own view of the server -----------------------------------
@@ -291,6 +292,25 @@ class BatchJobSpawner(ChoosingSpawner):
     @property
     def _api_path(self) -> str:
         return f"{self.server.base_url}api" if self.server else "/api"
+
+    def start_polling(self) -> None:
+        """Notice the job's end at once, besides polling now and then."""
+        super().start_polling()
+        self._watch = asyncio.ensure_future(self._notice_end(self.job_name))
+
+    def stop_polling(self) -> None:
+        """Watch the job no more."""
+        super().stop_polling()
+        if self._watch is not None and self._watch is not asyncio.current_task():
+            self._watch.cancel()
+        self._watch = None
+
+    async def _notice_end(self, name: str) -> None:
+        record = self.gateway.jobs.get(name)
+        if record is not None:
+            await self.gateway.jobs.wait(name, lambda r: not r.live)
+        if name == self.job_name:
+            await self.poll_and_notify()
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002
         """Wish the job's end, and wait a while to see it.

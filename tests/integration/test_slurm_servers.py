@@ -1,0 +1,109 @@
+"""Notebook servers as jobs of real accounts on a real Slurm."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from hub_process import HubProcess, running_hub, until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+
+@pytest.fixture
+def slurm_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProcess]:
+    """A hub as root on the private Slurm, where alice and bob have accounts."""
+    settings = shared / "gateway.toml"
+    settings.write_text(
+        f'[jobs]\naddress = "127.0.0.1"\nmunge_socket = "{slurm.munge_socket}"\n'
+        'proof = "munge"\nprofiles = "profiles.yaml"\n'
+    )
+    (shared / "profiles.yaml").write_text(
+        "profiles:\n"
+        "  cpu:\n    title: One core\n"
+        "    resources: {cpus: 1, memory: 400M, time_limit: 20min}\n"
+        "  gpu:\n    title: One GPU\n"
+        "    resources: {cpus: 1, memory: 400M, gpus: 1, partition: gpu,"
+        " time_limit: 20min}\n"
+        "  never:\n    title: Too long\n"
+        "    resources: {time_limit: 9d}\n"
+    )
+    with running_hub(
+        shared,
+        LANDBRIDGE_CONFIG=str(settings),
+        LANDBRIDGE_SCHEDULER="slurm",
+        **slurm.environment,
+    ) as hub:
+        for user in ("alice", "bob"):
+            hub.add_user(user)
+        yield hub
+
+
+def queue(slurm: Cluster) -> list[str]:
+    """``job id, user, state`` of every job in the queue."""
+    done = subprocess.run(
+        ["squeue", "-h", "-o", "%i %u %T"],
+        env={"PATH": "/usr/bin:/bin", **slurm.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split("\n")[:-1]
+
+
+def test_two_users_work_in_jobs_of_their_own(
+    slurm_hub: HubProcess, slurm: Cluster
+) -> None:
+    hub = slurm_hub
+    hub.start_server("alice", options={"profile": "gpu"})
+    hub.start_server("bob", options={"profile": "cpu"})
+    ready = {
+        user: hub.wait_state(user, "ready", "failed", seconds=90)
+        for user in ("alice", "bob")
+    }
+    assert {server["state"] for server in ready.values()} == {"ready"}, ready
+    until("both answer", lambda: hub.answers("alice") and hub.answers("bob"))
+    for user, server in ready.items():
+        assert f"{server['job']['id']} {user} RUNNING" in queue(slurm)
+        assert 0 < server["job"]["time_left"] <= 20 * 60
+    assert ready["alice"]["resources"]["gpus"] == 1
+    hub.stop_server("alice")
+    hub.wait_state("alice", "stopped")
+    until("alice's job has gone", lambda: not [j for j in queue(slurm) if "alice" in j])
+    assert hub.answers("bob")
+
+
+def test_the_hub_dies_while_alice_waits_in_the_queue(
+    slurm_hub: HubProcess, slurm: Cluster
+) -> None:
+    hub = slurm_hub
+    blocker = slurm.submit("sleep 600", "-N1", "--exclusive", "-w", "n4", user="bob")
+    slurm.wait_state(blocker, "RUNNING")
+    hub.start_server("alice", options={"profile": "cpu"})
+    queued = hub.wait_state("alice", "queued")
+    hub.kill()
+    hub.start()
+    assert hub.wait_state("alice", "queued")["job"]["id"] == queued["job"]["id"]
+    subprocess.run(
+        ["scancel", str(blocker)],
+        env={"PATH": "/usr/bin:/bin", **slurm.environment},
+        check=True,
+    )
+    ready = hub.wait_state("alice", "ready", "failed", seconds=90)
+    assert ready["state"] == "ready", ready
+    assert ready["job"]["id"] == queued["job"]["id"]
+    until("it answers", lambda: hub.answers("alice"))
+
+
+def test_what_can_never_start_is_refused_in_words(slurm_hub: HubProcess) -> None:
+    answer = slurm_hub.api.post(
+        "/hub/api/users/alice/server", json={"user_options": {"profile": "never"}}
+    )
+    assert answer.status_code == 400
+    assert "1 d" in answer.text or "time" in answer.text
+    server = slurm_hub.server("alice")
+    assert server["state"] == "failed"
+    assert server["failure"]["hint"] or server["failure"]["detail"]
