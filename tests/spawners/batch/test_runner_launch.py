@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ from cluster import Cluster
 
 from spawners.batch import launcher
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
+from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
+from spawners.batch.runner import RunnerSettings
 from spawners.batch.runner_launch import SshRunner, SudoRunner
+from spawners.batch.slurm import SlurmScheduler
 
 pytestmark = [pytest.mark.root, pytest.mark.slurm]
 
@@ -37,9 +41,11 @@ class Site:
 
     program: Path
     sudo: str
+    environment: Mapping[str, str]
 
     def sudo_runner(self) -> SudoRunner:
-        return SudoRunner([str(self.program)], sudo=self.sudo)
+        settings = RunnerSettings(environment=self.environment)
+        return SudoRunner([str(self.program)], settings, sudo=self.sudo)
 
 
 @pytest.fixture
@@ -72,7 +78,7 @@ def site(slurm: Cluster, shared: Path, people: tuple[str, str]) -> Iterator[Site
         installed.write_text(rule)
         installed.chmod(0o440)
         subprocess.run(["visudo", "-cf", installed], check=True, capture_output=True)
-        yield Site(program, str(as_bob))
+        yield Site(program, str(as_bob), slurm.environment)
     finally:
         installed.unlink()
 
@@ -188,6 +194,49 @@ async def login(shared: Path, people: tuple[str, str]) -> AsyncIterator[LoginNod
 @pytest.fixture
 def sockets(shared: Path) -> Path:
     return shared / "c"
+
+
+async def live(scheduler: SlurmScheduler, output: str) -> None:
+    """Put one job of alice's through everything that a scheduler does."""
+    await scheduler.snapshot()
+    assert "proj" in (await scheduler.limits("alice")).accounts
+    resources = Resources(memory=16 * 1024**2, time_limit=timedelta(minutes=5))
+    await scheduler.check(resources, user="alice")
+    spec = JobSpec(
+        name=new_job_name(),
+        script='#!/bin/sh\necho "$LANDBRIDGE_JOB"; sleep 60\n',
+        resources=resources,
+        workdir="/",
+        output=output,
+        environment={"LANDBRIDGE_JOB": "a name"},
+    )
+    await scheduler.estimate(spec, user="alice")
+    (job,) = await scheduler.submit(spec, user="alice")
+    assert (await scheduler.find(spec.name, user="alice"))[0].id == job.id
+    async with asyncio.timeout(20):
+        while await scheduler.read_output(job, output) != "a name\n":
+            await asyncio.sleep(0.1)
+    assert (await scheduler.status([job]))[job].state is JobState.RUNNING
+    await scheduler.cancel(job)
+    async with asyncio.timeout(20):
+        while not (await scheduler.status([job]))[job].state.ended:
+            await asyncio.sleep(0.1)
+
+
+class TestScheduler:
+    async def test_it_lives_behind_sudo(self, slurm: Cluster, site: Site) -> None:
+        scheduler = SlurmScheduler(site.sudo_runner())
+        await live(scheduler, f"{slurm.path}/job/%j.sudo")
+
+    async def test_it_lives_behind_ssh(
+        self, slurm: Cluster, site: Site, login: LoginNode, sockets: Path
+    ) -> None:
+        launch = [str(site.program)]
+        runner = SshRunner("login", sockets, launch=launch, options=login.options)
+        try:
+            await live(SlurmScheduler(runner), f"{slurm.path}/job/%j.ssh")
+        finally:
+            await runner.close()
 
 
 class TestSsh:
