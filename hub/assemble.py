@@ -14,15 +14,19 @@ from urllib.parse import quote
 from traitlets.config import Config
 
 from spawners.batch.certificates import ensure_hub_pki
-from spawners.profiles import Profiles, load_profiles
 from spawners.settings import ConfigError
 
 from .auth import assemble_auth
 from .detect import Site, detect
-from .places import database_url, hub_socket, pki_directory, prepare_state
+from .places import (
+    database_url,
+    hub_socket,
+    pki_directory,
+    prepare_state,
+    site_profiles,
+)
 from .registry import roles, service_specs
 from .secret_files import ensure_secret, operator_token_file
-from .sections import JobsSettings
 from .settings import Settings
 from .spawnpage import options_form
 
@@ -185,17 +189,6 @@ def _servers(c: Config, settings: Settings) -> None:
     server.queue_timeout = wait.total_seconds() if wait is not None else None
     server.launch_timeout = jobs.launch_timeout.total_seconds()
     server.warn_before = jobs.warn_before.total_seconds()
-
-
-def site_profiles(settings: Settings) -> Profiles | None:
-    """Return what users may pick; ``None`` if the site has no file of profiles.
-
-    Raises:
-        ConfigError: the file is faulty, or one that was named is not there.
-    """
-    path = settings.folder / settings.jobs.profiles
-    named = settings.jobs.profiles != JobsSettings().profiles
-    return load_profiles(path) if named or path.exists() else None
 
 
 def _services(c: Config, settings: Settings) -> None:

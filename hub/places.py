@@ -9,9 +9,11 @@ import os
 import ssl
 from pathlib import Path
 
+from spawners.profiles import Profiles, load_profiles
 from spawners.settings import ConfigError
 
 from .secret_files import ensure_secret, operator_token_file
+from .sections import JobsSettings
 from .settings import Settings
 
 
@@ -72,3 +74,14 @@ def check_certificate(settings: Settings) -> None:
         raise ConfigError(
             Path(files[0]), [f"cannot be used with {files[1]}: {error}."]
         ) from None
+
+
+def site_profiles(settings: Settings) -> Profiles | None:
+    """Return what users may pick; ``None`` if the site has no file of profiles.
+
+    Raises:
+        ConfigError: the file is faulty, or one that was named is not there.
+    """
+    path = settings.folder / settings.jobs.profiles
+    named = settings.jobs.profiles != JobsSettings().profiles
+    return load_profiles(path) if named or path.exists() else None

@@ -26,7 +26,7 @@ from spawners.settings import ConfigError
 from .client import HubUnreachable, ask_hub
 from .detect import Site, detect
 from .leftovers import edge_runs, end_leftovers
-from .places import check_certificate, hub_socket, prepare_state
+from .places import check_certificate, hub_socket, prepare_state, site_profiles
 from .ports import forget_jobs_port, jobs_port, port_problem
 from .secret_files import ensure_password
 from .settings import CHECKOUT, Settings
@@ -327,6 +327,7 @@ def up(settings: Settings, environment: Mapping[str, str], say: Say) -> int:
     """
     try:
         check_certificate(settings)
+        site_profiles(settings)
         prepare_state(settings)
         lock = take_lock(settings)
     except OSError as error:

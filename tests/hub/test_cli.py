@@ -1,0 +1,292 @@
+"""``landbridge up``, ``status`` and ``doctor``, as a person runs them."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.cli import COMMANDS, main
+
+READY_SECONDS = 90
+
+
+class Terminal:
+    """One ``landbridge`` command in the foreground, its output line by line."""
+
+    def __init__(self, *command: str, **variables: str) -> None:
+        self.port = int(variables.get("LANDBRIDGE_PORT", "0"))
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "hub.cli", *command],
+            env={**os.environ, "LANDBRIDGE_SCHEDULER": "local", **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self._rest = b""
+
+    def wait_for(self, words: str, seconds: float = READY_SECONDS) -> str:
+        """Return the first line with ``words``; fail with the output if none comes."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in self.lines:
+                if words in line:
+                    return line
+            ended = self.process.poll() is not None
+            self._read(0.2)
+            if ended and not any(words in line for line in self.lines):
+                break
+        pytest.fail(f"no {words!r} in:\n" + "\n".join(self.lines))
+
+    def _read(self, seconds: float) -> None:
+        pipe = self.process.stdout
+        if select.select([pipe], [], [], seconds)[0]:
+            self._rest += pipe.read() or b""
+            *whole, self._rest = self._rest.split(b"\n")
+            self.lines += [line.decode() for line in whole]
+
+    def wait(self, seconds: float = 60) -> int:
+        """Return the exit code of a command that ends by itself."""
+        code = self.process.wait(seconds)
+        self._read(0)
+        return code
+
+    def end(self, number: int = signal.SIGINT, seconds: float = 60) -> int:
+        """Send a signal as the terminal would; return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait(seconds)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a page, through the edge."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def processes_of(place: dict[str, str]) -> list[str]:
+    """List the command lines of processes that belong to this gateway.
+
+    Known by the state directory or the port in their arguments or environment.
+    """
+    marks = (place["LANDBRIDGE_STATE"], f":{place['LANDBRIDGE_PORT']}/")
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            variables = path.with_name("environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if any(mark in command or mark in variables for mark in marks):
+            found.append(command)
+    return found
+
+
+def hub_pid(state: Path) -> int:
+    return int((state / "run" / "hub.pid").read_text())
+
+
+@pytest.fixture
+def place(short_tmp):
+    """Variables for a gateway of its own: state, port, an empty settings file."""
+    (short_tmp / "gateway.toml").write_text("")
+    return {
+        "LANDBRIDGE_STATE": str(short_tmp / "var"),
+        "LANDBRIDGE_PORT": str(free_port()),
+        "LANDBRIDGE_CONFIG": str(short_tmp / "gateway.toml"),
+        "LANDBRIDGE_PASSWORD": "open sesame",
+    }
+
+
+@pytest.fixture
+def run(place):
+    """Start commands; whatever still runs in the end is ended."""
+    started: list[Terminal] = []
+
+    def start(*command: str, **variables: str) -> Terminal:
+        terminal = Terminal(*command, **{**place, **variables})
+        started.append(terminal)
+        return terminal
+
+    yield start
+    for terminal in started:
+        terminal.end()
+        terminal.process.stdout.close()
+
+
+def test_up_serves_tells_how_to_sign_in_and_ctrl_c_leaves_nothing(run, place):
+    up = run("up")
+    assert f":{up.port}/" in up.wait_for("Landbridge is ready at")
+    assert "LANDBRIDGE_PASSWORD" in up.wait_for("Password")
+    assert "open sesame" not in "\n".join(up.lines)
+    status, page = up.get("/hub/login")
+    assert status == 200
+    assert b"password" in page
+
+    status_command = run("status")
+    status_command.wait_for("servers    0")
+    assert status_command.wait() == 0
+
+    again = run("up", LANDBRIDGE_PORT=str(free_port()))
+    again.wait_for("already running")
+    assert again.wait() == 1
+    assert len(again.lines) == 1
+
+    assert up.end() == 0
+    assert processes_of(place) == []
+    with pytest.raises(ConnectionRefusedError):
+        up.get("/hub/login")
+
+
+def test_a_killed_hub_is_started_again_while_haproxy_serves_on(run, place):
+    up = run("up")
+    up.wait_for("Landbridge is ready at")
+    state = Path(place["LANDBRIDGE_STATE"])
+    edge = json.loads((state / "haproxy" / "process.json").read_text())["pid"]
+    os.kill(hub_pid(state), signal.SIGKILL)
+    up.wait_for("The hub is back.")
+    assert json.loads((state / "haproxy" / "process.json").read_text())["pid"] == edge
+    assert up.get("/hub/login")[0] == 200
+    cullers = [c for c in processes_of(place) if "jupyterhub_idle_culler" in c]
+    assert len(cullers) == 1
+    assert up.end(signal.SIGTERM) == 0
+    assert processes_of(place) == []
+
+
+def test_up_that_was_killed_is_followed_by_one_that_adopts_haproxy(run, place):
+    first = run("up")
+    first.wait_for("Landbridge is ready at")
+    state = Path(place["LANDBRIDGE_STATE"])
+    edge = json.loads((state / "haproxy" / "process.json").read_text())["pid"]
+    first.process.kill()
+    first.process.wait(10)
+    second = run("up")
+    second.wait_for("Landbridge is ready at")
+    assert json.loads((state / "haproxy" / "process.json").read_text())["pid"] == edge
+    assert second.end() == 0
+    assert processes_of(place) == []
+
+
+def test_a_random_password_is_made_once_and_printed(run, place):
+    first = run("up", LANDBRIDGE_PASSWORD="")
+    password = first.wait_for("Password").split()[-1]
+    assert len(password) >= 12
+    first.end()
+    kept = Path(place["LANDBRIDGE_STATE"]) / "secrets" / "demo-password"
+    assert kept.read_text() == password
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_busy_port_is_one_clear_line(run):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        up = run("up", LANDBRIDGE_PORT=str(port))
+        line = up.wait_for("LANDBRIDGE_PORT")
+        assert f"port {port}" in line
+        assert "in use" in line
+        assert up.wait() == 1
+        assert len(up.lines) == 1
+
+
+def test_wrong_settings_are_one_clear_line(run, place):
+    Path(place["LANDBRIDGE_CONFIG"]).write_text("[hub]\nprot = 1\n")
+    up = run("up")
+    assert "Did you mean port?" in up.wait_for("gateway.toml")
+    assert up.wait() == 1
+    assert len(up.lines) == 1
+
+
+def test_wrong_profiles_are_named(run, place):
+    path = Path(place["LANDBRIDGE_CONFIG"]).with_name("profiles.yaml")
+    path.write_text("profiles: {small: {title: Small, resources: {cpus: many}}}\n")
+    up = run("up")
+    assert "cpus" in up.wait_for("profiles.yaml")
+    assert up.wait() == 1
+    assert not any("Traceback" in line for line in up.lines)
+
+
+def test_a_state_that_cannot_be_written_is_one_clear_line(run, short_tmp):
+    (short_tmp / "file").write_text("")
+    up = run("up", LANDBRIDGE_STATE=str(short_tmp / "file"))
+    up.wait_for("state directory")
+    assert up.wait() == 1
+    assert len(up.lines) == 1
+
+
+@pytest.mark.root
+def test_a_full_disk_is_one_clear_line(run, short_tmp):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small disk")
+    disk = short_tmp / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    subprocess.run(mount, check=True)
+    try:
+        up = run("up", LANDBRIDGE_STATE=str(disk / "var"))
+        assert "free" in up.wait_for("disk is full")
+        assert up.wait() == 1
+        assert len(up.lines) == 1
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_status_of_nothing_says_so(run):
+    status = run("status")
+    status.wait_for("hub        down")
+    assert status.wait() == 3
+
+
+def test_doctor_finds_an_open_secret(run, place):
+    secrets = Path(place["LANDBRIDGE_STATE"]) / "secrets"
+    secrets.mkdir(parents=True, mode=0o755)
+    secrets.chmod(0o755)
+    doctor = run("doctor")
+    assert str(secrets) in doctor.wait_for("is open to others")
+    assert doctor.wait() == 1
+
+
+def test_the_lock_of_a_dead_gateway_is_no_lock(place, short_tmp):
+    from hub.settings import load_settings
+    from hub.up import CannotStart, take_lock
+
+    settings = load_settings(place)
+    (settings.state / "run").mkdir(parents=True)
+    (settings.state / "run" / "up.lock").write_text('{"pid": 1, "url": "x"}')
+    with take_lock(settings) as lock:
+        assert json.loads(Path(lock.name).read_text())["pid"] == os.getpid()
+        with pytest.raises(CannotStart, match="already running"):
+            take_lock(settings)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    printed = capsys.readouterr().out
+    for name in COMMANDS:
+        assert name in printed
