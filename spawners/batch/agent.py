@@ -14,6 +14,8 @@ SIGTERM and SIGINT end the command and the job; SIGUSR1 says that time is short.
 
 import base64
 import ctypes
+import fcntl
+import glob
 import os
 import select
 import shutil
@@ -82,10 +84,31 @@ def private_directory() -> str:
     # Unix sockets of kernels go there, and their paths end at 107 bytes.
     if not parent or len(parent) > 40 or not os.access(parent, os.W_OK | os.X_OK):
         parent = "/tmp"  # noqa: S108
+    remove_left_over(parent)
     try:
-        return tempfile.mkdtemp(prefix="lb-", dir=parent)
+        directory = tempfile.mkdtemp(prefix="lb-", dir=parent)
+        fcntl.flock(os.open(directory + "/lock", os.O_CREAT, 0o600), fcntl.LOCK_EX)
     except OSError as error:
         raise End("%s on this node cannot be used: %s." % (parent, error)) from None
+    return directory
+
+
+def remove_left_over(parent: str) -> None:
+    """Remove directories of this user's agents that were killed: nobody locks them."""
+    for directory in glob.glob(os.path.join(parent, "lb-????????")):
+        try:
+            if os.lstat(directory).st_uid != os.getuid():
+                continue
+            lock = os.open(directory + "/lock", os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            continue  # of somebody else, or just being made or removed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        except OSError:
+            continue  # its agent lives
+        finally:
+            os.close(lock)
 
 
 def write_private(directory: str, name: str, text: str) -> str:

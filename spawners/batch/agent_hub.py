@@ -70,7 +70,8 @@ class Hub:
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if hasattr(ssl, "TLSVersion"):
             self.tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.tls.load_verify_locations(cadata=authority)
+        # As PEM: old Pythons on a new OpenSSL trip over the end of DER.
+        self.tls.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(authority))
 
     def call(
         self,

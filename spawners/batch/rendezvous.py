@@ -82,7 +82,7 @@ class JobsView(Protocol):
     async def note(self, name: str, kind: str, message: str) -> JobEvent:
         """Append to the job's story."""
 
-    async def report_ready(self, name: str, endpoint: Endpoint) -> JobRecord:
+    async def report_ready(self, name: str, endpoint: Endpoint) -> object:
         """Store where the job's server answers."""
 
     async def report_ended(

@@ -1,17 +1,22 @@
 """The agent as a real process against a real HTTPS rendezvous, with stub servers."""
 
+import ast
 import asyncio
 import json
 import os
 import pwd
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from rendezvous_rig import HubDouble, Rig, private_munge, serving
 
+from spawners.batch import agent, agent_hub, singleuser
 from spawners.batch.job_side import (
     JobSideSettings,
     Launch,
@@ -245,6 +250,34 @@ async def test_a_killed_agent_takes_its_server_along(served, start, tmp_path):
             await asyncio.sleep(0.05)
 
 
+async def test_the_next_agent_removes_what_a_killed_one_left_behind(
+    served, start, tmp_path
+):
+    rig, _ = served
+    node = Path(tempfile.mkdtemp(prefix="lbn", dir="/tmp"))
+    try:
+        dumps = tmp_path / "killed.json", tmp_path / "alive.json"
+        for number, dump in enumerate(dumps):
+            rig.launch = stub("dump", str(dump))
+            record, environment = await rig.submit(f"server:alice/{number}")
+            agent = await start(ours(environment), TMPDIR=str(node))
+            await is_ready(rig, record)
+            if dump is dumps[0]:
+                agent.process.kill()
+                await agent.finish()
+        killed, alive = (Path(json.loads(d.read_text())["place"]) for d in dumps)
+        assert not killed.exists()
+        rig.launch = stub("exit", "0")
+        _, environment = await rig.submit("server:alice/third")
+        await (await start(ours(environment), TMPDIR=str(node))).finish()
+        assert list(node.iterdir()) == [alive]
+        agent.process.terminate()
+        await agent.finish()
+        assert list(node.iterdir()) == []
+    finally:
+        shutil.rmtree(node)
+
+
 async def test_a_crash_is_reported_with_the_last_words(served, start):
     rig, _ = served
     rig.launch = stub("crash")
@@ -282,6 +315,46 @@ async def test_output_that_cannot_be_written_ends_nothing(served, start):
     await is_ready(rig, record)
     process.terminate()
     assert await process.wait() == 128 + signal.SIGTERM
+
+
+def pythons_here():
+    """Return the Pythons on PATH and in pyenv's place that run, one a version."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = {}
+    for number in range(6, 20):
+        name = f"python3.{number}"
+        for place in (shutil.which(name), *root.glob(f"versions/*/bin/{name}")):
+            if place and name not in found:
+                done = subprocess.run([place, "-I", "-c", ""], capture_output=True)
+                if done.returncode == 0:
+                    found[name] = str(place)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("python", pythons_here())
+async def test_it_runs_on_any_python_that_is_here(served, start, python):
+    rig, _ = served
+    rig.launch = stub("exit", "3")
+    _, environment = await rig.submit()
+    agent = await start(ours(environment), python=python)
+    code, output = await agent.finish()
+    assert code == 3, output
+
+
+@pytest.mark.parametrize(
+    ("module", "oldest"), [(agent, 6), (agent_hub, 6), (singleuser, 8)]
+)
+def test_what_travels_is_written_for_old_pythons(module, oldest):
+    text = Path(module.__file__).read_text()
+    tree = ast.parse(text, feature_version=(3, oldest))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module).partition(".")[0])
+    theirs = {"tornado", "jupyterhub", "jupyter_server"} if oldest == 8 else set()
+    assert names - set(sys.stdlib_module_names) <= {"spawners"} | theirs
 
 
 # The hub's absences
