@@ -125,8 +125,8 @@ class Rig:
     def pid(self, name: str) -> int | None:
         """Return the process id of a daemon that lives (a zombie does not)."""
         child = self._children.get(name)
-        if child is not None and child.poll() is not None:
-            return None
+        if child is not None:  # the mark below is not there yet while it starts
+            return child.pid if child.poll() is None else None
         try:
             pid = int((self.path / f"run/{name}.pid").read_text())
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
