@@ -84,7 +84,10 @@ class Reach:
             log.warning(
                 "The server of job %s does not answer; its job goes on: %s", name, error
             )
-            return blank
+        except Exception:
+            # JupyterHub would stop the server for any error: none may get there.
+            log.exception("Cannot ask the server of job %s; its job goes on", name)
+        return blank
 
     def look_again(self, name: str, path: str, done: Callable[[], None]) -> None:
         """Ask in the background if the last question had no answer.
