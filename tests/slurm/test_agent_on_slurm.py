@@ -1,0 +1,109 @@
+"""The agent in real jobs of a real Slurm, proved by munge to a real rendezvous."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from contextlib import asynccontextmanager
+
+import pytest
+from rendezvous_rig import serving
+
+from spawners.batch.job_side import Launch, agent_command
+from spawners.batch.models import new_job_name
+from spawners.batch.proof import MungeVerifier
+
+pytestmark = pytest.mark.slurm
+
+STUB = """\
+import os, sys, time
+fd = int(os.environ["LANDBRIDGE_READY_FD"])
+print("the stub runs", os.environ["CANARY"] == "canary-of-the-hub", flush=True)
+os.write(fd, b"41000\\n"); os.close(fd)
+if sys.argv[1] == "exit":
+    sys.exit(9)
+time.sleep(300)
+"""
+
+
+@asynccontextmanager
+async def hub_on(slurm, scheduler, tmp_path, *arguments):
+    """A served rendezvous over the private Slurm; see rendezvous_rig."""
+    verifier = MungeVerifier(socket=slurm.munge_socket)
+    async with serving(
+        tmp_path,
+        scheduler=scheduler,
+        proof="munge",
+        munge=verifier,
+        munge_socket=slurm.munge_socket,
+    ) as (rig, hub):
+        rig.launch = Launch(
+            ("/usr/bin/python3", "{dir}/stub.py", *arguments),
+            {"CANARY": "canary-of-the-hub"},
+            {"stub.py": STUB},
+        )
+        yield rig, hub
+
+
+async def submit(rig, new_job, user, **environment):
+    """Submit a job whose script is the agent's command alone."""
+    name = new_job_name()
+    spec = new_job(
+        "exec " + shlex.join(agent_command("/usr/bin/python3")),
+        name=name,
+        environment=await rig.rendezvous.prepare(name) | environment,
+        memory=100 * 1024**2,
+    )
+    return await rig.jobs.submit(spec, user=user, owner=f"server:{user}/"), spec.output
+
+
+async def wait(rig, record, until):
+    async with asyncio.timeout(60):
+        return await rig.jobs.wait(record.name, until)
+
+
+async def test_a_job_proves_itself_by_munge_and_its_end_is_explained(
+    slurm, scheduler, new_job, alice, tmp_path
+):
+    async with hub_on(slurm, scheduler, tmp_path, "exit") as (rig, hub):
+        record, _ = await submit(rig, new_job, alice)
+        record = await wait(rig, record, lambda r: not r.live)
+        assert hub.calls == ["fetch", "ready", "ended"]
+        assert record.status.exit_code == 9
+        assert "the stub runs True" in record.failure.log
+
+
+async def test_the_job_answers_on_its_node_and_leaves_no_secret_in_slurm(
+    slurm, scheduler, new_job, alice, tmp_path
+):
+    async with hub_on(slurm, scheduler, tmp_path, "stay") as (rig, _):
+        record, _ = await submit(rig, new_job, alice)
+        record = await wait(rig, record, lambda r: r.endpoint or not r.live)
+        assert record.endpoint.host in record.status.nodes
+        assert record.endpoint.port == 41000
+        number = record.job.id
+        shown = slurm.admin("scontrol", "show", "job", number, "-dd")
+        script = slurm.admin("scontrol", "write", "batch_script", number, "-")
+        for text in (shown, script):
+            assert "canary-of-the-hub" not in text
+            assert "PRIVATE KEY" not in text
+        await rig.jobs.cancel(record.name)
+        record = await wait(rig, record, lambda r: not r.live)
+        assert record.failure is None
+
+
+async def test_a_credential_of_another_user_opens_nothing(
+    two_users, scheduler, new_job, tmp_path
+):
+    async with hub_on(two_users, scheduler, tmp_path, "stay") as (rig, _):
+        # bob's job says that it is alice's, whose name everybody sees in the queue
+        alices, _ = await submit(rig, new_job, "alice")
+        await wait(rig, alices, lambda r: r.endpoint or not r.live)
+        bobs, path = await submit(rig, new_job, "bob", LANDBRIDGE_JOB=alices.name)
+        bobs = await wait(rig, bobs, lambda r: not r.live)
+        output = await scheduler.read_output(bobs.job, path)
+        assert "does not know this job by this proof" in output
+        assert "the stub runs" not in output
+        assert rig.jobs.get(alices.name).live
+        await rig.jobs.cancel(alices.name)
+        await wait(rig, alices, lambda r: not r.live)
