@@ -1,13 +1,14 @@
 # make up     from a fresh clone to a running gateway, in the foreground
 # make test   every check and test; ARGS='-k name' goes to pytest, STRICT=1 forbids skips
 # make lock   pin the newest releases that pyproject.toml allows
+# make install  only the environments that make up uses
 # make run    any landbridge command: make run ARGS=doctor
 
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: up test lock run
-up run test: python
+.PHONY: up test lock run install
+up run test install: python
 	@exec $(PYTHON) scripts/bootstrap.py $@ $(if $(STRICT),--strict) $(ARGS)
 
 lock: python

