@@ -104,6 +104,8 @@ class UserLimits:
         default_account: used when none is named, or ``None``.
         max_jobs, max_submit: numbers of jobs, ``None`` for no limit.
         max_gpus: group limit of GPUs per account (``GrpTRES``), where one is set.
+        max_time: longest time limit per account (``MaxWall``), where one is set.
+        max_time_qos: the same per QoS.
     """
 
     accounts: Mapping[str, frozenset[str]]
@@ -111,6 +113,8 @@ class UserLimits:
     max_jobs: int | None = None
     max_submit: int | None = None
     max_gpus: Mapping[str, int] | None = None
+    max_time: Mapping[str, timedelta] | None = None
+    max_time_qos: Mapping[str, timedelta] | None = None
 
 
 class Scheduler(Protocol):

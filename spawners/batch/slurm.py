@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from . import slurm_argv as argv_of
-from . import slurm_cluster, slurm_parse, slurm_reading
+from . import slurm_cluster, slurm_parse, slurm_reading, slurm_users
 from .errors import (
     BatchError,
     NotPermitted,
@@ -313,15 +313,24 @@ class SlurmScheduler:
         if config.accounting and config.enforces_accounts:
             argv = argv_of.user_argv(user, config.cluster)
             done = await self._slurm.query(argv)
-            own = slurm_cluster.parse_user(done.stdout)
-            groups: Mapping[str, int] = {}
-            if own.qos:
-                argv = argv_of.accounts_argv(own.qos, config.cluster)
-                done = await self._slurm.query(argv)
-                groups = slurm_cluster.parse_accounts(done.stdout)
-            limits = slurm_cluster.user_limits(own, groups)
+            own = slurm_users.parse_user(done.stdout)
+            limits = await self._with_groups(own, config.cluster)
         self._limits[user] = (datetime.now(UTC), limits)
         return limits
+
+    async def _with_groups(
+        self, own: slurm_users.Associations, cluster: str
+    ) -> UserLimits:
+        """Add what the user's accounts and each QoS allow."""
+        if not own.qos:
+            return slurm_users.user_limits(own, {}, {})
+        accounts = await self._slurm.query(argv_of.accounts_argv(own.qos, cluster))
+        qos = await self._slurm.query(argv_of.qos_argv())
+        return slurm_users.user_limits(
+            own,
+            slurm_users.parse_accounts(accounts.stdout),
+            slurm_users.parse_qos(qos.stdout),
+        )
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
         """Guess by ``sbatch --test-only``; ``None`` also when it would be refused."""

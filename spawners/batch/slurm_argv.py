@@ -59,7 +59,7 @@ NODE_FIELDS = (
     "Partition",
 )
 USER_FIELDS = ("DefaultAccount", "Cluster", "Account", "Partition", "QOS")
-USER_LIMIT_FIELDS = ("MaxJobs", "MaxSubmit", "GrpTRES")
+USER_LIMIT_FIELDS = ("MaxJobs", "MaxSubmit", "MaxWall", "GrpTRES")
 
 _ID = re.compile(r"[0-9]{1,10}(_[0-9]{1,7})?\Z")
 _SECOND = timedelta(seconds=1)
@@ -207,6 +207,11 @@ def accounts_argv(accounts: Collection[str], cluster: str) -> list[str]:
     names = ",".join(sorted(accounts))
     where = ["where", f"account={names}", "user=", f"cluster={cluster}"]
     return [*_SACCTMGR, "assoc", *where, "format=Account,GrpTRES"]
+
+
+def qos_argv() -> list[str]:
+    """Return the command that prints every QoS and its longest time limit."""
+    return [*_SACCTMGR, "qos", "format=Name,MaxWall"]
 
 
 def output_path(pattern: str, job: BatchJob) -> str:

@@ -26,6 +26,7 @@ def check(resources: Resources, cluster: ClusterSnapshot, limits: UserLimits) ->
     partition = _partition(resources.partition, cluster)
     _check_partition(resources, partition, account, cluster)
     _check_group_limit(resources, account, limits)
+    _check_longest(resources, account, limits)
 
 
 def _partition(name: str | None, cluster: ClusterSnapshot) -> Partition:
@@ -167,6 +168,27 @@ def _check_group_limit(
             field="gpus",
             hint=f"Ask for at most {most}.",
         )
+
+
+def _check_longest(
+    resources: Resources, account: str | None, limits: UserLimits
+) -> None:
+    """The time limits of account and QoS; the default QoS is not known here."""
+    owners = (
+        (f"the account {account}", (limits.max_time or {}).get(account or "")),
+        (
+            f"the QoS {resources.qos}",
+            (limits.max_time_qos or {}).get(resources.qos or ""),
+        ),
+    )
+    for owner, most in owners:
+        limit = resources.time_limit
+        if limit is not None and most is not None and limit > most:
+            raise SubmitRejected(
+                f"{duration_in_words(limit)} is longer than {owner} may use.",
+                field="time_limit",
+                hint=f"Ask for at most {duration_in_words(most)}.",
+            )
 
 
 def _list(names: Iterable[str]) -> str:

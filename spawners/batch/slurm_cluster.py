@@ -1,19 +1,19 @@
-"""What Slurm says about the cluster and its users, as values. Pure functions.
+"""What Slurm says about its partitions and nodes, as values. Pure functions.
 
 Sources, recorded from Slurm 22.05.8 in ``tests/spawners/batch/recorded``:
-``sinfo --Node`` (one line for each node in each partition), ``scontrol show
-partition`` and ``sacctmgr show user withassoc``.
+``sinfo --Node`` (one line for each node in each partition) and ``scontrol show
+partition``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from .errors import SchedulerUnavailable
-from .scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
+from .scheduler import ClusterSnapshot, GpuPool, Partition
 from .slurm_hosts import parse_duration
 from .slurm_parse import lines_of
 
@@ -28,7 +28,6 @@ _PAIR = re.compile(r"([A-Za-z]+)=(\S*)")
 _GRES = re.compile(
     r"gpu(?::(?P<model>[^:()]+|\(null\)))?:(?P<count>[0-9]{1,6})(?:\(.*\))?"
 )
-_GRP_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
 
 # First words of sinfo's long states whose nodes run jobs; "idle+drain" is none.
 _UP = frozenset({"idle", "mixed", "allocated", "completing", "planned", "reserved"})
@@ -150,10 +149,10 @@ def _partition(words: Mapping[str, str], nodes: list[Node]) -> Partition:
     ready = [node for node in up if node.takes_jobs]
     cores = max((node.cpus for node in nodes), default=0)
     memory = max((node.memory for node in nodes), default=0)
-    max_memory = _number(words.get("MaxMemPerNode"))
+    max_memory = number_of(words.get("MaxMemPerNode"))
     # A partition without a limit gives one job as many nodes as it has.
-    members = _number(words.get("TotalNodes"))
-    max_nodes = _number(words.get("MaxNodes")) or members
+    members = number_of(words.get("TotalNodes"))
+    max_nodes = number_of(words.get("MaxNodes")) or members
     if max_nodes and members:
         max_nodes = min(max_nodes, members)
     return Partition(
@@ -166,7 +165,7 @@ def _partition(words: Mapping[str, str], nodes: list[Node]) -> Partition:
         idle_nodes=sum(node.idle_cpus == node.cpus for node in ready),
         cpus=sum(node.cpus for node in up),
         idle_cpus=sum(node.idle_cpus for node in ready),
-        max_cpus_per_node=min(cores, _number(words.get("MaxCPUsPerNode")) or cores),
+        max_cpus_per_node=min(cores, number_of(words.get("MaxCPUsPerNode")) or cores),
         max_memory_per_node=min(memory, (max_memory or memory) * _MIB),
         max_nodes=max_nodes,
         gpus=tuple(_pools(nodes)),
@@ -200,7 +199,8 @@ def _pools(nodes: Iterable[Node]) -> list[GpuPool]:
     ]
 
 
-def _number(text: str | None) -> int | None:
+def number_of(text: str | None) -> int | None:
+    """Return a whole number; ``None`` for ``UNLIMITED``, nothing and all else."""
     return int(text) if text and re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
@@ -208,75 +208,3 @@ def _names(text: str | None) -> frozenset[str] | None:
     if text in (None, "", "ALL", "(null)", "N/A"):
         return None
     return frozenset(str(text).split(","))
-
-
-@dataclass(slots=True)
-class Associations:
-    """What ``sacctmgr`` says about one user, before the accounts' own limits.
-
-    Attributes:
-        default_account: ``""`` if there is none.
-        qos: by account.
-        max_jobs, max_submit: the widest of the user's limits.
-        max_gpus: the user's own limit by account.
-    """
-
-    default_account: str = ""
-    qos: dict[str, frozenset[str]] = field(default_factory=dict)
-    max_jobs: list[int | None] = field(default_factory=list)
-    max_submit: list[int | None] = field(default_factory=list)
-    max_gpus: dict[str, int] = field(default_factory=dict)
-
-
-def parse_user(output: bytes) -> Associations:
-    """Read ``sacctmgr show user withassoc`` with the fields of ``user_argv``.
-
-    Raises:
-        SchedulerUnavailable: a line has another number of fields.
-    """
-    found = Associations()
-    for line in lines_of(output):
-        fields = line.split("|")
-        if len(fields) != 8:
-            raise SchedulerUnavailable("sacctmgr's answer does not fit.")
-        default, _, account, _, qos, jobs, submit, group = fields
-        found.default_account = default
-        known = found.qos.get(account, frozenset())
-        found.qos[account] = known | frozenset(filter(None, qos.split(",")))
-        found.max_jobs.append(_number(jobs))
-        found.max_submit.append(_number(submit))
-        if gpus := _GRP_GPUS.search(group):
-            found.max_gpus[account] = int(gpus[1])
-    return found
-
-
-def parse_accounts(output: bytes) -> dict[str, int]:
-    """Read ``sacctmgr show assoc`` of accounts; their group limits of GPUs."""
-    limits = {}
-    for line in lines_of(output):
-        account, bar, group = line.partition("|")
-        if not bar:
-            raise SchedulerUnavailable("sacctmgr's answer does not fit.")
-        if gpus := _GRP_GPUS.search(group):
-            limits[account] = int(gpus[1])
-    return limits
-
-
-def user_limits(user: Associations, accounts: Mapping[str, int]) -> UserLimits:
-    """Put a user's associations and the accounts' limits together."""
-    gpus = dict(accounts)
-    for account, number in user.max_gpus.items():
-        gpus[account] = min(number, gpus.get(account, number))
-    return UserLimits(
-        accounts=user.qos,
-        default_account=user.default_account or None,
-        max_jobs=_widest(user.max_jobs),
-        max_submit=_widest(user.max_submit),
-        max_gpus=gpus or None,
-    )
-
-
-def _widest(limits: list[int | None]) -> int | None:
-    """Limits are per association: the widest, so that nothing is refused too early."""
-    numbers = [limit for limit in limits if limit is not None]
-    return max(numbers) if numbers and len(numbers) == len(limits) else None

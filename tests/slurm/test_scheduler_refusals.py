@@ -86,6 +86,25 @@ async def test_the_limits_of_alice(slurm, scheduler, alice):
     assert limits.max_gpus == {"proj": 6}
 
 
+async def test_time_limits_of_account_and_qos_are_checked(slurm, scheduler, alice):
+    where = ("account=proj", f"user={alice}")
+    slurm.admin("sacctmgr", "-iQ", "modify", "qos", "long", "set", "MaxWall=8:0:0")
+    set_user = ("sacctmgr", "-iQ", "modify", "user", "where", *where, "set")
+    slurm.admin(*set_user, "MaxWall=2:0:0")
+    try:
+        for asked in ({"qos": "long"}, {"account": "proj"}):
+            long = Resources(time_limit=timedelta(hours=9), **asked)
+            with pytest.raises(SubmitRejected) as refusal:
+                await scheduler.check(long, user=alice)
+            assert refusal.value.field == "time_limit"
+            assert "Ask for at most 2 h." in refusal.value.hint
+        limits = await scheduler.limits(alice)
+        assert limits.max_time_qos == {"long": timedelta(hours=8)}
+    finally:
+        slurm.admin("sacctmgr", "-iQ", "modify", "qos", "long", "set", "MaxWall=-1")
+        slurm.admin(*set_user, "MaxWall=-1")
+
+
 @pytest.mark.root
 async def test_a_limit_on_jobs_is_told_from_a_refusal(two_users, scheduler, new_job):
     limits = await scheduler.limits("bob")

@@ -57,6 +57,7 @@ class Runner:
             "sbatch": b"75\n",
             "user": recorded("sacctmgr-alice.txt"),
             "assoc": recorded("sacctmgr-accounts.txt"),
+            "qos": recorded("sacctmgr-qos.txt"),
             **answers,
         }
         self.calls: list[tuple[str, list[str], str | None]] = []
@@ -70,7 +71,7 @@ class Runner:
                 return "one"
             named = any(item.startswith("--name=") for item in argv)
             return "named" if named else "listing"
-        words = ("config", "partition", "user", "assoc")
+        words = ("config", "partition", "user", "assoc", "qos")
         return next((word for word in words if word in argv), argv[0])
 
     async def run(self, argv, *, user, stdin=b"", env=(), timeout=30.0):

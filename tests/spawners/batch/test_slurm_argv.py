@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from spawners.batch import slurm_argv
+from spawners.batch import launcher, slurm_argv
 from spawners.batch.models import BatchJob, JobSpec, Resources
 
 MIB = 1024**2
@@ -152,3 +152,23 @@ def test_another_cluster_is_named_in_every_command():
 def test_the_output_of_a_job_is_where_its_pattern_says(pattern, job_id, expected):
     job = BatchJob(job_id, "lb-x", "alice")
     assert slurm_argv.output_path(pattern, job) == expected
+
+
+def test_every_question_passes_the_launcher_that_sudo_and_ssh_start():
+    job = BatchJob("12", "lb-b", "bob")
+    for argv in (
+        slurm_argv.listing_argv(),
+        slurm_argv.named_argv(["lb-b"], user="bob"),
+        slurm_argv.one_job_argv(job),
+        slurm_argv.accounting_argv([job]),
+        slurm_argv.accounting_by_name_argv("lb-b", user="bob"),
+        slurm_argv.config_argv(),
+        slurm_argv.partitions_argv(),
+        slurm_argv.nodes_argv(),
+        slurm_argv.user_argv("bob", "lab"),
+        slurm_argv.accounts_argv(["proj"], "lab"),
+        slurm_argv.qos_argv(),
+    ):
+        launcher.check_command(argv, as_user=False)
+    for argv in (slurm_argv.sbatch_argv(spec()), slurm_argv.scancel_argv(job)):
+        launcher.check_command(argv, as_user=True)

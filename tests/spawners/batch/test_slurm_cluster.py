@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spawners.batch import slurm_cluster as cluster
+from spawners.batch import slurm_users as users
 from spawners.batch.errors import SchedulerUnavailable, SubmitRejected
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, UserLimits
@@ -34,9 +35,10 @@ def snapshot() -> ClusterSnapshot:
 
 @pytest.fixture(scope="module")
 def limits() -> UserLimits:
-    user = cluster.parse_user(recorded("sacctmgr-alice.txt"))
-    return cluster.user_limits(
-        user, cluster.parse_accounts(recorded("sacctmgr-accounts.txt"))
+    return users.user_limits(
+        users.parse_user(recorded("sacctmgr-alice-wall.txt")),
+        users.parse_accounts(recorded("sacctmgr-accounts.txt")),
+        users.parse_qos(recorded("sacctmgr-qos.txt")),
     )
 
 
@@ -127,12 +129,23 @@ def test_limits_of_a_user_and_of_her_accounts(limits):
     assert limits.default_account == "proj"
     assert limits.max_gpus == {"proj": 6}
     assert (limits.max_jobs, limits.max_submit) == (None, None)
+    assert limits.max_time == {
+        "staff": timedelta(days=2),
+        "proj": timedelta(hours=36),
+    }
+    assert limits.max_time_qos == {"interactive": timedelta(hours=8)}
+
+
+def test_limits_on_numbers_of_jobs():
+    user = users.parse_user(recorded("sacctmgr-bob.txt"))
+    limits = users.user_limits(user, {}, {})
+    assert (limits.max_jobs, limits.max_submit) == (3, 5)
+    assert (limits.max_gpus, limits.max_time, limits.max_time_qos) == (None,) * 3
 
 
 def test_the_narrower_of_the_users_and_the_accounts_limit_counts():
-    user = cluster.parse_user(b"proj|lab|proj||normal|3|5|cpu=9,gres/gpu=2\n")
-    limits = cluster.user_limits(user, {"proj": 6})
-    assert (limits.max_jobs, limits.max_submit) == (3, 5)
+    user = users.parse_user(b"proj|lab|proj||normal|3|5||cpu=9,gres/gpu=2\n")
+    limits = users.user_limits(user, {"proj": 6}, {})
     assert limits.max_gpus == {"proj": 2}
 
 
@@ -154,6 +167,16 @@ def test_the_narrower_of_the_users_and_the_accounts_limit_counts():
         (Resources(partition="gpu", gpus=1, gpu_model="x"), "gpu_model", "a100, l40"),
         (Resources(partition="gpu", gpus=4, nodes=2), "gpus", "at most 6."),
         (Resources(gpus=1), "gpus", "partition with GPUs"),
+        (
+            Resources(partition="low", time_limit=timedelta(hours=37)),
+            "time_limit",
+            "at most 1 d 12 h.",
+        ),
+        (
+            Resources(qos="interactive", time_limit=timedelta(hours=9)),
+            "time_limit",
+            "at most 8 h.",
+        ),
     ],
 )
 def test_what_would_wait_for_ever_is_refused_with_what_is_allowed(
@@ -205,8 +228,9 @@ def test_any_bytes_are_a_value_or_no_answer(output):
     for parser in (
         cluster.parse_nodes,
         cluster.parse_partitions,
-        cluster.parse_user,
-        cluster.parse_accounts,
+        users.parse_user,
+        users.parse_accounts,
+        users.parse_qos,
         lambda given: cluster.snapshot(given, given, NOW),
     ):
         try:

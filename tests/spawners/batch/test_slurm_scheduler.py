@@ -280,7 +280,7 @@ async def test_checks_share_one_reading():
     slurm = scheduler(runner)
     await slurm.check(Resources(), user="alice")
     await slurm.check(Resources(), user="alice")
-    assert sorted(runner.kinds()) == ["assoc", "partition", "sinfo", "user"]
+    assert sorted(runner.kinds()) == ["assoc", "partition", "qos", "sinfo", "user"]
     with pytest.raises(errors.SubmitRejected, match="closed"):
         await slurm.check(Resources(partition="closed"), user="alice")
 
