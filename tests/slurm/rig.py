@@ -326,7 +326,8 @@ class Rig:
         done = self.run(["sinfo", "-hN", "-o", "%N %t"], timeout=40)
         if done.returncode:
             return 0
-        good = {"idle", "mix", "alloc", "comp"}
+        # "plnd": promised to a job that waits, and free until then.
+        good = {"idle", "mix", "alloc", "comp", "plnd"}
         rows = {tuple(line.split()) for line in done.stdout.splitlines()}
         return sum(row[1] in good for row in rows)
 
