@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rig import wait_for
 
 from spawners.batch import launcher
 
@@ -73,6 +74,14 @@ def site(shared: Path) -> Path:
     return file
 
 
+def runs(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def text_of(answer: dict[str, Any], key: str = "stdout") -> str:
     assert "error" not in answer, answer
     return base64.b64decode(answer[key]).decode()
@@ -125,8 +134,8 @@ def test_the_deadline_kills_all_that_was_started(
     note = shared / "free/pid"
     request = {**RUN, "argv": ["squeue", "hang", str(note)], "timeout": 0.5}
     assert launch(request, "--config", str(site))["error"] == "timeout"
-    stat = Path(f"/proc/{note.read_text().strip()}/stat")
-    assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    pid = int(note.read_text())
+    wait_for(lambda: not runs(pid), 5, f"the end of {pid}")
 
 
 def test_a_flood_is_cut(site: Path, people: tuple[str, str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
+from rig import wait_for
 
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.runner import RootRunner, RunnerSettings, SelfRunner
@@ -17,9 +18,16 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process ended (a zombie has)."""
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    """Tell whether a process ends within a moment (a zombie has ended)."""
+
+    def ended() -> bool:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return stat.rpartition(")")[2].split()[0] == "Z"
+
+    return bool(wait_for(ended, 5, f"the end of {pid}"))
 
 
 async def test_a_command_is_heard_out() -> None:
