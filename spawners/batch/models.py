@@ -27,11 +27,6 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
 _MIB = 1024**2
 
-# Reason of an ``UNKNOWN`` reading that is not a failed one: a good listing did not
-# name the job, and the accounting, if there is any, does not know its end.  The
-# watcher counts these; any other ``UNKNOWN`` proves nothing.
-ABSENT = "absent"
-
 
 class JobState(StrEnum):
     """Where a batch job is in its life, in the batch system's own words.

@@ -118,7 +118,7 @@ class SlurmScheduler:
         """Read all ``jobs`` from one listing; those it lacks come from ``sacct``.
 
         A job that the listing lacks and whose end the accounting does not know is
-        ``UNKNOWN`` with the reason :data:`~.models.ABSENT`.
+        ``UNKNOWN`` with the reason :data:`~.scheduler.ABSENT`.
         """
         views = await self._views(jobs)
         readings: dict[BatchJob, JobStatus] = {}

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 
-from .models import ABSENT, BatchJob, JobState, JobStatus
+from .models import BatchJob, JobState, JobStatus
+from .scheduler import ABSENT
 from .slurm_hosts import expand_numbers
 from .slurm_parse import AccountedJob, ListedJob, NamedJob, queue_places, status_of
 

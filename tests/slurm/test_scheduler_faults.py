@@ -15,8 +15,9 @@ from spawners.batch.errors import (
     SchedulerUnavailable,
     SubmitUncertain,
 )
-from spawners.batch.models import ABSENT, JobState
+from spawners.batch.models import JobState
 from spawners.batch.runner import RunnerSettings, SelfRunner
+from spawners.batch.scheduler import ABSENT
 from spawners.batch.slurm import SlurmScheduler
 
 pytestmark = pytest.mark.slurm

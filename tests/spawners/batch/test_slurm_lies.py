@@ -6,7 +6,8 @@ import pytest
 from slurm_answers import ENDED, GHOSTS, JOB, LINE, ROW, Answer, Runner, scheduler
 
 from spawners.batch import errors
-from spawners.batch.models import ABSENT, JobState
+from spawners.batch.models import JobState
+from spawners.batch.scheduler import ABSENT
 
 LIES: dict[str, Answer] = {
     "time-out": errors.SchedulerUnavailable("squeue did not answer within 30 s."),

@@ -20,7 +20,8 @@ from slurm_answers import (
 )
 
 from spawners.batch import errors
-from spawners.batch.models import ABSENT, BatchJob, JobSpec, JobState, Resources
+from spawners.batch.models import BatchJob, JobSpec, JobState, Resources
+from spawners.batch.scheduler import ABSENT
 
 
 def spec(**fields: object) -> JobSpec:
