@@ -27,6 +27,7 @@ _START_SECONDS = 15.0
 _PATIENCE_SECONDS = 5.0
 _STEP_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 5.0
+_BREATH_SECONDS = 0.2
 _LOG_BYTES = 1_000_000
 
 
@@ -155,7 +156,11 @@ class Supervisor:
         self._watch = None
 
     async def _keep_running(self) -> None:
-        """Start HAProxy again whenever it ends; at once, then more slowly."""
+        """Start HAProxy again whenever it ends.
+
+        One that had served is back at once, or after a breath if it did not live
+        long. Only starts that fail come more and more slowly.
+        """
         pause = 0.0
         while True:
             process = self._process
@@ -164,17 +169,17 @@ class Supervisor:
                 await wait_ended(process)
                 if process != self._process:
                     continue  # a reload took its place
-                if time.monotonic() - began > _LONGEST_PAUSE_SECONDS:
-                    pause = 0.0
                 self.up.clear()
                 self._process = None
                 self._log.warning("HAProxy, pid %s, ended: starting it", process.pid)
+                short = time.monotonic() - began < _LONGEST_PAUSE_SECONDS
+                pause = _BREATH_SECONDS if short else 0.0
             await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE_SECONDS, pause * 2 or 0.1)
             try:
                 await self._launch(self._signature)
             except (ProxyFault, OSError) as error:
                 self._log.error("HAProxy does not start: %s", error)
+                pause = min(_LONGEST_PAUSE_SECONDS, pause * 2 or _BREATH_SECONDS)
 
     async def _launch(
         self, signature: str, *, takes_over: ProcessId | None = None
