@@ -79,10 +79,15 @@ def notebook_launch(
     Args:
         environment: what JupyterHub's ``Spawner.get_env()`` gives. Where it listens
             is decided in the job; ``JUPYTERHUB_SERVICE_URL`` need not fit.
-        arguments: as ``Spawner.get_args()`` gives.
+        arguments: as ``Spawner.get_args()`` gives. Unless they say otherwise, kernels
+            beside the server use sockets in the job's private directory: on TCP every
+            user of the node could read along.
     """
+    transport = "--KernelManager.transport="
+    given = any(argument.startswith(transport) for argument in arguments)
+    private = () if given else (f"{transport}ipc",)
     return Launch(
-        argv=("{python}", "{dir}/singleuser.py", *arguments),
+        argv=("{python}", "{dir}/singleuser.py", *private, *arguments),
         environment=environment,
         files={"singleuser.py": _source("singleuser.py")},
     )

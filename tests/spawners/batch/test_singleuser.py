@@ -96,7 +96,6 @@ async def server(tmp_path):
         rig.launch = notebook_launch(
             environment_of_hub(rig.port, tmp_path),
             [
-                "--KernelManager.transport=ipc",
                 "--allow-root",
                 f"--notebook-dir={tmp_path}",
             ],
@@ -167,6 +166,10 @@ async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp
         "import os; ' '.join(sorted(k for k in os.environ if 'LANDBRIDGE' in k))",
     )
     assert seen == "''"
+    # and no port of a kernel is open to others on the node
+    info = "import ipykernel.connect as c; c.get_connection_info(unpack=True)"
+    transport = await run_cell(server, f"{info}['transport']")
+    assert transport == "'ipc'"
 
     server.process.terminate()
     async with asyncio.timeout(20):
