@@ -265,7 +265,7 @@ class SchedulerSettings(Section):
         "the sudo rule names it, or on the login node.",
     )
     command_timeout: Duration = Field(
-        timedelta(seconds=30),
+        timedelta(seconds=60),
         description="How long one scheduler command may take before its answer is "
         "given up and the state counts as unknown.",
     )
