@@ -1,0 +1,227 @@
+"""What ``make up`` does before the gateway: pythons, environments, clear words."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "bootstrap.py"
+
+
+def load_script(name: str):
+    path = ROOT / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"landbridge_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def bootstrap():
+    return load_script("bootstrap")
+
+
+@pytest.fixture
+def check():
+    return load_script("check")
+
+
+def fake_python(path: Path, version: str) -> Path:
+    """A program that answers the probe as a Python of ``version`` would."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    numbers = version.replace(".", ", ")
+    path.write_text(
+        "#!/bin/sh\n"
+        f'echo \'{{"version": [{numbers}], "prefix": "/usr", "executable": "{path}",'
+        ' "venv": true, "pip": true}\'\n'
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_a_python_is_probed(bootstrap):
+    facts = bootstrap.probe(sys.executable)
+    assert tuple(facts["version"]) == sys.version_info[:3]
+    assert bootstrap.probe("/nowhere/python3") is None
+    assert bootstrap.probe("/bin/false") is None
+
+
+def test_only_old_pythons_are_one_clear_failure(bootstrap, tmp_path, monkeypatch):
+    old = fake_python(tmp_path / "python3", "3.9.2")
+    monkeypatch.setattr(bootstrap, "candidates", lambda: iter([old]))
+    with pytest.raises(bootstrap.Failure, match=r"3\.11 or newer.*3\.9\.2"):
+        bootstrap.choose_python(shared=False)
+
+
+def test_a_newer_python_on_the_path_is_found(bootstrap, tmp_path, monkeypatch):
+    old = fake_python(tmp_path / "python3", "3.9.2")
+    new = fake_python(tmp_path / "python3.12", "3.12.1")
+    monkeypatch.setattr(bootstrap, "candidates", lambda: iter([old, new]))
+    assert bootstrap.choose_python(shared=False)["executable"] == str(new)
+
+
+def test_root_prefers_a_python_that_others_can_run(bootstrap, tmp_path, monkeypatch):
+    tmp_path.chmod(0o755)
+    (tmp_path / "private").mkdir(mode=0o700)
+    private = fake_python(tmp_path / "private" / "python3", "3.12.1")
+    monkeypatch.setattr(bootstrap, "candidates", lambda: iter([private]))
+    assert not bootstrap.open_to_others(private)
+    assert bootstrap.choose_python(shared=False)["executable"] == str(private)
+    open_one = Path("/usr/bin/python3")
+    if bootstrap.probe(open_one)["version"] >= [3, 11]:
+        monkeypatch.setattr(bootstrap, "candidates", lambda: iter([private, open_one]))
+        assert bootstrap.choose_python(shared=True)["executable"] != str(private)
+
+
+def test_the_script_is_readable_by_old_pythons():
+    """No syntax later than 3.6, so that an old python can say that it is too old."""
+    import ast
+
+    for name in ("bootstrap.py", "check.py"):
+        ast.parse((SCRIPT.parent / name).read_text(), feature_version=(3, 6))
+        assert (
+            "from __future__ import annotations"
+            not in (SCRIPT.parent / name).read_text()
+        )
+
+
+def test_an_environment_is_current_until_its_lock_changes(bootstrap, tmp_path):
+    python = {"version": [3, 11, 2], "executable": "/usr/bin/python3"}
+    assert not bootstrap.is_ready("hub", tmp_path, python)
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / ".stamp").write_text(bootstrap.fingerprint("hub", python))
+    assert bootstrap.is_ready("hub", tmp_path, python)
+    assert not bootstrap.is_ready("hub", tmp_path, {**python, "version": [3, 12, 0]})
+
+
+def test_current_environments_cost_nothing(bootstrap, tmp_path, monkeypatch):
+    monkeypatch.setattr(bootstrap, "is_ready", lambda *_: True)
+    monkeypatch.setattr(bootstrap, "install", lambda *_: pytest.fail("installed"))
+    bootstrap.ensure(("hub", "server"), tmp_path, {})
+
+
+def test_a_full_disk_is_said_before_anything_is_installed(
+    bootstrap, tmp_path, monkeypatch
+):
+    usage = type("Usage", (), {"free": 5 * 1024**2})
+    monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda _: usage)
+    python = {"version": [3, 11, 2], "executable": sys.executable}
+    with pytest.raises(bootstrap.Failure, match=r"disk is full.*LANDBRIDGE_STATE"):
+        bootstrap.ensure(("hub",), tmp_path, python)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("Max retries exceeded with url", "package index does not answer"),
+        ("ERROR: No matching distribution found for x", "package index"),
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("ERROR: something else went wrong", "something else went wrong"),
+    ],
+)
+def test_pips_failure_is_one_line_with_its_cause(bootstrap, tmp_path, output, words):
+    log = tmp_path / "hub.log"
+    log.write_text(f"much\nbefore\n{output}\n")
+    line = bootstrap.explain(subprocess.CalledProcessError(1, "pip"), log)
+    assert words in line
+    assert str(log) in line
+    assert "\n" not in line
+
+
+def test_a_missing_index_is_one_clear_line_and_no_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "install"],
+        env={
+            **os.environ,
+            "LANDBRIDGE_STATE": str(tmp_path / "var"),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+            "PIP_EXTRA_INDEX_URL": "",
+            "PIP_FIND_LINKS": "",
+            "PIP_RETRIES": "0",
+            "PIP_NO_CACHE_DIR": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "package index does not answer" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_roots_environments_lie_where_jobs_can_read_them(
+    bootstrap, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    assert bootstrap.environments_directory(tmp_path / "var") == tmp_path / "var/env"
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(bootstrap, "open_to_others", lambda _: True)
+    assert bootstrap.environments_directory(tmp_path / "var") == tmp_path / "var/env"
+
+
+@pytest.mark.root
+def test_a_checkout_that_others_cannot_enter_gets_a_shared_place(bootstrap, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root: only its jobs run as other accounts")
+    tmp_path.chmod(0o700)
+    place = bootstrap.environments_directory(tmp_path / "var")
+    try:
+        assert str(place).startswith("/var/tmp/landbridge-")
+        assert bootstrap.open_to_others(place.parent)
+        os.chown(place.parent, 12345, 12345)
+        with pytest.raises(bootstrap.Failure, match="not root's"):
+            bootstrap.environments_directory(tmp_path / "var")
+    finally:
+        place.parent.rmdir()
+
+
+def test_an_unknown_task_tells_the_known_ones():
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "fly"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "up | install" in done.stdout
+
+
+def test_skipped_tests_are_listed_with_their_reason(check, tmp_path):
+    report = tmp_path / "report.xml"
+    report.write_text(
+        "<testsuites><testsuite><testcase classname='tests.a' name='one'/>"
+        "<testcase classname='tests.a' name='two'>"
+        "<skipped type='pytest.skip' message='needs root'/></testcase>"
+        "<testcase classname='tests.a' name='three'>"
+        "<skipped type='pytest.xfail' message='known'/></testcase>"
+        "</testsuite></testsuites>"
+    )
+    assert check.skipped_in(report) == ["tests.a.two: needs root"]
+    assert check.skipped_in(tmp_path / "none.xml") == []
+
+
+@pytest.mark.parametrize(("strict", "code"), [(True, 1), (False, 0)])
+def test_strict_makes_a_skip_a_failure(check, monkeypatch, capsys, strict, code):
+    monkeypatch.setattr(check, "run_checks", lambda _: [])
+    closing = "== 9 passed, 1 skipped in 1.00s =="
+    monkeypatch.setattr(
+        check, "run_tests", lambda *_: (0, closing, ["tests.a.two: needs root"])
+    )
+    assert bool(check.main(["--strict"] if strict else [])) == bool(code)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == closing
+    assert any("needs root" in line for line in printed)
+
+
+def test_a_failed_check_fails_the_run_though_tests_pass(check, monkeypatch):
+    monkeypatch.setattr(check, "run_checks", lambda _: ["types"])
+    monkeypatch.setattr(check, "run_tests", lambda *_: (0, "== 9 passed ==", []))
+    assert check.main([])
