@@ -1,0 +1,141 @@
+"""A spawner on the fake scheduler: JupyterHub's database and the batch core, no hub."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from jupyterhub import orm, roles
+from jupyterhub.objects import Hub, Server
+from jupyterhub.user import User
+from traitlets.config import Config
+
+from spawners.batch.errors import UnknownJob
+from spawners.batch.fake import FakeScheduler
+from spawners.batch.jobs import Jobs
+from spawners.batch.models import BatchJob, JobState
+from spawners.batch.records import Endpoint, Failure, JobRecord
+from spawners.batch.store import JobStore
+from spawners.batch.watching import WatchSettings
+from spawners.server import BatchJobSpawner
+
+QUICK = WatchSettings(
+    fast=timedelta(milliseconds=20),
+    slow=timedelta(milliseconds=50),
+    look_delays=(timedelta(0), timedelta(milliseconds=20)),
+    lost_after=timedelta(milliseconds=10),
+)
+
+
+class Host:
+    """What a spawner needs of its hub, without one."""
+
+    api_url = "https://hub.example:8001/hub/api"
+    closing = False
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.tls = ssl.create_default_context()
+        self.submissions = asyncio.Semaphore(8)
+
+    def account_of(self, user_name: str) -> str:
+        return user_name
+
+    def workdir_of(self, user_name: str) -> str:
+        return f"/home/{user_name}"
+
+    def output_of(self, user_name: str, server_name: str) -> str | None:
+        return f"/home/{user_name}/server{server_name}.log"
+
+    def agent_command(self) -> tuple[str, ...]:
+        return ("/usr/bin/python3", "-I", "-c", "agent")
+
+    async def prepare(self, job_name: str) -> Mapping[str, str]:
+        return {"LANDBRIDGE_JOB": job_name}
+
+    def cancel(
+        self, job_name: str, *, after: Awaitable[object] | None = None
+    ) -> Awaitable[None]:
+        async def wish() -> None:
+            try:
+                await self.jobs.cancel(job_name)
+            except UnknownJob:
+                if after is not None:
+                    await asyncio.wait([asyncio.ensure_future(after)])
+                    await self.jobs.cancel(job_name)
+
+        return asyncio.ensure_future(wish())
+
+    async def fail(self, job_name: str, failure: Failure) -> None:
+        await self.jobs.give_up(job_name, failure)
+
+
+class Rig:
+    """One user, ``ann``, whose servers run on a fake scheduler."""
+
+    def __init__(self, scheduler: FakeScheduler, jobs: Jobs, user: User) -> None:
+        self.scheduler, self.jobs, self.user = scheduler, jobs, user
+        self.host = Host(jobs)
+        user.settings["landbridge"] = self.host
+
+    def spawner(self, kind: type = BatchJobSpawner, **traits: Any) -> BatchJobSpawner:
+        """A spawner as JupyterHub makes one for a start."""
+        config = Config()
+        config[kind.__name__].update(traits)
+        spawner = self.user._new_spawner(
+            "", spawner_class=kind, hub=Hub(), config=config
+        )
+        row = orm.Server(base_url="/user/ann/")
+        self.user.db.add(row)
+        self.user.db.commit()
+        spawner.server = Server(orm_server=row)
+        spawner.api_token = self.user.new_api_token()
+        self.user.db.commit()
+        return spawner
+
+    async def submitted(self, spawner: BatchJobSpawner) -> BatchJob:
+        """The job that a start under way has submitted."""
+        async with asyncio.timeout(5):
+            while spawner.record is None or spawner.record.job is None:
+                await asyncio.sleep(0.005)
+        return spawner.record.job
+
+    async def bring_up(self, spawner: BatchJobSpawner, port: int = 41234) -> str:
+        """Start a server and play its job; return the URL that start() gave."""
+        start = asyncio.ensure_future(spawner.start())
+        job = await self.submitted(spawner)
+        self.scheduler.move(job, JobState.RUNNING, node="n01")
+        await self.jobs.report_ready(job.name, Endpoint("n01", "127.0.0.1", port))
+        async with asyncio.timeout(5):
+            return await start
+
+    async def over(self, name: str) -> JobRecord:
+        """The record once its job has ended."""
+        async with asyncio.timeout(5):
+            return await self.jobs.wait(name, lambda record: not record.live)
+
+
+async def make_rig(directory: str) -> tuple[Rig, Any]:
+    """A rig, and a coroutine function that takes it down."""
+    session = orm.new_session_factory("sqlite://")()
+    row = orm.User(name="ann")
+    session.add(row)
+    session.add(orm.OAuthClient(identifier="jupyterhub", secret=""))
+    session.commit()
+    roles.create_role(session, roles.get_default_roles()[0])
+    scheduler = FakeScheduler()
+    store = await JobStore.open(f"sqlite:///{directory}/jobs.sqlite")
+    jobs = Jobs(scheduler, store, QUICK)
+    await jobs.start()
+    user = User(row, {"cookie_secret": b"secret"})
+
+    async def down() -> None:
+        await jobs.close()
+        await store.close()
+        session.close()
+        session.get_bind().dispose()
+
+    return Rig(scheduler, jobs, user), down
