@@ -144,7 +144,7 @@ class Adoption:
         del self._looks[name]
         if record is not None and record.phase is Phase.INTENT:
             await self._give_up(record)
-        elif record is not None and record.look_until is not None:
+        elif record is not None and delays:
             await self._ledger.observe(name, look_until=None)
 
     async def _adopt(self, record: JobRecord, found: tuple[BatchJob, ...]) -> None:
@@ -215,7 +215,7 @@ class Adoption:
             delays = self._settings.look_delays
         elif record.watched and record.job and record.job.submitted is None:
             delays = self._settings.identity_delays
-        elif record.look_until is not None:
+        elif record.look_until is not None and not record.resting:
             delays = self._settings.twin_delays
         else:
             return ()

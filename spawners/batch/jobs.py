@@ -90,7 +90,11 @@ class Jobs:
             self._scheduler, self._ledger, settings, self._job_found
         )
         self._readings = Readings(
-            self._scheduler, self._ledger, settings, self._adoption.look_for
+            self._scheduler,
+            self._ledger,
+            settings,
+            self._adoption.look_for,
+            self._job_found,
         )
         self._watcher = JobWatcher(
             self._scheduler,
@@ -366,6 +370,8 @@ class Jobs:
         self._cancelling.wake()
 
     def _urgency(self, record: JobRecord) -> float:
+        if record.resting:
+            return float("inf")
         settled = record.status_is_current and record.endpoint is not None
         if settled and record.cancel_wanted is None and record.status.state.on_nodes:
             return max(self._readings.age_of_change(record), 30.0)

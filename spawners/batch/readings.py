@@ -64,21 +64,30 @@ class Readings:
         ledger: Ledger,
         settings: WatchSettings,
         lost: Callable[[str], None],
+        attend: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
         self._settings = settings
         self._lost = lost
+        self._attend = attend
         self._seen: dict[str, _Seen] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._few = asyncio.Semaphore(4)
 
     def wanted(self) -> list[JobRecord]:
         """Return the records whose jobs have to be asked about."""
-        records = [record for record in self._ledger.records() if record.watched]
-        names = {record.name for record in records}
+        now = utc_now()
+        records, names = [], set()
+        for record in self._ledger.records():
+            if record.resting and record.look_until and record.look_until < now:
+                self._ledger.see(record.name, look_until=None)
+            elif record.watched or record.resting:
+                records.append(record)
+            if record.live or record.watched:
+                names.add(record.name)
         self._seen = {n: seen for n, seen in self._seen.items() if n in names}
-        return [r for r in records if not self._of(r.name).ending]
+        return [r for r in records if r.resting or not self._of(r.name).ending]
 
     def age_of_change(self, record: JobRecord) -> float:
         """Return for how long (s) a job has been as it is, since we watch it."""
@@ -100,10 +109,14 @@ class Readings:
             if number % 200 == 0:
                 await asyncio.sleep(0)  # others may run between thousands of jobs
             record = self._ledger.get(asked.name)
-            if record is None or record.job != asked.job or not record.watched:
+            if record is None or record.job != asked.job:
                 continue
             status = reading.get(asked.job) if reading and asked.job else None
-            if status is None or status.state is JobState.UNKNOWN:
+            if record.resting:
+                self._disturb(record, status)
+            elif not record.watched:
+                continue
+            elif status is None or status.state is JobState.UNKNOWN:
                 self._doubt(record, status)
             else:
                 self._take(record, status)
@@ -139,6 +152,25 @@ class Readings:
         else:
             return
         self._end(record, replace(record.status, state=state, ended=utc_now()))
+
+    def _disturb(self, record: JobRecord, status: JobStatus | None) -> None:
+        """Have a job ended again whose end was taken back by a controller's crash."""
+        if (
+            status is None
+            or status.state is JobState.UNKNOWN
+            or status.state.ended
+            or self._of(record.name).ending
+        ):
+            return
+        log.warning("Job %s is %s after its end", record.name, status.state)
+        self._ledger.see(
+            record.name,
+            Line("warning", "The job came back after its end; it is stopped again"),
+            status=status,
+            status_is_current=True,
+            cancel_wanted=record.cancel_wanted or utc_now(),
+        )
+        self._attend()
 
     def _take(self, record: JobRecord, status: JobStatus) -> None:
         seen = self._of(record.name)
@@ -217,6 +249,7 @@ class Readings:
             log.exception("Cannot close the record of job %s", record.name)
         finally:
             self._of(record.name).ending = False
+            self._attend()
 
     async def _tell_end(self, record: JobRecord, status: JobStatus) -> None:
         """Close a record, with the last words of its job if they matter."""
@@ -241,9 +274,10 @@ class Readings:
             fields["phase"] = Phase.ENDED
             # An end that was asked for may have its reason: the job was given up.
             fields["failure"] = record.failure if asked else failure
+        horizon = self._settings.rest_time
         if status.state is JobState.LOST:
             horizon = sum(self._settings.twin_delays, start=timedelta(0))
-            fields["look_until"] = utc_now() + horizon
+        fields["look_until"] = utc_now() + horizon
         log.info("Job %s of %s ended: %s", record.name, record.user, status.state)
         self._ledger.see(
             record.name,

@@ -102,7 +102,8 @@ class JobRecord:
         endpoint: where its server answers, once it reported ready.
         cancel_wanted: since when somebody wants its end, or ``None``.
         failure: set when it ended without being asked to, or was refused.
-        look_until: until when a late twin is looked for by name, or ``None``.
+        look_until: until when it is looked whether its job comes after all or comes
+            back, as late twins and jobs of crashed controllers do; or ``None``.
         created, updated: aware UTC.
     """
 
@@ -138,6 +139,13 @@ class JobRecord:
         if self.job is None or self.status.state.ended:
             return False
         return self.phase is Phase.SUBMITTED or self.cancel_wanted is not None
+
+    @property
+    def resting(self) -> bool:
+        """True for some time after its end was read: a crash may take that back."""
+        state = self.status.state
+        over = self.job is not None and state.ended and state is not JobState.LOST
+        return over and self.look_until is not None
 
 
 @dataclass(frozen=True, slots=True)

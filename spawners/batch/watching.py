@@ -37,6 +37,9 @@ class WatchSettings:
         identity_delays: when to ask for the rest of an identity whose submission told
             the id alone.
         twin_delays: when to look for a job that arrives later still.
+        rest_time: for how long an ended job is still looked at, in listings that are
+            made anyway: a controller that crashes forgets the last seconds, and what
+            was cancelled in them runs again.
         lost_after: least time between the two listings that show a job is lost.
         cancel_delays: when to ask again for the end of a job, the last one repeated.
         cancel_alarm: age of a cancel wish that operators should know of.
@@ -55,6 +58,7 @@ class WatchSettings:
     look_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
     identity_delays: tuple[timedelta, ...] = (2 * _S, 20 * _S, 2 * _MIN)
     twin_delays: tuple[timedelta, ...] = (30 * _S, 2 * _MIN, 10 * _MIN, 60 * _MIN)
+    rest_time: timedelta = _MIN
     lost_after: timedelta = 10 * _S
     cancel_delays: tuple[timedelta, ...] = (5 * _S, 15 * _S, 30 * _S, _MIN)
     cancel_alarm: timedelta = 10 * _MIN

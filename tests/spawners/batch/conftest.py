@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -42,6 +43,21 @@ def quick() -> WatchSettings:
         cancel_alarm=300 * _MS,
         event_interval=100 * _MS,
     )
+
+
+@pytest.fixture
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that waits for what never comes fails, after 30 s or ``DEADLINE``."""
+    seconds = getattr(request.module, "DEADLINE", 30)
+
+    def fail(*_: object) -> None:
+        raise TimeoutError(f"the test waited for {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(seconds)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

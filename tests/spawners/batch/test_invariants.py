@@ -98,6 +98,7 @@ class HubLife(RuleBasedStateMachine):
         self.scheduler = Witness()
         self.wished = set()
         self.forgotten = []
+        self.returned = set()
         self.do(self.open())
 
     def do(self, coroutine):
@@ -191,6 +192,19 @@ class HubLife(RuleBasedStateMachine):
             entry = self.forgotten.pop()
             self.scheduler._jobs[entry.job.id] = entry
 
+    @rule(number=NUMBERS)
+    def take_an_end_back(self, number):
+        """What a controller does that crashes before it saved the end of a job."""
+        over = [
+            entry.job
+            for entry in self.scheduler._jobs.values()
+            if entry.status.state.ended
+        ]
+        if over:
+            job = over[number % len(over)]
+            self.returned.add(job.name)
+            self.scheduler.move(job, JobState.RUNNING, node="n01")
+
     @rule(milliseconds=st.integers(0, 25))
     def pass_time(self, milliseconds):
         self.do(asyncio.sleep(milliseconds / 1000))
@@ -236,7 +250,7 @@ class HubLife(RuleBasedStateMachine):
         return len(owners) != len(set(owners)) and "an owner has two jobs"
 
     async def check_cancels(self):
-        for name in self.scheduler.cancelled - self.wished:
+        for name in self.scheduler.cancelled - self.wished - self.returned:
             stored = await self.store.get(name)
             record = stored.record
             lost = any(

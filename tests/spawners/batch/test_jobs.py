@@ -27,13 +27,6 @@ pytestmark = pytest.mark.usefixtures("deadline")
 
 
 @pytest.fixture
-async def deadline():
-    """No test of this module may wait for ever."""
-    async with asyncio.timeout(15):
-        yield
-
-
-@pytest.fixture
 def submit(jobs, new_spec):
     async def do(owner=OWNER, user="alice", jobs=jobs, **fields):
         return await jobs.submit(new_spec(**fields), user=user, owner=owner)
@@ -525,6 +518,43 @@ async def test_a_lost_job_that_comes_back_is_ended(jobs, fake, submit):
     assert jobs.get(record.name).phase is Phase.ENDED
 
 
+async def test_an_end_that_a_crash_took_back_is_made_again(jobs, fake, submit):
+    record = await submit()
+    await jobs.cancel(record.name)
+    await jobs.wait(record.name, ended)
+    new = await submit()
+    fake.move(record.job, JobState.RUNNING, node="n01")
+    while record.job in fake.live():
+        await asyncio.sleep(0.01)
+    assert fake.live() == [new.job]
+    record = await jobs.wait(record.name, lambda r: r.status.state.ended)
+    assert record.phase is Phase.ENDED
+
+
+async def test_an_end_is_looked_at_after_a_restart_too(jobs, fake, submit, open_jobs):
+    record = await submit()
+    await jobs.cancel(record.name)
+    await jobs.wait(record.name, ended)
+    await submit()
+    await jobs.close()
+    fake.move(record.job, JobState.RUNNING, node="n01")
+    await open_jobs()
+    while record.job in fake.live():
+        await asyncio.sleep(0.01)
+
+
+async def test_the_ended_are_forgotten_after_a_while(open_jobs, fake, quick, new_spec):
+    from dataclasses import replace
+
+    jobs = await open_jobs(settings=replace(quick, rest_time=timedelta(0)))
+    record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
+    await jobs.cancel(record.name)
+    await jobs.wait(record.name, lambda r: not r.live and r.look_until is None)
+    asked = fake.calls["status"]
+    await asyncio.sleep(0.1)
+    assert fake.calls["status"] == asked
+
+
 async def test_an_end_is_told_with_its_last_words(jobs, fake, submit, kinds):
     record = await submit(
         resources=Resources(memory=4 * 1024**3), output="/home/alice/%j.log"
@@ -839,12 +869,12 @@ async def test_the_counters_count(jobs, submit):
 async def test_pruning_happens_by_itself(fake, quick, open_jobs, new_spec):
     from dataclasses import replace
 
-    settings = replace(quick, keep=timedelta(0))
-    jobs = await open_jobs()
+    settings = replace(quick, keep=timedelta(0), rest_time=timedelta(0))
+    jobs = await open_jobs(settings=settings)
     for _ in range(2):
         record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
         fake.move(record.job, JobState.COMPLETED, exit_code=0)
-        await jobs.wait(record.name, ended)
+        await jobs.wait(record.name, lambda r: not r.live and r.look_until is None)
     await jobs.close()
     again = await open_jobs(settings=settings)
     while await again.events(OWNER, generation=1):

@@ -19,6 +19,9 @@ from spawners.batch.store import JobStore
 
 OWNER = "server:alice/"
 HERE = Path(__file__).parent
+DEADLINE = 200
+
+pytestmark = pytest.mark.usefixtures("deadline")
 
 
 @pytest.fixture(
@@ -49,8 +52,7 @@ async def hub(world, store_url, quick):
         return hub.jobs
 
     start.kill = lambda: hubs[-1].kill()
-    async with asyncio.timeout(120):
-        yield start
+    yield start
     for hub in hubs:
         await hub.close()
 
@@ -306,6 +308,7 @@ class TestSigkill:
                 return not busy and await world.live() == owned
 
             await eventually(settled)
+            assert jobs.records(live_only=False)
             await jobs.close()
             await hub.kill()
         jobs = await hub()

@@ -312,7 +312,7 @@ def lost():
 
 @pytest.fixture
 def readings(fake, ledger, lost):
-    return Readings(fake, ledger, WatchSettings(), lost.append)
+    return Readings(fake, ledger, WatchSettings(), lost.append, lambda: None)
 
 
 def pending(place, estimate=None):
