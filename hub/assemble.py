@@ -25,6 +25,7 @@ from .places import (
     prepare_state,
     site_profiles,
 )
+from .ports import internal_port
 from .registry import roles, service_specs
 from .secret_files import ensure_secret, operator_token_file
 from .settings import Settings
@@ -126,6 +127,8 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     if tls.certificate:
         c.JupyterHub.ssl_cert = str(settings.folder / tls.certificate)
         c.JupyterHub.ssl_key = str(settings.folder / tls.key)
+        # Services on this machine need not know who signed the site's certificate.
+        edge.internal_address = f"127.0.0.1:{internal_port(settings)}"
     pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
     bind = f"[{site.jobs_bind}]" if ":" in site.jobs_bind else site.jobs_bind
     edge.jobs_address = f"{bind}:{site.jobs_port}"
@@ -148,11 +151,6 @@ def internal_url(settings: Settings) -> str:
         host = "127.0.0.1"
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.hub.port}"
-
-
-def internal_port(settings: Settings) -> int:
-    """Return the loopback port for services, used where the public one is TLS."""
-    return settings.hub.port + 2
 
 
 def _state(c: Config, settings: Settings) -> None:

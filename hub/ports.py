@@ -34,23 +34,33 @@ def jobs_port(settings: Settings, address: str) -> int:
     Jobs that run hold its number, so what was chosen is kept in the state directory
     and used by every later hub. The public port plus one, if that is free.
     """
-    if settings.jobs.port:
-        return settings.jobs.port
+    return settings.jobs.port or _kept_port(settings, "jobs", address, 1)
+
+
+def internal_port(settings: Settings) -> int:
+    """Return the loopback port for services, where the public one is TLS. Kept."""
+    return _kept_port(settings, "internal", "127.0.0.1", 2)
+
+
+def forget_ports(settings: Settings) -> None:
+    """Have the ports that were not set be chosen anew."""
+    _file(settings).unlink(missing_ok=True)
+
+
+def _kept_port(settings: Settings, name: str, address: str, offset: int) -> int:
     path = _file(settings)
     try:
-        return int(json.loads(path.read_text(encoding="ascii"))["jobs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        port = settings.hub.port + 1
+        kept = dict(json.loads(path.read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):
+        kept = {}
+    if not isinstance(kept.get(name), int):
+        port = settings.hub.port + offset
         if port > 65_535 or port_problem(address, port):
             port = _free_port(address)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.write_text(json.dumps({"jobs": port}), encoding="ascii")
-    return port
-
-
-def forget_jobs_port(settings: Settings) -> None:
-    """Have the next :func:`jobs_port` choose anew."""
-    _file(settings).unlink(missing_ok=True)
+        kept[name] = port
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(json.dumps(kept), encoding="ascii")
+    return int(kept[name])
 
 
 def _file(settings: Settings) -> Path:

@@ -27,7 +27,7 @@ from .client import HubUnreachable, ask_hub
 from .detect import Site, detect
 from .leftovers import edge_runs, end_leftovers
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
-from .ports import forget_jobs_port, jobs_port, port_problem
+from .ports import forget_ports, jobs_port, port_problem
 from .secret_files import ensure_password
 from .settings import CHECKOUT, Settings
 from .tied import tie_to_parent
@@ -94,7 +94,7 @@ def preflight(settings: Settings, site: Site) -> None:
         raise CannotStart(f"Cannot start: {problem}. Set LANDBRIDGE_PORT to another.")
     problem = port_problem(site.jobs_bind, site.jobs_port)
     if problem and not settings.jobs.port:
-        forget_jobs_port(settings)
+        forget_ports(settings)
         problem = port_problem(site.jobs_bind, jobs_port(settings, site.jobs_bind))
     if problem:
         raise CannotStart(f"Cannot start: {problem}. Set jobs.port to another.")

@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,47 @@ def test_a_random_password_is_made_once_and_printed(run, place):
     kept = Path(place["LANDBRIDGE_STATE"]) / "secrets" / "demo-password"
     assert kept.read_text() == password
     assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_with_a_certificate_browsers_get_tls_and_services_still_work(
+    run, place, short_tmp
+):
+    pem = short_tmp / "site.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            str(pem),
+            "-out",
+            str(pem),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    text = '[hub.tls]\ncertificate = "site.pem"\nkey = "site.pem"\n'
+    Path(place["LANDBRIDGE_CONFIG"]).write_text(text)
+    up = run("up")
+    up.wait_for("Landbridge is ready at https://")
+    trust = ssl.create_default_context(cafile=str(pem))
+    address = f"https://localhost:{up.port}/hub/login"
+    with urllib.request.urlopen(address, context=trust) as page:
+        assert page.status == 200
+    log = Path(place["LANDBRIDGE_STATE"]) / "logs" / "hub.log"
+    deadline = time.monotonic() + 20
+    while "(idle-culler@" not in log.read_text():
+        assert time.monotonic() < deadline, "the culler never reached the hub"
+        time.sleep(0.1)
 
 
 def test_a_busy_port_is_one_clear_line(run):
