@@ -14,10 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from jobs_rig import OWNER
 
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs import Jobs
 from spawners.batch.models import JobSpec, Resources, new_job_name
+from spawners.batch.records import JobRecord
 from spawners.batch.scheduler import Scheduler
 from spawners.batch.store import JobStore
 from spawners.batch.watching import WatchSettings
@@ -25,6 +27,7 @@ from spawners.batch.watching import WatchSettings
 _MS = timedelta(milliseconds=1)
 
 OpenJobs = Callable[..., Awaitable[Jobs]]
+Submit = Callable[..., Awaitable[JobRecord]]
 
 
 @pytest.fixture
@@ -162,3 +165,25 @@ async def open_jobs(
 async def jobs(open_jobs: OpenJobs) -> Jobs:
     """Jobs over the fake scheduler."""
     return await open_jobs()
+
+
+@pytest.fixture
+def submit(jobs: Jobs, new_spec: Callable[..., JobSpec]) -> Submit:
+    """Submit a job, by default alice's."""
+
+    async def do(
+        owner: str = OWNER, user: str = "alice", **fields: object
+    ) -> JobRecord:
+        return await jobs.submit(new_spec(**fields), user=user, owner=owner)
+
+    return do
+
+
+@pytest.fixture
+def kinds(jobs: Jobs) -> Callable[[], Awaitable[list[str]]]:
+    """Read the kinds of an owner's events."""
+
+    async def read(owner: str = OWNER) -> list[str]:
+        return [event.kind for event in await jobs.events(owner)]
+
+    return read

@@ -1,0 +1,148 @@
+"""A cancel is a wish that lasts until an end was read."""
+
+import asyncio
+
+import pytest
+from jobs_rig import OWNER, ended, in_state
+
+from spawners.batch.errors import (
+    UnknownJob,
+)
+from spawners.batch.models import JobState
+from spawners.batch.records import Phase
+
+pytestmark = pytest.mark.usefixtures("deadline")
+
+
+async def test_a_cancel_ends_the_job_and_is_no_failure(jobs, fake, submit, kinds):
+    record = await submit()
+    await jobs.wait(record.name, in_state(JobState.PENDING))
+    await jobs.cancel(record.name)
+    assert fake.live() == []
+    record = await jobs.wait(record.name, ended)
+    assert record.phase is Phase.ENDED
+    assert record.failure is None
+    assert (await kinds())[-2:] == ["cancelling", "cancelled"]
+    asked = fake.calls["cancel"]
+    await jobs.cancel(record.name)
+    assert fake.calls["cancel"] == asked
+
+
+async def test_a_cancel_is_repeated_until_the_end_was_read(jobs, fake, submit):
+    fake.cancels_work = False
+    record = await submit()
+    await jobs.cancel(record.name)
+    while fake.cancels(record.job) < 3:
+        await asyncio.sleep(0.01)
+    assert jobs.get(record.name).live
+    fake.move(record.job, JobState.CANCELLED)
+    await jobs.wait(record.name, ended)
+
+
+async def test_a_cancel_that_fails_is_tried_again(jobs, fake, submit):
+    record = await submit()
+    fake.fail_next("cancel", times=3)
+    await jobs.cancel(record.name)
+    await jobs.wait(record.name, ended)
+    assert fake.live() == []
+
+
+async def test_an_old_wish_is_told_to_operators(jobs, fake, submit, kinds, caplog):
+    fake.cancels_work = False
+    record = await submit()
+    await jobs.cancel(record.name)
+    while jobs.counters.cancels_overdue == 0:
+        await asyncio.sleep(0.01)
+    assert "should have ended" in caplog.text
+    assert "warning" in await kinds()
+    fake.move(record.job, JobState.CANCELLED)
+    await jobs.wait(record.name, ended)
+
+
+async def test_a_wish_survives_a_restart(jobs, fake, submit, open_jobs):
+    fake.cancels_work = False
+    record = await submit()
+    await jobs.cancel(record.name)
+    await jobs.close()
+    fake.cancels_work = True
+    again = await open_jobs()
+    assert again.get(record.name).cancel_wanted is not None
+    await again.wait(record.name, ended)
+    assert fake.live() == []
+
+
+async def test_a_cancel_before_the_submission_keeps_it_from_happening(
+    jobs, fake, submit
+):
+    gate = asyncio.Event()
+    real = fake.check
+
+    async def slow(resources, *, user):
+        await gate.wait()
+        await real(resources, user=user)
+
+    fake.check = slow
+    task = asyncio.create_task(submit())
+    while jobs.current(OWNER) is None:
+        await asyncio.sleep(0)
+    await jobs.cancel(jobs.current(OWNER).name)
+    gate.set()
+    record = await task
+    assert record.phase is Phase.ENDED
+    assert record.status.state is JobState.CANCELLED
+    assert fake.calls["submit"] == 0
+
+
+async def test_a_cancel_during_the_submission_ends_the_job_that_comes(
+    jobs, fake, submit
+):
+    gate = asyncio.Event()
+    real = fake.submit
+
+    async def slow(spec, *, user):
+        await gate.wait()
+        return await real(spec, user=user)
+
+    fake.submit = slow
+    task = asyncio.create_task(submit())
+    while fake.calls["check"] == 0:
+        await asyncio.sleep(0)
+    name = jobs.current(OWNER).name
+    await jobs.cancel(name)
+    gate.set()
+    await task
+    await jobs.wait(name, ended)
+    assert fake.live() == []
+
+
+async def test_a_cancel_of_a_lost_submission_ends_the_job_that_comes(
+    jobs, fake, submit
+):
+    fake.lose_answer(accepted=False)
+    task = asyncio.create_task(submit())
+    while fake.calls["find"] < 1:
+        await asyncio.sleep(0)
+    name = jobs.current(OWNER).name
+    await jobs.cancel(name)
+    record = await task
+    assert record.phase is Phase.ENDED
+    assert record.failure is None
+    (twin,) = fake.deliver()
+    await jobs.wait(name, lambda r: r.job == twin and r.status.state.ended)
+    assert fake.live() == []
+
+
+async def test_what_is_not_there_cannot_be_cancelled(jobs):
+    with pytest.raises(UnknownJob):
+        await jobs.cancel("lb-nobody")
+
+
+async def test_a_reused_id_is_left_alone(jobs, fake, submit, new_spec):
+    record = await submit()
+    fake.forget(record.job)
+    fake._next_id = int(record.job.id)
+    (other,) = await fake.submit(new_spec(), user="bob")
+    assert other.id == record.job.id
+    await jobs.cancel(record.name)
+    await jobs.wait(record.name, ended)
+    assert fake.live() == [other]
