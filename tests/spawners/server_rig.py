@@ -92,6 +92,8 @@ class Rig:
         self.user.db.add(row)
         self.user.db.commit()
         spawner.server = Server(orm_server=row)
+        # As User.spawn does: what an earlier start stored is not this one's.
+        spawner.clear_state()
         spawner.api_token = self.user.new_api_token()
         self.user.db.commit()
         return spawner
