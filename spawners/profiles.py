@@ -314,7 +314,19 @@ def load_profiles(path: Path | str) -> Profiles:
         ConfigError: naming every fault by file, profile and key.
     """
     path = Path(path)
-    data = _read_yaml(path)
+    return parse_profiles(_read_yaml(path), path)
+
+
+def parse_profiles(data: object, path: Path) -> Profiles:
+    """Return the profiles of data in the form of a ``profiles.yaml``.
+
+    Args:
+        data: ``{"profiles": {KEY: {...}, ...}}``.
+        path: where it is from, for the words of a fault.
+
+    Raises:
+        ConfigError: naming every fault by profile and key.
+    """
     if not isinstance(data, dict) or set(data) != {"profiles"}:
         raise ConfigError(path, ["must hold one key, profiles."])
     if not isinstance(data["profiles"], dict) or not data["profiles"]:

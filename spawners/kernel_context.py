@@ -1,0 +1,111 @@
+"""What all kernels of one process share: scheduler, watch, records, addresses.
+
+Parts that talk to the scheduler are for the tunnels' loop only.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from .batch.addresses import plain_address, resolve
+from .batch.errors import BatchError
+from .batch.models import BatchJob
+from .batch.proof import MungeVerifier
+from .batch.scheduler import ClusterSnapshot
+from .kernel_home import own_addresses
+from .kernel_record import KernelRecords
+from .kernel_settings import KernelSettings
+from .kernel_watch import KernelWatch
+
+_SNAPSHOT_AGE = timedelta(seconds=60)
+_PROBED_NODES = 5
+
+
+class KernelContext:
+    """The scheduler and what is known of it, for one set of settings."""
+
+    def __init__(self, settings: KernelSettings) -> None:
+        self.settings = settings
+        self.user = pwd.getpwuid(os.getuid()).pw_name
+        self.home = pwd.getpwuid(os.getuid()).pw_dir
+        self.profiles = settings.read_profiles()
+        self.records = KernelRecords(settings.directory / "kernels")
+        self.scheduler = settings.build_scheduler()
+        self.watch = KernelWatch(self.scheduler)
+        self.munge = (
+            MungeVerifier(socket=settings.munge_socket or None)
+            if settings.proves_by_munge
+            else None
+        )
+        self._snapshot: ClusterSnapshot | None = None
+
+    async def snapshot(self) -> ClusterSnapshot:
+        """Return the cluster, at most a minute old."""
+        oldest = datetime.now(UTC) - _SNAPSHOT_AGE
+        if self._snapshot is None or self._snapshot.taken_at < oldest:
+            self._snapshot = await self.scheduler.snapshot()
+        return self._snapshot
+
+    async def addresses(self) -> tuple[str, ...]:
+        """Return where jobs may reach this process, the likeliest first."""
+        if self.settings.address:
+            return (self.settings.address,)
+        if not self.settings.is_slurm:
+            return ("127.0.0.1",)
+        nodes = list((await self.snapshot()).node_addresses.values())
+        probed = nodes[:: max(1, len(nodes) // _PROBED_NODES)][:_PROBED_NODES]
+        found: list[str] = []
+        for node in probed:
+            found += await resolve(node)
+        return tuple(own_addresses(found))
+
+    async def is_from_job(self, job: BatchJob, address: str) -> bool:
+        """Tell whether an address is one of the nodes that ``job`` runs on."""
+        own = {plain_address(each) for each in own_addresses([address])}
+        if not self.settings.is_slurm:
+            return address in own
+        try:
+            status = (await self.scheduler.status([job]))[job]
+            known = (await self.snapshot()).node_addresses
+        except BatchError:
+            return False  # it tries again
+        places: set[str] = set()
+        for node in status.nodes:
+            places.update(await resolve(known.get(node, node)))
+        # A node that is this very machine shows any of our addresses.
+        here = not places.isdisjoint({*own, "127.0.0.1", "::1"})
+        return address in places or (here and address in own)
+
+    def log_path(self, name: str) -> str:
+        """Return where a job's output goes, ``""`` for nowhere."""
+        directory = self.settings.log_directory
+        if directory is None:
+            return ""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(directory.absolute() / f"{name}.log")
+
+
+_contexts: dict[tuple[int, str], KernelContext] = {}
+
+
+def context_for(settings: KernelSettings) -> KernelContext:
+    """Return this process's context for these settings."""
+    key = (os.getpid(), settings.model_dump_json())
+    if key not in _contexts:
+        _contexts[key] = KernelContext(settings)
+    return _contexts[key]
+
+
+def host_name() -> str:
+    """Return this machine's name, as a notebook shows it."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def remove_log(path: str) -> None:
+    """Remove the log of a job that ended as it should."""
+    if path:
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,209 @@
+"""A kernel's process on its node, and what the node tells about its end.
+
+Travels in the job with ``kernel_launcher.py``: standard library of Python 3.6 or
+newer only.
+"""
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+import threading
+from typing import Any, Dict, List, Optional
+
+from spawners.kernel_relay import CHANNELS, Json
+
+KEPT_OUTPUT = 8 * 1024
+# The kernel, which has the data, is to be killed for memory; not who tells of it.
+_OOM_SCORE = "600"
+_HIDDEN = ("SLURM_EXPORT_ENV", "SBATCH_EXPORT")
+
+
+class CannotStart(Exception):
+    """The kernel cannot be started on this node; the text says why."""
+
+
+def write_private(path: str, text: str) -> None:
+    """Write a new file that only this user may read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def base_environment() -> Dict[str, str]:
+    """Return the job's own variables without ours, completed by the account's."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in _HIDDEN
+        and (not key.startswith("LANDBRIDGE_") or key == "LANDBRIDGE_JOB_ID")
+    }
+    environment.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
+    try:
+        account = pwd.getpwuid(os.getuid())
+    except KeyError:  # an account that this node does not know
+        return environment
+    environment.setdefault("HOME", account.pw_dir)
+    environment.setdefault("USER", account.pw_name)
+    environment.setdefault("LOGNAME", account.pw_name)
+    environment.setdefault("SHELL", account.pw_shell or "/bin/sh")
+    return environment
+
+
+class Kernel:
+    """The kernel of one run: its process group, its sockets, its last words.
+
+    Attributes:
+        run: 1, 2, …: a restart is a new run.
+        prefix: what its sockets' names begin with; ``-1`` to ``-5`` follow.
+        notes: what the user should know of how it was started.
+        told: whether its end was reported.
+    """
+
+    def __init__(self, run: int, directory: str, launch: Json, key: Json) -> None:
+        self.run = run
+        self.prefix = os.path.join(directory, "k%d" % run)
+        self.notes: List[str] = []
+        self.told = False
+        self.tail = bytearray()
+        self.kills_before = oom_kills()
+        self._returncode: Optional[int] = None
+        connection = "%s.json" % self.prefix
+        info: Json = {"transport": "ipc", "ip": self.prefix, "kernel_name": ""}
+        info.update({n + "_port": i + 1 for i, n in enumerate(CHANNELS)})
+        info.update(key)
+        write_private(connection, json.dumps(info))
+        argv = [w.replace("{connection_file}", connection) for w in launch["argv"]]
+        environment = base_environment()
+        if os.path.isabs(argv[0]):  # as activating its environment would
+            place = os.path.dirname(argv[0])
+            environment["PATH"] = place + os.pathsep + environment["PATH"]
+        environment.update(launch["env"])
+        environment["LANDBRIDGE_EVENTS"] = os.path.join(directory, "events")
+        self._start(argv, environment, self._place(launch.get("cwd")))
+
+    def _place(self, wanted: Optional[str]) -> str:
+        home = os.path.expanduser("~")
+        fallback = home if os.path.isdir(home) else os.path.dirname(self.prefix)
+        if not wanted:
+            return fallback
+        if os.path.isdir(wanted) and os.access(wanted, os.X_OK):
+            return wanted
+        self.notes.append("%s is not on this node; started in %s." % (wanted, fallback))
+        return fallback
+
+    def _start(self, argv: List[str], env: Dict[str, str], cwd: str) -> None:
+        try:
+            self.process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # interrupts are for the group, not for us
+            )
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CannotStart("%s cannot be started: %s." % (argv[0], why)) from None
+        except ValueError as error:
+            raise CannotStart("It cannot be started: %s." % error) from None
+        try:
+            with open("/proc/%d/oom_score_adj" % self.process.pid, "w") as file:
+                file.write(_OOM_SCORE)
+        except OSError:
+            self.notes.append("The kernel's memory priority could not be set.")
+        self._pump = threading.Thread(target=self._read_output, daemon=True)
+        self._pump.start()
+
+    def _read_output(self) -> None:
+        assert self.process.stdout is not None  # noqa: S101 -- it is a pipe
+        descriptor = self.process.stdout.fileno()
+        while True:
+            data = os.read(descriptor, 65536)
+            if not data:
+                return
+            self.tail += data
+            del self.tail[:-KEPT_OUTPUT]
+            try:
+                os.write(1, data)
+            except OSError:  # the log's disk is full: no reason to end
+                continue
+
+    def poll(self) -> Optional[int]:
+        """Return the exit code once it ended; negative: the signal."""
+        if self._returncode is None:
+            self._returncode = self.process.poll()
+            if self._returncode is not None:
+                self._pump.join(0.2)  # a child of it may keep the pipe open
+        return self._returncode
+
+    def send(self, number: int) -> None:
+        """Send a signal to it and to what it started."""
+        try:
+            os.killpg(self.process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def kill(self) -> None:
+        """End it and its children now."""
+        self.send(signal.SIGKILL)
+        self.process.wait()
+        self.poll()
+
+    def facts(self) -> Json:
+        """Return what the other end wants to know of this run."""
+        code = self.poll()
+        facts: Json = {"run": self.run, "pid": self.process.pid, "rc": code}
+        facts["notes"] = self.notes
+        if code is not None:
+            facts["oom"] = code == -signal.SIGKILL and oom_kills() > self.kills_before
+            facts["tail"] = bytes(self.tail)[-2048:].decode("utf-8", "replace")
+        return facts
+
+
+def memory_groups(text: str) -> List[str]:
+    """Return the files that count this job's kills for memory, innermost first.
+
+    Args:
+        text: ``/proc/self/cgroup``: ``0::/path`` (version 2) or
+            ``4:memory:/path`` (version 1), as Linux 4.19 and later write it.
+    """
+    files = []
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if number == "0" and not names:
+            root, name = "/sys/fs/cgroup", "memory.events"
+        elif "memory" in names.split(","):
+            root, name = "/sys/fs/cgroup/memory", "memory.oom_control"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        jobs = [i for i, part in enumerate(parts) if part.startswith("job_")]
+        # Above the job's own group others are counted, too.
+        lowest = jobs[0] + 1 if jobs else len(parts)
+        for length in range(len(parts), lowest - 1, -1):
+            files.append("/".join([root, *parts[:length], name]))
+    return files
+
+
+def oom_kills(groups: str = "/proc/self/cgroup") -> int:
+    """Return how many processes of this job were killed for memory so far."""
+    most = 0
+    try:
+        with open(groups) as file:
+            names = memory_groups(file.read())
+    except OSError:
+        return 0
+    for name in names:
+        try:
+            with open(name) as file:
+                counts: Dict[str, Any] = dict(
+                    line.split()[:2] for line in file if len(line.split()) > 1
+                )
+            most = max(most, int(counts.get("oom_kill", 0)))
+        except (OSError, ValueError):
+            continue
+    return most

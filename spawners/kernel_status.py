@@ -1,0 +1,73 @@
+"""Where a kernel is and what became of it, in words. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from .batch.endings import explain_end
+from .batch.models import BatchJob, JobState, JobStatus, Resources
+from .batch.records import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class KernelStatus:
+    """Where a kernel is, for people and programs.
+
+    Attributes:
+        phase: ``"intent"``, ``"queued"``, ``"starting"``, ``"running"``, ``"lost"``
+            (nothing is heard of it at the moment) or ``"ended"``.
+        words: one line.
+        job: its identity, once there is one.
+        resources: what it asked for.
+        reading: the scheduler's last trusted word: place, reason, nodes, times.
+        host: the node's name, once the kernel runs.
+        warned: when the scheduler said that the time limit is near.
+        notes: what the user should know of the start.
+        exit_code: of the kernel's last run, if that ended.
+        out_of_memory: whether that was for memory.
+        failure: why the job ended, or the kernel died.
+    """
+
+    phase: str
+    words: str
+    job: BatchJob | None
+    resources: Resources
+    reading: JobStatus
+    host: str
+    warned: datetime | None
+    notes: tuple[str, ...]
+    exit_code: int | None
+    out_of_memory: bool
+    failure: Failure | None
+
+
+def explain_death(
+    code: int, resources: Resources, *, host: str, tail: str, out_of_memory: bool
+) -> Failure:
+    """Return why a kernel died whose job lives.
+
+    Args:
+        code: its exit code; negative: the signal.
+        resources: of its job.
+        host: the node's name, ``""`` if not known.
+        tail: the end of its output.
+        out_of_memory: whether the node counted a kill for memory.
+    """
+    status = JobStatus(
+        JobState.OUT_OF_MEMORY if out_of_memory else JobState.FAILED,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        nodes=(host,) if host else (),
+    )
+    found = explain_end(status, resources, tail, asked=False)
+    return replace(found, detail=found.detail.replace("The job", "The kernel"))
+
+
+def cannot_start(why: str, host: str) -> Failure:
+    """Return the words for a kernel that its node cannot start."""
+    return Failure(
+        f"The kernel could not be started{f' on {host}' if host else ''}",
+        why,
+        "Check that the kernel's environment can be seen on that node.",
+    )
