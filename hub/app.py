@@ -113,6 +113,9 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         if not isinstance(spawner, BatchJobSpawner):
             return
         spawner.server = None
+        if verdict is Verdict.DROP:
+            orm_spawner.started, orm_spawner.state = None, {}
+            spawner.clear_state()
         if verdict is Verdict.RESUME:
             self.log.info("Resuming the start of %s", spawner._log_name)
             spawner._spawn_pending = True

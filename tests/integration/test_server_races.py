@@ -229,3 +229,22 @@ def test_others_may_not_read_a_log(hub: HubProcess) -> None:
         )
         assert answer.status_code in (403, 404)
     hub.stop_server("hal")
+
+
+def test_own_servers_and_the_cluster_are_told(hub: HubProcess) -> None:
+    hub.add_user("jan")
+    hub.start_server("jan")
+    until("it is written down", lambda: hub.progress("jan"))
+    token = hub.call("POST", "users/jan/tokens", {"note": "test"})["token"]
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{hub.port}/hub/api/landbridge/",
+        headers={"Authorization": f"token {token}"},
+        trust_env=False,
+    ) as jan:
+        servers = jan.get("servers").json()["servers"]
+        assert [(s["user"], s["name"]) for s in servers] == [("jan", "")]
+        until("the cluster was read", lambda: jan.get("cluster").json()["partitions"])
+    hub.stop_server("jan")
+    for path in ("servers", "cluster"):
+        url = f"http://127.0.0.1:{hub.port}/hub/api/landbridge/{path}"
+        assert httpx.get(url, trust_env=False).status_code == 403

@@ -107,3 +107,56 @@ def test_what_can_never_start_is_refused_in_words(slurm_hub: HubProcess) -> None
     server = slurm_hub.server("alice")
     assert server["state"] == "failed"
     assert server["failure"]["hint"] or server["failure"]["detail"]
+
+
+def test_servers_live_through_a_dead_controller_and_a_new_hub(
+    slurm_hub: HubProcess, slurm: Cluster
+) -> None:
+    hub = slurm_hub
+    hub.start_server("alice", options={"profile": "cpu"})
+    job = hub.wait_state("alice", "ready", "failed", seconds=90)["job"]["id"]
+    until("it answers", lambda: hub.answers("alice"))
+    with slurm.stopped("slurmctld"):
+        hub.kill()
+        hub.start()
+        server = hub.wait_state("alice", "ready", seconds=30)
+        assert server["job"]["id"] == job
+        assert hub.answers("alice")
+        answer = hub.api.post(
+            "/hub/api/users/bob/server", json={"user_options": {"profile": "cpu"}}
+        )
+        assert answer.status_code in (202, 503), answer.text
+        assert hub.answers("alice")
+    until(
+        "the scheduler is believed again",
+        lambda: hub.server("alice")["job"]["is_current"],
+    )
+    assert hub.server("alice")["state"] == "ready"
+    hub.stop_server("alice")
+    hub.wait_state("alice", "stopped", seconds=60)
+
+
+def test_no_secret_of_a_server_is_in_sight(
+    slurm_hub: HubProcess, slurm: Cluster
+) -> None:
+    hub = slurm_hub
+    hub.start_server("alice", options={"profile": "cpu"})
+    job = hub.wait_state("alice", "ready", "failed", seconds=90)["job"]["id"]
+    shown = subprocess.run(
+        ["scontrol", "show", "job", "-d", str(job)],
+        env={"PATH": "/usr/bin:/bin", **slurm.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    script = subprocess.run(
+        ["scontrol", "write", "batch_script", str(job), "-"],
+        env={"PATH": "/usr/bin:/bin", **slurm.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    state = hub.call("GET", "users/alice")["servers"][""]["state"]
+    for place in (shown, script, hub.log.read_text(), str(state)):
+        for word in ("API_TOKEN", "PRIVATE KEY", "report_secret"):
+            assert word not in place
