@@ -29,6 +29,7 @@ _KINDS = {
     JobState.RUNNING: "running",
     JobState.SUSPENDED: "suspended",
     JobState.STOPPED: "suspended",
+    JobState.COMPLETING: "ending",
 }
 
 

@@ -158,7 +158,7 @@ class JobEvent:
         at: aware UTC.
         kind: ``"submitted"``, ``"queued"``, ``"allocated"``, ``"starting"``,
             ``"running"``, ``"ready"``, ``"suspended"``, ``"requeued"``,
-            ``"warning"``, ``"cancelling"``, ``"ended"``, ``"failed"``,
+            ``"warning"``, ``"cancelling"``, ``"ending"``, ``"ended"``, ``"failed"``,
             ``"cancelled"``, or an adapter's own.
         message: plain words.
         data: facts for programs.

@@ -112,7 +112,9 @@ class TestLifecycle:
         assert record.status.state is JobState.COMPLETED
         kinds = [event.kind for event in await jobs.events(OWNER)]
         assert kinds[0] == "submitted"
-        assert kinds[-3:] == ["running", "ready", "ended"]
+        seldom = {"queued", "allocated", "ending"}
+        story = [kind for kind in kinds if kind not in seldom]
+        assert story == ["submitted", "running", "ready", "ended"]
         assert await world.live() == []
 
     async def test_a_failure_is_told_with_its_last_words(self, world, hub):
