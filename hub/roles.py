@@ -44,7 +44,7 @@ CULLER = Role(
 )
 OPERATOR = Role(
     "operator",
-    ("shutdown", "read:hub", "list:users", "read:servers"),
+    ("shutdown", "read:hub", "list:users", "read:servers", "delete:servers"),
     "The landbridge command on the hub's machine: status, and an orderly stop.",
 )
 ROLES = (CULLER, OPERATOR)

@@ -16,14 +16,15 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+from urllib.parse import quote
 
 from spawners.settings import ConfigError
 
-from .client import HubUnreachable, ask_hub
+from .client import HubUnreachable, all_users, ask_hub
 from .detect import Site, detect
 from .leftovers import edge_runs, end_leftovers
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
@@ -34,6 +35,8 @@ from .tied import tie_to_parent
 
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 60.0
+_SERVERS_SECONDS = 20.0
+_STEP_SECONDS = 0.2
 _LEAST_FREE = 100 * 1024**2
 _CRASHES = 5
 _CRASH_WINDOW_SECONDS = 120.0
@@ -235,8 +238,12 @@ class Gateway:
         """Stop everything that was started; whatever the hub did not is ended here."""
         hub = self._hub
         if hub is not None and hub.returncode is None:
+            await self._or_forced(
+                asyncio.to_thread(stop_servers, self._settings), _SERVERS_SECONDS * 2
+            )
             try:
-                wish = {"servers": True, "proxy": True}
+                # HAProxy goes last: the jobs' last reports come through it.
+                wish = {"servers": True, "proxy": False}
                 await asyncio.to_thread(
                     ask_hub, self._settings, "POST", "shutdown", wish
                 )
@@ -246,18 +253,55 @@ class Gateway:
         await end_leftovers(self._settings)
 
     async def _wait_ended(self, hub: asyncio.subprocess.Process) -> None:
-        ended = asyncio.create_task(hub.wait())
+        if await self._or_forced(hub.wait(), _STOP_SECONDS):
+            return
+        self._say("The hub is killed; the next start takes up what still runs.")
+        with suppress(ProcessLookupError):
+            hub.kill()
+        await hub.wait()
+
+    async def _or_forced(
+        self, work: Coroutine[Any, Any, object], seconds: float
+    ) -> bool:
+        """Wait for ``work``; False if it took too long or we were asked to hurry."""
+        if self._forced.is_set():
+            work.close()
+            return False
+        done = asyncio.create_task(work)
         forced = asyncio.create_task(self._forced.wait())
         await asyncio.wait(
-            {ended, forced},
-            timeout=_STOP_SECONDS,
-            return_when=asyncio.FIRST_COMPLETED,
+            {done, forced}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
         )
         forced.cancel()
-        if not ended.done():
-            with suppress(ProcessLookupError):
-                hub.kill()
-            await ended
+        if not done.done():
+            done.cancel()
+            return False
+        return True
+
+
+def stop_servers(settings: Settings) -> None:
+    """Stop every server while the hub still takes the jobs' last reports. Blocks.
+
+    What does not end in time is left to the hub's own end, which cancels it.
+    """
+    deadline = time.monotonic() + _SERVERS_SECONDS
+    asked: set[str] = set()
+    with suppress(HubUnreachable):
+        while time.monotonic() < deadline:
+            servers = [
+                f"users/{quote(user['name'])}/servers/{quote(name)}"
+                for user in all_users(settings)
+                for name in user.get("servers") or {}
+            ]
+            if not servers:
+                return
+            for path in servers:
+                if path not in asked:
+                    asked.add(path)
+                    # A server that is starting just now cannot be stopped yet.
+                    with suppress(HubUnreachable):
+                        ask_hub(settings, "DELETE", path)
+            time.sleep(_STEP_SECONDS)
 
 
 def last_words(log: Path) -> str:

@@ -13,9 +13,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from hub.cli import COMMANDS, main
+
+READY_SECONDS = 90
 
 
 def processes_of(place: dict[str, str]) -> list[str]:
@@ -66,6 +69,26 @@ def test_up_serves_tells_how_to_sign_in_and_ctrl_c_leaves_nothing(
         up.get("/hub/login")
 
 
+def test_ctrl_c_stops_servers_too(run, place):
+    token = {"Authorization": "token 0123456789abcdef"}
+    up = run("up", LANDBRIDGE_ADMIN_TOKEN=token["Authorization"].split()[1])
+    up.wait_for("Landbridge is ready at")
+    api = f"http://127.0.0.1:{up.port}/hub/api"
+    with httpx.Client(headers=token, timeout=30) as admin:
+        assert admin.post(f"{api}/users/ada").status_code == 201
+        assert admin.post(f"{api}/users/ada/server").status_code in (201, 202)
+        deadline = time.monotonic() + READY_SECONDS
+        while not admin.get(f"{api}/users/ada").json()["server"]:
+            assert time.monotonic() < deadline, "the server never became ready"
+            time.sleep(0.2)
+        assert admin.get(f"http://127.0.0.1:{up.port}/user/ada/api").status_code == 200
+    status = run("status")
+    status.wait_for("ada/  ready")
+    assert status.wait() == 0
+    assert up.end() == 0
+    assert processes_of(place) == []
+
+
 def test_a_killed_hub_is_started_again_while_haproxy_serves_on(run, place):
     up = run("up")
     up.wait_for("Landbridge is ready at")
@@ -109,28 +132,9 @@ def test_with_a_certificate_browsers_get_tls_and_services_still_work(
     run, place, short_tmp
 ):
     pem = short_tmp / "site.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            str(pem),
-            "-out",
-            str(pem),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    make += f" -addext subjectAltName=DNS:localhost -keyout {pem} -out {pem}"
+    subprocess.run(make.split(), check=True, capture_output=True)
     text = '[hub.tls]\ncertificate = "site.pem"\nkey = "site.pem"\n'
     Path(place["LANDBRIDGE_CONFIG"]).write_text(text)
     up = run("up")
