@@ -346,8 +346,9 @@ class JobsSettings(Section):
     )
     log_directory: str = Field(
         "",
-        description="Directory for the jobs' output files; `{home}` and `{user}` are "
-        "filled in. Empty: `{home}/.local/state/landbridge`.",
+        description="Directory for the jobs' output files, one per server, "
+        "`.landbridge-server.log`; `{home}` and `{user}` are filled in. It must be "
+        "there on the nodes. Empty: the user's home.",
     )
     profiles: str = Field(
         "profiles.yaml",
