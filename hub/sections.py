@@ -274,7 +274,7 @@ class SchedulerSettings(Section):
         description="Time between two queries while some job starts or ends.",
     )
     slow_poll: Duration = Field(
-        timedelta(seconds=15),
+        timedelta(seconds=20),
         description="Time between two queries while all is steady. One query serves "
         "all jobs.",
     )
