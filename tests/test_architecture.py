@@ -22,6 +22,7 @@ MAY_SPELL_SLURM = (
     "hub/detect.py",
     "hub/doctor.py",
     "hub/schedulers.py",
+    "spawners/kernel_settings.py",
 )
 
 
