@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+
+from services.common.process import ProcessId, end
 
 from .settings import Settings
-
-if TYPE_CHECKING:
-    from .proxy.process import ProcessId
 
 _PATIENCE_SECONDS = 5.0
 
@@ -18,9 +16,6 @@ def edge_process(settings: Settings) -> ProcessId | None:
     path = settings.state / "haproxy" / "process.json"
     if not path.exists():
         return None
-    # Here, as it takes JupyterHub along, which makes the command slow to start.
-    from .proxy.process import ProcessId
-
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         process = ProcessId(int(facts["pid"]), int(facts["started"]))
@@ -38,6 +33,4 @@ async def end_leftovers(settings: Settings) -> None:
     """End what a hub of this state left behind, when the gateway is stopped."""
     process = edge_process(settings)
     if process is not None and settings.proxy.managed:
-        from .proxy.process import end  # as above
-
         await end(process, patience_seconds=_PATIENCE_SECONDS)

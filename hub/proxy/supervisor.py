@@ -17,10 +17,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from services.common.process import ProcessId, end, spawn, wait_ended
+
 from .config import ROUTES
 from .faults import ConfigRefused, ProxyFault, RuntimeFault, StartFailed
 from .maps import write_atomically
-from .process import ProcessId, end, spawn, wait_ended
 from .runtime import RuntimeSocket
 
 _START_SECONDS = 15.0

@@ -14,7 +14,7 @@ import pytest
 
 from hub.proxy.faults import ConfigRefused, StartFailed
 from hub.proxy.maps import load_routes
-from hub.proxy.process import ProcessId, end
+from services.common.process import ProcessId, end
 
 
 async def until(condition, *, seconds: float = 10.0) -> float:
