@@ -5,8 +5,11 @@ Kept free of JupyterHub: the ``landbridge`` command starts fast because of it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
+import stat
+import tempfile
 from pathlib import Path
 
 from spawners.profiles import Profiles, load_profiles
@@ -15,6 +18,8 @@ from spawners.settings import ConfigError
 from .secret_files import ensure_secret, operator_token_file
 from .sections import JobsSettings
 from .settings import Settings
+
+_LONGEST_SOCKET = 100
 
 
 def prepare_state(settings: Settings) -> None:
@@ -33,17 +38,25 @@ def hub_socket(settings: Settings) -> Path:
 
 
 def short_socket(directory: Path, name: str) -> Path:
-    """Return a socket's path in ``directory``, or a shorter one that leads there.
+    """Return a socket's path in ``directory``, or one that the kernel can hold.
 
-    The kernel takes 107 bytes. In a deeper directory the socket goes to the
-    account's runtime directory, under a name made from the directory.
+    107 bytes is the most. Of a deeper directory the socket goes to a directory of
+    our account's own under the system's temporary one, always the same.
+
+    Raises:
+        ConfigError: somebody else has made that directory.
     """
     path = directory / name
-    if len(os.fsencode(path)) <= 100:
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
         return path
-    raise ConfigError(
-        directory, ["is too long for a socket (100 bytes): set LANDBRIDGE_STATE."]
-    )
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+    short = Path(tempfile.gettempdir()) / f"landbridge-{os.geteuid()}-{digest}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    facts = short.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+        raise ConfigError(short, ["belongs to somebody else: remove it."])
+    short.chmod(0o700)
+    return short / name
 
 
 def database_url(settings: Settings, name: str) -> str:

@@ -56,6 +56,17 @@ def test_the_hub_listens_on_a_socket_that_only_its_account_reaches(settings):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
+def test_a_deep_state_directory_gets_a_short_socket(settings, tmp_path):
+    deep = replace(settings, state=tmp_path / ("d" * 100) / "var")
+    path = places.hub_socket(deep)
+    try:
+        assert len(str(path)) < 100
+        assert places.hub_socket(deep) == path
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    finally:
+        path.parent.rmdir()
+
+
 def test_secrets_are_files_that_only_the_hub_reads(settings):
     c = assembled(settings)
     for path in (settings.state / "secrets").iterdir():
