@@ -10,20 +10,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from traitlets import Instance, Integer, default
+from traitlets.config import Config
 
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.job_side import Launch
 from spawners.batch.records import Failure, JobRecord
 from spawners.server import BatchJobSpawner
 from spawners.server_start import owner_key, server_of
+from spawners.settings import ConfigError
 
 from . import jobs_api, page_api
+from .assemble import assemble
 from .detect import Site, detect
 from .interrupted import Verdict, judge
 from .places import database_url
@@ -58,6 +62,16 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         self.gateway: Gateway | None = None
 
     # -- start ---------------------------------------------------------------------
+
+    def load_config_file(self, *args: Any, **kwargs: Any) -> None:
+        """Read the site's file; without one, the settings say everything."""
+        super().load_config_file(*args, **kwargs)
+        if "proxy_class" not in self.config.JupyterHub:
+            assembled = Config()
+            assemble(assembled, self.settings, self.site)
+            # What a file or the command line says holds.
+            assembled.merge(self.config)
+            self.update_config(assembled)
 
     async def init_users(self) -> None:
         """Open the batch core with the users: servers are looked at after that."""
@@ -203,8 +217,19 @@ def _settle(spawner: BatchJobSpawner, future: asyncio.Future[None]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the hub in the foreground."""
-    LandbridgeHub.launch_instance(argv)
+    """Run the hub in the foreground, with ``jupyterhub_config.py`` beside the settings.
+
+    ``--config FILE`` names another one; other arguments are JupyterHub's.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        settings = load_settings(os.environ)
+    except ConfigError as error:
+        sys.exit(f"landbridge-hub: {error}")
+    if not any(word.split("=")[0] in ("-f", "--config") for word in arguments):
+        path = settings.folder / "jupyterhub_config.py"
+        arguments += [f"--config={path}"] if path.is_file() else []
+    LandbridgeHub.launch_instance(arguments)
 
 
 if __name__ == "__main__":
