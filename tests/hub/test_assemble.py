@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -133,6 +135,19 @@ def test_the_database_is_a_file_of_the_state_or_the_sites_own(settings):
     url = "postgresql+psycopg://hub@db/landbridge"
     ours = settings.database.model_copy(update={"url": url})
     assert assembled(replace(settings, database=ours)).JupyterHub.db_url == url
+
+
+def test_the_hubs_sqlite_file_keeps_a_write_ahead_log(settings):
+    path = assembled(settings).JupyterHub.db_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_that_is_no_database_is_named(settings):
+    (settings.state / "db").mkdir(parents=True)
+    (settings.state / "db" / "jupyterhub.sqlite").write_text("no database" * 100)
+    with pytest.raises(ConfigError, match=r"jupyterhub\.sqlite"):
+        assembled(settings)
 
 
 def test_the_edge_is_told_about_the_jobs(settings):
