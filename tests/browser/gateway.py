@@ -1,0 +1,114 @@
+"""A gateway for a browser: a hub as root on the private Slurm, and by hand.
+
+By hand, on a rig that runs (``tests/slurm/cluster.py up DIR``)::
+
+    python tests/browser/gateway.py RIG DIR     # prints the address; Ctrl-C stops it
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub_process import CHECKOUT, PASSWORD, HubProcess, running_hub
+
+SETTINGS = """\
+[jobs]
+address = "127.0.0.1"
+munge_socket = "{socket}"
+proof = "munge"
+profiles = "profiles.yaml"
+"""
+
+PROFILES = """\
+profiles:
+  small:
+    title: Small
+    description: Write, look at data, start other jobs.
+    default: true
+    resources: {cpus: 1, memory: 1G, time_limit: 8h}
+  gpu:
+    title: 1 GPU
+    description: Train and test models on one GPU.
+    requires: gpu
+    resources: {cpus: 2, memory: 2G, gpus: 1, partition: gpu, time_limit: 2h}
+    choices:
+      gpu_model: any
+      time_limit: {min: 10min, max: 24h}
+  short:
+    title: Ten minutes
+    description: A quick look at something.
+    resources: {cpus: 1, memory: 1G, time_limit: 10min, partition: short}
+  custom:
+    title: Custom
+    description: Choose the resources yourself.
+    resources: {cpus: 1, memory: 1G, time_limit: 1h}
+    choices:
+      cpus: {min: 1, max: 256}
+      memory: {min: 256M, max: 4T}
+      gpus: {min: 0, max: 16}
+      gpu_model: any
+      time_limit: {min: 1min, max: 7d}
+      partition: any
+      account: any
+      qos: any
+      reservation: any
+  bare:
+    title: Bare Python
+    description: An environment that lacks JupyterLab.
+    resources: {cpus: 1, memory: 400M, time_limit: 1h}
+    command: [landbridge-no-such-program]
+  hungry:
+    title: Hungry
+    description: Its start takes more memory than it asked for.
+    resources: {cpus: 1, memory: 100M, time_limit: 1h}
+    prologue: /usr/bin/python3 -c 'x = b"x" * 400_000_000; input()' < /dev/zero
+"""
+
+
+def write_settings(directory: Path, socket: str) -> Path:
+    """Write the gateway's settings and profiles; return the settings' path."""
+    (directory / "profiles.yaml").write_text(PROFILES)
+    settings = directory / "gateway.toml"
+    settings.write_text(SETTINGS.format(socket=socket))
+    return settings
+
+
+@contextmanager
+def gateway(
+    directory: Path, socket: str, environment: Mapping[str, str]
+) -> Iterator[HubProcess]:
+    """A hub as root on a Slurm, where alice and bob have accounts."""
+    with running_hub(
+        directory,
+        LANDBRIDGE_CONFIG=str(write_settings(directory, socket)),
+        LANDBRIDGE_SCHEDULER="slurm",
+        **environment,
+    ) as hub:
+        yield hub
+
+
+def main() -> None:
+    """Run a gateway until it is stopped."""
+    rig, directory = map(Path, sys.argv[1:3])
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    shown = subprocess.run(
+        [sys.executable, CHECKOUT / "tests/slurm/cluster.py", "env", rig],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    lines = (line.removeprefix("export ") for line in shown.splitlines())
+    environment = dict(line.split("=", 1) for line in lines)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with gateway(directory, f"{rig}/munge/s", environment) as hub:
+        print(f"http://127.0.0.1:{hub.port} (alice, bob; {PASSWORD})", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
