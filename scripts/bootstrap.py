@@ -144,7 +144,7 @@ def environments_directory(state):
     Root's jobs run as other accounts. If those cannot enter the state directory's
     parents (a checkout in /root), a directory of ours under /var/tmp is used.
     """
-    if os.geteuid() != 0 or open_to_others(state.parent):
+    if os.geteuid() != 0 or open_to_others(state):
         return state / "env"
     digest = hashlib.sha256(str(state).encode()).hexdigest()[:12]
     shared = Path("/var/tmp") / ("landbridge-" + digest)
@@ -294,6 +294,7 @@ def ensure(names, directory, python):
     missing = [name for name in names if not is_ready(name, directory, python)]
     if not missing:
         return
+    mask = os.umask(0o022)  # other accounts' jobs read and run what is made here
     try:
         directory.mkdir(parents=True, exist_ok=True)
         needed = sum(SIZES[n] for n in missing if not (directory / n).exists())
@@ -311,6 +312,8 @@ def ensure(names, directory, python):
                 install_together(missing, directory, python)
     except OSError as error:
         raise Failure(f"Cannot use {directory}: {error.strerror}.") from None
+    finally:
+        os.umask(mask)
 
 
 def install_together(names, directory, python):
