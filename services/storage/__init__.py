@@ -1,0 +1,1 @@
+"""Object storage: browse anything, hand out keys that expire."""
