@@ -16,20 +16,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
-from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from . import rows
+from .database import explain, open_engine, upgrade
 from .errors import StoreIncompatible, StoreUnavailable
 from .records import JobEvent, JobRecord
 
 T = TypeVar("T")
+
+_WHAT = "database of jobs"
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 _ALL_FIELDS = frozenset(field.name for field in fields(JobRecord))
 
@@ -83,9 +81,9 @@ class JobStore:
             StoreUnavailable: it cannot be reached or written to.
             StoreIncompatible: a newer release made it.
         """
-        store = cls(_engine(url, timeout_seconds), keeper)
+        store = cls(open_engine(url, timeout_seconds, what=_WHAT), keeper)
         try:
-            await store._run(_upgrade)
+            await store._run(lambda c: upgrade(c, _MIGRATIONS, what=_WHAT))
         except BaseException:
             await store.close()
             raise
@@ -279,7 +277,7 @@ class JobStore:
             except IntegrityError:
                 raise
             except SQLAlchemyError as error:
-                raise _explain(error) from error
+                raise explain(error, what=_WHAT) from error
             except ValueError as error:
                 raise StoreIncompatible(
                     "The database of jobs holds a damaged record.",
@@ -290,87 +288,8 @@ class JobStore:
         return await loop.run_in_executor(self._thread, transaction)
 
 
-def _explain(error: SQLAlchemyError) -> StoreUnavailable | StoreIncompatible:
-    reason = (str(getattr(error, "orig", None) or error).splitlines() or [""])[0][:200]
-    if "not a database" in reason or "malformed" in reason:
-        return StoreIncompatible(
-            f"The database of jobs is damaged: {reason}.", hint="Restore a backup."
-        )
-    return StoreUnavailable(
-        f"The database of jobs did not take a call: {reason}.",
-        hint="Check that it is reachable and that its disk has space.",
-    )
-
-
 def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
     if events:
         connection.execute(
             sa.insert(rows.events), [rows.event_to_row(event) for event in events]
         )
-
-
-def _engine(url: str, timeout_seconds: float) -> Engine:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        engine = sa.create_engine(
-            parsed,
-            pool_size=1,
-            max_overflow=0,
-            pool_pre_ping=True,
-            connect_args={
-                "connect_timeout": max(1, int(timeout_seconds)),
-                "options": f"-c lock_timeout={int(timeout_seconds * 1000)}"
-                f" -c statement_timeout={int(timeout_seconds * 4000)}",
-            },
-        )
-        return engine
-    in_memory = parsed.database in (None, "", ":memory:")
-    if parsed.database and not in_memory:
-        _create_private(Path(parsed.database))
-    engine = sa.create_engine(
-        parsed,
-        poolclass=StaticPool if in_memory else None,
-        connect_args={"timeout": timeout_seconds, "check_same_thread": False},
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _create_private(path: Path) -> None:
-    """Create the file for its owner alone; it holds the last lines of users' jobs."""
-    try:
-        path.touch(mode=0o600)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"Cannot write the database of jobs {path}: {error.strerror}.",
-            hint="Check that its directory exists and that its disk has space.",
-        ) from error
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
-    """Leave transactions to us, and make a commit survive a power cut."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that starts as a reader cannot wait for a lock when it writes.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _upgrade(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise StoreIncompatible(
-            f"The database of jobs is not of this release: {error}.",
-            hint="Install the release that wrote it, or restore a backup.",
-        ) from error
