@@ -32,8 +32,6 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from . import kernel_start
-from .batch.errors import BatchError
-from .batch.explain import explain_refusal
 from .batch.models import new_job_name
 from .batch.records import Failure
 from .kernel_context import KernelContext, context_for
@@ -235,9 +233,8 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         context = self._context()
         resolved = await self._resolve(context)
         environment = {**resolved.environment, **launch["env"]}
-        job = KernelJob(
-            self._new_record(context, resolved), resolved.resources, context, self._tell
-        )
+        record = self._new_record(context, resolved)
+        job = KernelJob(record, resolved.resources, context, self._teller())
         self._hold(job)
         work = kernel_start.start(
             job,
@@ -256,14 +253,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         choices = getattr(self.parent, "kernel_choices", None)
         chosen = choices(self.kernel_id) if choices is not None else None
         options = self._asked if chosen is None else chosen
-        settings = context.settings
-        try:
-            snapshot = await on_near_loop(context.snapshot())
-            return context.profiles.resolve(
-                options, groups=settings.groups, admin=settings.admin, snapshot=snapshot
-            )
-        except BatchError as error:
-            raise KernelNotStarted(explain_refusal(error)) from error
+        return await on_near_loop(context.resolve(options))
 
     def _new_record(self, context: KernelContext, resolved: Resolved) -> KernelRecord:
         info = self.connection_info
@@ -305,6 +295,16 @@ class BatchKernelProvisioner(KernelProvisionerBase):
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each change of :attr:`status`, from our thread."""
         self._listeners.append(listener)
+
+    def _teller(self) -> Callable[[], None]:
+        # The job must not keep us: that nobody else does any more is its end.
+        reference = weakref.WeakMethod(self._tell)
+
+        def tell() -> None:
+            if (method := reference()) is not None:
+                method()
+
+        return tell
 
     def _tell(self) -> None:
         for listener in self._listeners:
@@ -360,16 +360,10 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         await self._adopt(context, record)
 
     async def _adopt(self, context: KernelContext, record: KernelRecord) -> None:
-        try:
-            resolved = context.profiles.resolve(
-                record.asked, groups=context.settings.groups, admin=True
-            )
-            resources = resolved.resources
-        except BatchError as error:  # the site's profiles changed meanwhile
-            raise KernelNotStarted(explain_refusal(error)) from error
+        resources = context.resources_of(record.asked)
         self._directory = private_directory(record.near)
         record = replace(record, near=self._directory)
-        job = KernelJob(record, resources, context, self._tell)
+        job = KernelJob(record, resources, context, self._teller())
         self._hold(job)
         try:
             await on_near_loop(kernel_start.adopt(job))

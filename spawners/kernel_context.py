@@ -8,18 +8,22 @@ from __future__ import annotations
 import os
 import pwd
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from .batch.addresses import plain_address, resolve
 from .batch.errors import BatchError
-from .batch.models import BatchJob
+from .batch.explain import explain_refusal
+from .batch.models import BatchJob, Resources
 from .batch.proof import MungeVerifier
 from .batch.scheduler import ClusterSnapshot
+from .kernel_errors import KernelNotStarted
 from .kernel_home import own_addresses
 from .kernel_record import KernelRecords
 from .kernel_settings import KernelSettings
 from .kernel_watch import KernelWatch
+from .profiles import Resolved
 
 _SNAPSHOT_AGE = timedelta(seconds=60)
 _PROBED_NODES = 5
@@ -49,6 +53,29 @@ class KernelContext:
         if self._snapshot is None or self._snapshot.taken_at < oldest:
             self._snapshot = await self.scheduler.snapshot()
         return self._snapshot
+
+    async def resolve(self, options: object) -> Resolved:
+        """Return what a choice comes to as a job; see :meth:`Profiles.resolve`.
+
+        Raises:
+            KernelNotStarted: it may not be chosen, or the scheduler is away.
+        """
+        try:
+            return self.profiles.resolve(
+                options,
+                groups=self.settings.groups,
+                admin=self.settings.admin,
+                snapshot=await self.snapshot(),
+            )
+        except BatchError as error:
+            raise KernelNotStarted(explain_refusal(error)) from error
+
+    def resources_of(self, asked: Mapping[str, str | int]) -> Resources:
+        """Return what a recorded choice asked for, as far as profiles still tell."""
+        try:
+            return self.profiles.resolve(asked, admin=True).resources
+        except BatchError:  # the site's profiles changed; its job is as it was
+            return Resources()
 
     async def addresses(self) -> tuple[str, ...]:
         """Return where jobs may reach this process, the likeliest first."""
