@@ -64,10 +64,15 @@ def _gpus(resources: Resources, partition: Partition) -> Availability:
     wanted = resources.gpus * resources.nodes
     most = max(pool.idle for pool in pools)
     idle = sum(pool.idle for pool in pools)
-    total = sum(pool.total for pool in pools)
-    if most >= wanted and _has_cpus(resources, partition):
-        return Availability(f"Free now: {idle} of {total} GPUs idle", "good")
-    return Availability(f"Waits: {idle} of {total} GPUs idle", "wait")
+    if most < wanted:
+        idle_gpus = count_in_words(idle, f"{model}GPU") if idle else f"no {model}GPU"
+        return Availability(f"Waits: {idle_gpus} idle", "wait")
+    if not _has_cpus(resources, partition):
+        cores = count_in_words(partition.idle_cpus, "core")
+        return Availability(f"Waits: {cores} idle beside the GPUs", "wait")
+    return Availability(
+        f"Free now: {count_in_words(idle, f'{model}GPU')} idle", "good"
+    )
 
 
 def _cpus(resources: Resources, partition: Partition) -> Availability:
@@ -100,7 +105,7 @@ def cluster_rows(partitions: Iterable[Partition]) -> list[ClusterRow]:
         ClusterRow(
             name=partition.name,
             up=partition.up and partition.nodes > 0,
-            gpus=", ".join(map(pool_in_words, partition.gpus)) or "none",
+            gpus=", ".join(map(_pool_in_short, partition.gpus)) or "none",
             cpus=f"{partition.idle_cpus:,} of {partition.cpus:,}",
             cpu_percent=round(100 * partition.idle_cpus / partition.cpus)
             if partition.cpus
@@ -112,6 +117,10 @@ def cluster_rows(partitions: Iterable[Partition]) -> list[ClusterRow]:
         )
         for partition in partitions
     ]
+
+
+def _pool_in_short(pool: GpuPool) -> str:
+    return f"{pool.model or 'GPU'}: {pool.idle} of {pool.total}"
 
 
 def pool_in_words(pool: GpuPool) -> str:

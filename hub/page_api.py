@@ -8,9 +8,11 @@ files of the pages are under ``/hub/landbridge/static/``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.batch.phrases import duration_in_words
 
 from .availability import availability
+from .spawnfields import LABELS
 from .spawnpage import cluster_table, offered_profiles, profile_availability
 from .views import iso
 
@@ -43,25 +46,34 @@ class Preview:
     field: str = ""
 
 
-class _Previews:
-    """Answers of the last half minute, by account and resources."""
+Guess = Callable[[], Awaitable[datetime | None]]
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, Resources], tuple[float, Preview]]
-        self._kept = OrderedDict()
 
-    def get(self, key: tuple[str, Resources]) -> Preview | None:
+class Guesses:
+    """The scheduler's guesses of the last half minute, by account and resources."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[
+            tuple[str, Resources], tuple[float, asyncio.Future[datetime | None]]
+        ] = OrderedDict()
+
+    async def get(self, account: str, resources: Resources, ask: Guess) -> Any:
+        """Return when a job would start; ask only if nobody asked just now.
+
+        Raises:
+            BatchError: what ``ask`` raised, which is kept as an answer is.
+        """
+        key = (account, resources)
         found = self._kept.get(key)
-        if found is None or time.monotonic() - found[0] > _KEEP_SECONDS:
-            return None
-        return found[1]
-
-    def put(self, key: tuple[str, Resources], preview: Preview) -> Preview:
-        self._kept[key] = (time.monotonic(), preview)
-        self._kept.move_to_end(key)
-        while len(self._kept) > _KEEP_MOST:
-            self._kept.popitem(last=False)
-        return preview
+        if found is None or self._clock() - found[0] > _KEEP_SECONDS:
+            found = (self._clock(), asyncio.ensure_future(ask()))
+            self._kept[key] = found
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEEP_MOST:
+                self._kept.popitem(last=False)
+        # Shielded: one asker who goes away takes the answer from nobody.
+        return await asyncio.shield(found[1])
 
 
 class _PageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
@@ -99,9 +111,9 @@ class SpawnPageHandler(_PageHandler):
 class PreviewHandler(_PageHandler):
     """``POST preview``: what would become of a choice. Nothing is submitted."""
 
-    def initialize(self, previews: _Previews) -> None:
+    def initialize(self, guesses: Guesses) -> None:
         """Share the kept answers."""
-        self.previews = previews
+        self.guesses = guesses
 
     @web.authenticated  # type: ignore[untyped-decorator]
     async def post(self) -> None:
@@ -124,23 +136,19 @@ class PreviewHandler(_PageHandler):
         try:
             resources = spawner.plan(choice).resources
         except InvalidSpec as error:
-            return Preview(allowed=False, text=str(error), field=error.field)
+            return Preview(allowed=False, text=_refusal(error), field=error.field)
         account = spawner.gateway.account_of(spawner.user.name)
-        key = (account, resources)
-        kept = self.previews.get(key)
-        if kept is None:
-            kept = await self._ask(spawner, resources, account)
-            self.previews.put(key, kept)
-        return kept
-
-    async def _ask(self, spawner: Any, resources: Resources, account: str) -> Preview:
         jobs = spawner.gateway.jobs
         try:
             await jobs.check(resources, user=account)
             free = availability(resources, jobs.snapshot)
             if free.starts_now:
                 return Preview(allowed=True, text="Should start now.")
-            start = await jobs.estimate(_probe(resources), user=account)
+            start = await self.guesses.get(
+                account,
+                resources,
+                lambda: jobs.estimate(_probe(resources), user=account),
+            )
         except SubmitRejected as error:
             return Preview(allowed=False, text=str(error), field=error.field)
         except BatchError as error:
@@ -160,6 +168,13 @@ def _probe(resources: Resources) -> JobSpec:
         resources=replace(resources, array_size=None),
         workdir="/",
     )
+
+
+def _refusal(error: InvalidSpec) -> str:
+    """Return why a value is refused, with the field called as the page calls it."""
+    label = LABELS.get(error.field)
+    text = str(error)
+    return text.replace(f"{error.field}:", f"{label}:", 1) if label else text
 
 
 def _start_in_words(start: datetime | None, otherwise: str) -> str:
@@ -208,7 +223,7 @@ class PageFilesHandler(CacheControlStaticFilesHandler):  # type: ignore[misc]
 
 handlers: list[tuple[Any, ...]] = [
     (r"/api/landbridge/spawn-page", SpawnPageHandler),
-    (r"/api/landbridge/preview", PreviewHandler, {"previews": _Previews()}),
+    (r"/api/landbridge/preview", PreviewHandler, {"guesses": Guesses()}),
     (r"/api/landbridge/job", OwnJobHandler),
     (
         r"/landbridge/static/(.*)",

@@ -60,7 +60,7 @@ class Field:
     options: tuple[Option, ...] | None = None
 
 
-_LABELS = {
+LABELS = {
     "gpus": "GPUs",
     "gpu_model": "GPU model",
     "cpus": "CPU cores",
@@ -86,7 +86,7 @@ def fields_of(
     """
     defaults = profile.resources.to_resources()
     fields = []
-    for name in _LABELS:
+    for name in LABELS:
         choice = getattr(profile.choices, name)
         if choice is None:
             continue
@@ -102,7 +102,7 @@ def _field(name: str, choice: Any, defaults: Resources, known: Known) -> Field |
     if isinstance(choice, Amount):
         return Field(
             name,
-            _LABELS[name],
+            LABELS[name],
             _memory(defaults.memory),
             f"Such as 8G or 500M; {memory_in_words(choice.min)} to "
             f"{memory_in_words(_most_memory(choice.max, known))} per node.",
@@ -110,7 +110,7 @@ def _field(name: str, choice: Any, defaults: Resources, known: Known) -> Field |
     if isinstance(choice, Span):
         return Field(
             name,
-            _LABELS[name],
+            LABELS[name],
             _duration(defaults.time_limit),
             f"Such as 90min or 2h; {duration_in_words(choice.min)} to "
             f"{duration_in_words(_longest(choice.max, known))}.",
@@ -132,7 +132,7 @@ def _count(name: str, choice: Count, defaults: Resources, known: Known) -> Field
         return None
     return Field(
         name,
-        _LABELS[name],
+        LABELS[name],
         str(getattr(defaults, name)),
         f"{choice.min} to {most} per node.",
         "number",
@@ -162,7 +162,7 @@ def _words(name: str, choice: Any, default: str | None, known: Known) -> Field |
     value = default or ""
     if choice == "any":
         if name not in offers:
-            return Field(name, _LABELS[name], value, "Leave empty for none.")
+            return Field(name, LABELS[name], value, "Leave empty for none.")
         options = offers[name](known)
     else:
         texts = {o.value: o.text for o in offers[name](known)} if name in offers else {}
@@ -171,7 +171,7 @@ def _words(name: str, choice: Any, default: str | None, known: Known) -> Field |
         return None  # nothing to choose between
     chosen = Option("", "Chosen for me")
     return Field(
-        name, _LABELS[name], value, options=(chosen, *options), hint=_hint(name)
+        name, LABELS[name], value, options=(chosen, *options), hint=_hint(name)
     )
 
 

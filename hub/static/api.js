@@ -30,6 +30,22 @@ export async function call(path, { method = "GET", body = undefined, signal } = 
   return data;
 }
 
+/** Call ``each`` for every piece of an event stream; returns when it has ended. */
+export async function stream(path, each, signal) {
+  try {
+    const answer = await fetch(hub + path, {
+      signal,
+      headers: { Accept: "text/event-stream", "X-XSRFToken": window.jhdata.xsrf_token },
+      credentials: "same-origin",
+    });
+    if (!answer.ok) return;
+    const reader = answer.body.getReader();
+    while (!(await reader.read()).done) each();
+  } catch {
+    // the way it ends when the hub goes away: whoever calls connects again
+  }
+}
+
 /** The REST path of a server: the default one has no name. */
 export function serverPath(user, server) {
   const base = `api/users/${encodeURIComponent(user)}`;

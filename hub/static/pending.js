@@ -1,6 +1,6 @@
 // The stored progress of one start: the same log after a reload, in a second tab,
 // and after the start has failed.
-import { call, clock, duration, element, progressPath, serverPath } from "./api.js";
+import { call, clock, duration, element, progressPath, serverPath, stream } from "./api.js";
 
 const root = document.getElementById("pending");
 const log = document.getElementById("log");
@@ -80,28 +80,73 @@ async function look() {
   const now = document.getElementById("now");
   if (now) {
     now.textContent = stopped ? "Cancelling…" : latest;
+    document.title = `${stopped ? "Cancelling…" : latest} · Landbridge`;
     steps(view.server.state === "failed");
     facts(view.server);
   }
   return view.done;
 }
 
+let wake = () => {};
+function pause(milliseconds) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
+
+/** Be woken by each event as it is stored. A hidden page looks now and then only. */
+async function listen() {
+  for (;;) {
+    if (!document.hidden) {
+      const leave = new AbortController();
+      const hidden = () => document.hidden && leave.abort();
+      document.addEventListener("visibilitychange", hidden);
+      const { user, server } = root.dataset;
+      // a sign of life wakes too: place in line and guess change without an event
+      await stream(`${progressPath(user, server)}?after=${after}`, () => wake(), leave.signal);
+      document.removeEventListener("visibilitychange", hidden);
+    }
+    await new Promise((resolve) => {
+      const timer = setTimeout(resolve, 3000);
+      if (document.hidden) {
+        clearTimeout(timer);
+        document.addEventListener("visibilitychange", resolve, { once: true });
+      }
+    });
+    wake();
+  }
+}
+
 // The hub answers 404 until the start is written down: a moment, not an error.
-const PATIENCE = 20;
+const PATIENCE = 60;
+
+function away() {
+  latest = "The gateway does not answer just now; your start goes on. Trying again…";
+  document.getElementById("now").textContent = latest;
+}
 
 async function follow() {
-  let pause = 1000;
+  let retry = 500;
   let misses = 0;
+  let listening = false;
   for (;;) {
     try {
       const done = await look();
-      pause = 1000;
       if ("replay" in root.dataset) return;
       if (done) {
         // the hub knows where to go now: to the server, or to the explanation
         window.location.assign(stopped ? root.dataset.home : window.location.href);
         return;
       }
+      retry = 500;
+      if (!listening) listen();
+      listening = true;
+      // what comes last has no event of its own: the route, the end of a cancelled job
+      await pause(stopped || reached === "ready" ? 250 : 15000);
     } catch (error) {
       if (error.status === 403 || "replay" in root.dataset) return;
       if (error.status === 404 && ++misses > PATIENCE) {
@@ -109,12 +154,11 @@ async function follow() {
         return;
       }
       if (error.status !== 404) {
-        latest = "The gateway does not answer just now; your start goes on. Trying again…";
-        document.getElementById("now").textContent = latest;
-        pause = Math.min(pause * 2, 15000);
+        away();
+        retry = Math.min(retry * 2, 4000);
       }
+      await new Promise((resolve) => setTimeout(resolve, retry));
     }
-    await new Promise((wake) => setTimeout(wake, pause));
   }
 }
 
@@ -122,6 +166,7 @@ async function cancel(button) {
   button.disabled = true;
   button.textContent = "Cancelling…";
   stopped = true;
+  wake();
   try {
     await call(serverPath(root.dataset.user, root.dataset.server), { method: "DELETE" });
   } catch (error) {
@@ -129,6 +174,7 @@ async function cancel(button) {
       stopped = false;
       button.disabled = false;
       button.textContent = "Cancel";
+      wake();
       document.getElementById("now").textContent = `It could not be cancelled: ${error.message}`;
     }
   }

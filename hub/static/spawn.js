@@ -1,6 +1,6 @@
 // The spawn page: shows the chosen profile's fields, keeps availability fresh,
 // and says what would happen before anything is submitted.
-import { call } from "./api.js";
+import { call, element } from "./api.js";
 
 const form = document.getElementById("spawn_form");
 const summary = document.getElementById("start-summary");
@@ -48,12 +48,19 @@ async function preview() {
   }
 }
 
+/** Say what is wrong at the field that is to blame, too. */
 function mark(answer) {
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
-  if (answer.field) {
-    const field = form.querySelector(`[name="${CSS.escape(answer.field)}"]:not([disabled])`);
-    field?.setAttribute("aria-invalid", "true");
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.setAttribute("aria-describedby", `${field.id}-hint`);
   }
+  document.getElementById("field-problem")?.remove();
+  if (!answer.field) return;
+  const field = form.querySelector(`.lb-field [name="${CSS.escape(answer.field)}"]:not([disabled])`);
+  if (!field) return;
+  field.setAttribute("aria-invalid", "true");
+  field.setAttribute("aria-describedby", `${field.id}-hint field-problem`);
+  field.after(element("span", { text: answer.text, attributes: { id: "field-problem", class: "lb-problem" } }));
 }
 
 let timer = null;
@@ -69,8 +76,10 @@ async function refresh() {
     for (const [key, badge] of Object.entries(view.availability)) {
       const shown = form.querySelector(`[data-availability="${CSS.escape(key)}"]`);
       if (!shown) continue;
+      if (shown.textContent === badge.text) continue;
       shown.textContent = badge.text;
       shown.dataset.tone = badge.tone;
+      if (key === chosen()?.value) later(); // what Start would do has changed, too
     }
     document.getElementById("cluster-age").textContent = view.cluster.age_text;
     const rows = document.querySelectorAll("#cluster-table tbody tr");
@@ -108,4 +117,5 @@ window.addEventListener("pageshow", () => {
 showFields();
 preview();
 setInterval(refresh, 15000);
+window.landbridgeRefresh = refresh;
 window.landbridgeReady = true;

@@ -135,11 +135,32 @@ class Browser:
     def run_cell(self, code: str) -> str:
         """Run code in a new notebook of the JupyterLab shown; return what it prints."""
         card = '.jp-LauncherCard[data-category="Notebook"]'
+        self.driver.get(self.driver.current_url.split("?")[0] + "?reset")
         self.find(card, 60).click()
         self.find(".jp-Notebook .jp-Cell .cm-content").click()
         keys = ActionChains(self.driver).send_keys(code)
         keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
         return self.find(".jp-OutputArea-output", 60).text.strip()
+
+    def set_field(self, name: str, value: str) -> None:
+        """Replace what an input holds, as typing would."""
+        field = self.find(f"#{name}")
+        field.clear()
+        field.send_keys(value)
+
+    def settle(self) -> None:
+        """Wait until the page has been drawn as it is now."""
+        self.driver.execute_async_script(
+            "const done = arguments[0];"
+            "document.fonts.ready.then("
+            "() => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+        )
+
+    def leave(self, path: str) -> None:
+        """Open a path from a page that asks whether to leave it."""
+        quiet = "addEventListener('beforeunload', e => e.stopImmediatePropagation(), 1)"
+        self.run(quiet)
+        self.open(path)
 
     def in_new_tab(self, path: str) -> str:
         """Open a path in a new tab and stay there; return the old tab's handle."""

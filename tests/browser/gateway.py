@@ -70,9 +70,9 @@ profiles:
 """
 
 
-def write_settings(directory: Path, socket: str) -> Path:
+def write_settings(directory: Path, socket: str, profiles: str) -> Path:
     """Write the gateway's settings and profiles; return the settings' path."""
-    (directory / "profiles.yaml").write_text(PROFILES)
+    (directory / "profiles.yaml").write_text(profiles)
     settings = directory / "gateway.toml"
     settings.write_text(SETTINGS.format(socket=socket))
     return settings
@@ -80,12 +80,15 @@ def write_settings(directory: Path, socket: str) -> Path:
 
 @contextmanager
 def gateway(
-    directory: Path, socket: str, environment: Mapping[str, str]
+    directory: Path,
+    socket: str,
+    environment: Mapping[str, str],
+    profiles: str = PROFILES,
 ) -> Iterator[HubProcess]:
     """A hub as root on a Slurm, where alice and bob have accounts."""
     with running_hub(
         directory,
-        LANDBRIDGE_CONFIG=str(write_settings(directory, socket)),
+        LANDBRIDGE_CONFIG=str(write_settings(directory, socket, profiles)),
         LANDBRIDGE_SCHEDULER="slurm",
         **environment,
     ) as hub:

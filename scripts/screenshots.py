@@ -1,0 +1,182 @@
+"""Make the pictures of README and docs from a running gateway.
+
+::
+
+    python scripts/screenshots.py [NAME...]      # as root, in the tests' environment
+
+Starts a private Slurm and a gateway, drives Chromium through them as alice and bob,
+and writes ``docs/images/NAME.png``, and the same pages in the dark and as a phone
+shows them into ``--all DIR`` if that is given, to be looked at. Needs Pillow, which
+makes the files small.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("slurm", "integration")]
+sys.path.insert(0, str(ROOT / "tests" / "browser"))
+
+from browser import DESKTOP, PHONE, Browser, chromium  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from gateway import gateway  # noqa: E402
+from hub_process import PASSWORD  # noqa: E402
+from PIL import Image  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+# Only bob's group sees it: its start fails, for the picture of that.
+_BARE = """
+  bare:
+    title: My environment
+    description: What you installed yourself.
+    groups: [bob]
+    resources: {cpus: 1, memory: 2G, time_limit: 1h}
+    command: [landbridge-no-such-program]
+"""
+_TEST_PARTITIONS = ("broken", "closed", "drain", "low", "kill", "high", "staff")
+_CELL = "import os; os.environ['CUDA_VISIBLE_DEVICES'], os.environ['SLURM_JOB_ID']"
+
+
+class Camera:
+    """Takes each page once for the docs and, on demand, in every other look."""
+
+    def __init__(self, browser, names, everything):
+        """Write pictures called ``names`` (none: all), others below ``everything``."""
+        self.browser = browser
+        self.names = names
+        self.everything = everything
+
+    def take(self, name, height=DESKTOP[1]):
+        """Take the page that is shown, once it stands still."""
+        width = DESKTOP[0]
+        self.browser.size(width, height)
+        if not self.names or name in self.names:
+            self._write(IMAGES / f"{name}.png")
+        if self.everything is not None:
+            for look, size in (("desktop", (width, height)), ("phone", PHONE)):
+                for theme in ("light", "dark"):
+                    self.browser.size(*size)
+                    self.browser.theme(theme)
+                    self._write(
+                        self.everything / f"{name}-{look}-{theme}.png",
+                        whole=look == "phone",
+                    )
+            self.browser.size(width, height)
+            self.browser.theme("light")
+
+    def _write(self, path, *, whole=False):
+        self.browser.settle()
+        if whole:
+            tall = self.browser.run("return document.documentElement.scrollHeight")
+            self.browser.size(PHONE[0], max(PHONE[1], tall))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.browser.driver.save_screenshot(str(path))
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        small.save(path, optimize=True)
+        print(f"{path} {path.stat().st_size // 1024} kB", flush=True)
+
+
+def free_pages(browser: Browser, camera: Camera) -> None:
+    """Pages before anything runs."""
+    browser.open("/hub/login")
+    camera.take("sign-in", 560)
+    browser.sign_in("alice", PASSWORD)
+    browser.open("/hub/home")
+    browser.find("#servers .lb-panel")
+    camera.take("home-empty", 560)
+    browser.open("/hub/spawn/alice")
+    browser.choose("gpu")
+    camera.take("spawn", 860)
+    browser.choose("custom")
+    camera.take("spawn-custom", 1150)
+    browser.set_field("custom-time_limit", "9d")
+    browser.find("[aria-invalid]")
+    camera.take("spawn-refused", 1150)
+
+
+def waiting_pages(browser: Browser, camera: Camera, rig: Cluster) -> None:
+    """A start that waits, since the GPUs are taken; it runs afterwards."""
+    wanted = "-N3 -p gpu -A staff --exclusive -t 45"
+    blocker = rig.submit("sleep 3000", *wanted.split(), user="alice")
+    rig.wait_state(blocker, "RUNNING")
+    browser.open("/hub/spawn/alice")
+    browser.choose("gpu")
+    browser.until("the GPUs are seen taken", lambda: waits(browser), 60)
+    camera.take("spawn-busy", 860)
+    browser.find("#start-button").click()
+    browser.wait_path("/hub/spawn-pending/alice")
+    browser.wait_text("#facts", "Place in line")
+    camera.take("pending", 600)
+    browser.open("/hub/home")
+    browser.find("article")
+    camera.take("home-pending", 560)
+    browser.open("/hub/spawn-pending/alice")
+    rig.admin("scancel", str(blocker))
+
+
+def waits(browser: Browser) -> bool:
+    """Whether the spawn page says that a GPU has to be waited for."""
+    browser.run("landbridgeRefresh()")
+    return "Waits" in browser.text('[data-availability="gpu"]')
+
+
+def running_pages(browser: Browser, camera: Camera) -> None:
+    """JupyterLab, and the home page with a server that runs."""
+    browser.wait_path("/user/alice/lab", seconds=90)
+    browser.run_cell(_CELL)
+    browser.find("#landbridge-time-left")
+    camera.take("lab", 640)
+    browser.leave("/hub/home")
+    browser.find('article[data-state="ready"]')
+    camera.take("home", 560)
+
+
+def failed_pages(browser: Browser, camera: Camera) -> None:
+    """A start that fails."""
+    browser.sign_in("bob", PASSWORD)
+    browser.start("bob", "bare")
+    browser.find("#failure", 60)
+    browser.find("#log li")
+    camera.take("failure", 900)
+    browser.open("/hub/home")
+    browser.find('article[data-state="failed"]')
+    camera.take("home-failed", 700)
+    browser.open("/user/alice/lab")
+    browser.find("h1")
+    camera.take("forbidden", 560)
+
+
+def main() -> None:
+    """Make the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--all", type=Path, metavar="DIR")
+    chosen = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="lbshots-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    rig = Cluster(directory / "s", cpus=16)
+    profiles = (ROOT / "config" / "profiles.yaml").read_text() + _BARE
+    try:
+        rig.up()
+        for partition in _TEST_PARTITIONS:
+            rig.admin("scontrol", "delete", f"PartitionName={partition}")
+        with (
+            gateway(directory, rig.munge_socket, rig.environment, profiles) as hub,
+            chromium(directory, f"http://127.0.0.1:{hub.port}") as browser,
+        ):
+            camera = Camera(browser, chosen.names, chosen.all)
+            free_pages(browser, camera)
+            waiting_pages(browser, camera, rig)
+            running_pages(browser, camera)
+            failed_pages(browser, camera)
+    finally:
+        rig.down()
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
