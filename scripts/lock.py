@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = "hatchling>=1.27\neditables>=0.5\n"
 HUB = ["--extra", "hub", "--extra", "services", "--extra", "postgresql"]
 TEST = ["--extra", "server", "--extra", "kernels", "--group", "test", "--group", "lint"]
-PLAN = {"hub": HUB, "test": HUB + TEST, "server": None}
+# The tests' environment comes first: the others get the versions that were tested.
+PLAN = {"test": HUB + TEST, "hub": HUB, "server": None}
 
 
 def server_requirements():
@@ -33,6 +34,8 @@ def lock(name, options):
     command = ["uv", "pip", "compile", "--quiet", "--upgrade", "--universal"]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-annotate"]
     command += ["--no-header", *sources, *(options or []), "-o", str(target)]
+    if name != "test":
+        command += ["--constraint", str(target.with_name("test.txt"))]
     subprocess.run(command, check=True, cwd=ROOT, input=extra.encode())
     pinned = sum("==" in line for line in target.read_text().splitlines())
     print(f"{target.relative_to(ROOT)}: {pinned} packages")

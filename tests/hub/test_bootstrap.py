@@ -134,12 +134,13 @@ def test_pips_failure_is_one_line_with_its_cause(bootstrap, tmp_path, output, wo
     assert "\n" not in line
 
 
-def test_a_missing_index_is_one_clear_line_and_no_traceback(tmp_path):
+def test_a_missing_index_is_one_clear_line_and_no_traceback(short_tmp):
+    short_tmp.chmod(0o755)  # or root's environments would go elsewhere
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "install"],
         env={
             **os.environ,
-            "LANDBRIDGE_STATE": str(tmp_path / "var"),
+            "LANDBRIDGE_STATE": str(short_tmp / "var"),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
             "PIP_EXTRA_INDEX_URL": "",
