@@ -38,8 +38,12 @@ _USER = re.compile(r"[^A-Za-z0-9_=,.@-]")
 Statement = dict[str, Any]
 
 
-def session_policy(grants: Sequence[Grant]) -> str:
+def session_policy(grants: Sequence[Grant], *, deny: bool = True) -> str:
     """Return what a session may do, as compact JSON.
+
+    Args:
+        grants: what is allowed; nothing else is.
+        deny: with the denial of public ACL headers.
 
     Raises:
         GrantRefused: nothing is granted, a name is a pattern, or it is too long;
@@ -50,7 +54,7 @@ def session_policy(grants: Sequence[Grant]) -> str:
     for grant in grants:
         _check(grant)
     text = json.dumps(
-        {"Version": VERSION, "Statement": list(_statements(grants))},
+        {"Version": VERSION, "Statement": list(_statements(grants, deny=deny))},
         separators=(",", ":"),
     )
     if len(text) > LONGEST_POLICY:
@@ -99,7 +103,7 @@ def _check(grant: Grant) -> None:
         raise GrantRefused("The prefix is no UTF-8, so no policy can hold it.")
 
 
-def _statements(grants: Sequence[Grant]) -> Iterable[Statement]:
+def _statements(grants: Sequence[Grant], *, deny: bool) -> Iterable[Statement]:
     whole = sorted({grant.bucket for grant in grants if not grant.prefix})
     if whole:
         yield _allow(
@@ -119,6 +123,7 @@ def _statements(grants: Sequence[Grant]) -> Iterable[Statement]:
         yield _allow(list(_READ), _objects(readers))
     if writers:
         yield _allow([*_READ, *_WRITE], _objects(writers))
+    if writers and deny:
         yield {
             "Effect": "Deny",
             "Action": ["s3:PutObject"],

@@ -83,6 +83,15 @@ class S3Client:
             transport=transport,
         )
 
+    def reading_plus_as(self, *, blank: bool) -> S3Client:
+        """Return this client with another reading of ``+``, as the probe found."""
+        return S3Client(
+            self.transport.address,
+            self.transport.key,
+            plus_is_blank=blank,
+            transport=self.transport,
+        )
+
     async def close(self) -> None:
         """Close the connections that this client opened."""
         await self.transport.close()

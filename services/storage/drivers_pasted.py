@@ -1,0 +1,149 @@
+"""Keys that users bring: kept encrypted, lent whole.
+
+For stores where only a portal gives out keys. Such a key cannot be narrowed, so what
+is lent is all that it may do, and revoking ends the lending, not the key; the service
+says so before it takes one.
+
+At rest a key is AES-256-GCM under a key file of mode 0600, and bound to its user: a
+row that is moved to another user does not open.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from .credentials import LIFETIME, new_tag
+from .errors import KeyNotValid, StorageError
+from .objects import AccessKey, Grant, Session
+from .policies import session_name
+from .s3 import S3Client
+
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+_FORMAT = b"\x01"
+
+
+class SealedKeys(Protocol):
+    """Where the encrypted keys lie, by user; the service's database."""
+
+    async def get(self, user: str) -> bytes | None:
+        """Return what :meth:`set` kept."""
+
+    async def set(self, user: str, sealed: bytes) -> None:
+        """Keep it in place of an earlier one."""
+
+    async def remove(self, user: str) -> None:
+        """Forget it."""
+
+
+class Vault:
+    """Encrypts keys for one user each.
+
+    Args:
+        key_file: made with mode 0600 if it is not there.
+
+    Raises:
+        PermissionError: others may read the file.
+        ValueError: it is no key file.
+    """
+
+    def __init__(self, key_file: Path) -> None:
+        self._cipher = AESGCM(_read_key(key_file))
+
+    def seal(self, user: str, key: AccessKey) -> bytes:
+        """Return ``key``, encrypted for ``user``."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        plain = json.dumps([key.access_key, key.secret_key, key.token]).encode()
+        return _FORMAT + nonce + self._cipher.encrypt(nonce, plain, _bound_to(user))
+
+    def open(self, user: str, sealed: bytes) -> AccessKey:
+        """Return the key that was sealed for ``user``.
+
+        Raises:
+            StorageError: sealed for somebody else, by another file, or damaged.
+        """
+        nonce, text = sealed[1 : _NONCE_BYTES + 1], sealed[_NONCE_BYTES + 1 :]
+        try:
+            plain = self._cipher.decrypt(nonce, text, _bound_to(user))
+        except (InvalidTag, ValueError):
+            raise StorageError(
+                "The stored key cannot be opened.", hint="Enter your key again."
+            ) from None
+        access_key, secret_key, token = json.loads(plain)
+        return AccessKey(access_key, secret_key, token)
+
+
+class PastedDriver:
+    """Lends users the keys that they brought.
+
+    Args:
+        client: any client of the store, for its connections.
+        vault: opens the keys.
+        sealed: where they are.
+    """
+
+    name = "pasted"
+
+    def __init__(self, client: S3Client, vault: Vault, sealed: SealedKeys) -> None:
+        self._client = client
+        self._vault = vault
+        self._sealed = sealed
+
+    async def accept(self, user: str, key: AccessKey) -> None:
+        """Keep ``key`` for ``user``, once the store has taken it.
+
+        Raises:
+            KeyNotValid: the store does not know it.
+        """
+        await self._client.signed_by(key).buckets.list()
+        await self._sealed.set(user, self._vault.seal(user, key))
+
+    async def issue(
+        self, user: str, grants: Sequence[Grant], lifetime: timedelta = LIFETIME
+    ) -> Session:
+        """Return the user's own key; neither grants nor lifetime narrow it."""
+        sealed = await self._sealed.get(user)
+        if sealed is None:
+            raise KeyNotValid(
+                "You have not entered a key for this store.",
+                hint="Get one in the store's portal and enter it on the storage page.",
+            )
+        key = self._vault.open(user, sealed)
+        name = session_name(user, new_tag())
+        return Session(name, self.name, key, tuple(grants), key.access_key, None)
+
+    async def revoke(self, session: Session) -> None:
+        """Forget the key of the session's user; it goes on to work elsewhere."""
+        await self._sealed.remove(session.name.rpartition("--")[0])
+
+    async def tidy(self) -> int:
+        """Nothing expires here."""
+        return 0
+
+
+def _bound_to(user: str) -> bytes:
+    return _FORMAT + user.encode()
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            raise PermissionError(f"{path} may be read by others: chmod 600") from None
+    else:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"{path} is no key file: {len(key)} bytes")
+    return key

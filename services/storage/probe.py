@@ -1,0 +1,322 @@
+"""What a store really does, found by trying it once at the start.
+
+::
+
+    features = await probe(client, driver)      # StoreFeatures
+    features.keys.check("a//b")                 # KeyRefused on SeaweedFS
+    features.sessions_usable                    # may sessions be given out at all?
+
+Stores accept what they do not do, so nothing is taken from a version or a header.
+Each trial has its own names in one bucket and clears up. A trial that cannot be made
+counts as "does not", and ``notes`` says why, in words for an operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from .credentials import CredentialDriver
+from .errors import (
+    AccessDenied,
+    ChecksumMismatch,
+    Conflict,
+    GrantRefused,
+    PreconditionFailed,
+    RequestRefused,
+    StorageError,
+    StoreUnavailable,
+)
+from .keys import KeyRules
+from .objects import Grant, Mode
+from .parsing import http_moment
+from .s3 import S3Client
+from .s3_headers import crc32
+from .transport import Call
+
+log = logging.getLogger(__name__)
+
+PROBE_BUCKET = "landbridge-probe"
+WRONG_CRC32 = "AAAAAA=="
+_SKEW = timedelta(minutes=5)
+_REVOKED_WITHIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFeatures:
+    """What was seen.
+
+    Attributes:
+        server: what it calls itself; for people only.
+        keys: which names it keeps.
+        plus_is_blank: it writes blanks as ``+`` in listings.
+        sessions: the driver gave keys that worked.
+        session_policy: they were refused outside of their grant.
+        public_acl_closed: they cannot publish an object by an ACL header.
+        revocation: a revoked session was refused at once.
+        checksums: a part with a wrong CRC32 is refused.
+        conditional_put: ``If-None-Match`` and ``If-Match`` are obeyed.
+        versions: a bucket can keep versions.
+        clock_difference: the store's clock minus ours, as far as it tells.
+        notes: what an operator should know.
+    """
+
+    server: str = ""
+    keys: KeyRules = field(default_factory=KeyRules)
+    plus_is_blank: bool = True
+    sessions: bool = False
+    session_policy: bool = False
+    public_acl_closed: bool = False
+    revocation: bool = False
+    checksums: bool = False
+    conditional_put: bool = False
+    versions: bool = False
+    clock_difference: timedelta | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sessions_usable(self) -> bool:
+        """Whether sessions may be handed to users: they are narrow and closed."""
+        return self.sessions and self.session_policy and self.public_acl_closed
+
+
+async def probe(
+    client: S3Client,
+    driver: CredentialDriver | None = None,
+    *,
+    bucket: str = PROBE_BUCKET,
+) -> StoreFeatures:
+    """Try the store and return what it does.
+
+    Args:
+        client: signed by the broker.
+        driver: gives the sessions that are tried; ``None`` for none.
+        bucket: is made if it is not there, and kept; nothing of ours stays in it.
+
+    Raises:
+        StorageError: it cannot even be written and read.
+    """
+    trials = _Trials(client, bucket)
+    server, clock = await trials.greet()
+    await trials.basics()
+    blank, rules = await asyncio.gather(trials.plus_is_blank(), trials.key_rules())
+    closed = await trials.sessions(driver) if driver else _NoSessions()
+    features = StoreFeatures(
+        server=server,
+        keys=rules,
+        plus_is_blank=blank,
+        sessions=closed.given,
+        session_policy=closed.narrow,
+        public_acl_closed=closed.acl,
+        revocation=closed.revoked,
+        checksums=await trials.holds("checksums", trials.checksums),
+        conditional_put=await trials.holds("conditions", trials.conditional_put),
+        versions=await trials.holds("versions", trials.versions),
+        clock_difference=clock,
+        notes=tuple(trials.notes),
+    )
+    log.info("The store %s: %s", client.transport.address.endpoint, features)
+    return features
+
+
+@dataclass
+class _NoSessions:
+    given: bool = False
+    narrow: bool = False
+    acl: bool = False
+    revoked: bool = False
+
+
+class _Trials:
+    """The trials, each with names of its own in one bucket."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._root = f"probe-{secrets.token_hex(6)}"
+        self.notes: list[str] = []
+
+    async def greet(self) -> tuple[str, timedelta | None]:
+        call = Call("GET", what="greet the store", accept=frozenset({200, 403}))
+        answer = await self._client.transport.ask(call)
+        theirs = http_moment(answer.headers.get("date"))
+        difference = None if theirs is None else theirs - datetime.now(UTC)
+        if difference is not None and abs(difference) > _SKEW:
+            self.notes.append(f"Its clock differs from ours by {difference}.")
+        return answer.headers.get("server", "")[:80], difference
+
+    async def basics(self) -> None:
+        if not await self._client.buckets.exists(self._bucket):
+            try:
+                await self._client.buckets.create(self._bucket)
+            except Conflict:
+                log.debug("Somebody else just made %s", self._bucket)
+        key = f"{self._root}/plain"
+        await self._client.put(self._bucket, key, b"plain")
+        got = await self._client.get(self._bucket, key)
+        await self._client.delete(self._bucket, key)
+        if got.data != b"plain":
+            raise StoreUnavailable("The store gives back other bytes than it got.")
+
+    async def holds(self, what: str, trial: Callable[[], Awaitable[bool]]) -> bool:
+        """Whether ``trial`` succeeds; a failure is a no with a note."""
+        try:
+            return await trial()
+        except StorageError as error:
+            self.notes.append(f"{what}: {error}")
+            return False
+
+    async def plus_is_blank(self) -> bool:
+        folder = f"{self._root}/plus/"
+        names = {f"{folder}a b", f"{folder}a+b"}
+        for name in names:
+            await self._client.put(self._bucket, name, b"")
+        raw = self._client.reading_plus_as(blank=False)
+        page = await raw.list(self._bucket, folder)
+        for name in names:
+            await self._client.delete(self._bucket, name)
+        return {item.key for item in page.objects} != names
+
+    async def key_rules(self) -> KeyRules:
+        root = self._root
+        kept = {
+            "empty_segments": await self._kept(f"{root}/two//slashes"),
+            "leading_slash": await self._kept(f"/{root}-lead"),
+            "backslash": await self._kept(f"{root}/back\\slash"),
+            "trailing_slash_body": await self._kept(f"{root}/trail/"),
+            "dot_segments": await self._kept(f"{root}/dots/../up")
+            and await self._kept(f"{root}/dot/./same"),
+            "control_characters": await self._kept(f"{root}/control\x01\n\r"),
+        }
+        long = await self._kept(f"{root}/{'n' * 256}")
+        return KeyRules(**kept, longest_segment=None if long else 255)
+
+    async def _kept(self, key: str) -> bool:
+        """Whether ``key`` holds bytes and is listed under exactly its name."""
+        data = secrets.token_bytes(16)
+        listed_under = self._root if not key.startswith("/") else key
+        try:
+            await self._client.put(self._bucket, key, data)
+            got = await self._client.get(self._bucket, key)
+            page = await self._client.list(self._bucket, listed_under)
+        except StorageError:
+            return False
+        finally:
+            await self._drop(key)
+        return got.data == data and key in {item.key for item in page.objects}
+
+    async def _drop(self, key: str) -> None:
+        try:
+            await self._client.delete(self._bucket, key)
+        except StorageError as error:
+            log.debug("Cannot delete the trial %r: %s", key, error)
+
+    async def checksums(self) -> bool:
+        key = f"{self._root}/checksum"
+        data = b"checksum"
+        headers = {"x-amz-checksum-crc32": WRONG_CRC32}
+        if crc32(data) == WRONG_CRC32:
+            raise StorageError("The wrong checksum is right.")
+        call = Call(
+            "PUT", self._bucket, key, headers=headers, body=data, what="try a checksum"
+        )
+        try:
+            await self._client.transport.ask(call)
+        except (ChecksumMismatch, RequestRefused):
+            return True
+        finally:
+            await self._drop(key)
+        self.notes.append("It takes parts whose CRC32 is wrong.")
+        return False
+
+    async def conditional_put(self) -> bool:
+        key = f"{self._root}/condition"
+        put = self._client.put
+        etag = await put(self._bucket, key, b"1", if_none_match=True)
+        try:
+            if await _accepted(put(self._bucket, key, b"2", if_none_match=True)):
+                return False
+            if await _accepted(put(self._bucket, key, b"3", if_match="0" * 32)):
+                return False
+            await put(self._bucket, key, b"4", if_match=etag)
+        finally:
+            await self._drop(key)
+        return True
+
+    async def versions(self) -> bool:
+        """Only asked: to turn versions on leaves traces in the bucket."""
+        await self._client.buckets.versioned(self._bucket)
+        await self._client.buckets.versions(self._bucket, self._root, limit=1)
+        return True
+
+    async def sessions(self, driver: CredentialDriver) -> _NoSessions:
+        """Take a session for one folder, leave the folder, publish, get revoked."""
+        seen = _NoSessions()
+        inside, outside = f"{self._root}/in/", f"{self._root}/out"
+        await self._client.put(self._bucket, outside, b"secret")
+        try:
+            grant = Grant(self._bucket, inside, Mode.READ_WRITE)
+            session = await driver.issue("probe", [grant])
+            narrowed = self._client.signed_by(session.key)
+            await narrowed.put(self._bucket, f"{inside}a", b"a")
+            seen.given = True
+            seen.narrow = await _refused(narrowed.get(self._bucket, outside))
+            seen.narrow &= await _refused(narrowed.put(self._bucket, outside, b"!"))
+            seen.narrow &= await _refused(narrowed.list(self._bucket))
+            seen.acl = await self._acl_closed(narrowed, f"{inside}public")
+            await driver.revoke(session)
+            seen.revoked = await self._refused_soon(narrowed, f"{inside}a")
+        except (StorageError, GrantRefused) as error:
+            self.notes.append(f"sessions: {error}")
+        finally:
+            for key in (outside, f"{inside}a", f"{inside}public"):
+                await self._drop(key)
+        if seen.given and not seen.narrow:
+            self.notes.append("Its sessions reach more than they were granted.")
+        if seen.given and not seen.revoked:
+            self.notes.append("Its sessions cannot be ended before their time.")
+        return seen
+
+    async def _acl_closed(self, narrowed: S3Client, key: str) -> bool:
+        headers = {"x-amz-acl": "public-read"}
+        call = Call(
+            "PUT", self._bucket, key, headers=headers, body=b"p", what="try an ACL"
+        )
+        try:
+            await narrowed.transport.ask(call)
+        except StorageError:
+            return True
+        nobody = self._client.signed_by(None)
+        return await _refused(nobody.get(self._bucket, key))
+
+    async def _refused_soon(self, narrowed: S3Client, key: str) -> bool:
+        """Once refused is enough: some stores take a moment to know."""
+        deadline = time.monotonic() + _REVOKED_WITHIN_SECONDS
+        pause = 0.01
+        while not await _refused(narrowed.get(self._bucket, key)):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause *= 2
+        return True
+
+
+async def _refused(asked: Awaitable[object]) -> bool:
+    try:
+        await asked
+    except AccessDenied:
+        return True
+    return False
+
+
+async def _accepted(asked: Awaitable[object]) -> bool:
+    try:
+        await asked
+    except PreconditionFailed:
+        return False
+    return True
