@@ -98,6 +98,14 @@ def slurm_cgroups() -> Iterator[Cluster]:
         yield rig
 
 
+@pytest.fixture(scope="session")
+def machines_rig() -> Iterator[Machines]:
+    """One Slurm of three machines for the whole session. Marked ``root``."""
+    _need_daemons()
+    with _directory() as path, _running(Machines(path)) as rig:
+        yield rig
+
+
 @pytest.fixture
 def machines() -> Iterator[Machines]:
     """A Slurm of three machines with networks of their own. Marked ``root``."""

@@ -1,0 +1,296 @@
+"""Kernels as Slurm jobs on other machines, each with a network of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from jupyter_client.ioloop import AsyncIOLoopKernelManager
+from kernel_rig import KernelRig, run, wait_until
+from machines import Machines
+
+from spawners import kernel_relay, kernel_tunnel
+from spawners.batch.models import BatchJob
+from spawners.batch.proof import MungeVerifier
+from spawners.kernel_home import Home, Proofs, bind
+from spawners.kernel_identity import new_identity
+from spawners.kernel_script import Facts, render_kernel_script
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+WHERE = "import os; print(os.environ['SLURM_JOB_ID'], os.environ['SLURMD_NODENAME'])"
+
+
+@pytest.fixture
+def nodes(machines_rig: Machines) -> Iterator[Machines]:
+    """The session's machines, without jobs and faults."""
+    machines_rig.repair()
+    machines_rig.clear_jobs()
+    yield machines_rig
+    machines_rig.repair()
+    machines_rig.clear_jobs()
+
+
+@pytest.fixture
+def kernels(nodes: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[KernelRig]:
+    """Kernels as jobs of those machines."""
+    with kernel_rig(nodes, monkeypatch) as rig:
+        yield rig
+
+
+@contextlib.contextmanager
+def kernel_rig(nodes, monkeypatch, **settings: object) -> Iterator[KernelRig]:
+    path = Path(tempfile.mkdtemp(prefix="lbk-", dir="/var/tmp"))
+    slurm = {
+        "scheduler": "slurm",
+        "slurm_conf": nodes.environment["SLURM_CONF"],
+        "munge_socket": nodes.munge_socket,
+    }
+    rig = KernelRig(path, {**slurm, **settings})
+    for name, value in rig.variables.items():
+        monkeypatch.setenv(name, value)
+    try:
+        yield rig
+    finally:
+        rig.close()
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class Wire:
+    """What passes over a network's bridge, as bytes."""
+
+    def __init__(self, interface: str) -> None:
+        self.seen = bytearray()
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300)
+        self._socket.bind((interface, 0x0003))  # ETH_P_ALL
+        self._socket.settimeout(0.2)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                self.seen += self._socket.recv(65536)
+
+    def close(self) -> bytes:
+        self._stop.set()
+        self._thread.join()
+        self._socket.close()
+        return bytes(self.seen)
+
+
+def test_a_kernel_on_another_machine_is_encrypted_on_the_wire(nodes, kernels):
+    wire = Wire(f"{nodes.tag}br")
+    try:
+        manager, client = kernels.start()
+        job, node = run(client, WHERE).split()
+        said = run(client, "print('canary-' + 'output' * 50)  # canary-code")
+        manager.restart_kernel()
+        client.wait_for_ready(timeout=20)
+        assert run(client, WHERE).split() == [job, node]
+        record = json.loads(kernels.records[0].read_text())
+        with socket.create_connection((nodes.address(node), 16918), timeout=5) as plain:
+            plain.sendall(b"control-sample-in-clear")
+            # That it is heard shows that the rest was.
+            wait_until(lambda: b"control-sample-in-clear" in wire.seen, 10)
+    finally:
+        seen = wire.close()
+    assert said.startswith("canary-output")
+    assert record["far_address"] == nodes.address(node)
+    assert socket.inet_aton(nodes.address(node)) in seen
+    for secret in (b"canary-", b"execute_request", b"ipykernel", b"kernel_info"):
+        assert secret not in seen
+    assert record["connection"]["key"].encode() not in seen
+
+
+def test_secrets_are_in_nothing_that_slurm_shows(nodes, kernels):
+    manager, client = kernels.start()
+    job, _ = run(client, WHERE).split()
+    shown = nodes.admin("scontrol", "show", "job", "-dd", job)
+    script = nodes.admin("scontrol", "write", "batch_script", job, "-")
+    record = json.loads(kernels.records[0].read_text())
+    for secret in (record["connection"]["key"], record["key"].splitlines()[1]):
+        assert secret not in shown
+        assert secret not in script
+    assert record["fingerprint"] in script  # it is the right one
+    bob = nodes.run(["scontrol", "write", "batch_script", job, "-"], user="bob")
+    assert bob.stdout == ""
+    assert "Invalid user id" in bob.stderr
+    manager.shutdown_kernel()
+    assert nodes.wait_state(job, "COMPLETED", "COMPLETING")
+
+
+def test_another_user_on_the_kernels_machine_gets_nothing(nodes, kernels):
+    _, client = kernels.start()
+    _, node = run(client, WHERE).split()
+    record = json.loads(kernels.records[0].read_text())
+    knock = (
+        "import socket, ssl, sys\n"
+        "c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)\n"
+        "c.check_hostname = False; c.verify_mode = ssl.CERT_NONE\n"
+        "s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)\n"
+        "try:\n"
+        "    t = c.wrap_socket(s); t.sendall(b'ctl\\n'); print('got', t.recv(99))\n"
+        "except OSError as error: print('refused', type(error).__name__)\n"
+    )
+    port = str(record["far_port"])
+    argv = [*nodes.enter(node), "runuser", "-u", "bob", "--", "/usr/bin/python3", "-c"]
+    said = nodes.admin(*argv, knock, record["far_address"], port)
+    # TLS 1.3 tells a client only after its own part of the handshake.
+    assert said.startswith(("refused SSL", "refused Connection", "got b''"))
+    assert run(client, "print(1)") == "1"
+
+
+async def test_a_job_of_another_user_is_nobodys_kernel(nodes, tmp_path):
+    pair = new_identity("lb-a")
+    pem = tmp_path / "home.pem"
+    pem.write_text(pair.key + pair.certificate)
+    known: asyncio.Future[BatchJob] = asyncio.get_running_loop().create_future()
+
+    async def job() -> BatchJob:
+        return await asyncio.shield(known)
+
+    async def anywhere(address: str) -> bool:
+        return True
+
+    munge = MungeVerifier(socket=nodes.munge_socket)
+    listener = bind(nodes.hub_address, None)
+    port = listener.getsockname()[1]
+    home = Home(Proofs("lb-a", pair.fingerprint, munge, "", job, anywhere), {"a": 1})
+    await home.open(pem, listener)
+    facts = Facts(
+        "lb-a",
+        (nodes.hub_address,),
+        port,
+        pair.fingerprint,
+        "munge",
+        munge_socket=nodes.munge_socket,
+        patience=5,
+    )
+    script = render_kernel_script(facts).partition("\n")[2]
+
+    def submit(user: str | None) -> str:
+        out = f"--output={nodes.path}/job/%j.out"
+        return nodes.submit(script, out, user=user or "root")
+
+    try:
+        impostor = await asyncio.to_thread(submit, "bob")
+        known.set_result(BatchJob(impostor, "lb-a", "root"))
+        await asyncio.to_thread(nodes.wait_state, impostor, "FAILED")
+        assert not home.arrived.is_set()
+        out = Path(nodes.path / f"job/{impostor}.out").read_text()
+        assert "This job is not wanted" in out or "cannot prove" in out
+        # The right user, but not the job that was asked for.
+        other = await asyncio.to_thread(submit, None)
+        await asyncio.to_thread(nodes.wait_state, other, "FAILED")
+        assert not home.arrived.is_set()
+    finally:
+        home.close()
+
+
+def test_a_token_proves_a_job_where_there_is_no_munge(nodes, monkeypatch):
+    with kernel_rig(nodes, monkeypatch, proof="token", logs="none") as kernels:
+        _, client = kernels.start()
+        job, _ = run(client, WHERE).split()
+        shown = nodes.admin("scontrol", "show", "job", "-dd", job)
+        script = nodes.admin("scontrol", "write", "batch_script", job, "-")
+        assert "LANDBRIDGE_TOKEN=" not in shown + script
+        assert run(client, "print('LANDBRIDGE_TOKEN' in os.environ)") == "False"
+
+
+async def test_a_cancelled_job_is_told_and_its_restarter_gives_up(nodes, kernels):
+    manager = AsyncIOLoopKernelManager(kernel_name="batch-python")
+    await manager.start_kernel()
+    dead = asyncio.Event()
+    restarted = []
+    manager.add_restart_callback(dead.set, "dead")
+    manager.add_restart_callback(lambda: restarted.append(1), "restart")
+    job = manager.provisioner.status.job.id
+    try:
+        await asyncio.to_thread(nodes.admin, "scancel", job)
+        async with asyncio.timeout(30):
+            await dead.wait()
+            while manager.provisioner.status.phase != "ended":
+                await asyncio.sleep(0.1)
+        assert "ancel" in manager.provisioner.status.failure.title
+        assert restarted == []
+        await asyncio.sleep(4)  # another tick of a restarter
+        assert max(int(row[0]) for row in nodes.squeue("%A")) == int(job)
+        # Its user may well start it again, under the same name and sockets.
+        before = manager.get_connection_info()
+        await manager.restart_kernel(now=True)
+        assert manager.provisioner.status.job.id != job
+        assert manager.get_connection_info() == before
+    finally:
+        await manager.shutdown_kernel(now=True)
+        manager.context.destroy(linger=0)
+
+
+def test_a_time_limit_is_announced_and_told(nodes, kernels):
+    kernels.write(warn_before="1min")
+    name = kernels.spec("batch-short", profile="default", time_limit="10min")
+    manager, client = kernels.start(name)
+    job, _ = run(client, WHERE).split()
+    soon = datetime.now() + timedelta(seconds=12)  # noqa: DTZ005 - Slurm's own
+    end = f"EndTime={soon:%Y-%m-%dT%H:%M:%S}"
+    nodes.admin("scontrol", "update", f"JobId={job}", end)
+    wait_until(lambda: manager.provisioner.status.warned, 60, "the warning")
+    wait_until(lambda: manager.provisioner.status.phase == "ended", 90, "the end")
+    failure = manager.provisioner.status.failure
+    assert "time limit" in f"{failure.title} {failure.detail}".lower()
+    assert not manager.is_alive()
+
+
+def test_a_controller_that_is_away_hinders_no_running_kernel(nodes, kernels):
+    manager, client = kernels.start()
+    job, _ = run(client, WHERE).split()
+    with nodes.stopped("slurmctld"):
+        assert run(client, "print(6 * 7)") == "42"
+        manager.restart_kernel(now=True)
+        client.wait_for_ready(timeout=20)
+        assert run(client, WHERE).split()[0] == job
+        manager.shutdown_kernel()
+    assert nodes.wait_state(job, "COMPLETED", timeout=40)
+
+
+def test_a_machine_that_is_cut_off_is_no_dead_kernel(nodes, kernels, monkeypatch):
+    monkeypatch.setattr(kernel_tunnel, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(kernel_tunnel, "SILENCE_SECONDS", 2.0)
+    manager, client = kernels.start()
+    run(client, "x = 4711")
+    _, node = run(client, WHERE).split()
+    nodes.unplug(node)
+    wait_until(lambda: manager.provisioner.status.phase == "lost", 20, "the silence")
+    assert manager.is_alive()
+    nodes.plug(node)
+    wait_until(lambda: manager.provisioner.status.phase == "running", 40, "contact")
+    fresh = kernels.client(manager)
+    fresh.wait_for_ready(timeout=40)
+    assert run(fresh, "print(x)") == "4711"
+    assert kernel_relay.SILENCE_SECONDS == 45
+
+
+def test_a_machine_that_fails_is_named(nodes, kernels, monkeypatch):
+    monkeypatch.setattr(kernel_tunnel, "PING_SECONDS", 0.5)
+    monkeypatch.setattr(kernel_tunnel, "SILENCE_SECONDS", 2.0)
+    manager, client = kernels.start()
+    job, node = run(client, WHERE).split()
+    nodes.unplug(node)
+    wait_until(lambda: manager.provisioner.status.phase == "lost", 20, "the silence")
+    nodes.admin("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    wait_until(lambda: manager.provisioner.status.phase == "ended", 60, "the end")
+    failure = manager.provisioner.status.failure
+    assert node in f"{failure.title} {failure.detail}"
+    assert nodes.state(job) == "NODE_FAIL"
+    nodes.plug(node)
+    nodes.admin("scontrol", "update", f"nodename={node}", "state=resume")
