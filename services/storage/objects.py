@@ -14,6 +14,20 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
+class Dialect:
+    """Where stores differ and a client must know; found by the probe.
+
+    Attributes:
+        plus_is_blank: listings write a blank as ``+``; AWS does, RGW does not.
+        bare_if_match: conditions of a PUT compare the ETag without its quotation
+            marks; RGW 16.2 takes no other form.
+    """
+
+    plus_is_blank: bool = True
+    bare_if_match: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """One bucket; ``created`` is ``None`` where the store does not tell."""
 

@@ -33,7 +33,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .keys import KeyRules
-from .objects import Grant, Mode
+from .objects import Dialect, Grant, Mode
 from .parsing import http_moment
 from .s3 import S3Client
 from .s3_headers import crc32
@@ -54,13 +54,14 @@ class StoreFeatures:
     Attributes:
         server: what it calls itself; for people only.
         keys: which names it keeps.
-        plus_is_blank: it writes blanks as ``+`` in listings.
+        dialect: what a client must know: ``client.speaking(features.dialect)``.
         sessions: the driver gave keys that worked.
         session_policy: they were refused outside of their grant.
         public_acl_closed: they cannot publish an object by an ACL header.
         revocation: a revoked session was refused at once.
         checksums: a part with a wrong CRC32 is refused.
         conditional_put: ``If-None-Match`` and ``If-Match`` are obeyed.
+        conditional_delete: ``If-Match`` is obeyed.
         versions: a bucket can keep versions.
         clock_difference: the store's clock minus ours, as far as it tells.
         notes: what an operator should know.
@@ -68,13 +69,14 @@ class StoreFeatures:
 
     server: str = ""
     keys: KeyRules = field(default_factory=KeyRules)
-    plus_is_blank: bool = True
+    dialect: Dialect = field(default_factory=Dialect)
     sessions: bool = False
     session_policy: bool = False
     public_acl_closed: bool = False
     revocation: bool = False
     checksums: bool = False
     conditional_put: bool = False
+    conditional_delete: bool = False
     versions: bool = False
     clock_difference: timedelta | None = None
     notes: tuple[str, ...] = ()
@@ -104,18 +106,20 @@ async def probe(
     trials = _Trials(client, bucket)
     server, clock = await trials.greet()
     await trials.basics()
-    blank, rules = await asyncio.gather(trials.plus_is_blank(), trials.key_rules())
+    dialect, rules = await asyncio.gather(trials.dialect(), trials.key_rules())
+    client = trials.speak(dialect)
     closed = await trials.sessions(driver) if driver else _NoSessions()
     features = StoreFeatures(
         server=server,
         keys=rules,
-        plus_is_blank=blank,
+        dialect=dialect,
         sessions=closed.given,
         session_policy=closed.narrow,
         public_acl_closed=closed.acl,
         revocation=closed.revoked,
         checksums=await trials.holds("checksums", trials.checksums),
         conditional_put=await trials.holds("conditions", trials.conditional_put),
+        conditional_delete=await trials.holds("deletes", trials.conditional_delete),
         versions=await trials.holds("versions", trials.versions),
         clock_difference=clock,
         notes=tuple(trials.notes),
@@ -171,12 +175,35 @@ class _Trials:
             self.notes.append(f"{what}: {error}")
             return False
 
-    async def plus_is_blank(self) -> bool:
+    def speak(self, dialect: Dialect) -> S3Client:
+        """Go on in the dialect that was found."""
+        self._client = self._client.speaking(dialect)
+        return self._client
+
+    async def dialect(self) -> Dialect:
+        blank = await self._plus_is_blank()
+        return Dialect(blank, bare_if_match=await self._bare_if_match())
+
+    async def _bare_if_match(self) -> bool:
+        """Whether only an ETag without quotation marks is found to be the same."""
+        key = f"{self._root}/etag"
+        etag = await self._client.put(self._bucket, key, b"1")
+        try:
+            if await _accepted(
+                self._client.put(self._bucket, key, b"2", if_match=etag)
+            ):
+                return False
+            bare = self._client.speaking(Dialect(bare_if_match=True))
+            return await _accepted(bare.put(self._bucket, key, b"2", if_match=etag))
+        finally:
+            await self._drop(key)
+
+    async def _plus_is_blank(self) -> bool:
         folder = f"{self._root}/plus/"
         names = {f"{folder}a b", f"{folder}a+b"}
         for name in names:
             await self._client.put(self._bucket, name, b"")
-        raw = self._client.reading_plus_as(blank=False)
+        raw = self._client.speaking(Dialect(plus_is_blank=False))
         page = await raw.list(self._bucket, folder)
         for name in names:
             await self._client.delete(self._bucket, name)
@@ -244,6 +271,18 @@ class _Trials:
             if await _accepted(put(self._bucket, key, b"3", if_match="0" * 32)):
                 return False
             await put(self._bucket, key, b"4", if_match=etag)
+        finally:
+            await self._drop(key)
+        return True
+
+    async def conditional_delete(self) -> bool:
+        key = f"{self._root}/condition"
+        etag = await self._client.put(self._bucket, key, b"1")
+        delete = self._client.delete
+        try:
+            if await _accepted(delete(self._bucket, key, if_match="0" * 32)):
+                return False
+            await delete(self._bucket, key, if_match=etag)
         finally:
             await self._drop(key)
         return True

@@ -26,14 +26,20 @@ from xml.sax.saxutils import escape
 
 from .errors import StoreAnswerInvalid
 from .listing import LARGEST_PAGE, list_query, parse_page
-from .objects import AccessKey, KeyFailure, ListPage, ObjectBody, ObjectHead
-from .parsing import parse_deleted, parse_error, parse_tags, plain_etag
-from .refusals import error_for
+from .objects import (
+    AccessKey,
+    Dialect,
+    KeyFailure,
+    ListPage,
+    ObjectBody,
+    ObjectHead,
+)
+from .parsing import parse_deleted, parse_tags, plain_etag
 from .s3_buckets import Buckets
+from .s3_copy import copy_object
 from .s3_headers import (
     CHECKSUM,
     METADATA,
-    copy_source,
     crc32,
     head_in,
     md5,
@@ -42,6 +48,8 @@ from .s3_headers import (
 )
 from .s3_uploads import LARGEST_SINGLE, Uploads
 from .transport import Call, StoreAddress, Transport
+
+_PLAIN = Dialect()
 
 LARGEST_READ = 64 * 2**20
 """Bytes that one :meth:`S3Client.get` returns at most; more is streamed."""
@@ -56,8 +64,7 @@ class S3Client:
     Args:
         address: the store.
         key: who signs; ``None`` for an anonymous client.
-        plus_is_blank: how the store writes blanks in listings; see
-            :func:`~services.storage.parsing.decode_key`. Probed.
+        dialect: the store's own ways, as the probe found them.
     """
 
     def __init__(
@@ -65,31 +72,26 @@ class S3Client:
         address: StoreAddress,
         key: AccessKey | None,
         *,
-        plus_is_blank: bool = True,
+        dialect: Dialect = _PLAIN,
         transport: Transport | None = None,
     ) -> None:
         self.transport = transport or Transport(address, key)
-        self.plus_is_blank = plus_is_blank
-        self.buckets = Buckets(self.transport, plus_is_blank=plus_is_blank)
-        self.uploads = Uploads(self.transport, plus_is_blank=plus_is_blank)
+        self.dialect = dialect
+        self.buckets = Buckets(self.transport, dialect)
+        self.uploads = Uploads(self.transport, dialect)
 
     def signed_by(self, key: AccessKey | None) -> S3Client:
         """Return a client for another key over the same connections."""
         transport = self.transport.signed_by(key)
         return S3Client(
-            transport.address,
-            key,
-            plus_is_blank=self.plus_is_blank,
-            transport=transport,
+            transport.address, key, dialect=self.dialect, transport=transport
         )
 
-    def reading_plus_as(self, *, blank: bool) -> S3Client:
-        """Return this client with another reading of ``+``, as the probe found."""
+    def speaking(self, dialect: Dialect) -> S3Client:
+        """Return this client in another dialect."""
+        transport = self.transport
         return S3Client(
-            self.transport.address,
-            self.transport.key,
-            plus_is_blank=blank,
-            transport=self.transport,
+            transport.address, transport.key, dialect=dialect, transport=transport
         )
 
     async def close(self) -> None:
@@ -125,7 +127,7 @@ class S3Client:
         )
         what = f"list bucket {bucket}"
         answer = await self.transport.ask(Call("GET", bucket, query=query, what=what))
-        return parse_page(answer.body, plus_is_blank=self.plus_is_blank)
+        return parse_page(answer.body, plus_is_blank=self.dialect.plus_is_blank)
 
     async def pages(
         self, bucket: str, prefix: str = "", *, delimiter: str = ""
@@ -255,7 +257,8 @@ class S3Client:
             **{f"{METADATA}{name}": value for name, value in (metadata or {}).items()},
         }
         if if_match is not None:
-            headers["if-match"] = f'"{if_match}"'
+            bare = self.dialect.bare_if_match
+            headers["if-match"] = if_match if bare else f'"{if_match}"'
         if if_none_match:
             headers["if-none-match"] = "*"
         call = Call(
@@ -279,7 +282,10 @@ class S3Client:
         version: str | None = None,
         if_match: str | None = None,
     ) -> None:
-        """Delete an object; one that is not there is deleted already."""
+        """Delete an object; one that is not there is deleted already.
+
+        ``if_match`` is obeyed only where the probe saw it; RGW 16.2 ignores it.
+        """
         headers = {} if if_match is None else {"if-match": f'"{if_match}"'}
         call = Call(
             "DELETE",
@@ -335,27 +341,9 @@ class S3Client:
         end, or not at all. An object that changes meanwhile is not mixed:
         :class:`~services.storage.errors.PreconditionFailed`.
         """
-        head = await self.head(source_bucket, source, version=version)
-        if head.size > single:
-            return await self.uploads.copy_large(
-                source_bucket, head, bucket, key, single=single
-            )
-        call = Call(
-            "PUT",
-            bucket,
-            key,
-            headers={
-                "x-amz-copy-source": copy_source(source_bucket, source, version),
-                "x-amz-copy-source-if-match": f'"{head.etag}"',
-            },
-            what=f"copy {source_bucket}/{source} to {bucket}/{key}",
+        return await copy_object(
+            self, source_bucket, source, bucket, key, version=version, single=single
         )
-        answer = await self.transport.ask(call)
-        # It may fail after the headers, with status 200.
-        if parse_error(answer.body) is not None:
-            raise error_for(500, answer.headers, answer.body, call)
-        copied = await self.head(bucket, key)
-        return copied.etag
 
     async def tags(self, bucket: str, key: str) -> dict[str, str]:
         """Return an object's tags."""

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from .errors import NotFound, StoreAnswerInvalid
 from .listing import LARGEST_PAGE, parse_versions
-from .objects import Bucket, CorsRule, VersionPage
+from .objects import Bucket, CorsRule, Dialect, VersionPage
 from .parsing import parse_buckets, parse_cors, parse_xml, text_of
 from .s3_headers import md5
 from .transport import Call, Transport
@@ -25,9 +25,9 @@ PolicyDocument = dict[str, Any]
 class Buckets:
     """The buckets that a transport's key may see; part of ``S3Client``."""
 
-    def __init__(self, transport: Transport, *, plus_is_blank: bool) -> None:
+    def __init__(self, transport: Transport, dialect: Dialect) -> None:
         self._transport = transport
-        self._plus_is_blank = plus_is_blank
+        self._plus_is_blank = dialect.plus_is_blank
 
     async def list(self) -> tuple[Bucket, ...]:
         """Return the buckets that the store shows to this key."""

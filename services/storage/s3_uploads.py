@@ -5,16 +5,19 @@ An object appears when its upload is completed, whole, and never before.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from .errors import StorageError, StoreAnswerInvalid, UploadNotFound
 from .listing import LARGEST_PAGE, parse_uploads
-from .objects import ObjectHead, Part, UploadPage
+from .objects import Dialect, ObjectHead, Part, UploadPage
 from .parsing import parse_error, parse_parts, parse_xml, plain_etag, text_of
 from .refusals import error_for
 from .s3_headers import copy_source
 from .transport import Call, Transport
+
+log = logging.getLogger(__name__)
 
 LARGEST_SINGLE = 5 * 2**30
 """Bytes that one PUT or one copy takes at most, by the protocol."""
@@ -32,9 +35,9 @@ def part_size(size: int, wanted: int = 8 * 2**20) -> int:
 class Uploads:
     """The multipart uploads of a store; part of ``S3Client``."""
 
-    def __init__(self, transport: Transport, *, plus_is_blank: bool) -> None:
+    def __init__(self, transport: Transport, dialect: Dialect) -> None:
         self._transport = transport
-        self._plus_is_blank = plus_is_blank
+        self._plus_is_blank = dialect.plus_is_blank
 
     async def create(
         self,
@@ -222,45 +225,40 @@ class Uploads:
         answer = await self._transport.ask(call)
         return parse_uploads(answer.body, plus_is_blank=self._plus_is_blank)
 
-    async def copy_large(
+    async def copy_parts(
         self,
         source_bucket: str,
         source: ObjectHead,
         bucket: str,
         key: str,
+        upload_id: str,
         *,
-        single: int = _COPY_PART,
-    ) -> str:
-        """Copy an object in parts; on any failure nothing stays behind."""
+        step: int = _COPY_PART,
+    ) -> list[Part]:
+        """Make all parts of an upload from another object, ``step`` bytes each."""
         origin = copy_source(source_bucket, source.key, source.version)
-        upload_id = await self.create(
-            bucket, key, content_type=source.content_type, metadata=source.metadata
-        )
-        step = part_size(source.size, min(single, _COPY_PART))
-        try:
-            parts = [
-                await self.copy_part(
-                    bucket,
-                    key,
-                    upload_id,
-                    number,
-                    source=origin,
-                    source_etag=source.etag,
-                    start=start,
-                    length=min(step, source.size - start),
-                )
-                for number, start in enumerate(range(0, source.size, step), 1)
-            ]
-            return await self.complete(bucket, key, upload_id, parts)
-        except BaseException:
-            await self._abort_quietly(bucket, key, upload_id)
-            raise
+        step = part_size(source.size, min(step, _COPY_PART))
+        return [
+            await self.copy_part(
+                bucket,
+                key,
+                upload_id,
+                number,
+                source=origin,
+                source_etag=source.etag,
+                start=start,
+                length=min(step, source.size - start),
+            )
+            for number, start in enumerate(range(0, source.size, step), 1)
+        ]
 
-    async def _abort_quietly(self, bucket: str, key: str, upload_id: str) -> None:
+    async def abort_quietly(self, bucket: str, key: str, upload_id: str) -> None:
+        """Abort, after a failure that matters more than whether this works."""
         try:
             await self.abort(bucket, key, upload_id)
-        except StorageError:
-            return  # the reaper of unfinished uploads finds it
+        except StorageError as error:
+            # The reaper of unfinished uploads finds it.
+            log.warning("Cannot abort an upload in %s: %s", bucket, error)
 
 
 def _complete_document(parts: Sequence[Part]) -> bytes:
