@@ -24,9 +24,11 @@ from .places import (
     pki_directory,
     prepare_state,
     site_profiles,
+    store_socket,
 )
 from .ports import internal_port
 from .registry import roles, service_specs
+from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES
 from .secret_files import ensure_secret, operator_token_file
 from .settings import Settings
 from .spawnpage import options_form
@@ -135,6 +137,10 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     edge.jobs_certificate = str(pki.edge_pem)
     edge.jobs_ca = str(pki.jobs_ca_file)
     edge.client_certificate = str(pki.client_pem)
+    if settings.storage.enabled and settings.storage.route == "gateway":
+        edge.store = settings.storage.endpoint or str(store_socket(settings))
+        if settings.storage.ca_file:
+            edge.store_ca = str(settings.folder / settings.storage.ca_file)
 
 
 def haproxy_command(settings: Settings) -> list[str]:
@@ -194,6 +200,14 @@ def _services(c: Config, settings: Settings) -> None:
     specs = service_specs(settings, token)
     c.JupyterHub.services = [spec.to_hub() for spec in specs]
     c.JupyterHub.load_roles = roles(specs)
+    c.JupyterHub.custom_scopes = {k: dict(v) for k, v in CUSTOM_SCOPES.items()}
+    if settings.storage.enabled:
+        # A notebook server fetches its user's keys; JupyterHub gives the other two.
+        c.Spawner.server_token_scopes = [
+            "users:activity!user",
+            "access:servers!server",
+            *SERVER_STORAGE_SCOPES,
+        ]
 
 
 def run_snippets(c: Config, directory: Path) -> None:

@@ -82,6 +82,19 @@ def short_socket(directory: Path, name: str) -> Path:
     return short / name
 
 
+def store_socket(settings: Settings) -> Path:
+    """Return the socket on which the embedded store speaks S3; HAProxy connects."""
+    directory = settings.state / "store" / "sock"
+    path = directory / "s3.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+        return path
+    # The store makes it in its own directory: what is short is a way to there.
+    way = short_socket(directory, "s3.sock").parent / "store"
+    way.unlink(missing_ok=True)
+    way.symlink_to(directory)
+    return way / "s3.sock"
+
+
 def database_url(settings: Settings, name: str) -> str:
     """Return the SQLAlchemy address of a database: the site's, or a file of ours."""
     if settings.database.url:

@@ -6,7 +6,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .roles import CULLER, OPERATOR, Role, admin_role
+from .ports import storage_port
+from .roles import (
+    CULLER,
+    OPERATOR,
+    SERVER_STORAGE_SCOPES,
+    STORAGE,
+    Role,
+    admin_role,
+    user_role,
+)
 from .settings import Settings
 
 
@@ -21,6 +30,7 @@ class ServiceSpec:
         url: where it listens, for the proxy; empty if it serves nothing.
         environment: for its process; no secrets.
         api_token: a token made by us; empty: the hub makes one for each run.
+        browser_scopes: what a browser's session with it may do, besides using it.
     """
 
     name: str
@@ -29,6 +39,7 @@ class ServiceSpec:
     url: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     api_token: str = field(default="", repr=False)
+    browser_scopes: tuple[str, ...] = ()
 
     def to_hub(self) -> dict[str, object]:
         """Return the entry of ``JupyterHub.services``."""
@@ -38,6 +49,10 @@ class ServiceSpec:
             entry["environment"] = dict(self.environment)
         if self.url:
             entry["url"] = self.url
+        if self.browser_scopes:
+            entry["oauth_client_allowed_scopes"] = list(self.browser_scopes)
+            # It is part of the gateway: nobody is asked whether to trust it.
+            entry["oauth_no_confirm"] = True
         if self.api_token:
             entry["api_token"] = self.api_token
         return entry
@@ -54,6 +69,25 @@ def idle_culler(settings: Settings) -> ServiceSpec:
     return ServiceSpec(CULLER.service, CULLER, tuple(command))
 
 
+def storage(settings: Settings) -> ServiceSpec:
+    """Return the storage service."""
+    environment = {
+        "LANDBRIDGE_STATE": str(settings.state),
+        "LANDBRIDGE_STORE_URL": f"{settings.url}s3",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if settings.path:
+        environment["LANDBRIDGE_CONFIG"] = str(settings.path)
+    return ServiceSpec(
+        STORAGE.service,
+        STORAGE,
+        (sys.executable, "-m", "hub.tied", "services.storage.__main__"),
+        url=f"http://127.0.0.1:{storage_port(settings)}",
+        environment=environment,
+        browser_scopes=SERVER_STORAGE_SCOPES,
+    )
+
+
 def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec, ...]:
     """Return every service of this site, with its role."""
     specs = [ServiceSpec(OPERATOR.service, OPERATOR, api_token=operator_token)]
@@ -61,6 +95,8 @@ def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec,
         specs.append(ServiceSpec("admin-token", None, api_token=settings.admin_token))
     if settings.culling.enabled:
         specs.append(idle_culler(settings))
+    if settings.storage.enabled:
+        specs.append(storage(settings))
     return tuple(specs)
 
 
@@ -68,4 +104,5 @@ def roles(specs: tuple[ServiceSpec, ...]) -> list[dict[str, object]]:
     """Return ``JupyterHub.load_roles`` for these services."""
     entries = [spec.role.to_hub() for spec in specs if spec.role]
     entries += [admin_role(spec.name) for spec in specs if not spec.role]
+    entries.append(user_role(storage=any(spec.role is STORAGE for spec in specs)))
     return entries

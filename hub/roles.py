@@ -5,6 +5,7 @@ A service gets exactly these scopes. A new one is a new row here, with its reaso
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -47,7 +48,37 @@ OPERATOR = Role(
     ("shutdown", "read:hub", "list:users", "read:servers", "delete:servers"),
     "The landbridge command on the hub's machine: status, and an orderly stop.",
 )
-ROLES = (CULLER, OPERATOR)
+STORAGE = Role(
+    "storage",
+    ("read:users:name", "read:users:groups", "read:groups:name"),
+    "Tells whether a person or group that something is shared with is there, and "
+    "whose groups a public link's maker is in when the link is used.",
+)
+ROLES = (CULLER, OPERATOR, STORAGE)
+
+# What users' own tokens may be cut down to. A token with no say has all of them.
+CUSTOM_SCOPES: Mapping[str, Mapping[str, object]] = {
+    "custom:storage:read": {"description": "See and download your stored objects"},
+    "custom:storage:write": {
+        "description": "Upload, change and delete your stored objects",
+        "subscopes": ["custom:storage:read"],
+    },
+    "custom:storage:share": {
+        "description": "Share your stored objects and make public links"
+    },
+}
+# What a notebook server may do with storage in its user's name.
+SERVER_STORAGE_SCOPES = (
+    "access:services!service=storage",
+    "custom:storage:write",
+    "custom:storage:share",
+)
+
+
+def user_role(*, storage: bool) -> dict[str, object]:
+    """Return JupyterHub's ``user`` role: oneself, and the services for users."""
+    scopes = ["self", *(SERVER_STORAGE_SCOPES if storage else ())]
+    return {"name": "user", "scopes": scopes}
 
 
 def admin_role(service: str) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from services.storage.settings import StorageSettings
 from spawners.settings import Duration, Section
 
 
@@ -364,4 +365,5 @@ SECTIONS: dict[str, type[Section]] = {
     "jobs": JobsSettings,
     "proxy": ProxySettings,
     "culling": CullingSettings,
+    "storage": StorageSettings,
 }

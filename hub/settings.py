@@ -23,6 +23,7 @@ from .sections import (
     JobsSettings,
     ProxySettings,
     SchedulerSettings,
+    StorageSettings,
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -62,6 +63,7 @@ class Settings:
     jobs: JobsSettings
     proxy: ProxySettings
     culling: CullingSettings
+    storage: StorageSettings
     path: Path | None
     state: Path
     password: str = ""

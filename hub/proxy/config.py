@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -99,6 +100,9 @@ class EdgeConfig:
         host_routing: routespecs begin with a host.
         hosts: the only values of Host that are served; empty: any.
         trusted_proxies: networks whose X-Forwarded-For and -Proto are believed.
+        store: where requests for objects (``/s3/``) go: a path of a socket, or the
+            URL of an S3 store; empty: nowhere.
+        store_ca: PEM that signs that store's certificate; ``None``: the system's.
         metrics: a path or ``host:port`` for Prometheus.
         threads, max_connections: of the HAProxy process.
         tunnel_seconds: how long a silent websocket may live.
@@ -122,6 +126,8 @@ class EdgeConfig:
     host_routing: bool = False
     hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    store: str = ""
+    store_ca: Path | None = None
     metrics: str = ""
     threads: int = 1
     max_connections: int = 2000
@@ -129,6 +135,21 @@ class EdgeConfig:
     server_seconds: int = 3600
     drain_seconds: int = 86400
     extra_sections: tuple[str, ...] = ()
+
+    @property
+    def store_server(self) -> str:
+        """The store's address as HAProxy writes it."""
+        if "://" not in self.store:
+            return _word(_address(self.store))
+        url = urlsplit(self.store)
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        return _word(f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}")
+
+    @property
+    def store_name(self) -> str:
+        """The name that the store must prove by a certificate; ``""`` for none."""
+        url = urlsplit(self.store)
+        return (url.hostname or "") if url.scheme == "https" else ""
 
     @property
     def config_file(self) -> Path:

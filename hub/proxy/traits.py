@@ -84,6 +84,15 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         "X-Forwarded-Proto are believed.",
     ).tag(config=True)
 
+    store = t.Unicode(
+        help="Where requests for objects, below /s3/, go: the path of a socket, or "
+        "the URL of an S3 store; empty: nowhere.",
+    ).tag(config=True)
+
+    store_ca = t.Unicode(
+        help="PEM that signs the store's certificate; empty: the system's.",
+    ).tag(config=True)
+
     metrics_address = t.Unicode(
         help="A path or host:port where Prometheus finds /metrics; empty: nowhere.",
     ).tag(config=True)
@@ -140,6 +149,8 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             host_routing=self.host_routing,
             hosts=tuple(self.hosts),
             trusted_proxies=tuple(self.trusted_proxies),
+            store=self.store,
+            store_ca=Path(self.store_ca).absolute() if self.store_ca else None,
             metrics=self.metrics_address,
             threads=self.threads or edge.default_threads(),
             max_connections=self.max_connections or edge.default_max_connections(),

@@ -1,0 +1,105 @@
+"""Who asks: JupyterHub's word about a browser's session or a program's token.
+
+A browser comes with the service's own OAuth cookie, a program with
+``Authorization: Bearer TOKEN`` (or ``token``). The hub says whose it is and what it
+may; the answer is kept for :data:`CACHE_SECONDS`, so a revoked token is dead by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jupyterhub.services.auth import HubOAuth
+from tornado.web import HTTPError, RequestHandler
+
+from .errors import Forbidden, NotReady, NotSignedIn
+
+CACHE_SECONDS = 25
+_SERVER_FAULT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        name: the user's, or the service's.
+        is_user: False for a service of the hub.
+        groups: of the user.
+        scopes: what the session or token may.
+        by_token: True for a program, False for a browser.
+    """
+
+    name: str
+    is_user: bool = True
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    by_token: bool = False
+
+    def may(self, scope: str) -> bool:
+        """Whether this session or token has ``scope``."""
+        return scope in self.scopes
+
+
+def caller_from(model: Mapping[str, Any], *, by_token: bool) -> Caller:
+    """Return the caller that the hub's ``/api/user`` describes."""
+    return Caller(
+        name=str(model["name"]),
+        is_user=model.get("kind", "user") == "user",
+        groups=frozenset(str(group) for group in model.get("groups") or ()),
+        scopes=frozenset(str(scope) for scope in model.get("scopes") or ()),
+        by_token=by_token,
+    )
+
+
+def hub_auth() -> HubOAuth:
+    """Return the process's one connection to the hub's OAuth."""
+    auth: HubOAuth = HubOAuth.instance(cache_max_age=CACHE_SECONDS)
+    return auth
+
+
+async def identify(auth: HubOAuth, handler: RequestHandler) -> Caller | None:
+    """Return who asks; ``None`` for nobody that the hub knows.
+
+    A browser's session counts only with its XSRF token, except for pages that are
+    opened and files that a page shows.
+
+    Raises:
+        Forbidden: somebody who may not use this service.
+        NotReady: the hub cannot be asked.
+    """
+    try:
+        model = await auth.get_user(handler, sync=False)
+    except HTTPError as error:
+        if error.status_code < _SERVER_FAULT:
+            raise
+        raise NotReady(
+            "The hub cannot be asked who you are.", hint="Try again in a few seconds."
+        ) from error
+    if not model:
+        return None
+    by_token = bool(getattr(handler, "_token_authenticated", False))
+    if auth.access_scopes and not auth.check_scopes(auth.access_scopes, model):
+        raise Forbidden(
+            "This token or account may not use this service.",
+            hint=f"It needs the scope {' or '.join(sorted(auth.access_scopes))}.",
+        )
+    return caller_from(model, by_token=by_token)
+
+
+def unknown_caller(handler: RequestHandler, auth: HubOAuth) -> NotSignedIn | Forbidden:
+    """Return why a call without a caller is refused."""
+    if auth.get_token(handler, in_cookie=False):
+        return NotSignedIn(
+            "This token is not good, or not any more.", hint="Make another one."
+        )
+    if handler.get_cookie(auth.cookie_name):
+        return Forbidden(
+            "This session has ended, or the request does not carry its XSRF token.",
+            hint="Reload the page; send the cookie _xsrf also as X-XSRFToken.",
+        )
+    return NotSignedIn(
+        "Nobody is signed in.", hint="Send Authorization: Bearer TOKEN, or sign in."
+    )

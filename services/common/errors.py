@@ -1,0 +1,133 @@
+"""What a caller of a service can do wrong, and how any error is answered.
+
+::
+
+    Refusal
+    ├── BadRequest        400  what was sent cannot be used; names the field
+    ├── NotSignedIn       401  nobody, or a token that is not good (any more)
+    ├── Forbidden         403  known, but not allowed
+    ├── NotThere          404  not there, or not for this caller: the same words
+    ├── InTheWay          409  something is there that must not be
+    ├── TooLarge          413  more than may be sent at once
+    ├── TooMany           429  the caller has to wait, or to end something first
+    └── NotReady          503  the service or what it needs is not up
+
+A service adds the errors of what it wraps by a table (:data:`ErrorTable`). Whatever
+is in neither is an internal error: the caller gets an id, the log gets the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+ErrorTable = Mapping[type[Exception], tuple[int, str]]
+"""HTTP status and code of an exception whose ``str`` is fit for users.
+
+The nearest class counts. Its ``hint`` and ``field``, if it has them, are shown.
+"""
+
+
+class Refusal(Exception):
+    """A request is refused; the text says why, to whoever asked.
+
+    Attributes:
+        hint: what to try, or ``""``.
+        field: the value at fault, as ``body.name``, or ``""``.
+    """
+
+    status = 400
+    code = "bad-request"
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.field = field
+
+
+class BadRequest(Refusal):
+    """What was sent cannot be used."""
+
+
+class NotSignedIn(Refusal):
+    """Nobody, or a token that is not good (any more)."""
+
+    status = 401
+    code = "not-signed-in"
+
+
+class Forbidden(Refusal):
+    """The caller is known and may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotThere(Refusal):
+    """It is not there, or not for this caller; the answer does not tell which."""
+
+    status = 404
+    code = "not-found"
+
+
+class InTheWay(Refusal):
+    """Something is there that must not be."""
+
+    status = 409
+    code = "conflict"
+
+
+class TooLarge(Refusal):
+    """More than may be sent at once."""
+
+    status = 413
+    code = "too-large"
+
+
+class TooMany(Refusal):
+    """The caller has to wait, or to end something first."""
+
+    status = 429
+    code = "too-many"
+
+
+class NotReady(Refusal):
+    """The service, or what it needs, is not up."""
+
+    status = 503
+    code = "not-ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as it is answered. ``field`` is ``""`` where none is at fault."""
+
+    status: int
+    code: str
+    message: str
+    hint: str = ""
+    field: str = ""
+
+    def to_json(self, error_id: str) -> dict[str, object]:
+        """Return the one shape of every error of every service."""
+        error: dict[str, object] = {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "id": error_id,
+        }
+        if self.field:
+            error["field"] = self.field
+        return {"error": error}
+
+
+def explain(error: BaseException, table: ErrorTable) -> Problem | None:
+    """Return what the caller is told; ``None`` for an internal error."""
+    if isinstance(error, Refusal):
+        return Problem(error.status, error.code, str(error), error.hint, error.field)
+    for kind in type(error).__mro__:
+        if kind in table:
+            status, code = table[kind]
+            hint = str(getattr(error, "hint", ""))
+            return Problem(status, code, str(error), hint)
+    return None

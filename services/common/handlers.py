@@ -1,0 +1,310 @@
+"""From a request to a route's function and back: Tornado's side of every service.
+
+Nothing in here knows a service. :class:`RouteHandler` serves the table of routes:
+it finds out who asks, checks scopes, reads path, query and body into the route's
+models, calls the function and answers its model, or the one shape of an error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
+from pydantic import BaseModel, ValidationError
+from tornado.httputil import url_concat
+from tornado.web import HTTPError, RequestHandler
+
+from .auth import Caller, identify, unknown_caller
+from .errors import BadRequest, Forbidden, Problem, explain
+from .spec import Call, Route, ServiceSpec
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_LONGEST_QUERY = 16_384
+_INTERNAL = 500
+_CODES = {401: "not-signed-in", 403: "forbidden", 404: "not-found"}
+_CODES |= {405: "method-not-allowed", 413: "too-large"}
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the handlers of one running service share.
+
+    Attributes:
+        spec: the service.
+        context: what its route functions get first.
+        auth: the hub.
+        health: says whether the service can work: (ready, facts to show).
+    """
+
+    spec: ServiceSpec
+    context: Any  # the service's own object; handlers only pass it on
+    auth: HubOAuth
+    health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
+
+
+class BaseHandler(RequestHandler):
+    """Who asks, and what every answer has in common."""
+
+    def initialize(self, serving: Serving) -> None:
+        """Take what the application gives to each request."""
+        self.serving = serving
+        self.hub_auth = serving.auth
+        self.error_id = secrets.token_hex(8)
+
+    def set_default_headers(self) -> None:
+        """Say what browsers may do with the answer: little."""
+        for name, value in _HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Content-Security-Policy", _API_POLICY)
+        self.clear_header("Server")
+
+    # What JupyterHub's OAuth asks of a handler.
+
+    @property
+    def _xsrf_token_id(self) -> Any:
+        return self.hub_auth._get_xsrf_token_id(self)
+
+    def check_xsrf_cookie(self) -> None:
+        """Refuse a browser's request that does not carry its XSRF token."""
+        self.hub_auth.check_xsrf_cookie(self)
+
+    async def caller(self) -> Caller | None:
+        """Return who asks; ``None`` for nobody."""
+        return await identify(self.hub_auth, self)
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority by which the caller reached the gateway."""
+        return f"{self.request.protocol}://{self.request.host}"
+
+    def answer_problem(self, problem: Problem) -> None:
+        """Answer an error in its one shape."""
+        self.set_status(problem.status)
+        self.answer_json(problem.to_json(self.error_id))
+
+    def answer_json(self, value: object) -> None:
+        """Answer JSON that no browser takes for a page."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(json.dumps(value, ensure_ascii=True))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer whatever a handler raised; internal errors by their id only."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        problem = explain(error, self.serving.spec.errors) if error else None
+        if problem is None and isinstance(error, HTTPError):
+            code = _CODES.get(status_code, "bad-request")
+            problem = Problem(status_code, code, self._reason)
+        if problem is None or (
+            status_code >= _INTERNAL and isinstance(error, HTTPError)
+        ):
+            problem = Problem(
+                _INTERNAL,
+                "internal-error",
+                "Something went wrong in the gateway.",
+                f"Tell its operators this id: {self.error_id}.",
+            )
+        self.answer_problem(problem)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what the caller is only told the id of."""
+        if value is None or explain(value, self.serving.spec.errors) is not None:
+            return
+        if isinstance(value, HTTPError) and value.status_code < _INTERNAL:
+            return
+        # The path holds names of ours only; query and body may hold the user's.
+        where = f"{self.request.method} {self.request.path}"
+        log.error("Error %s in %s", self.error_id, where, exc_info=(typ, value, tb))
+
+
+class RouteHandler(BaseHandler):
+    """Serves the routes that share one path."""
+
+    def initialize(  # type: ignore[override]  # each kind takes its own
+        self, serving: Serving, routes: Mapping[str, Route]
+    ) -> None:
+        """Take the routes of this path, by method."""
+        super().initialize(serving)
+        self._routes = routes
+        self.SUPPORTED_METHODS = tuple(routes)
+
+    async def _serve(self, **path: str) -> None:
+        route = self._routes[self.request.method or ""]
+        caller = await self.caller()
+        if caller is None:
+            raise unknown_caller(self, self.hub_auth)
+        if not caller.may(route.scope):
+            raise Forbidden(
+                "This token may not do this.", hint=f"It needs the scope {route.scope}."
+            )
+        call = Call(
+            caller,
+            self.origin,
+            path,
+            self._query(route),
+            self._body(route),
+            self.error_id,
+        )
+        answer = await route.run(self.serving.context, call)
+        self.set_status(route.status)
+        self.answer_json(answer.model_dump(mode="json"))
+
+    get = post = put = patch = delete = _serve
+
+    def _query(self, route: Route) -> BaseModel | None:
+        if len(self.request.query) > _LONGEST_QUERY:
+            raise BadRequest("The query is too long.", field="query")
+        values: dict[str, object] = {}
+        for name, found in self.request.query_arguments.items():
+            if name == "_xsrf":
+                continue
+            if len(found) > 1:
+                raise BadRequest(
+                    "A value is given twice.", field=printable(f"query.{name}")
+                )
+            values[name] = _text(found[0], printable(f"query.{name}"))
+        if route.query is None:
+            if values:
+                raise BadRequest("This call takes no query.", field="query")
+            return None
+        return _checked(route.query, values, "query")
+
+    def _body(self, route: Route) -> BaseModel | None:
+        raw = self.request.body
+        if route.body is None:
+            if raw.strip() not in (b"", b"{}"):
+                raise BadRequest("This call takes no body.", field="body")
+            return None
+        kind = self.request.headers.get("Content-Type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            raise BadRequest(
+                "The body must be JSON.", hint="Send Content-Type: application/json."
+            )
+        try:
+            values = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise BadRequest("The body is not JSON.", field="body") from None
+        return _checked(route.body, values, "body")
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _text(raw: bytes, field: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("This is not UTF-8.", field=field) from None
+
+
+def _checked(model: type[BaseModel], values: object, where: str) -> BaseModel:
+    """Return ``values`` as the model that they should be; a number may be a text."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join([where, *(str(part) for part in fault["loc"])])
+        text = str(fault["msg"]).removeprefix("Value error, ").rstrip(".")
+        raise BadRequest(f"{text}.", field=printable(field)) from None
+
+
+def printable(text: str) -> str:
+    """Return ``text`` cut, and without characters that would not show."""
+    return "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:200]
+    )
+
+
+class HealthHandler(BaseHandler):
+    """Whether the service can work; open to everybody, and says no secrets."""
+
+    async def get(self) -> None:
+        """Answer 200 if it can, else 503."""
+        ready, facts = await self.serving.health()
+        self.set_status(200 if ready else 503)
+        self.answer_json({"status": "ready" if ready else "not-ready", **facts})
+
+
+class OpenApiHandler(BaseHandler):
+    """The description of the REST API; open to everybody."""
+
+    def initialize(  # type: ignore[override]  # each kind takes its own
+        self, serving: Serving, document: Mapping[str, object]
+    ) -> None:
+        """Take the document, which does not change while the service runs."""
+        super().initialize(serving)
+        self._document = document
+
+    def get(self) -> None:
+        """Answer the document."""
+        self.answer_json(self._document)
+
+
+class NowhereHandler(BaseHandler):
+    """Every path that is no route."""
+
+    def prepare(self) -> None:
+        """Refuse."""
+        raise HTTPError(404, reason="There is no such page or call here.")
+
+
+class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is untyped
+    """Where the hub sends a browser back to after it has signed in."""
+
+    def initialize(self, serving: Serving) -> None:
+        """Take the connection to the hub."""
+        self.hub_auth = serving.auth
+
+    def set_default_headers(self) -> None:
+        """Say what browsers may do with the answer: little."""
+        for name, value in _HEADERS.items():
+            self.set_header(name, value)
+
+
+class PageHandler(BaseHandler):
+    """A page for people; who is not signed in is sent to the hub first."""
+
+    async def signed_in(self) -> Caller | None:
+        """Return who looks at it; ``None`` after sending a stranger to sign in."""
+        caller = await self.caller()
+        if caller is None:
+            self.redirect(self._login_url())
+        return caller
+
+    def _login_url(self) -> str:
+        auth = self.hub_auth
+        verifier, challenge, method = auth.generate_pkce_code_challenge()
+        state = auth.set_state_cookie(
+            self, next_url=self.request.uri, code_verifier=verifier
+        )
+        values = {
+            "state": state,
+            "code_challenge": challenge,
+            "code_challenge_method": method,
+        }
+        return url_concat(str(auth.login_url), values)
+
+    def page_policy(self) -> str:
+        """Return the page's Content-Security-Policy; scripts by nonce only."""
+        self.nonce = secrets.token_urlsafe(16)
+        return (
+            f"default-src 'none'; script-src 'nonce-{self.nonce}' 'strict-dynamic'; "
+            "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+            "font-src 'self'; connect-src 'self'; frame-src 'self' blob:; "
+            "worker-src 'self' blob:; base-uri 'none'; form-action 'self'; "
+            "frame-ancestors 'self'"
+        )

@@ -1,0 +1,134 @@
+"""Gets the store up or reached, and keeps trying where it is not.
+
+A store that is not there stops neither the service nor the hub: the service says so
+(``health``, every answer, the log) and serves as soon as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import stat
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from spawners.settings import ConfigError
+
+from .credentials import CredentialDriver
+from .drivers_sts import StsDriver, StsSettings
+from .embedded import EmbeddedStore
+from .embedded_files import EmbeddedSettings
+from .errors import StorageError
+from .objects import AccessKey
+from .s3 import S3Client
+from .service import Storage, StoreConnection
+from .settings import StorageSettings
+from .transport import StoreAddress
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Connector:
+    """Owner of the way to the store.
+
+    Args:
+        storage: told when the store is there.
+        directory: the embedded store's own.
+        folder: where relative names in the settings start from.
+        external_url: of the embedded store, as SDKs reach it through the gateway.
+    """
+
+    def __init__(
+        self, storage: Storage, directory: Path, folder: Path, external_url: str = ""
+    ) -> None:
+        self._storage = storage
+        self._settings = storage.settings
+        self._directory = directory
+        self._folder = folder
+        self._external_url = external_url
+        self._work: asyncio.Task[None] | None = None
+        self._open = AsyncExitStack()
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._work = asyncio.create_task(self._connect())
+
+    async def close(self) -> None:
+        """Let go of the store; the embedded one goes on for the next process."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        await self._open.aclose()
+
+    async def _connect(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                connection = await self._reach()
+            except (StorageError, ConfigError, OSError) as error:
+                self._storage.disconnect(str(error))
+                log.warning("No store: %s", error)
+            except Exception:
+                self._storage.disconnect("It cannot be started; the log says why.")
+                log.exception("No store")
+            else:
+                self._storage.connect(connection)
+                log.info("Storage is ready: %s", connection.endpoint)
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _reach(self) -> StoreConnection:
+        if self._settings.endpoint:
+            return await self._reach_site()
+        settings = EmbeddedSettings(
+            self._directory,
+            external_url=self._external_url,
+            account=self._settings.account or None,
+        )
+        embedded = EmbeddedStore(settings)
+        access = await embedded.start()
+        self._open.push_async_callback(embedded.close)
+        client = await self._client(access.endpoint, access.key)
+        driver = StsDriver(client, StsSettings(access.role_arn))
+        return StoreConnection(client, access.key, access.endpoint, driver, embedded=True)
+
+    async def _reach_site(self) -> StoreConnection:
+        settings = self._settings
+        key = read_key_file(self._folder / settings.key_file)
+        client = await self._client(settings.endpoint, key)
+        await client.buckets.list()
+        driver: CredentialDriver | None = None
+        if settings.role_arn:
+            longest = settings.session_lifetime
+            driver = StsDriver(client, StsSettings(settings.role_arn, longest))
+        return StoreConnection(client, key, settings.endpoint, driver, embedded=False)
+
+    async def _client(self, endpoint: str, key: AccessKey) -> S3Client:
+        settings: StorageSettings = self._settings
+        ca_file = str(self._folder / settings.ca_file) if settings.ca_file else None
+        address = StoreAddress(endpoint, region=settings.region, ca_file=ca_file)
+        client = S3Client(address, key)
+        self._open.push_async_callback(client.close)
+        return client
+
+
+def read_key_file(path: Path) -> AccessKey:
+    """Return the key in a file of two lines that only its owner may read.
+
+    Raises:
+        ConfigError: it is not there, open to others, or has no two lines.
+    """
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, [f"cannot be read: {error}."]) from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(path, ["others may read it: set its mode to 0600."])
+    if len(lines) != 2:
+        raise ConfigError(path, ["must have two lines: access key, secret key."])
+    return AccessKey(lines[0], lines[1])

@@ -1,0 +1,270 @@
+"""Buckets and objects over REST: each function is one route, and says what it may."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import IntegrityError
+
+from services.common.errors import BadRequest, InTheWay, TooMany
+from services.common.spec import Call, Nothing
+
+from . import models as m
+from . import models_sharing as sharing
+from .errors import Conflict
+from .objects import Mode
+from .rights import Right, own_bucket_name, require_owner
+from .service import Storage
+from .store import Measured
+
+_LONGEST_COUNT_SECONDS = 15.0
+
+
+async def show_me(storage: Storage, call: Call) -> m.Me:
+    """Who asks, and what there is for them."""
+    caller, settings = call.caller, storage.settings
+    made = await storage.rows.bucket_count(caller.name)
+    store = storage.store
+    return m.Me(
+        user=caller.name,
+        groups=sorted(caller.groups),
+        scopes=sorted(scope for scope in caller.scopes if scope.startswith("custom:")),
+        bucket=storage.default_bucket(caller.name),
+        region=settings.region,
+        endpoint=store.endpoint,
+        path=storage.prefix,
+        embedded=store.embedded,
+        public_links=settings.public_links,
+        may_create=made < settings.own_buckets,
+    )
+
+
+async def list_buckets(storage: Storage, call: Call) -> m.Buckets:
+    """All that the caller may use, with what it held when last measured."""
+    caller = call.caller
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    for right in rights:
+        await storage.ensure(right)
+    usage = await storage.rows.usage([right.bucket for right in rights])
+    return m.Buckets(
+        buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights]
+    )
+
+
+def _bucket(storage: Storage, right: Right, measured: Measured | None) -> m.Bucket:
+    return m.Bucket(
+        name=right.bucket,
+        prefix=right.prefix,
+        mode=right.mode.value,
+        why=right.why,
+        owner=right.owner,
+        share=right.share,
+        expires=right.expires,
+        quota=storage.quota(right),
+        # What lies beside a shared prefix is not the guest's to know.
+        usage=_usage(measured) if measured and not right.prefix else None,
+    )
+
+
+def _usage(measured: Measured) -> m.Usage:
+    return m.Usage(
+        bytes=measured.bytes,
+        objects=measured.objects,
+        measured=measured.measured,
+        complete=measured.complete,
+    )
+
+
+async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
+    """Create one more bucket of the caller's own."""
+    user = call.caller.name
+    name = own_bucket_name(user, call.body.name)
+    store, most = storage.store, storage.settings.own_buckets
+    try:
+        if not await storage.rows.add_bucket(name, user, most=most):
+            raise TooMany(
+                f"You may have {most} buckets besides your own.", hint="Delete one."
+            )
+    except IntegrityError:
+        raise InTheWay(f"There is a bucket {name} already.") from None
+    try:
+        await store.client.buckets.create(name)
+    except BaseException as error:
+        await storage.rows.remove_bucket(name)
+        if isinstance(error, Conflict):
+            raise InTheWay(f"The store has a bucket {name} already.") from error
+        raise
+    await storage.rows.note(user, "create-bucket", name)
+    return _bucket(storage, Right(name, "", Mode.READ_WRITE, "own"), None)
+
+
+async def delete_bucket(storage: Storage, call: Call) -> Nothing:
+    """Delete an empty bucket that the caller created."""
+    caller, bucket = call.caller, call.path["bucket"]
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    require_owner(rights, bucket)
+    if bucket == storage.default_bucket(caller.name):
+        raise BadRequest(
+            "Your own bucket comes with your account and stays.",
+            hint="Delete the objects in it instead.",
+        )
+    await storage.store.client.buckets.delete(bucket)
+    storage.forget(bucket)
+    await storage.rows.remove_bucket(bucket)
+    await storage.rows.note(caller.name, "delete-bucket", bucket)
+    return Nothing()
+
+
+async def measure_bucket(storage: Storage, call: Call) -> m.Usage:
+    """What a bucket holds: as measured lately, or measured now."""
+    bucket = call.path["bucket"]
+    await storage.require(call.caller, bucket, "", Mode.READ)
+    return _usage(await storage.usage_of(bucket))
+
+
+async def list_objects(storage: Storage, call: Call) -> m.Page:
+    """One page of a bucket's objects and "folders"."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
+    page = await storage.store.client.list(
+        q.bucket,
+        q.prefix,
+        delimiter=q.delimiter,
+        token=q.token or None,
+        start_after=q.start_after,
+        limit=q.limit,
+    )
+    return m.Page(
+        objects=[
+            m.Entry(
+                key=found.key,
+                size=found.size,
+                modified=found.modified,
+                etag=found.etag,
+                storage_class=found.storage_class,
+            )
+            for found in page.objects
+        ],
+        prefixes=list(page.prefixes),
+        token=page.token,
+    )
+
+
+async def head_object(storage: Storage, call: Call) -> m.Head:
+    """The facts of one object."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
+    head = await storage.store.client.head(q.bucket, q.key, version=q.version or None)
+    return m.Head(
+        key=head.key,
+        size=head.size,
+        modified=head.modified,
+        etag=head.etag,
+        content_type=head.content_type,
+        content_encoding=head.content_encoding,
+        metadata=dict(head.metadata),
+        checksums=dict(head.checksums),
+        version=head.version,
+        storage_class=head.storage_class,
+    )
+
+
+async def list_versions(storage: Storage, call: Call) -> m.Versions:
+    """One page of the versions under a prefix."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
+    page = await storage.store.client.buckets.versions(
+        q.bucket,
+        q.prefix,
+        key_marker=q.key_marker or None,
+        version_marker=q.version_marker or None,
+    )
+    return m.Versions(
+        versions=[
+            m.VersionEntry(
+                key=found.key,
+                version=found.version,
+                latest=found.latest,
+                modified=found.modified,
+                size=found.size,
+                etag=found.etag,
+                deleted=found.deleted,
+            )
+            for found in page.versions
+        ],
+        key_marker=page.key_marker,
+        version_marker=page.version_marker,
+    )
+
+
+async def show_tags(storage: Storage, call: Call) -> m.Tags:
+    """The tags of an object."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
+    return m.Tags(tags=await storage.store.client.tags(q.bucket, q.key))
+
+
+async def set_tags(storage: Storage, call: Call) -> m.Tags:
+    """Give an object these tags and no others."""
+    b = call.body
+    await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    await storage.store.client.set_tags(b.bucket, b.key, b.tags)
+    return m.Tags(tags=b.tags)
+
+
+async def count_objects(storage: Storage, call: Call) -> m.Count:
+    """What a selection holds: the dry run of a deletion or copy."""
+    b = call.body
+    for start in (*b.keys, *b.prefixes):
+        await storage.require(call.caller, b.bucket, start, Mode.READ)
+    count = size = 0
+    complete = True
+    try:
+        async with asyncio.timeout(_LONGEST_COUNT_SECONDS):
+            for key in b.keys:
+                size += (await storage.store.client.head(b.bucket, key)).size
+                count += 1
+            for prefix in b.prefixes:
+                async for page in storage.store.client.pages(b.bucket, prefix):
+                    count += len(page.objects)
+                    size += sum(found.size for found in page.objects)
+    except TimeoutError:
+        complete = False
+    return m.Count(objects=count, bytes=size, complete=complete)
+
+
+async def list_audit(storage: Storage, call: Call) -> sharing.AuditList:
+    """What the caller did, and what was done to the caller's buckets."""
+    caller, q = call.caller, call.query
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    own = [right.bucket for right in rights if right.why == "own"]
+    found = await storage.rows.audit(caller.name, own, before=q.before, limit=q.limit)
+    return sharing.AuditList(
+        entries=[
+            sharing.AuditFact(
+                id=entry.id,
+                at=entry.at.astimezone(UTC),
+                actor=entry.actor,
+                action=entry.action,
+                bucket=entry.bucket,
+                detail=entry.detail,
+            )
+            for entry in found
+        ]
+    )
+
+
+def in_time(expires: datetime | None) -> datetime | None:
+    """Return a time with its zone.
+
+    Raises:
+        BadRequest: it has none, or has passed.
+    """
+    if expires is None:
+        return None
+    if expires.tzinfo is None:
+        raise BadRequest("A time needs a zone.", field="body.expires")
+    if expires <= datetime.now(UTC):
+        raise BadRequest("This time has passed.", field="body.expires")
+    return expires

@@ -1,0 +1,142 @@
+"""The storage service's section of ``gateway.toml``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from spawners.settings import Duration, Memory, Section
+
+NAME = "storage"
+
+
+class BucketRule(Section):
+    """A bucket, or a prefix of one, that the site lets some people use."""
+
+    bucket: str = Field(description="The bucket's name on the store.")
+    prefix: str = Field("", description="Only keys that begin with it; empty: all.")
+    users: frozenset[str] = Field(frozenset(), description="Who may; `*`: everybody.")
+    groups: frozenset[str] = Field(frozenset(), description="Whose members may.")
+    mode: Literal["read", "read-write"] = Field("read", description="What they may.")
+
+
+class StorageSettings(Section):
+    """Object storage: which store, whose buckets, and for how long keys are good."""
+
+    enabled: bool = Field(default=True, description="Run the storage service at all.")
+    endpoint: str = Field(
+        "",
+        description="An S3 store of the site: `https://rgw.example.org`. Empty: the "
+        "embedded SeaweedFS, which the service starts.",
+    )
+    region: str = Field("us-east-1", description="What the store calls its region.")
+    ca_file: str = Field(
+        "", description="PEM that signs the store's certificate; empty: the system's."
+    )
+    key_file: str = Field(
+        "",
+        description="For `endpoint`: file (mode 0600) with two lines, the access key "
+        "and the secret key of the one account that the service acts as.",
+    )
+    role_arn: str = Field(
+        "",
+        description="For `endpoint`: the role that this account assumes to make "
+        "short-lived keys. Empty: the store has no STS, and users get no keys.",
+    )
+    route: Literal["gateway", "direct"] = Field(
+        "gateway",
+        description="How browsers reach the store: through the gateway's own `/s3/` "
+        "(no CORS needed), or `direct` at `endpoint`, which has to be another host "
+        "name than the gateway's.",
+    )
+    account: str = Field(
+        "",
+        description="Where the hub is root: the account that the embedded store runs "
+        "as. Empty: root.",
+    )
+    user_bucket: str = Field(
+        "{user}",
+        description="The bucket that belongs to each user, made at the first use. "
+        "`{user}` is filled in, spelled so that it is a bucket's name. Empty: none.",
+    )
+    group_bucket: str = Field(
+        "",
+        description="The bucket that the members of each group share, with `{group}` "
+        "to fill in: `group-{group}`. Empty: none.",
+    )
+    own_buckets: int = Field(
+        5, ge=0, description="How many more buckets a user may create."
+    )
+    user_quota: Memory = Field(
+        0,
+        description='Most bytes in each bucket of a user, such as "100G"; 0: no limit.',
+    )
+    buckets: tuple[BucketRule, ...] = Field(
+        (),
+        description="Buckets that are there already and who may use them, as tables "
+        "`[[storage.buckets]]` with `bucket`, `prefix`, `users`, `groups` and `mode` "
+        "(`read` or `read-write`).",
+    )
+    url_lifetime: Duration = Field(
+        timedelta(minutes=15),
+        description="How long a URL for one upload or download is good.",
+    )
+    link_lifetime: Duration = Field(
+        timedelta(seconds=30),
+        description="How long the URL is good that a public link leads to.",
+    )
+    session_lifetime: Duration = Field(
+        timedelta(hours=1), description="How long keys for programs are good."
+    )
+    longest_share: Duration = Field(
+        timedelta(days=365), description="The longest life of a share or public link."
+    )
+    public_links: bool = Field(
+        default=True, description="Users may make links that need no sign-in."
+    )
+    usage_every: Duration = Field(
+        timedelta(minutes=15),
+        description="Time between two measurements of what a bucket holds.",
+    )
+    upload_lifetime: Duration = Field(
+        timedelta(days=7),
+        description="An upload that was begun this long ago and not finished is "
+        "thrown away.",
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", value):
+            raise ValueError('must be scheme and host: "https://rgw.example.org"')
+        return value.rstrip("/")
+
+    @field_validator("user_bucket")
+    @classmethod
+    def _per_user(cls, value: str) -> str:
+        return _pattern(value, "{user}")
+
+    @field_validator("group_bucket")
+    @classmethod
+    def _per_group(cls, value: str) -> str:
+        return _pattern(value, "{group}")
+
+    @model_validator(mode="after")
+    def _complete(self) -> StorageSettings:
+        if self.endpoint and not self.key_file:
+            raise ValueError("endpoint needs key_file")
+        if self.route == "direct" and not self.endpoint:
+            raise ValueError("route = direct needs endpoint")
+        if self.user_bucket and self.user_bucket == self.group_bucket:
+            raise ValueError("user_bucket and group_bucket must differ")
+        return self
+
+
+def _pattern(value: str, word: str) -> str:
+    rest = value.replace(word, "", 1)
+    if value and (word not in value or not re.fullmatch(r"[a-z0-9.-]{0,30}", rest)):
+        raise ValueError(f"must hold {word}, and else small letters, digits, - and .")
+    return value

@@ -1,0 +1,207 @@
+"""The storage service's rows: buckets of users, what they hold, and who did what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from services.common.store import Database
+
+from . import tables
+from .objects import Mode
+from .rights import Right
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MOST_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a bucket held, and what was promised to uploads since."""
+
+    bytes: int
+    objects: int
+    complete: bool
+    measured: datetime
+    promised: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that somebody did."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    bucket: str
+    detail: str
+
+
+async def open_database(url: str) -> Database:
+    """Return the service's database, up to date."""
+    return await Database.open(url, MIGRATIONS, what="database of storage")
+
+
+class Rows:
+    """Buckets, usage and audit. Sharing and keys have modules of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def add_bucket(self, name: str, owner: str, *, most: int) -> bool:
+        """Write down a new bucket of ``owner``; False if there are ``most``.
+
+        Raises:
+            IntegrityError: the name is taken.
+        """
+        t = tables.buckets
+
+        def work(connection: Connection) -> bool:
+            count = sa.select(sa.func.count()).where(t.c.owner == owner)
+            if (connection.scalar(count) or 0) >= most:
+                return False
+            row = {"name": name, "owner": owner, "created": datetime.now(UTC)}
+            connection.execute(sa.insert(t), [row])
+            return True
+
+        return await self.database.run(work)
+
+    async def remove_bucket(self, name: str) -> None:
+        """Forget a bucket, what it held and who it was shared with."""
+
+        def work(connection: Connection) -> None:
+            for table in (tables.usage, tables.shares, tables.links):
+                connection.execute(sa.delete(table).where(table.c.bucket == name))
+            t = tables.buckets
+            connection.execute(sa.delete(t).where(t.c.name == name))
+
+        await self.database.run(work)
+
+    async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:
+        """Return the buckets that ``user`` made, and what others share with her."""
+        b, s = tables.buckets, tables.shares
+        own = sa.select(b.c.name).where(b.c.owner == user).order_by(b.c.name)
+        to_user = sa.and_(s.c.kind == "user", s.c.name == user)
+        to_group = sa.and_(s.c.kind == "group", s.c.name.in_(list(groups)))
+        shared = (
+            sa.select(s)
+            .where(sa.or_(to_user, to_group), s.c.revoked.is_(None))
+            .where(s.c.expires > datetime.now(UTC), s.c.by != user)
+            .order_by(s.c.bucket, s.c.created)
+            .limit(_MOST_ROWS)
+        )
+
+        def work(connection: Connection) -> list[Right]:
+            found = [
+                Right(name, "", Mode.READ_WRITE, "own")
+                for name in connection.scalars(own)
+            ]
+            found += [
+                Right(
+                    row["bucket"],
+                    json.loads(row["prefix"]),
+                    Mode(row["mode"]),
+                    "share",
+                    owner=row["by"],
+                    share=row["id"],
+                    expires=row["expires"],
+                )
+                for row in connection.execute(shared).mappings()
+            ]
+            return found
+
+        return await self.database.run(work)
+
+    async def bucket_count(self, owner: str) -> int:
+        """Return how many buckets ``owner`` made."""
+        t = tables.buckets
+        count = sa.select(sa.func.count()).where(t.c.owner == owner)
+        return await self.database.run(lambda c: c.scalar(count) or 0)
+
+    async def usage(self, names: Sequence[str]) -> dict[str, Measured]:
+        """Return what is known of these buckets."""
+        t = tables.usage
+        query = sa.select(t).where(t.c.bucket.in_(list(names)))
+
+        def work(connection: Connection) -> dict[str, Measured]:
+            found = {}
+            for row in connection.execute(query).mappings():
+                values = dict(row)
+                found[str(values.pop("bucket"))] = Measured(**values)
+            return found
+
+        return await self.database.run(work)
+
+    async def set_usage(self, bucket: str, measured: Measured) -> None:
+        """Write down a measurement; promises made before it are part of it."""
+        t = tables.usage
+        row = {
+            "bucket": bucket,
+            "bytes": measured.bytes,
+            "objects": measured.objects,
+            "complete": measured.complete,
+            "measured": measured.measured,
+            "promised": measured.promised,
+        }
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.delete(t).where(t.c.bucket == bucket))
+            connection.execute(sa.insert(t), [row])
+
+        await self.database.run(work)
+
+    async def promise(self, bucket: str, size: int, quota: int) -> bool:
+        """Reserve ``size`` bytes of a quota; False if there is no room for them."""
+        t = tables.usage
+
+        def work(connection: Connection) -> bool:
+            row = connection.execute(sa.select(t).where(t.c.bucket == bucket)).first()
+            held = row.bytes + row.promised if row else 0
+            if held + size > quota:
+                return False
+            more = sa.update(t).where(t.c.bucket == bucket)
+            connection.execute(more.values(promised=t.c.promised + size))
+            return True
+
+        return await self.database.run(work)
+
+    async def note(
+        self, actor: str, action: str, bucket: str, **detail: str | int
+    ) -> None:
+        """Append to the audit log."""
+        row = {
+            "at": datetime.now(UTC),
+            "actor": actor,
+            "action": action,
+            "bucket": bucket,
+            "detail": json.dumps(detail),
+        }
+        insert = sa.insert(tables.audit)
+        await self.database.run(lambda c: c.execute(insert, [row]))
+
+    async def audit(
+        self, actor: str, buckets: Sequence[str], *, before: int, limit: int
+    ) -> list[AuditEntry]:
+        """Return what ``actor`` did and what was done to ``buckets``, newest first."""
+        t = tables.audit
+        query = (
+            sa.select(t)
+            .where(sa.or_(t.c.actor == actor, t.c.bucket.in_(list(buckets))))
+            .order_by(t.c.id.desc())
+            .limit(limit)
+        )
+        if before:
+            query = query.where(t.c.id < before)
+
+        def work(connection: Connection) -> list[Any]:
+            return list(connection.execute(query).mappings())
+
+        return [AuditEntry(**dict(row)) for row in await self.database.run(work)]
