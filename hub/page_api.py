@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,8 @@ def _start_in_words(start: datetime | None, otherwise: str) -> str:
     wait = start - datetime.now(UTC)
     if wait.total_seconds() < 60:
         return "Should start now."
-    return f"Should start in about {duration_in_words(wait)} (the scheduler's guess)."
+    minutes = timedelta(minutes=math.ceil(wait.total_seconds() / 60))
+    return f"Should start in about {duration_in_words(minutes)} (the scheduler's guess)."
 
 
 class OwnJobHandler(APIHandler):  # type: ignore[misc]
