@@ -34,7 +34,7 @@ _BARE = """
     description: What you installed yourself.
     groups: [bob]
     resources: {cpus: 1, memory: 2G, time_limit: 1h}
-    command: [landbridge-no-such-program]
+    prologue: export LANDBRIDGE_PYTHON=/usr/bin/python3
 """
 _TEST_PARTITIONS = ("broken", "closed", "drain", "low", "kill", "high", "staff")
 _CELL = "import os; os.environ['CUDA_VISIBLE_DEVICES'], os.environ['SLURM_JOB_ID']"

@@ -61,7 +61,7 @@ profiles:
     title: Bare Python
     description: An environment that lacks JupyterLab.
     resources: {cpus: 1, memory: 400M, time_limit: 1h}
-    command: [landbridge-no-such-program]
+    prologue: export LANDBRIDGE_PYTHON=/usr/bin/python3
   hungry:
     title: Hungry
     description: Its start takes more memory than it asked for.

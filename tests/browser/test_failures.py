@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 def test_an_environment_without_jupyterlab_is_explained(web: Browser, site) -> None:
     web.start("alice", "bare")
     told = web.wait_text("#failure", "Command not found", seconds=60)
-    assert "landbridge-no-such-program" in told
+    assert "is not installed in this environment (/usr)" in told
     assert "Is JupyterLab installed in this environment?" in told
     assert "Next step" in told
     log = web.wait_text("#log", "Submitted as job")
