@@ -13,6 +13,7 @@ docs/explanation/kernels.md. A manager may offer more by attributes of its own:
   or ``None``; asked at each new job.
 * ``kernel_owner``: the owner's name in the record; kernels of an owner that has a
   name may be adopted by a later process of the same name.
+* ``may_start_job``: False for a restart that nobody asked for.
 * ``kernel_settings``: a :class:`~spawners.kernel_settings.KernelSettings`.
 """
 
@@ -36,13 +37,13 @@ from .batch.models import new_job_name
 from .batch.records import Failure
 from .kernel_context import KernelContext, context_for
 from .kernel_environment import kernel_argv, kernel_environment
-from .kernel_errors import KernelJobError, KernelNotStarted
+from .kernel_errors import KernelJobEnded, KernelJobError, KernelNotStarted
 from .kernel_job import KernelJob
 from .kernel_record import KernelRecord
 from .kernel_relay import CHANNELS, Json
 from .kernel_settings import load_kernel_settings
 from .kernel_status import KernelStatus
-from .kernel_tunnel import begin, near_loop, on_near_loop, private_directory
+from .kernel_tunnel import begin, on_near_loop, private_directory
 from .profiles import Resolved
 from .settings import ConfigError
 
@@ -198,6 +199,8 @@ class BatchKernelProvisioner(KernelProvisionerBase):
             await on_near_loop(job.restart(launch))
         else:
             if job is not None:
+                if not getattr(self.parent, "may_start_job", True):
+                    raise KernelJobEnded(job.ended or Failure("The job has ended"))
                 await on_near_loop(job.end())
                 self._forget()
                 # Under its old name, which clients know.
@@ -277,7 +280,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
     def _hold(self, job: KernelJob) -> None:
         self._job = job
         # A manager that is dropped, or a program that just ends, leaves no job.
-        self._finalizer = weakref.finalize(self, _end_and_wait, job)
+        self._finalizer = weakref.finalize(self, _end_and_wait, job, os.getpid())
 
     def _forget(self) -> None:
         self._job, self._waited = None, True
@@ -322,6 +325,13 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         """
         if self._job is not None:
             await on_near_loop(self._job.keep(seconds))
+
+    async def gpu_use(self) -> list[dict[str, int]] | None:
+        """Return the use of the job's GPUs, ``None`` where its node cannot tell.
+
+        Raises KernelUnreachable where that node does not answer.
+        """
+        return None if self._job is None else await on_near_loop(self._job.gpu_use())
 
     async def detach(self) -> None:
         """Let go of the kernel; its record and its job stay, for the lease's time."""
@@ -383,8 +393,9 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         self.connection_info = manager.get_connection_info()
 
 
-def _end_and_wait(job: KernelJob) -> None:
-    if job.over or not near_loop().is_running():
+def _end_and_wait(job: KernelJob, owner: int) -> None:
+    # A forked child has copies of us; the kernel is its parent's.
+    if job.over or os.getpid() != owner:
         return
     try:
         begin(job.end()).result(_EXIT_SECONDS)

@@ -24,7 +24,7 @@ from .kernel_context import KernelContext, remove_log
 from .kernel_errors import KernelNotStarted
 from .kernel_record import KernelRecord
 from .kernel_relay import Json
-from .kernel_status import KernelStatus, cannot_start, explain_death
+from .kernel_status import KernelStatus, cannot_start, explain_death, read_gpu_use
 from .kernel_tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -288,6 +288,14 @@ class KernelJob:
     async def signal(self, number: int) -> None:
         """Send a signal to the kernel and its children."""
         await self.tunnel.ask({"op": "signal", "number": number})
+
+    async def gpu_use(self) -> list[dict[str, int]] | None:
+        """Return the use of the job's GPUs, ``None`` where its node cannot tell.
+
+        Raises:
+            KernelUnreachable: its launcher does not answer.
+        """
+        return read_gpu_use(await self.tunnel.ask({"op": "gpus"}))
 
     async def end(self) -> None:
         """End the job, whatever state it is in. Asking twice does nothing."""

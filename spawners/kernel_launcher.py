@@ -29,7 +29,7 @@ import time
 from typing import Any, Dict, List, Optional, Set
 
 from spawners.kernel_dial import End, Home, hear, say, tell
-from spawners.kernel_node import CannotStart, Kernel, write_private
+from spawners.kernel_node import CannotStart, Kernel, gpu_use, write_private
 from spawners.kernel_relay import (
     CHANNELS,
     CONTROL,
@@ -236,11 +236,20 @@ class Launcher:
             answer.update(self.restart(message))
         elif op == "lease":
             self.lease = float(message["seconds"])
+        elif op == "gpus":
+            self.spawn(self.answer_gpus(answer))
+            return
         elif op == "end":
             self.end("its user ended it", 0)
             return
         else:
             answer["failed"] = self.ending or "The launcher does not know how."
+        self.report(answer)
+
+    async def answer_gpus(self, answer: Json) -> None:
+        """Tell the GPUs' use; the program that knows it may take its time."""
+        loop = asyncio.get_event_loop()
+        answer["gpus"] = await loop.run_in_executor(None, gpu_use)
         self.report(answer)
 
     def restart(self, message: Json) -> Json:

@@ -18,6 +18,13 @@ KEPT_OUTPUT = 8 * 1024
 # The kernel, which has the data, is to be killed for memory; not who tells of it.
 _OOM_SCORE = "600"
 _HIDDEN = ("SLURM_EXPORT_ENV", "SBATCH_EXPORT")
+_GPU_QUERY = [
+    "nvidia-smi",
+    "--query-gpu=index,utilization.gpu,memory.used,memory.total",
+    "--format=csv,noheader,nounits",
+]
+_GPU_SECONDS = 10
+_MIB = 1024 * 1024
 
 
 class CannotStart(Exception):
@@ -207,3 +214,43 @@ def oom_kills(groups: str = "/proc/self/cgroup") -> int:
         except (OSError, ValueError):
             continue
     return most
+
+
+def gpu_use() -> Optional[List[Dict[str, int]]]:
+    """Return the use of this job's GPUs, ``None`` where nothing tells it.
+
+    Each has ``index``, ``utilization`` (percent), ``memory_used`` and
+    ``memory_total`` (bytes). Source: ``nvidia-smi --query-gpu`` as CSV without units
+    (driver 418 and later); lines with ``[N/A]`` are left out. On nodes whose GPUs are
+    not fenced off by cgroups, ``CUDA_VISIBLE_DEVICES`` says which are the job's.
+    """
+    command = list(_GPU_QUERY)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if visible and all(part.isdigit() for part in visible.split(",")):
+        command.append("--id=%s" % visible)
+    try:
+        text = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_GPU_SECONDS,
+            check=True,
+        ).stdout.decode("ascii", "replace")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = []
+    for line in text.splitlines()[:64]:
+        try:
+            index, percent, used, total = (int(word) for word in line.split(","))
+        except ValueError:
+            continue
+        found.append(
+            {
+                "index": index,
+                "utilization": percent,
+                "memory_used": used * _MIB,
+                "memory_total": total * _MIB,
+            }
+        )
+    return found or None

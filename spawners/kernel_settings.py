@@ -79,6 +79,12 @@ class KernelSettings(Section):
         lease: how long a job outlives the last program attached to its kernel.
         warn_before: how long before the time limit users are warned.
         launch_timeout: from a running job to its kernel.
+        keep_limit: the longest that users may keep a kernel without its server.
+        idle_after: a kernel with GPUs that computes nothing for so long, on the GPU
+            or else, is ended by its notebook server; ``None`` for never.
+        idle_after_cpu: the same for a kernel without GPUs.
+        idle_warning: how long before that its user is warned.
+        idle_gpu_percent: a GPU busier than this is no idle one.
         pass_environment: variables of the server that kernels get; ``*`` at the end
             stands for any rest. The server's secrets are never passed.
         python: the launcher's Python on the nodes, ``""`` for the usual ones.
@@ -103,6 +109,11 @@ class KernelSettings(Section):
     lease: Duration = timedelta(minutes=5)
     warn_before: Duration = timedelta(minutes=5)
     launch_timeout: Duration = timedelta(minutes=5)
+    keep_limit: Duration = timedelta(hours=72)
+    idle_after: Duration | None = timedelta(hours=1)
+    idle_after_cpu: Duration | None = None
+    idle_warning: Duration = timedelta(minutes=5)
+    idle_gpu_percent: int = Field(default=5, ge=0, le=100)
     pass_environment: tuple[str, ...] = (
         "LANG",
         "LC_*",

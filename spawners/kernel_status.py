@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -62,6 +63,22 @@ def explain_death(
     )
     found = explain_end(status, resources, tail, asked=False)
     return replace(found, detail=found.detail.replace("The job", "The kernel"))
+
+
+_GPU_FACTS = ("index", "utilization", "memory_used", "memory_total")
+
+
+def read_gpu_use(answer: Mapping[str, object]) -> list[dict[str, int]] | None:
+    """Return what a launcher told of its GPUs (``kernel_node.gpu_use``), checked."""
+    told = answer.get("gpus")
+    if not isinstance(told, list):
+        return None
+    return [
+        {name: each[name] for name in _GPU_FACTS}
+        for each in told[:64]
+        if isinstance(each, dict)
+        and all(type(each.get(name)) is int for name in _GPU_FACTS)
+    ]
 
 
 def cannot_start(why: str, host: str) -> Failure:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from typing import Any
 
-from .handlers import routes
+from . import jobs
+from .handlers import JobFacts, routes
+
+# The server's environment has it where kernels may be batch jobs.
+if find_spec("spawners") is not None:
+    from spawners.kernel_server import extension as kernel_jobs
+else:
+    kernel_jobs = None
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -17,8 +26,20 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": "landbridge_lab"}]
 
 
+def _link_jupyter_server_extension(server_app: Any) -> None:
+    """Choose classes before the server makes its parts (called by jupyter_server)."""
+    if kernel_jobs is not None:
+        kernel_jobs.link(server_app)
+
+
 def _load_jupyter_server_extension(server_app: Any) -> None:
     """Add our routes to the notebook server (called by jupyter_server)."""
+    settings = server_app.web_app.settings
+    base_url = settings["base_url"]
+    facts = JobFacts(dict(os.environ))
+    sources: list[jobs.Source] = [jobs.ServerJob(server_app, facts)]
+    if kernel_jobs is not None:
+        sources += kernel_jobs.load(server_app)
     server_app.web_app.add_handlers(
-        ".*$", routes(server_app.web_app.settings["base_url"])
+        ".*$", [*routes(base_url, facts), *jobs.routes(base_url, sources, settings)]
     )

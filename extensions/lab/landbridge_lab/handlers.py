@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import ssl
 import time
@@ -110,9 +109,8 @@ class JobHandler(APIHandler):
         self.finish(json.dumps({**facts, "now": datetime.now(UTC).isoformat()}))
 
 
-def routes(base_url: str) -> list[tuple[str, type, dict[str, Any]]]:
+def routes(base_url: str, facts: JobFacts) -> list[tuple[str, type, dict[str, Any]]]:
     """Return the handlers to add below ``base_url``."""
-    facts = JobFacts(dict(os.environ))
     return [
         (url_path_join(base_url, "landbridge", "job"), JobHandler, {"facts": facts})
     ]

@@ -1,0 +1,408 @@
+"""All kernels of the notebook server.
+
+A start of a kernel in a job is answered at once and goes on in the background for as
+long as the queue takes; kernels beside the server start as ever. Kernels that an
+earlier server of the same name left are listed from the first moment on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from contextvars import ContextVar
+from typing import Any  # jupyter_server's own signatures
+
+from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_server._tz import utcnow
+from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado import web
+from traitlets import Instance, Unicode, default
+
+from ..batch.records import Failure
+from ..kernel_context import KernelContext, context_for
+from ..kernel_errors import KernelJobError, KernelUnreachable
+from ..kernel_record import KernelRecord
+from ..kernel_settings import KernelSettings, load_kernel_settings
+from .choices import ChoiceStore
+from .kernel import LandbridgeServerKernelManager, Life
+from .specs import is_job
+
+_KERNEL_ID = re.compile(r"\w+(-\w+){4}\Z", re.ASCII)
+_LONGEST_ID = 100
+_DELETE_SECONDS = 2.0
+
+_pending: ContextVar[bool] = ContextVar("pending", default=False)
+
+
+class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
+    """Keeps jobs and plain kernels side by side.
+
+    Attributes:
+        kernel_owner: this server's name, the same in each of its jobs.
+        choices: resources that were chosen for kernels to come.
+    """
+
+    kernel_owner = Unicode(help="The server's own name for itself, over all its jobs.")
+    choices = Instance(ChoiceStore, ())
+    kernel_settings = Instance(KernelSettings)
+
+    @default("kernel_manager_class")
+    def _default_kernel_manager_class(self) -> str:
+        return f"{__package__}.kernel.LandbridgeServerKernelManager"
+
+    @default("kernel_settings")
+    def _default_kernel_settings(self) -> KernelSettings:
+        return load_kernel_settings()
+
+    @default("kernel_owner")
+    def _default_kernel_owner(self) -> str:
+        user = os.environ.get("JUPYTERHUB_USER", "")
+        server = os.environ.get("JUPYTERHUB_SERVER_NAME", "")
+        return f"server:{user}/{server}"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.context_of_jobs: KernelContext = context_for(self.kernel_settings)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._left = self._list_what_is_left()
+
+    @property
+    def use_pending_kernels(self) -> bool:  # type: ignore[override] # theirs is a trait
+        """Whether the start that is under way is answered before it is done."""
+        return _pending.get()
+
+    # -- adoption ------------------------------------------------------
+
+    def _list_what_is_left(self) -> list[KernelRecord]:
+        """List stored kernels at once: sessions of unlisted ones are deleted."""
+        records = self.context_of_jobs.records.all(self.kernel_owner)
+        left = [record for record in records if not record.ending]
+        for record in left:
+            kernel = self.kernel_manager_factory(
+                connection_file=self._connection_file(record.kernel_id),
+                parent=self,
+                log=self.log,
+                kernel_name=record.kernel_name,
+                kernel_spec_manager=self.kernel_spec_manager,
+            )
+            kernel.kernel_id, kernel.adopted = record.kernel_id, True
+            KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=record.kernel_name).inc()
+            kernel.last_activity = utcnow()
+            kernel.execution_state = Life.STARTING.value
+            self._kernels[record.kernel_id] = kernel
+            self._kernel_connections[record.kernel_id] = 0
+        return left
+
+    def _connection_file(self, kernel_id: str) -> str:
+        return os.path.join(self.connection_dir, f"kernel-{kernel_id}.json")  # noqa: PTH118
+
+    def adopt_left(self) -> None:
+        """Re-attach what is left, in the background; called once the loop runs."""
+        left, self._left = self._left, []
+        for record in left:
+            self._do(record.kernel_id, self._adopt(record))
+
+    async def _adopt(self, record: KernelRecord) -> None:
+        kernel = self.job(record.kernel_id)
+        if kernel is None:
+            return
+        try:
+            await kernel.adopt(record)
+        except KernelJobError as error:
+            self.log.info("Kernel %s is not had again: %s", record.kernel_id, error)
+            kernel.live(Life.DEAD, error.failure)
+            return
+        except NoSuchKernel:
+            why = Failure(
+                "The kernel's environment is gone",
+                f"There is no kernelspec {record.kernel_name} any more.",
+            )
+            kernel.live(Life.DEAD, why)
+            return
+        _resolve(kernel)
+        self._watch(record.kernel_id, kernel)
+        self.log.info("Kernel %s was found again", record.kernel_id)
+        self._ask_whether_busy(kernel)
+
+    def _ask_whether_busy(self, kernel: LandbridgeServerKernelManager) -> None:
+        """Call it busy until it answers: it may be in the middle of a cell."""
+        kernel.execution_state = "busy"
+        kernel._kernel_info_future = _known({})  # a websocket need not wait for it
+        stream = kernel.connect_shell()
+
+        def answered(message: object) -> None:
+            stream.close()
+            kernel.execution_state = "idle"
+
+        stream.on_recv(answered)
+        kernel.session.send(stream, "kernel_info_request")
+
+    # -- starts ------------------------------------------------------
+
+    def job(self, kernel_id: str) -> LandbridgeServerKernelManager | None:
+        """Return a kernel that is a job; ``None`` if it is none, or not there."""
+        kernel = self._kernels.get(kernel_id)
+        if isinstance(kernel, LandbridgeServerKernelManager) and kernel.in_job:
+            return kernel
+        return None
+
+    async def _async_start_kernel(  # type: ignore[override]
+        self,
+        *,
+        kernel_id: str | None = None,
+        path: Any = None,
+        kernel_name: str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        if kernel_id is not None and (
+            not _KERNEL_ID.match(str(kernel_id)) or len(kernel_id) > _LONGEST_ID
+        ):
+            raise web.HTTPError(400, "kernel_id: must be a UUID.")
+        pending = _pending.set(self._is_job_named(kernel_name))
+        try:
+            started: str = await super()._async_start_kernel(
+                kernel_id=kernel_id, path=path, kernel_name=kernel_name, **kwargs
+            )
+        finally:
+            _pending.reset(pending)
+        return started
+
+    start_kernel = _async_start_kernel  # type: ignore[assignment]
+
+    def _is_job_named(self, kernel_name: str | None) -> bool:
+        try:
+            return is_job(
+                self.kernel_spec_manager.get_kernel_spec(
+                    kernel_name or self.default_kernel_name
+                )
+            )
+        except NoSuchKernel:
+            return False
+
+    async def _add_kernel_when_ready(
+        self, kernel_id: str, km: Any, kernel_awaitable: Any
+    ) -> None:
+        if not (isinstance(km, LandbridgeServerKernelManager) and km.in_job):
+            await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+            return
+        try:
+            await kernel_awaitable
+        except KernelJobError as error:
+            km.live(Life.DEAD, error.failure)
+        except Exception as error:
+            self.log.exception("Kernel %s could not be started", kernel_id)
+            km.live(Life.DEAD, Failure("The kernel could not be started", str(error)))
+        finally:
+            self._pending_kernels.pop(kernel_id, None)
+
+    async def _finish_kernel_start(self, kernel_id: str) -> None:
+        kernel = self.job(kernel_id)
+        if kernel is None:
+            await super()._finish_kernel_start(kernel_id)
+            return
+        try:
+            await _awaitable(kernel.ready)
+        except Exception as error:  # noqa: BLE001 - told by _add_kernel_when_ready
+            self.log.debug("Kernel %s did not start: %s", kernel_id, error)
+            return
+        self._watch(kernel_id, kernel)
+
+    def _watch(self, kernel_id: str, kernel: LandbridgeServerKernelManager) -> None:
+        """Do what jupyter_server does once a kernel runs."""
+        self._kernel_ports[kernel_id] = kernel.ports
+        if getattr(kernel, "_activity_stream", None) is None:
+            self.start_watching_activity(kernel_id)
+            self.add_restart_callback(
+                kernel_id, lambda: self._handle_kernel_died(kernel_id), "dead"
+            )
+        kernel.live(Life.RUNNING)
+
+    # -- the end ------------------------------------------------------
+
+    def _handle_kernel_died(self, kernel_id: str) -> None:
+        """Keep a job's kernel listed, so that its end can be read."""
+        kernel = self.job(kernel_id)
+        if kernel is None:
+            super()._handle_kernel_died(kernel_id)
+            return
+        if kernel.life is not Life.DEAD:
+            status = kernel.status
+            why = None if status is None else status.failure
+            kernel.live(Life.DEAD, why or Failure("The kernel died"))
+        self.log.warning("Kernel %s is dead: %s", kernel_id, kernel.reason)
+
+    async def _async_shutdown_kernel(
+        self,
+        kernel_id: str,
+        now: bool = False,  # noqa: FBT001, FBT002 - theirs
+        restart: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        kernel = self.job(kernel_id)
+        if kernel is None:
+            await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
+            return
+        lost = kernel.status is not None and kernel.status.phase == "lost"
+        if kernel.life is not Life.RUNNING or lost:
+            await self._withdraw(kernel_id, kernel)
+        else:
+            try:
+                await super()._async_shutdown_kernel(
+                    kernel_id, now=now, restart=restart
+                )
+            except KernelJobError as error:
+                self.log.info("Kernel %s is ended hard: %s", kernel_id, error)
+                await self._withdraw(kernel_id, kernel)
+        kernel.live(Life.GONE)
+
+    shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
+
+    async def _withdraw(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        """Take back a start, or forget a dead kernel; whatever job it has ends."""
+        if kernel_id not in self:
+            return
+        kernel.shutting_down = True
+        kernel.stop_restarter()
+        self.stop_watching_activity(kernel_id)
+        self.stop_buffering(kernel_id)
+        self.remove_kernel(kernel_id)
+        self._kernel_connections.pop(kernel_id, None)
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=kernel.kernel_name).dec()
+        tasks = [
+            task
+            for kept in (self._pending_kernels, self._pending_kernel_tasks, self._tasks)
+            if (task := kept.pop(kernel_id, None)) is not None
+        ]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_DELETE_SECONDS)
+        if not kernel.ready.done():
+            kernel.ready.cancel()
+        with contextlib.suppress(KernelJobError):
+            await kernel.cleanup_resources(restart=False)
+
+    def refuse_while_pending(self, kernel_id: str) -> None:
+        """Answer 409 where a kernel can neither be interrupted nor restarted yet.
+
+        Raises:
+            HTTPError: it waits for its job.
+        """
+        kernel = self.job(kernel_id)
+        if kernel is not None and kernel.life is Life.STARTING:
+            raise web.HTTPError(
+                409, "The kernel waits for its job; it has not started yet."
+            )
+
+    def interrupt_kernel(self, kernel_id: str) -> Any:
+        """Interrupt a kernel.
+
+        Raises:
+            HTTPError: it cannot be now.
+        """
+        self._check_kernel_id(kernel_id)
+        self.refuse_while_pending(kernel_id)
+        kernel = self.job(kernel_id)
+        if kernel is not None and kernel.life is Life.DEAD:
+            raise web.HTTPError(409, f"The kernel is dead. {kernel.reason}".rstrip())
+        return self._interrupt(kernel_id)
+
+    async def _interrupt(self, kernel_id: str) -> None:
+        try:
+            await super().interrupt_kernel(kernel_id)
+        except KernelUnreachable as error:
+            raise web.HTTPError(409, error.failure.title) from error
+
+    async def _async_restart_kernel(
+        self,
+        kernel_id: str,
+        now: bool = False,  # noqa: FBT001, FBT002 - theirs
+    ) -> Any:
+        """Restart in the same job; in a new one, in the background, if that ended."""
+        self._check_kernel_id(kernel_id)
+        self.refuse_while_pending(kernel_id)
+        kernel = self.job(kernel_id)
+        if kernel is None or kernel.life is not Life.DEAD:
+            return await super()._async_restart_kernel(kernel_id, now=now)
+        kernel.live(Life.STARTING)
+        kernel.tell_clients("restart")
+        self._do(kernel_id, self._start_again(kernel_id, kernel))
+        return None
+
+    restart_kernel = _async_restart_kernel  # type: ignore[assignment]
+
+    async def _start_again(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        try:
+            await kernel.start_again()
+        except KernelJobError as error:
+            kernel.die(error.failure)
+        except Exception as error:
+            self.log.exception("Kernel %s could not be restarted", kernel_id)
+            kernel.die(Failure("The kernel could not be restarted", str(error)))
+        else:
+            self._watch(kernel_id, kernel)
+
+    def _do(self, kernel_id: str, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks[kernel_id] = task
+
+        def done(_: object) -> None:
+            if self._tasks.get(kernel_id) is task:
+                del self._tasks[kernel_id]
+
+        task.add_done_callback(done)
+
+    async def _async_shutdown_all(
+        self,
+        now: bool = False,  # noqa: FBT001, FBT002 - theirs
+    ) -> None:
+        """End all kernels but those that their user keeps."""
+        kept = [
+            (kernel_id, kernel)
+            for kernel_id in list(self._kernels)
+            if (kernel := self.job(kernel_id)) is not None
+            and kernel.kept
+            and kernel.life is not Life.DEAD
+        ]
+        for kernel_id, kernel in kept:
+            await self._let_go(kernel_id, kernel)
+        await super()._async_shutdown_all(now=now)
+
+    shutdown_all = _async_shutdown_all  # type: ignore[assignment]
+
+    async def _let_go(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        kernel.shutting_down = True
+        kernel.stop_restarter()
+        self.stop_watching_activity(kernel_id)
+        self.stop_buffering(kernel_id)
+        self.remove_kernel(kernel_id)
+        if kernel.batch is not None:
+            await kernel.batch.detach()
+        kernel.cleanup_connection_file()
+        self.log.info("Kernel %s goes on without this server", kernel_id)
+
+
+def _resolve(kernel: LandbridgeServerKernelManager) -> None:
+    ready = kernel.ready
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _known(value: Any) -> Any:
+    from concurrent.futures import Future
+
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
+
+
+def _awaitable(ready: Any) -> Any:
+    return ready if isinstance(ready, asyncio.Future) else asyncio.wrap_future(ready)
