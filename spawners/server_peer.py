@@ -85,7 +85,7 @@ async def ask(
     return Answer(response.headers)
 
 
-class PeerServer(Server):
+class PeerServer(Server):  # type: ignore[misc]  # it is untyped
     """JupyterHub's view of a server, which asks the spawner before it judges.
 
     JupyterHub stops a server when ``wait_up`` fails, also at the hub's own start:
@@ -103,7 +103,7 @@ class PeerServer(Server):
     ) -> Awaitable[Any]:
         """Wait until the server answers, on the spawner's terms."""
         if self.wait_reachable is None:
-            answer: Awaitable[Any] = super().wait_up(  # type: ignore[no-untyped-call]
+            answer: Awaitable[Any] = super().wait_up(
                 timeout, http, ssl_context, extra_path
             )
             return answer

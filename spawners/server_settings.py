@@ -16,7 +16,7 @@ jupyterhub.apihandlers.default_handlers[:] = [
 ]
 
 
-class ServerSettings(BatchSpawnerBase):
+class ServerSettings(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     """Traits alone; ``exec_prefix`` and the ``batch_*_cmd`` have no effect here.
 
     What a site has set on ``c.SlurmSpawner`` counts here as well.
