@@ -98,8 +98,9 @@ def private_directory(wanted: str = "") -> str:
             private = stat.S_ISDIR(facts.st_mode) and not facts.st_mode & 0o077
             if private and facts.st_uid == os.getuid():
                 return wanted
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
-        if parent and len(parent) < _LONGEST_PATH - 20:
+    # Not XDG_RUNTIME_DIR: it goes when its user logs out.
+    for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        if len(parent) < _LONGEST_PATH - 20:
             with contextlib.suppress(OSError):
                 return tempfile.mkdtemp(prefix="lbk-", dir=parent)
     return tempfile.mkdtemp(prefix="lbk-")

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -121,8 +120,8 @@ def client_suite(pytestconfig) -> Path:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        with tarfile.open(root.with_name(f"{root.name}.tar.gz")) as archive:
-            archive.extractall(cache, filter="data")
+        archive = cache / f"{root.name}.tar.gz"
+        subprocess.run(["tar", "-xzf", archive, "-C", cache], check=True)
     # The installed package is what is tested, not the sources beside the tests.
     shutil.rmtree(root / "jupyter_client", ignore_errors=True)
     return root
@@ -140,10 +139,15 @@ def test_jupyter_clients_own_tests_pass_with_kernels_in_jobs(kernels, client_sui
         "-p",
         "no:cacheprovider",
     ]
+    shares = {
+        "provisioning": ["tests/test_provisioning.py", *deselected],
+        "kernelmanager": ["tests/test_kernelmanager.py", "-k", "not TestParallel"],
+        "parallel": ["tests/test_kernelmanager.py", "-k", "TestParallel"],
+        "restarter": ["tests/test_restarter.py"],
+    }
     programs = {}
-    for name in ("provisioning", "kernelmanager", "restarter"):
-        argv = [sys.executable, "-m", "pytest", *options, f"tests/test_{name}.py"]
-        argv += deselected if name == "provisioning" else []
+    for name, share in shares.items():
+        argv = [sys.executable, "-m", "pytest", *options, *share]
         programs[name] = subprocess.Popen(
             argv,
             cwd=client_suite,
@@ -216,3 +220,26 @@ def test_a_preempted_kernel_is_told_so(slurm, gpu_kernels):
     failure = manager.provisioner.status.failure
     assert "preempted" in f"{failure.title} {failure.detail}".lower()
     assert not manager.is_alive()
+
+
+def test_a_kernel_that_the_node_kills_for_memory_is_told_so(
+    slurm_cgroups, shared, monkeypatch
+):
+    kernels = KernelRig(shared, slurm_settings(slurm_cgroups))
+    for name, value in kernels.variables.items():
+        monkeypatch.setenv(name, value)
+    name = kernels.spec("small", profile="default", memory="300M")
+    try:
+        manager, client = kernels.start(name)
+        job = manager.provisioner.status.job
+        client.execute("x = bytearray(900 * 1024 ** 2)")
+        wait_until(lambda: not manager.is_alive(), 40, "the kill")
+        status = manager.provisioner.status
+        assert status.failure.title == "Out of memory"
+        assert "300" in status.failure.detail
+        if status.phase == "running":  # the launcher outlived it
+            assert status.out_of_memory
+            manager.restart_kernel(now=True)
+            assert manager.provisioner.status.job == job
+    finally:
+        kernels.close()

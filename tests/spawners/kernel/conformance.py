@@ -1,7 +1,8 @@
 """jupyter_kernel_test's suite, for ipykernel and bash_kernel; run as a program.
 
 ``python conformance.py IPYTHON_SPEC BASH_SPEC`` prints one line for each test: its
-name and how it went, with a tab between. Samples are chosen so that local kernels pass them all.
+name and how it went, with a tab between. Samples are chosen so that local kernels
+pass them all.
 """
 
 import io

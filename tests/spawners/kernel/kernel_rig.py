@@ -35,6 +35,8 @@ class KernelRig:
         variables: what a program needs to start kernels here.
     """
 
+    manager_class = KernelManager
+
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.data = {"state": str(path / "state"), "lease": "30s", **settings}
@@ -99,7 +101,10 @@ class KernelRig:
 
     def manager(self, name: str = "batch-python", **options: Any) -> KernelManager:
         """Return a manager whose kernel is shut down after the test."""
-        manager = KernelManager(kernel_name=name, **options)
+        return self.adopt(self.manager_class(kernel_name=name, **options))
+
+    def adopt(self, manager: Any) -> Any:
+        """Have this manager's kernel shut down after the test, too."""
         self.managers.append(manager)
         return manager
 

@@ -1,0 +1,265 @@
+"""The parts of a kernel's job that need none: script, variables, record, settings."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from spawners.batch.errors import InvalidSpec
+from spawners.batch.models import BatchJob, Resources
+from spawners.kernel_environment import kernel_argv, kernel_environment
+from spawners.kernel_errors import KernelNotStarted
+from spawners.kernel_node import memory_groups, oom_kills
+from spawners.kernel_record import KernelRecord, KernelRecords
+from spawners.kernel_relay import Lines
+from spawners.kernel_script import Facts, render_kernel_script
+from spawners.kernel_settings import KernelSettings, load_kernel_settings
+from spawners.kernel_status import explain_death
+from spawners.kernel_tunnel import private_directory
+from spawners.settings import ConfigError
+
+FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
+TRAVELLING = ("kernel_relay", "kernel_dial", "kernel_node", "kernel_launcher")
+
+
+@pytest.mark.parametrize("name", TRAVELLING)
+def test_what_travels_is_python_36_of_the_standard_library(name):
+    text = resources.files("spawners").joinpath(f"{name}.py").read_text()
+    tree = ast.parse(text, feature_version=(3, 6))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module)
+    others = {each for each in imported if each not in sys.stdlib_module_names}
+    assert others <= {f"spawners.{each}" for each in TRAVELLING}
+
+
+def test_the_script_holds_its_facts_quoted_and_is_a_shells():
+    script = render_kernel_script(FACTS, prologue=["module load x"], python="/opt/py 3")
+    assert script.startswith("#!/bin/bash\n")
+    assert "\nmodule load x\n" in script
+    assert len(script) < 100_000
+    check = subprocess.run(["bash", "-n"], input=script, text=True, check=False)
+    assert check.returncode == 0
+    printed = script.partition("exec 3")[0] + 'printf %s "$LANDBRIDGE_KERNEL"\n'
+    told = subprocess.run(
+        ["bash"],
+        input=printed.replace("module load x\n", ""),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert json.loads(told)["addresses"] == ["10.0.0.1", "it's"]
+    with pytest.raises(InvalidSpec):
+        render_kernel_script(FACTS, prologue=["a\0b"])
+
+
+def test_a_node_without_python_says_so(tmp_path):
+    script = render_kernel_script(FACTS, python="/no/such/python")
+    done = subprocess.run(
+        ["bash"], input=script, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 127
+    assert "no Python 3 on this node" in done.stderr
+
+
+def test_only_what_differs_is_chosen_or_is_named_travels():
+    own = {"HOME": "/home/a", "PATH": "/bin", "LC_ALL": "C", "API_KEY": "s", "X": "1"}
+    asked = {
+        **own,
+        "X": "2",
+        "JPY_SESSION_NAME": "a.ipynb",
+        "JUPYTERHUB_API_TOKEN": "s",
+        "JUPYTERHUB_NEW": "s",
+        "JPY_PARENT_PID": "1",
+        "SLURM_JOB_ID": "7",
+        "SLURMD_NODENAME": "n1",
+        "LANDBRIDGE_KERNEL_CONFIG": "/x",
+        "CHOSEN": "by spec",
+        "TMPDIR": "/job/tmp",
+        "BAD NAME": "x",
+        "NUL": "a\0b",
+    }
+    own["CHOSEN"] = "by spec"
+    found = kernel_environment(asked, own, ["CHOSEN"], ["LC_*", "JUPYTERHUB_*"])
+    assert found == {
+        "LC_ALL": "C",
+        "X": "2",
+        "JPY_SESSION_NAME": "a.ipynb",
+        "CHOSEN": "by spec",
+    }
+
+
+def test_python_is_that_of_the_kernelspecs_environment(tmp_path):
+    place = tmp_path / "share/jupyter/kernels/python3"
+    place.mkdir(parents=True)
+    argv = ("python3", "-m", "x", "-f", "{connection_file}", "{resource_dir}", "{a}")
+    assert kernel_argv(argv, ["--y"], str(place), {"a": 1})[0] == sys.executable
+    python = tmp_path / "bin/python"
+    python.parent.mkdir()
+    python.touch(0o755)
+    assert kernel_argv(argv, ["--y"], str(place), {"a": 1}) == [
+        str(python),
+        *("-m", "x", "-f", "{connection_file}", str(place), "1", "--y"),
+    ]
+    assert kernel_argv(["R", "{b}"], [], str(place), {}) == ["R", "{b}"]
+
+
+RECORD = KernelRecord(
+    kernel_id="k-1",
+    kernel_name="python3",
+    owner="",
+    name="lb-a",
+    user="ada",
+    created="2026-01-01T00:00:00+00:00",
+    asked={"profile": "gpu"},
+    near="/tmp/x",
+    key="canary-key",
+    connection={"key": "canary-hmac"},
+    launch={"env": {"A": "canary-env"}},
+    job=BatchJob("7", "lb-a", "ada", 1, datetime.now(UTC), "c"),
+    home_addresses=("a", "b"),
+)
+
+
+def test_a_record_comes_back_as_it_was_and_is_private(tmp_path):
+    records = KernelRecords(tmp_path / "deep/er")
+    records.save(RECORD)
+    assert records.load("k-1") == RECORD
+    assert records.all() == [RECORD]
+    assert records.all(owner="other") == []
+    path = tmp_path / "deep/er/k-1.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert "canary" not in repr(RECORD)
+    path.chmod(0o644)
+    with pytest.raises(ValueError, match="open to others"):
+        records.load("k-1")
+    assert records.all() == []
+    records.remove("k-1")
+    assert records.load("k-1") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"job": 1}', '{"job": null}']
+)
+def test_a_damaged_record_is_told_and_left_out(tmp_path, text):
+    records = KernelRecords(tmp_path)
+    (tmp_path / "k-1.json").write_text(text)
+    (tmp_path / "k-1.json").chmod(0o600)
+    with pytest.raises(ValueError):
+        records.load("k-1")
+    assert records.all() == []
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".x", "a\n", "x" * 200])
+def test_a_kernels_id_is_no_path(tmp_path, name):
+    with pytest.raises(ValueError, match="no kernel's id"):
+        KernelRecords(tmp_path).load(name)
+
+
+def test_settings_are_a_closed_schema(tmp_path, monkeypatch):
+    path = tmp_path / "kernels.json"
+    monkeypatch.setenv("LANDBRIDGE_KERNEL_CONFIG", str(path))
+    path.write_text(json.dumps({"lease": "2min", "ports": [40000, 40100]}))
+    settings = load_kernel_settings()
+    assert (settings.lease.total_seconds(), settings.ports) == (120, (40000, 40100))
+    for bad in ({"leese": 1}, {"ports": [1, 2]}, {"proof": "none"}, [], "x"):
+        path.write_text(json.dumps(bad))
+        with pytest.raises(ConfigError):
+            load_kernel_settings()
+    path.write_text("{")
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        load_kernel_settings()
+    path.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_kernel_settings()
+    monkeypatch.delenv("LANDBRIDGE_KERNEL_CONFIG")
+    assert load_kernel_settings() == KernelSettings()
+
+
+def test_the_site_says_what_a_kernel_may_ask_for(tmp_path):
+    gpu = {"title": "GPU", "resources": {"gpus": 1}, "choices": {"gpus": {"max": 2}}}
+    profiles = KernelSettings(profiles={"gpu": gpu}).read_profiles()
+    assert profiles.resolve({"profile": "gpu", "gpus": 2}).resources.gpus == 2
+    with pytest.raises(InvalidSpec):
+        profiles.resolve({"profile": "gpu", "gpus": 3})
+    free = KernelSettings().read_profiles()
+    asked = {"gpus": 8, "memory": "1T", "time_limit": "7d", "constraint": "a100&ib"}
+    assert free.resolve(asked).resources.constraint == "a100&ib"
+
+
+def test_a_jobs_own_memory_kills_are_counted_and_no_others(tmp_path):
+    two = "0::/slurm/job_7/step_batch/task_0\n"
+    assert memory_groups(two) == [
+        "/sys/fs/cgroup/slurm/job_7/step_batch/task_0/memory.events",
+        "/sys/fs/cgroup/slurm/job_7/step_batch/memory.events",
+        "/sys/fs/cgroup/slurm/job_7/memory.events",
+    ]
+    one = "5:cpu,cpuacct:/x\n4:memory:/slurm/uid_1/job_7\n0::/y\n"
+    assert memory_groups(one) == [
+        "/sys/fs/cgroup/memory/slurm/uid_1/job_7/memory.oom_control",
+        "/sys/fs/cgroup/y/memory.events",
+    ]
+    assert memory_groups("nonsense\n") == []
+    assert oom_kills(str(tmp_path / "none")) == 0
+
+
+def test_a_death_is_explained_with_its_cause():
+    asked = Resources(memory=2 * 1024**3)
+    killed = explain_death(-9, asked, host="n1", tail="", out_of_memory=True)
+    assert killed.title == "Out of memory"
+    assert "The job" not in killed.detail
+    crashed = explain_death(-11, asked, host="n1", tail="core", out_of_memory=False)
+    assert crashed.log == "core"
+
+
+def test_a_directory_for_sockets_is_short_and_private(tmp_path, monkeypatch):
+    found = Path(private_directory())
+    assert len(str(found)) < 80
+    assert found.stat().st_mode & 0o777 == 0o700
+    assert private_directory(str(found)) == str(found)
+    found.chmod(0o755)  # somebody may have made it before us
+    other = Path(private_directory(str(found)))
+    assert other != found
+    link = tmp_path / "link"
+    link.symlink_to(other)
+    third = Path(private_directory(str(link)))
+    assert third not in (link, other)
+    for each in (found, other, third):
+        each.rmdir()
+
+
+async def test_a_line_that_is_no_object_ends_the_connection():
+    class Transport:
+        aborted = False
+
+        def abort(self):
+            self.aborted = True
+
+    for words in (b"1\n", b"\xff\n", b"[]\n", b"{\n"):
+        heard = []
+        lines = Lines(heard.append, lambda lines: None)
+        lines.transport = Transport()
+        lines.data_received(b'{"a":')
+        lines.data_received(b" 1}\n" + words)
+        assert heard == [{"a": 1}]
+        assert lines.transport.aborted
+
+
+def test_an_error_is_a_text_for_people():
+    from spawners.batch.records import Failure
+
+    error = KernelNotStarted(Failure("Refused", "Too much", "Ask for less.", "log\n"))
+    assert str(error) == "Refused. Too much. Ask for less.\nlog"
+    assert os.linesep == "\n"
