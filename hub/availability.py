@@ -6,7 +6,7 @@ The snapshot is some seconds old and others submit too, so the words are careful
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from spawners.batch.models import Resources
@@ -99,9 +99,23 @@ class ClusterRow:
     max_time: str
 
 
-def cluster_rows(partitions: Iterable[Partition]) -> list[ClusterRow]:
-    """Return the table's rows; a partition without a live node counts as closed."""
-    return [
+def may_use(partition: Partition, accounts: Collection[str]) -> bool:
+    """Whether one of these accounts may use a partition; without any, everybody may."""
+    if not accounts:
+        return True
+    mine = set(accounts) - partition.deny_accounts
+    allowed = partition.allow_accounts
+    return bool(mine if allowed is None else mine & allowed)
+
+
+def cluster_rows(
+    partitions: Iterable[Partition], accounts: Collection[str] = ()
+) -> list[ClusterRow]:
+    """Return the table's rows: partitions that these accounts may use, open ones first.
+
+    A partition without a live node counts as closed.
+    """
+    rows = [
         ClusterRow(
             name=partition.name,
             up=partition.up and partition.nodes > 0,
@@ -116,7 +130,9 @@ def cluster_rows(partitions: Iterable[Partition]) -> list[ClusterRow]:
             else "no limit",
         )
         for partition in partitions
+        if may_use(partition, accounts)
     ]
+    return sorted(rows, key=lambda row: not row.up)
 
 
 def _pool_in_short(pool: GpuPool) -> str:

@@ -29,8 +29,13 @@ from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.batch.phrases import duration_in_words
 
 from .availability import availability
-from .spawnfields import LABELS
-from .spawnpage import cluster_table, offered_profiles, profile_availability
+from .spawnfields import LABELS, Known
+from .spawnpage import (
+    cluster_table,
+    limits_of,
+    offered_profiles,
+    profile_availability,
+)
 from .views import iso
 
 # One question of one user costs the scheduler a command: the answer is kept so long.
@@ -91,11 +96,12 @@ class _PageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
 class SpawnPageHandler(_PageHandler):
     """``GET spawn-page``: what an open spawn page refreshes."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
-    def get(self) -> None:
+    @web.authenticated
+    async def get(self) -> None:
         """Answer ``{"availability": {KEY: {text, tone}}, "cluster": {...}}``."""
         spawner = self.spawner()
         snapshot = spawner.asker.snapshot
+        known = Known(snapshot, await limits_of(spawner))
         self.finish(
             json.dumps(
                 {
@@ -103,7 +109,7 @@ class SpawnPageHandler(_PageHandler):
                         profile.key: asdict(profile_availability(profile, snapshot))
                         for profile in offered_profiles(spawner)
                     },
-                    "cluster": asdict(cluster_table(snapshot, datetime.now(UTC))),
+                    "cluster": asdict(cluster_table(known, datetime.now(UTC))),
                 }
             )
         )
@@ -116,7 +122,7 @@ class PreviewHandler(_PageHandler):
         """Share the kept answers."""
         self.guesses = guesses
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     async def post(self) -> None:
         """Answer ``{"allowed", "text", "field"}`` for a choice as JSON object."""
         self.finish(json.dumps(asdict(await self._preview(self._choice()))))
@@ -185,13 +191,14 @@ def _start_in_words(start: datetime | None, otherwise: str) -> str:
     if wait.total_seconds() < 60:
         return "Should start now."
     minutes = timedelta(minutes=math.ceil(wait.total_seconds() / 60))
-    return f"Should start in about {duration_in_words(minutes)} (the scheduler's guess)."
+    words = duration_in_words(minutes)
+    return f"Should start in about {words} (the scheduler's guess)."
 
 
 class OwnJobHandler(APIHandler):  # type: ignore[misc]
     """``GET job``: asked by a notebook server, with the token it was started with."""
 
-    @web.authenticated  # type: ignore[untyped-decorator]
+    @web.authenticated
     def get(self) -> None:
         """Answer ``{"job_id", "node", "ends_at"}``, each possibly null."""
         token = self.get_auth_token()

@@ -13,7 +13,7 @@ from spawners.batch.scheduler import ClusterSnapshot, Partition, UserLimits
 from spawners.profile_choices import Amount, Count, Span
 from spawners.profiles import Profile
 
-from .availability import pool_in_words
+from .availability import may_use, pool_in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,13 @@ class Known:
         """Partitions that take jobs and that one of the user's accounts may use."""
         if self.snapshot is None:
             return []
-        return [p for p in self.snapshot.partitions if p.up and self._may_use(p)]
+        accounts = self.accounts
+        return [p for p in self.snapshot.partitions if p.up and may_use(p, accounts)]
 
-    def _may_use(self, partition: Partition) -> bool:
-        if self.limits is None or not self.limits.accounts:
-            return True
-        mine = set(self.limits.accounts) - partition.deny_accounts
-        allowed = partition.allow_accounts
-        return bool(mine if allowed is None else mine & allowed)
+    @property
+    def accounts(self) -> frozenset[str]:
+        """Names of the user's accounts; empty where none are kept or known."""
+        return frozenset(self.limits.accounts if self.limits else ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def build_form(
         ),
         chosen=chosen,
         prefilled=bool(linked),
-        cluster=cluster_table(known.snapshot, datetime.now(UTC)),
+        cluster=cluster_table(known, datetime.now(UTC)),
         limits=limits_in_words(known.limits),
     )
 
@@ -203,12 +203,13 @@ def _chips(resources: Resources) -> tuple[str, ...]:
     return tuple(chips)
 
 
-def cluster_table(snapshot: ClusterSnapshot | None, now: datetime) -> ClusterTable:
-    """Return the table of what is free."""
-    if snapshot is None:
+def cluster_table(known: Known, now: datetime) -> ClusterTable:
+    """Return the table of what is free where the user may go."""
+    if known.snapshot is None:
         return ClusterTable("Not read yet", [])
-    age = max(now - snapshot.taken_at, timedelta(0)).total_seconds()
-    return ClusterTable(age_in_words(age), cluster_rows(snapshot.partitions))
+    age = max(now - known.snapshot.taken_at, timedelta(0)).total_seconds()
+    rows = cluster_rows(known.snapshot.partitions, known.accounts)
+    return ClusterTable(age_in_words(age), rows)
 
 
 def limits_in_words(limits: UserLimits | None) -> str:

@@ -82,10 +82,12 @@ async function refresh() {
       if (key === chosen()?.value) later(); // what Start would do has changed, too
     }
     document.getElementById("cluster-age").textContent = view.cluster.age_text;
-    const rows = document.querySelectorAll("#cluster-table tbody tr");
-    view.cluster.rows.forEach((row, index) => {
-      const cells = rows[index]?.children;
-      if (!cells || !cells[0].textContent.startsWith(row.name)) return;
+    view.cluster.rows.forEach((row) => {
+      const shown = document.querySelector(`#cluster-table [data-partition="${CSS.escape(row.name)}"]`);
+      if (!shown) return;
+      const cells = shown.children;
+      shown.classList.toggle("lb-muted", !row.up);
+      cells[0].textContent = row.up ? row.name : `${row.name} (closed)`;
       cells[1].textContent = row.gpus;
       cells[2].querySelector(".lb-meter > span").style.width = `${row.cpu_percent}%`;
       cells[2].lastChild.textContent = row.cpus;

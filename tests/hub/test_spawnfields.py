@@ -1,0 +1,119 @@
+"""The fields of a profile: what may be chosen, within what the cluster has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from cluster_pictures import CLOSED, CPU, GPU, LIMITS, STAFF, picture
+
+from hub.spawnfields import Field, Known, fields_of
+from spawners.profiles import Profile
+
+CUSTOM = Profile.model_validate(
+    {
+        "key": "custom",
+        "title": "Custom",
+        "resources": {"cpus": 1, "memory": "2G", "time_limit": "90min"},
+        "choices": {
+            "cpus": {"min": 1, "max": 256},
+            "memory": {"min": "256M", "max": "4T"},
+            "gpus": {"max": 16},
+            "gpu_model": "any",
+            "time_limit": {"max": "7d"},
+            "partition": "any",
+            "account": "any",
+            "qos": "any",
+            "reservation": "any",
+            "constraint": ["ib", "nvme"],
+        },
+    }
+)
+KNOWN = Known(picture(CPU, GPU, STAFF, CLOSED), LIMITS)
+
+
+def fields(known: Known = KNOWN, **given: object) -> dict[str, Field]:
+    return {field.name: field for field in fields_of(CUSTOM, known, given)}
+
+
+def texts(field: Field) -> list[str]:
+    return [option.text for option in field.options or ()]
+
+
+def values(field: Field) -> list[str]:
+    return [option.value for option in field.options or ()]
+
+
+def test_bounds_are_those_of_profile_and_cluster_together() -> None:
+    found = fields()
+    assert (found["cpus"].min, found["cpus"].max) == (1, 64)
+    assert (found["gpus"].min, found["gpus"].max) == (0, 4)
+    assert "256 MB to 512 GB" in found["memory"].hint
+
+
+def test_defaults_are_written_as_people_write_them() -> None:
+    found = fields()
+    assert found["memory"].value == "2G"
+    assert found["time_limit"].value == "90min"
+
+
+def test_only_partitions_that_the_user_may_enter_are_offered() -> None:
+    assert values(fields()["partition"]) == ["", "cpu", "gpu"]
+    staff = replace(LIMITS, accounts={"staff": frozenset()})
+    known = Known(KNOWN.snapshot, staff)
+    assert values(fields(known)["partition"]) == ["", "cpu", "gpu", "staff"]
+
+
+def test_a_partition_tells_its_gpus_and_its_limit() -> None:
+    assert "gpu (a100: 3 of 8 idle, l40: 0 of 2 idle, up to 4 h)" in texts(
+        fields()["partition"]
+    )
+
+
+def test_accounts_and_qualities_are_the_users_own() -> None:
+    found = fields()
+    assert texts(found["account"]) == ["Chosen for me", "other", "proj (default)"]
+    assert "long" in values(found["qos"])
+
+
+def test_what_a_link_gave_is_filled_in() -> None:
+    found = fields(cpus="7", memory="3G", time_limit="2h", partition="gpu")
+    assert found["cpus"].value == "7"
+    assert found["memory"].value == "3G"
+    assert found["time_limit"].value == "2h"
+    assert found["partition"].value == "gpu"
+
+
+def test_what_was_stored_as_a_number_is_written_for_people() -> None:
+    found = fields(memory=3 * 1024**3, time_limit=5400)
+    assert found["memory"].value == "3G"
+    assert found["time_limit"].value == "90min"
+
+
+def test_a_list_of_the_sites_is_offered_as_it_is() -> None:
+    assert values(fields()["constraint"]) == ["", "ib", "nvme"]
+
+
+def test_without_a_reading_the_profiles_own_bounds_are_shown() -> None:
+    found = fields(Known())
+    assert found["cpus"].max == 256
+    assert "partition" not in found
+    assert "account" not in found
+
+
+def test_where_there_are_no_gpus_none_can_be_chosen() -> None:
+    found = fields(Known(picture(CPU)))
+    assert "gpus" not in found
+    assert "gpu_model" not in found
+
+
+def test_the_longest_time_is_the_longest_of_any_open_partition() -> None:
+    assert "1 min to 1 d" in fields()["time_limit"].hint
+    endless = replace(CPU, max_time=None)
+    hint = fields(Known(picture(endless, GPU)))["time_limit"].hint
+    assert "to 7 d" in hint
+
+
+def test_limits_smaller_than_a_default_do_not_break_the_form() -> None:
+    tiny = replace(CPU, max_cpus_per_node=0, max_time=timedelta(minutes=1))
+    assert fields(Known(picture(tiny)))["cpus"].value == "1"
