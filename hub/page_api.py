@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -133,7 +134,9 @@ class PreviewHandler(_PageHandler):
             raise web.HTTPError(400, "The choice must be an object of names.")
         return {
             name: int(value)
-            if name in ("cpus", "gpus") and isinstance(value, str) and value.isdigit()
+            if name in ("cpus", "gpus")
+            and isinstance(value, str)
+            and re.fullmatch(r"[0-9]{1,6}", value)
             else value
             for name, value in choice.items()
         }

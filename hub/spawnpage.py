@@ -96,7 +96,7 @@ async def options_form(spawner: Any) -> str:
         offered_cards(spawner),
         known,
         stored=spawner.orm_spawner.user_options or {},
-        linked=_linked(getattr(spawner, "handler", None)),
+        linked=linked_values(getattr(spawner, "handler", None)),
     )
     return _TEMPLATES.get_template("spawn_form.html").render(form=form)
 
@@ -230,7 +230,7 @@ def limits_in_words(limits: UserLimits | None) -> str:
     return " · ".join(parts)
 
 
-def _linked(handler: Any) -> dict[str, str]:
+def linked_values(handler: Any) -> dict[str, str]:
     """Return what the page's address fills in: known names, short plain values."""
     if handler is None or handler.request.method != "GET":
         return {}
@@ -238,6 +238,7 @@ def _linked(handler: Any) -> dict[str, str]:
     for name, values in handler.request.query_arguments.items():
         key = name.removeprefix("opt-")
         text = values[-1].decode("utf-8", "replace")
-        if key in _LINKED and text.isprintable() and len(text) <= 200:
+        plain = text.isascii() and text.isprintable() and len(text) <= 200
+        if key in _LINKED and plain:
             linked[key] = text
     return linked
