@@ -1,19 +1,29 @@
-"""What a hub that died may have left running: its HAProxy."""
+"""What a hub that died may have left running: its HAProxy and its object store."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from services.common.process import ProcessId, end
 
 from .settings import Settings
 
 _PATIENCE_SECONDS = 5.0
+_STORE_PATIENCE_SECONDS = 15.0
 
 
 def edge_process(settings: Settings) -> ProcessId | None:
     """Return HAProxy's process as the proxy wrote it down, if it still runs."""
-    path = settings.state / "haproxy" / "process.json"
+    return _process(settings.state / "haproxy" / "process.json")
+
+
+def store_process(settings: Settings) -> ProcessId | None:
+    """Return the embedded store's process, if it still runs."""
+    return _process(settings.state / "store" / "process.json")
+
+
+def _process(path: Path) -> ProcessId | None:
     if not path.exists():
         return None
     try:
@@ -34,3 +44,7 @@ async def end_leftovers(settings: Settings) -> None:
     process = edge_process(settings)
     if process is not None and settings.proxy.managed:
         await end(process, patience_seconds=_PATIENCE_SECONDS)
+    store = store_process(settings)
+    if store is not None:
+        # It writes down what it holds: more than a proxy has to do.
+        await end(store, patience_seconds=_STORE_PATIENCE_SECONDS)

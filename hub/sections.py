@@ -14,6 +14,8 @@ from pydantic import Field, field_validator, model_validator
 from services.storage.settings import StorageSettings
 from spawners.settings import Duration, Section
 
+from .kernels import KernelsSection
+
 
 class Tls(Section):
     """The certificate that browsers see."""
@@ -363,6 +365,7 @@ SECTIONS: dict[str, type[Section]] = {
     "database": DatabaseSettings,
     "scheduler": SchedulerSettings,
     "jobs": JobsSettings,
+    "kernels": KernelsSection,
     "proxy": ProxySettings,
     "culling": CullingSettings,
     "storage": StorageSettings,

@@ -12,8 +12,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import get_args
 
+from services.storage.settings import StorageSettings
 from spawners.settings import ConfigError, Section, check_sections, parse, read_toml
 
+from .kernels import KernelsSection
 from .sections import (
     SECTIONS,
     AuthSettings,
@@ -23,7 +25,6 @@ from .sections import (
     JobsSettings,
     ProxySettings,
     SchedulerSettings,
-    StorageSettings,
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -61,6 +62,7 @@ class Settings:
     database: DatabaseSettings
     scheduler: SchedulerSettings
     jobs: JobsSettings
+    kernels: KernelsSection
     proxy: ProxySettings
     culling: CullingSettings
     storage: StorageSettings

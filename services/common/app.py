@@ -85,7 +85,8 @@ def log_request(handler: Any) -> None:
         "%d %s %s (%.0f ms)",
         status,
         request.method,
-        request.path,
+        # An address that is a right by itself is not written down.
+        getattr(handler, "shown_path", request.path),
         1000 * request.request_time(),
     )
 

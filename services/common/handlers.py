@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
@@ -126,7 +127,8 @@ class BaseHandler(RequestHandler):
         if isinstance(value, HTTPError) and value.status_code < _INTERNAL:
             return
         # The path holds names of ours only; query and body may hold the user's.
-        where = f"{self.request.method} {self.request.path}"
+        path = getattr(self, "shown_path", self.request.path)
+        where = f"{self.request.method} {path}"
         log.error("Error %s in %s", self.error_id, where, exc_info=(typ, value, tb))
 
 
@@ -284,6 +286,16 @@ class PageHandler(BaseHandler):
         if caller is None:
             self.redirect(self._login_url())
         return caller
+
+    def answer_problem(self, problem: Problem) -> None:
+        """Tell a person what is wrong, in plain HTML."""
+        self.set_status(problem.status)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        message, hint = escape(problem.message), escape(problem.hint)
+        self.finish(
+            f"<!doctype html><html lang=en><title>{message}</title>"
+            f"<h1>{message}</h1><p>{hint}</p>"
+        )
 
     def _login_url(self) -> str:
         auth = self.hub_auth

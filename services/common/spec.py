@@ -56,8 +56,7 @@ class Route:
         method: HTTP's.
         path: below ``api/v1/``, with ``{name}`` for values. A value is a name or id
             of ours; what users name freely goes into the query or the body.
-        run: does it, and returns an ``answer``.
-        summary: one line.
+        run: does it, and returns an ``answer``; its docstring is shown to users.
         scope: the custom scope that the caller needs, besides access to the service.
         answer: the model of the answer.
         query, body: models of what is sent.
@@ -67,7 +66,6 @@ class Route:
     method: str
     path: str
     run: Callable[[Any, Call], Awaitable[BaseModel]]
-    summary: str
     scope: str
     answer: type[BaseModel]
     query: type[BaseModel] | None = None
@@ -85,6 +83,11 @@ class Route:
         return re.sub(
             r"\{(\w+)\}", r"(?P<\1>[A-Za-z0-9][A-Za-z0-9._-]{0,127})", self.path
         )
+
+    @property
+    def summary(self) -> str:
+        """What it does, in one line."""
+        return (self.run.__doc__ or "").strip().splitlines()[0]
 
     @property
     def name(self) -> str:

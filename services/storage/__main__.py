@@ -7,17 +7,27 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from services.common.app import Place, run_service
+from services.common.auth import hub_auth
+from services.common.people import People
 from services.common.store import database_url
 from services.common.work import Tasks
 from spawners.settings import load
 
 from . import tables
 from .connect import Connector
-from .pages import StartPage
+from .jobs import kinds
+from .pages import ContentPage, LinkPage, StartPage
 from .service import Storage
 from .settings import NAME, StorageSettings
 from .spec import ERRORS, SPEC
 from .store import Rows, open_database
+from .upkeep import Upkeep
+
+PAGES: list[Any] = [
+    ("", StartPage, {}),
+    ("link/([A-Za-z0-9_-]{20,64})", LinkPage, {}),
+    ("content", ContentPage, {}),
+]
 
 
 async def open_storage(
@@ -29,9 +39,10 @@ async def open_storage(
         settings = load(place.config, StorageSettings, section=NAME)
     database = await open_database(database_url(place.config, place.state, NAME))
     stack.push_async_callback(database.close)
-    storage = Storage(settings, Rows(database), place.base_url)
-    storage.tasks = Tasks(database, tables.tasks, {}, errors=ERRORS)
-    stack.push_async_callback(storage.tasks.close)
+    auth = hub_auth()
+    people = People(auth.api_url, auth.api_token)
+    stack.push_async_callback(people.close)
+    storage = Storage(settings, Rows(database), people, place.base_url)
     folder = place.config.parent if place.config else place.state
     connector = Connector(
         storage,
@@ -39,9 +50,15 @@ async def open_storage(
         folder,
         external_url=os.environ.get("LANDBRIDGE_STORE_URL", ""),
     )
-    connector.start()
     stack.push_async_callback(connector.close)
-    return storage, [("", StartPage, {})], storage.health
+    storage.tasks = Tasks(database, tables.tasks, kinds(storage), errors=ERRORS)
+    stack.push_async_callback(storage.tasks.close)
+    upkeep = Upkeep(storage)
+    stack.push_async_callback(upkeep.close)
+    connector.start()
+    upkeep.start()
+    await storage.tasks.start()
+    return storage, PAGES, storage.health
 
 
 def main() -> None:

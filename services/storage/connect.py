@@ -20,6 +20,7 @@ from .embedded import EmbeddedStore
 from .embedded_files import EmbeddedSettings
 from .errors import StorageError
 from .objects import AccessKey
+from .probe import probe
 from .s3 import S3Client
 from .service import Storage, StoreConnection
 from .settings import StorageSettings
@@ -67,7 +68,9 @@ class Connector:
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
-                connection = await self._reach()
+                async with AsyncExitStack() as opened:
+                    connection = await self._reach(opened)
+                    self._open = opened.pop_all()
             except (StorageError, ConfigError, OSError) as error:
                 self._storage.disconnect(str(error))
                 log.warning("No store: %s", error)
@@ -81,38 +84,58 @@ class Connector:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _reach(self) -> StoreConnection:
+    async def _reach(self, opened: AsyncExitStack) -> StoreConnection:
         if self._settings.endpoint:
-            return await self._reach_site()
+            return await self._reach_site(opened)
         settings = EmbeddedSettings(
             self._directory,
             external_url=self._external_url,
             account=self._settings.account or None,
         )
         embedded = EmbeddedStore(settings)
+        opened.push_async_callback(embedded.close)
         access = await embedded.start()
-        self._open.push_async_callback(embedded.close)
-        client = await self._client(access.endpoint, access.key)
+        client = self._client(opened, access.endpoint, access.key)
         driver = StsDriver(client, StsSettings(access.role_arn))
-        return StoreConnection(client, access.key, access.endpoint, driver, embedded=True)
+        return await self._tried(client, access.key, driver)
 
-    async def _reach_site(self) -> StoreConnection:
+    async def _reach_site(self, opened: AsyncExitStack) -> StoreConnection:
         settings = self._settings
         key = read_key_file(self._folder / settings.key_file)
-        client = await self._client(settings.endpoint, key)
-        await client.buckets.list()
+        client = self._client(opened, settings.endpoint, key)
         driver: CredentialDriver | None = None
         if settings.role_arn:
             longest = settings.session_lifetime
             driver = StsDriver(client, StsSettings(settings.role_arn, longest))
-        return StoreConnection(client, key, settings.endpoint, driver, embedded=False)
+        return await self._tried(client, key, driver)
 
-    async def _client(self, endpoint: str, key: AccessKey) -> S3Client:
+    async def _tried(
+        self, client: S3Client, key: AccessKey, driver: CredentialDriver | None
+    ) -> StoreConnection:
+        """Return the connection, with what the store was seen to do."""
+        features = await probe(client, driver)
+        for note in features.notes:
+            log.warning("The store: %s", note)
+        if driver is not None and not features.sessions_usable:
+            log.warning("The store's sessions are not safe to hand out: none are.")
+            driver = None
+        return StoreConnection(
+            client.speaking(features.dialect),
+            key,
+            client.transport.address.endpoint,
+            driver,
+            embedded=not self._settings.endpoint,
+            keys=features.keys,
+        )
+
+    def _client(
+        self, opened: AsyncExitStack, endpoint: str, key: AccessKey
+    ) -> S3Client:
         settings: StorageSettings = self._settings
         ca_file = str(self._folder / settings.ca_file) if settings.ca_file else None
         address = StoreAddress(endpoint, region=settings.region, ca_file=ca_file)
         client = S3Client(address, key)
-        self._open.push_async_callback(client.close)
+        opened.push_async_callback(client.close)
         return client
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC
 
 from sqlalchemy.exc import IntegrityError
 
@@ -253,18 +253,3 @@ async def list_audit(storage: Storage, call: Call) -> sharing.AuditList:
             for entry in found
         ]
     )
-
-
-def in_time(expires: datetime | None) -> datetime | None:
-    """Return a time with its zone.
-
-    Raises:
-        BadRequest: it has none, or has passed.
-    """
-    if expires is None:
-        return None
-    if expires.tzinfo is None:
-        raise BadRequest("A time needs a zone.", field="body.expires")
-    if expires <= datetime.now(UTC):
-        raise BadRequest("This time has passed.", field="body.expires")
-    return expires

@@ -216,6 +216,20 @@ class Selection(Model):
     prefixes: Annotated[tuple[Prefix, ...], Field(max_length=100)] = ()
 
 
+class KeysToDelete(Model):
+    """Objects to delete now."""
+
+    bucket: BucketName
+    keys: Annotated[tuple[Key, ...], Field(min_length=1, max_length=1000)]
+
+
+class Deleted(Model):
+    """How many objects are gone, and why others are not."""
+
+    deleted: int
+    failures: list[dict[str, str]]
+
+
 class Count(Model):
     """What a selection holds now; nothing is changed by asking."""
 

@@ -6,8 +6,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from services.common.errors import NotThere
 from services.common.handlers import PageHandler
 
+from .names import attachment, reachable
+from .objects import Mode
+from .rights import require_owner
 from .service import Storage
 
 _HERE = Path(__file__).parent
@@ -41,3 +45,54 @@ class StartPage(PageHandler):
             xsrf=token.decode() if isinstance(token, bytes) else token,
         )
         self.finish(page)
+
+
+class LinkPage(PageHandler):
+    """A public link: looks whether it still holds, and leads to the object."""
+
+    shown_path = "link/..."
+
+    async def get(self, secret: str) -> None:
+        """Send the browser to a URL that is good for seconds."""
+        storage: Storage = self.serving.context
+        link = await storage.shares.link_of(secret)
+        groups = await storage.people.groups_of(link.by) if link else None
+        if link is None or groups is None or not storage.settings.public_links:
+            raise NotThere("This link does not work, or not any more.")
+        # Whoever made it must still own what it shows.
+        right = require_owner(
+            await storage.rights(link.by, sorted(groups)), link.bucket
+        )
+        await storage.store.client.head(link.bucket, link.key)
+        lifetime = storage.settings.link_lifetime
+        presigner = await storage.presigner(link.by, right, self.origin, lifetime)
+        signed = presigner.get(
+            link.bucket, link.key, lifetime, disposition=attachment(link.key)
+        )
+        await storage.shares.count_use(link.id)
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.redirect(signed.url, status=303)
+
+
+class ContentPage(PageHandler):
+    """Objects whose names no browser can put into a path, such as ``a/../b``."""
+
+    async def get(self) -> None:
+        """Answer the object, to be saved."""
+        caller = await self.signed_in()
+        if caller is None:
+            return
+        storage: Storage = self.serving.context
+        bucket, key = self.get_query_argument("bucket"), self.get_query_argument("key")
+        await storage.require(caller, bucket, key, Mode.READ)
+        if reachable(key):
+            raise NotThere("Download this object by a URL of urls/download.")
+        head = await storage.store.client.head(bucket, key)
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Disposition", attachment(key))
+        self.set_header("Content-Length", str(head.size))
+        async with storage.store.client.stream(bucket, key) as pieces:
+            async for piece in pieces:
+                self.write(piece)
+                await self.flush()
+        self.finish()

@@ -15,16 +15,21 @@ from datetime import UTC, datetime, timedelta
 
 from services.common.auth import Caller
 from services.common.errors import NotReady
+from services.common.people import People
 from services.common.work import Tasks
 
 from .credentials import CredentialDriver
 from .errors import Conflict, QuotaExceeded
+from .keys import EVERY_KEY, KeyRules
 from .objects import AccessKey, Grant, Mode
 from .rights import Right, require, site_rights, user_bucket
 from .s3 import S3Client
+from .sessions import Sessions
 from .settings import StorageSettings
+from .shares import Shares
 from .signing import Presigner
 from .store import Measured, Rows
+from .uploads import UploadRows
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,7 @@ class StoreConnection:
         endpoint: where programs on this machine reach it.
         driver: makes keys for users; ``None`` where the store cannot.
         embedded: whether it is the one that comes along.
+        keys: which names it keeps.
     """
 
     client: S3Client
@@ -49,6 +55,7 @@ class StoreConnection:
     endpoint: str
     driver: CredentialDriver | None
     embedded: bool
+    keys: KeyRules = EVERY_KEY
 
 
 class Storage:
@@ -57,9 +64,11 @@ class Storage:
     Args:
         settings: the site's.
         rows: the database.
+        people: the hub's word about others.
         base_url: the gateway's own path, with slashes at both ends.
 
     Attributes:
+        sessions, shares, uploads: see their modules.
         tasks: the long work; set once everything is there.
         fault: why the store is not there, in one line.
     """
@@ -67,13 +76,22 @@ class Storage:
     tasks: Tasks
 
     def __init__(
-        self, settings: StorageSettings, rows: Rows, base_url: str = "/"
+        self,
+        settings: StorageSettings,
+        rows: Rows,
+        people: People,
+        base_url: str = "/",
     ) -> None:
         self.settings = settings
         self.rows = rows
+        self.people = people
+        self.sessions = Sessions(rows.database)
+        self.shares = Shares(rows.database)
+        self.uploads = UploadRows(rows.database)
         self.base_url = base_url
         self.fault = "The store is being started."
         self._connection: StoreConnection | None = None
+        self._connected = asyncio.Event()
         self._known: set[str] = set()
         self._making = asyncio.Lock()
 
@@ -82,12 +100,18 @@ class Storage:
     def connect(self, connection: StoreConnection) -> None:
         """Serve with this store from now on."""
         self._connection = connection
+        self._connected.set()
         self.fault = ""
 
     def disconnect(self, fault: str) -> None:
         """Serve nothing of the store, and say why."""
         self._connection = None
+        self._connected.clear()
         self.fault = fault
+
+    async def until_connected(self) -> None:
+        """Return when the store is there."""
+        await self._connected.wait()
 
     @property
     def store(self) -> StoreConnection:
@@ -115,12 +139,33 @@ class Storage:
             return ""
         return f"{self.base_url}{GATEWAY_PATH}"
 
-    def presigner(self, origin: str) -> Presigner:
-        """Return what makes URLs for a caller who reached us by ``origin``."""
+    async def presigner(
+        self, user: str, right: Right, origin: str, lifetime: timedelta | None = None
+    ) -> Presigner:
+        """Return what makes URLs for a user who reached us by ``origin``.
+
+        They are signed by keys for ``right`` alone, where the store gives such, so
+        that no header that somebody adds to a request can do more.
+        """
         store = self.store
+        key = store.key
+        if store.driver is not None:
+            enough = 2 * (lifetime or self.settings.url_lifetime)
+            key = await self.sessions.signer(store.driver, user, right, enough)
         if self.settings.route == "direct":
             origin = store.endpoint
-        return Presigner(store.key, self.settings.region, origin, self.prefix)
+        return Presigner(key, self.settings.region, origin, self.prefix)
+
+    async def settle(self, share: str) -> None:
+        """End every key that rests on a share which has ended.
+
+        Raises:
+            StorageError: some may still work; the upkeep tries again.
+        """
+        driver = self.store.driver
+        if driver is not None:
+            await self.sessions.end_share(driver, share)
+        await self.shares.settle(share)
 
     # -- rights --------------------------------------------------------------------
 

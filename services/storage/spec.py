@@ -9,8 +9,11 @@ from spawners.batch.errors import StoreUnavailable as DatabaseUnavailable
 
 from . import errors as e
 from . import handlers as h
+from . import handlers_sharing as sh
+from . import handlers_transfers as tr
 from . import models as m
 from . import models_sharing as ms
+from . import models_transfers as mt
 from .settings import NAME
 
 READ = "custom:storage:read"
@@ -38,107 +41,117 @@ ERRORS: ErrorTable = {
 }
 
 _BUCKETS = (
-    Route("GET", "me", h.show_me, "Who asks, and what there is", READ, m.Me),
-    Route("GET", "buckets", h.list_buckets, "List buckets", READ, m.Buckets),
+    Route("GET", "me", h.show_me, READ, m.Me),
+    Route("GET", "buckets", h.list_buckets, READ, m.Buckets),
     Route(
         "POST",
         "buckets",
         h.create_bucket,
-        "Create a bucket",
         WRITE,
         m.Bucket,
         body=m.NewBucket,
         status=201,
     ),
-    Route(
-        "DELETE",
-        "buckets/{bucket}",
-        h.delete_bucket,
-        "Delete an empty bucket",
-        WRITE,
-        Nothing,
-    ),
-    Route(
-        "GET",
-        "buckets/{bucket}/usage",
-        h.measure_bucket,
-        "Tell what a bucket holds",
-        READ,
-        m.Usage,
-    ),
+    Route("DELETE", "buckets/{bucket}", h.delete_bucket, WRITE, Nothing),
+    Route("GET", "buckets/{bucket}/usage", h.measure_bucket, READ, m.Usage),
 )
 _OBJECTS = (
-    Route(
-        "GET",
-        "objects",
-        h.list_objects,
-        "List one page of objects",
-        READ,
-        m.Page,
-        query=m.ListQuery,
-    ),
-    Route(
-        "GET",
-        "objects/head",
-        h.head_object,
-        "Tell the facts of an object",
-        READ,
-        m.Head,
-        query=m.ObjectQuery,
-    ),
+    Route("GET", "objects", h.list_objects, READ, m.Page, query=m.ListQuery),
+    Route("GET", "objects/head", h.head_object, READ, m.Head, query=m.ObjectQuery),
     Route(
         "GET",
         "objects/versions",
         h.list_versions,
-        "List one page of versions",
         READ,
         m.Versions,
         query=m.VersionsQuery,
     ),
+    Route("GET", "objects/tags", h.show_tags, READ, m.Tags, query=m.ObjectQuery),
+    Route("PUT", "objects/tags", h.set_tags, WRITE, m.Tags, body=m.NewTags),
+    Route("POST", "objects/count", h.count_objects, READ, m.Count, body=m.Selection),
     Route(
-        "GET",
-        "objects/tags",
-        h.show_tags,
-        "Tell the tags of an object",
-        READ,
-        m.Tags,
-        query=m.ObjectQuery,
-    ),
-    Route(
-        "PUT",
-        "objects/tags",
-        h.set_tags,
-        "Set the tags of an object",
+        "POST",
+        "objects/delete",
+        tr.delete_objects,
         WRITE,
-        m.Tags,
-        body=m.NewTags,
+        m.Deleted,
+        body=m.KeysToDelete,
+    ),
+)
+_TASKS = (
+    Route("GET", "tasks", sh.list_tasks, READ, m.TaskList),
+    Route(
+        "POST", "tasks", sh.begin_task, WRITE, m.TaskAnswer, body=m.NewTask, status=202
+    ),
+    Route("GET", "tasks/{id}", sh.show_task, READ, m.TaskAnswer),
+    Route("POST", "tasks/{id}/cancel", sh.cancel_task, WRITE, m.TaskAnswer),
+)
+_TRANSFERS = (
+    Route("POST", "urls/download", tr.sign_download, READ, mt.Url, body=mt.DownloadUrl),
+    Route("POST", "urls/upload", tr.sign_upload, WRITE, mt.Url, body=mt.UploadUrl),
+    Route(
+        "GET", "uploads", tr.list_uploads, WRITE, mt.UploadList, query=mt.UploadsQuery
     ),
     Route(
         "POST",
-        "objects/count",
-        h.count_objects,
-        "Count objects and bytes; changes nothing",
-        READ,
-        m.Count,
-        body=m.Selection,
+        "uploads",
+        tr.begin_upload,
+        WRITE,
+        mt.UploadStart,
+        body=mt.NewUpload,
+        status=201,
+    ),
+    Route(
+        "POST", "uploads/urls", tr.sign_parts, WRITE, mt.PartUrls, body=mt.PartsToSign
+    ),
+    Route("GET", "uploads/parts", tr.list_parts, WRITE, mt.Parts, query=mt.UploadQuery),
+    Route(
+        "POST",
+        "uploads/complete",
+        tr.complete_upload,
+        WRITE,
+        mt.Stored,
+        body=mt.UploadEnd,
+    ),
+    Route(
+        "POST", "uploads/abort", tr.abort_upload, WRITE, Nothing, body=mt.UploadQuery
     ),
 )
-_AUDIT = (
+_SHARING = (
+    Route("GET", "credentials", sh.list_credentials, READ, ms.CredentialList),
     Route(
-        "GET",
-        "audit",
-        h.list_audit,
-        "List what was done",
+        "POST",
+        "credentials",
+        sh.issue_credentials,
         READ,
-        ms.AuditList,
-        query=ms.AuditQuery,
+        ms.Credentials,
+        body=ms.NewCredentials,
+        status=201,
     ),
+    Route("DELETE", "credentials/{id}", sh.revoke_credentials, READ, Nothing),
+    Route("GET", "shares", sh.list_shares, READ, ms.ShareList),
+    Route(
+        "POST",
+        "shares",
+        sh.create_share,
+        SHARE,
+        ms.ShareFact,
+        body=ms.NewShare,
+        status=201,
+    ),
+    Route("DELETE", "shares/{id}", sh.end_share, SHARE, Nothing),
+    Route("GET", "links", sh.list_links, READ, ms.LinkList),
+    Route(
+        "POST", "links", sh.create_link, SHARE, ms.LinkFact, body=ms.NewLink, status=201
+    ),
+    Route("DELETE", "links/{id}", sh.end_link, SHARE, Nothing),
+    Route("GET", "audit", h.list_audit, READ, ms.AuditList, query=ms.AuditQuery),
 )
 
 SPEC = ServiceSpec(
     name=NAME,
     title="Landbridge storage",
     description="Buckets and objects of any S3 store, and keys that expire.",
-    routes=(*_BUCKETS, *_OBJECTS, *_AUDIT),
+    routes=(*_BUCKETS, *_OBJECTS, *_TASKS, *_TRANSFERS, *_SHARING),
     errors=ERRORS,
 )

@@ -69,6 +69,18 @@ shares = sa.Table(
 )
 sa.Index("ix_landbridge_storage_shares_to", shares.c.kind, shares.c.name)
 
+uploads = sa.Table(
+    "landbridge_storage_uploads",
+    metadata,
+    sa.Column("upload_id", sa.String(1024), primary_key=True),
+    sa.Column("bucket", sa.String(63), nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("user", sa.String(255), nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("part_size", sa.BigInteger, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+)
+
 links = sa.Table(
     "landbridge_storage_links",
     metadata,

@@ -127,7 +127,7 @@ class HubProcess:
                     os.kill(pid, signal.SIGKILL)
 
     def _left_behind(self) -> Iterator[int]:
-        """Processes that name our state directory."""
+        """Processes that name our state directory, or something in it."""
         mark = str(self.state).encode()
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -135,7 +135,7 @@ class HubProcess:
             with suppress(OSError):
                 words = (entry / "cmdline").read_bytes()
                 around = (entry / "environ").read_bytes()
-                if mark in words or b"LANDBRIDGE_STATE=" + mark in around:
+                if mark in words or b"=" + mark in around:
                     yield int(entry.name)
 
     # -- the API -----------------------------------------------------------------

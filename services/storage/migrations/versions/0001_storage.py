@@ -81,6 +81,16 @@ def _create_own() -> None:
 def _create_sharing() -> None:
     time = sa.DateTime(timezone=True)
     op.create_table(
+        "landbridge_storage_uploads",
+        sa.Column("upload_id", sa.String(1024), primary_key=True),
+        sa.Column("bucket", sa.String(63), nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("user", sa.String(255), nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("part_size", sa.BigInteger, nullable=False),
+        sa.Column("created", time, nullable=False),
+    )
+    op.create_table(
         "landbridge_storage_links",
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("token_hash", sa.String(64), nullable=False, unique=True),
@@ -139,6 +149,15 @@ def _create_sharing() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    names = ("tasks", "audit", "links", "shares", "sessions", "usage", "buckets")
+    names = (
+        "tasks",
+        "audit",
+        "uploads",
+        "links",
+        "shares",
+        "sessions",
+        "usage",
+        "buckets",
+    )
     for name in names:
         op.drop_table(f"landbridge_storage_{name}")

@@ -1,0 +1,70 @@
+"""Asks the hub, in the service's own name, about people who are not the caller."""
+
+from __future__ import annotations
+
+import time
+from typing import Any  # JSON
+from urllib.parse import quote
+
+import httpx
+
+from .auth import CACHE_SECONDS
+from .errors import NotReady
+
+_TIMEOUT_SECONDS = 10.0
+_MOST_KNOWN = 10_000
+_NOT_FOUND = 404
+
+
+class People:
+    """Who there is at the hub. Answers are kept for :data:`.auth.CACHE_SECONDS`.
+
+    Args:
+        api_url: the hub's, as JupyterHub gives it to services.
+        token: the service's; needs ``read:users:name``, ``read:users:groups`` and
+            ``read:groups:name``.
+    """
+
+    def __init__(self, api_url: str, token: str) -> None:
+        self._api_url = api_url.rstrip("/")
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"token {token}"},
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=False,
+        )
+        self._known: dict[str, tuple[float, Any]] = {}
+
+    async def close(self) -> None:
+        """Close the connections to the hub."""
+        await self._client.aclose()
+
+    async def groups_of(self, user: str) -> frozenset[str] | None:
+        """Return the groups that ``user`` is in; ``None`` if there is no such user."""
+        model = await self._ask(f"users/{quote(user, safe='')}")
+        if model is None:
+            return None
+        return frozenset(str(group) for group in model.get("groups") or ())
+
+    async def has_group(self, name: str) -> bool:
+        """Whether the hub has such a group."""
+        return await self._ask(f"groups/{quote(name, safe='')}") is not None
+
+    async def _ask(self, path: str) -> Any:
+        now = time.monotonic()
+        known = self._known.get(path)
+        if known is not None and now - known[0] < CACHE_SECONDS:
+            return known[1]
+        try:
+            answer = await self._client.get(f"{self._api_url}/{path}")
+        except httpx.HTTPError as error:
+            raise NotReady("The hub cannot be asked.", hint="Try again.") from error
+        if answer.status_code == _NOT_FOUND:
+            model = None
+        elif answer.is_success:
+            model = answer.json()
+        else:
+            raise NotReady("The hub does not answer about people.", hint="Try again.")
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[path] = (now, model)
+        return model
