@@ -11,10 +11,13 @@ whoever has none, gets no answer at all.
 """
 
 import errno
+import importlib
+import importlib.util
 import os
 import socket
 import ssl
 import sys
+import types
 from typing import Any, List, NoReturn
 
 MISSING = 127  # as a shell says "command not found"
@@ -120,10 +123,41 @@ def use_sockets(bound: List[socket.socket], context: ssl.SSLContext) -> None:
     TCPServer.add_sockets = observe  # type: ignore[assignment, method-assign]
 
 
+def put_off_grammar() -> None:
+    """Let the grammar of IRIs be built when one is checked, not at every start.
+
+    Building it takes more than a second, a third of a server's whole start: jsonschema
+    imports ``rfc3987_syntax`` for Jupyter's events, none of which has an IRI in it.
+    """
+    name = "rfc3987_syntax"
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return
+    stand_in = types.ModuleType(name)
+
+    def real(attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), attribute)
+
+    def is_valid_syntax(*args: Any, **kwargs: Any) -> Any:
+        return real("is_valid_syntax")(*args, **kwargs)
+
+    stand_in.is_valid_syntax = is_valid_syntax  # type: ignore[attr-defined]
+    stand_in.__getattr__ = real  # type: ignore[method-assign]
+    stand_in.__path__ = list(spec.submodule_search_locations or ())
+    sys.modules[name] = stand_in
+
+
 def main() -> None:
     """Start the server; never returns."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [place for place in sys.path if place != here]
+    kernels = os.path.join(here, "kernels.json")
+    if os.path.exists(kernels):
+        os.environ["LANDBRIDGE_KERNEL_CONFIG"] = kernels
     descriptor = os.environ.get("LANDBRIDGE_READY_FD")
     if descriptor:
         os.set_inheritable(int(descriptor), False)  # noqa: FBT003
@@ -137,6 +171,7 @@ def main() -> None:
     prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/")
     os.environ["JUPYTERHUB_SERVICE_URL"] = "https://:%d%s" % (port, prefix)
     use_sockets(bound, tls_context())
+    put_off_grammar()
     try:
         import jupyter_server  # noqa: F401 -- a clear message rather than a traceback
         from jupyterhub.singleuser import main as singleuser

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import ssl
+import subprocess
 import sys
 import uuid
 from contextlib import suppress
@@ -278,3 +279,29 @@ async def test_an_environment_without_jupyterlab_is_explained(
         rig.scheduler.move(record.job, JobState.FAILED, exit_code=127)
         record = await rig.jobs.wait(record.name, lambda r: not r.live)
         assert told in record.failure.log
+
+
+LOOK = """
+import sys
+from spawners.batch.singleuser import put_off_grammar
+put_off_grammar()
+import jsonschema
+assert "lark" not in sys.modules, "the grammar was built at import"
+schema = {"type": "string", "format": "iri"}
+validator = jsonschema.Draft202012Validator
+checker = validator.FORMAT_CHECKER
+check = validator(schema, format_checker=checker).is_valid
+print(check("http://\u00e4.example/"), check("no iri"))
+import rfc3987_syntax.syntax_helpers
+from rfc3987_syntax import is_valid_syntax
+print(is_valid_syntax.__module__)
+"""
+
+
+def test_the_grammar_of_iris_is_built_when_one_is_checked():
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["True", "False", "rfc3987_syntax.syntax_helpers"], (
+        done.stderr
+    )
