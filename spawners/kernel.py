@@ -118,9 +118,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
     async def send_signal(self, signum: int) -> None:
         """Send a signal to the kernel and its children, on its node."""
         job = self._job
-        if job is None or await self.poll() is not None:
-            return
-        if signum == 0:
+        if job is None or not signum or await self.poll() is not None:
             return
         await on_near_loop(job.signal(int(signum)))
 

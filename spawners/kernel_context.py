@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -125,11 +124,6 @@ def context_for(settings: KernelSettings) -> KernelContext:
     if key not in _contexts:
         _contexts[key] = KernelContext(settings)
     return _contexts[key]
-
-
-def host_name() -> str:
-    """Return this machine's name, as a notebook shows it."""
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def remove_log(path: str) -> None:

@@ -56,6 +56,11 @@ def proof_of(facts: Json, job: str) -> str:
     return done.stdout.decode("ascii").strip()
 
 
+def host_name() -> str:
+    """Return this node's name, as the scheduler spells it if it tells."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 class Home:
     """The connection to whoever asked for this kernel."""
 
@@ -87,7 +92,7 @@ class Home:
                 continue
             stream = link.makefile("rwb")
             hello = {"name": self.facts["name"], "job": self.job}
-            hello["host"] = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+            hello["host"] = host_name()
             tell(stream, dict(hello, proof=proof_of(self.facts, self.job)))
             return link, stream, str(link.getsockname()[0])
         raise OSError(trouble)

@@ -182,8 +182,15 @@ class KernelJob:
         if self.record.job is not None:
             self.context.watch.hurry(self.record.job)
 
+    def _settle(self) -> None:
+        """Ask seldom once the launcher is heard and a reading tells of the run."""
+        known = self.tunnel.attached and self.reading.state.on_nodes
+        if known and not self.ending and self.record.job is not None:
+            self.context.watch.settle(self.record.job)
+
     def _on_status(self, status: JobStatus) -> None:
         self.reading = status
+        self._settle()
         if status.state.ended and not self.over and self.ended is None:
             self.spawn(self._explain(status))
         self._changed()
@@ -249,8 +256,8 @@ class KernelJob:
             self.ending = hello
         if hello.get("warned") and self.warned is None:
             self.warned = datetime.now(UTC)
-        if self.record.job is not None and not self.ending:
-            self.context.watch.settle(self.record.job)
+        self.host = str(hello.get("host") or self.host)[:255]
+        self._settle()
         self._changed()
 
     async def restart(self, launch: Json) -> None:
@@ -302,6 +309,7 @@ class KernelJob:
         if self.over:
             return
         self.over = True
+        self.end_known.set()
         job, ended = self.record.job, self.ended is not None
         if self.tunnel.attached:
             self._bye.clear()
@@ -326,6 +334,11 @@ class KernelJob:
             self.save(ending=True)
         if not await self._cancelled():
             self.spawn(self._go_on_cancelling())
+
+    async def cancel_late(self, job: BatchJob) -> None:
+        """Cancel a job whose submission was answered after its end was wanted."""
+        self.record = replace(self.record, job=job)
+        await self._cancel()
 
     async def _cancelled(self) -> bool:
         scheduler, record = self.context.scheduler, self.record

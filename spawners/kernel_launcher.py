@@ -28,7 +28,7 @@ import tempfile
 import time
 from typing import Any, Dict, List, Optional, Set
 
-from spawners.kernel_dial import End, Home, hear, say, tell
+from spawners.kernel_dial import End, Home, hear, host_name, say, tell
 from spawners.kernel_node import CannotStart, Kernel, gpu_use, write_private
 from spawners.kernel_relay import (
     CHANNELS,
@@ -214,6 +214,7 @@ class Launcher:
         transport.set_protocol(owner)
         hello = dict(self.kernel.facts(), event="hello", warned=self.warned)
         hello["ending"] = self.ending
+        hello["host"] = host_name()
         owner.send(hello)
         if rest:
             owner.data_received(rest)

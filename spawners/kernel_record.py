@@ -178,6 +178,22 @@ class KernelRecords:
             return descriptor
         return descriptor
 
+    def is_abandoned(self, kernel_id: str) -> bool:
+        """Tell whether no process has the kernel; False where nobody can tell."""
+        path = self._path(kernel_id).with_suffix(".lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        else:
+            return True
+        finally:
+            os.close(descriptor)
+
     def _path(self, kernel_id: str) -> Path:
         if not _ID.match(kernel_id):
             raise ValueError(f"{kernel_id[:40]!r} is no kernel's id.")

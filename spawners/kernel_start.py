@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import socket
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -28,12 +29,16 @@ log = logging.getLogger(__name__)
 
 _LOOKS = (0.0, 3.0, 12.0, 30.0)  # by name, after a lost answer
 _STEP_SECONDS = 1.0
+_STALE = timedelta(minutes=10)
+
+CANCELLED = Failure("Cancelled", "The kernel was not wanted any more.")
 
 
 async def start(job: KernelJob, launch: Json, prologue: tuple[str, ...]) -> None:
     """Submit the job, wait however long it takes, return with a running kernel.
 
-    Whatever else happens, a job that was submitted is cancelled.
+    Whatever else happens, a job that was submitted is cancelled. So are jobs that
+    programs left behind which were killed.
 
     Args:
         job: with a record that has no job yet.
@@ -68,6 +73,7 @@ async def _start(job: KernelJob, launch: Json, prologue: tuple[str, ...]) -> Non
     context, settings = job.context, job.context.settings
     job.claim()
     await job.tunnel.open()
+    job.spawn(tidy(context))
     addresses = await context.addresses()
     pair = new_identity(job.record.name)
     token = "" if context.munge is not None else new_secret()
@@ -87,6 +93,9 @@ async def _start(job: KernelJob, launch: Json, prologue: tuple[str, ...]) -> Non
     home = await _open_home(job, listener, submitted)
     try:
         found = await _submit(job, _spec(job, prologue))
+        if job.over:
+            await job.cancel_late(found)
+            raise KernelNotStarted(CANCELLED)
         job.save(job=found, uncertain=False)
         submitted.set_result(found)
         job.watch(found)
@@ -194,8 +203,8 @@ async def _await_kernel(job: KernelJob, home: Home) -> None:
                 timeout=_STEP_SECONDS,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if job.ended is not None and not home.report.done():
-                raise KernelNotStarted(job.ended)
+            if job.over or (job.ended is not None and not home.report.done()):
+                raise KernelNotStarted(job.ended or CANCELLED)
             if not job.reading.state.on_nodes or home.arrived.is_set():
                 running_since = None
             elif running_since is None:
@@ -333,3 +342,26 @@ async def _look_for(context: KernelContext, name: str, user: str) -> BatchJob | 
         if jobs:
             return jobs[0]
     return None
+
+
+async def tidy(context: KernelContext) -> None:
+    """End what programs left behind that were killed and that nobody comes back for.
+
+    Kernels of a named owner wait for it, and their launchers' leases.
+    """
+    oldest = datetime.now(UTC) - _STALE
+    for record in context.records.all(owner=""):
+        young = datetime.fromisoformat(record.created) > oldest
+        if young or not context.records.is_abandoned(record.kernel_id):
+            continue
+        try:
+            jobs = (record.job,) if record.job else ()
+            for found in jobs or await context.scheduler.find(
+                record.name, user=record.user
+            ):
+                await context.scheduler.cancel(found)
+        except BatchError as error:
+            log.info("Kernel job %s is left for later: %s", record.name, error)
+            continue
+        context.records.remove(record.kernel_id)
+        shutil.rmtree(record.near, ignore_errors=True)

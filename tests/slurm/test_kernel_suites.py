@@ -237,9 +237,10 @@ def test_a_kernel_that_the_node_kills_for_memory_is_told_so(
         status = manager.provisioner.status
         assert status.failure.title == "Out of memory"
         assert "300" in status.failure.detail
-        if status.phase == "running":  # the launcher outlived it
-            assert status.out_of_memory
-            manager.restart_kernel(now=True)
-            assert manager.provisioner.status.job == job
+        # The launcher outlived it, and knows why.
+        assert status.phase == "running"
+        assert status.out_of_memory
+        manager.restart_kernel(now=True)
+        assert manager.provisioner.status.job == job
     finally:
         kernels.close()

@@ -157,6 +157,25 @@ def test_a_kernel_in_the_queue_is_found_again(kernels):
     assert run(client, "print(6 * 7)") == "42"
 
 
+def test_what_a_killed_program_left_behind_is_ended_by_the_next(kernels):
+    program = kernels.program(
+        START.format(name="batch-python", then=STAY).replace("server:test", "")
+    )
+    kernel_id = program.stdout.readline().strip()
+    pid = launcher_of(kernels)
+    leave(program)
+    path = kernels.records[0]
+    young = json.loads(path.read_text())
+    path.write_text(json.dumps({**young, "created": "2020-01-01T00:00:00+00:00"}))
+    other, kept = start_elsewhere(kernels)
+    kernels.start()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, "the end of the job")
+    names = {record.stem for record in kernels.records}
+    assert kernel_id not in names
+    assert kept in names
+    leave(other)
+
+
 def launcher_of(kernels) -> int:
     """Return the process id of the one job that runs."""
     jobs = Path(kernels.path / "state/local/jobs").glob("*/run.json")
