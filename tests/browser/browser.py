@@ -181,7 +181,13 @@ class Browser:
         self.open("/".join(["/hub/spawn", user, *([name] if name else [])]))
         self.choose(profile)
         self.find("#start-button").click()
-        self.wait_path("/hub/spawn-pending/", "/user/")
+        self.until(
+            "an answer to Start",
+            lambda: (
+                self.path.startswith(("/hub/spawn-pending/", "/user/"))
+                or self.all("#spawn-error")
+            ),
+        )
 
 
 @contextlib.contextmanager

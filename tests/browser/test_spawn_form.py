@@ -51,21 +51,22 @@ def test_a_hostile_link_is_inert(web: Browser, site, link: str) -> None:
     assert not site.jobs("alice")
 
 
+def says(web: Browser, words: str) -> bool:
+    """Whether the small profile's card says this, freshly asked."""
+    web.run("landbridgeRefresh()")
+    return words in web.text('[data-availability="small"]')
+
+
 def test_what_is_free_follows_the_cluster(web: Browser, site) -> None:
     web.open("/hub/spawn/alice")
     web.choose("small")
-    web.wait_text('[data-availability="small"]', "Free now")
+    web.until("the small profile is free", lambda: says(web, "Free now"), 60)
     row = "return [...document.querySelectorAll('#cluster-table tbody tr')]" + (
         ".find(r => r.textContent.trim().startsWith('cpu')).children[2].textContent"
     )
     before = web.run(row)
     site.fill("n4")
-
-    def busy() -> bool:
-        web.run("landbridgeRefresh()")
-        return "Waits" in web.text('[data-availability="small"]')
-
-    web.until("the small profile has to wait", busy, 60)
+    web.until("the small profile has to wait", lambda: says(web, "Waits"), 60)
     assert before.startswith("64")
     assert web.run(row).startswith("0 of 64")
     assert web.find('[data-availability="small"]').get_attribute("data-tone") == "wait"
