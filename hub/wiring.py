@@ -12,7 +12,7 @@ import os
 import pwd
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,11 @@ from spawners.batch.records import Failure
 from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.store import JobStore
 from spawners.batch.watching import WatchSettings
+from spawners.profiles import load_profiles
 
 from .detect import Site
-from .places import pki_directory
+from .kernels import KernelOffer
+from .places import pki_directory, site_profiles
 from .schedulers import build_munge, build_scheduler
 from .settings import Settings
 
@@ -79,6 +81,7 @@ class Gateway:
         places: Places,
         close: Callable[[], Awaitable[None]],
         concurrent_submissions: int = 8,
+        kernels: KernelOffer | None = None,
     ) -> None:
         self.jobs = jobs
         self.rendezvous = rendezvous
@@ -89,6 +92,7 @@ class Gateway:
         self.log = log
         self._places = places
         self._close = close
+        self._kernels = kernels
         self._wishes: set[asyncio.Task[None]] = set()
 
     @property
@@ -139,6 +143,16 @@ class Gateway:
                 hint="Where accounts live elsewhere, set jobs.workdir and "
                 "jobs.log_directory without {home}.",
             ) from None
+
+    def kernel_config(
+        self, user_name: str, groups: Collection[str], *, admin: bool
+    ) -> str | None:
+        """Return what a user's servers are told of kernels as jobs, if anything."""
+        if self._kernels is None:
+            return None
+        own = self._places.users is not None
+        home = Path(self._home(user_name)) if own else None
+        return self._kernels.config_for(groups, admin=admin, home=home)
 
     def agent_command(self) -> tuple[str, ...]:
         """Return what runs the agent in a job, as argv."""
@@ -231,6 +245,27 @@ def places(settings: Settings, site: Site, side: JobSideSettings) -> Places:
     )
 
 
+def kernel_offer(settings: Settings, site: Site) -> KernelOffer | None:
+    """Return how notebook servers start kernels, ``None`` if they may not.
+
+    Raises:
+        ConfigError: the profiles cannot be used.
+    """
+    if not settings.kernels.enabled:
+        return None
+    scheduler, name = settings.scheduler, settings.kernels.profiles
+    profiles = load_profiles(settings.folder / name) if name else None
+    return KernelOffer(
+        section=settings.kernels,
+        profiles=profiles or site_profiles(settings),
+        scheduler=site.scheduler,
+        cpus=scheduler.slots_cpus,
+        gpus=scheduler.slots_gpus,
+        munge_socket=settings.jobs.munge_socket,
+        python=settings.jobs.python,
+    )
+
+
 async def build_gateway(
     settings: Settings, site: Site, database: str, *, concurrent_submissions: int = 8
 ) -> Gateway:
@@ -275,4 +310,5 @@ async def build_gateway(
         places=places(settings, site, side),
         close=close,
         concurrent_submissions=concurrent_submissions,
+        kernels=kernel_offer(settings, site),
     )

@@ -201,12 +201,17 @@ class KernelSettings(Section):
         )
 
     def _places(self) -> tuple[str, ...]:
-        found = shutil.which("sbatch")
-        return (*self.commands, *((str(Path(found).parent),) if found else ()))
+        return (*self.commands, *slurm_directory())
 
     def _command(self, name: str) -> str | None:
         path = os.pathsep.join((*self.commands, os.environ.get("PATH", os.defpath)))
         return shutil.which(name, path=path)
+
+
+def slurm_directory() -> tuple[str, ...]:
+    """Return where Slurm's commands are on ``PATH``: one directory or none."""
+    found = shutil.which("sbatch")
+    return (str(Path(found).parent),) if found else ()
 
 
 def load_kernel_settings(path: str | None = None) -> KernelSettings:

@@ -248,7 +248,11 @@ class BatchJobSpawner(ChoosingSpawner):
         if self.gateway.account_of(self.user.name) == "root":
             # A hub that runs as root without accounts of users: a container, a test.
             arguments.append("--allow-root")
-        return notebook_launch(self.get_env(), arguments)
+        asker = self.asker
+        kernels = self.gateway.kernel_config(
+            self.user.name, asker.groups, admin=asker.admin
+        )
+        return notebook_launch(self.get_env(), arguments, kernels=kernels)
 
     def get_env(self) -> dict[str, str]:
         """Return the server's environment. It holds secrets: never log it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -85,6 +85,11 @@ class ServerHost(Protocol):
 
     def output_of(self, user_name: str, server_name: str) -> str | None:
         """Return the path of the job's output file, or ``None`` for none."""
+
+    def kernel_config(
+        self, user_name: str, groups: Collection[str], *, admin: bool
+    ) -> str | None:
+        """Return what the user's servers are told of kernels as jobs, if anything."""
 
     def agent_command(self) -> tuple[str, ...]:
         """Return what runs the agent in a job, as argv; holds no secrets."""

@@ -72,7 +72,10 @@ class Launch:
 
 
 def notebook_launch(
-    environment: Mapping[str, str], arguments: Sequence[str] = ()
+    environment: Mapping[str, str],
+    arguments: Sequence[str] = (),
+    *,
+    kernels: str | None = None,
 ) -> Launch:
     """Return how to start ``jupyterhub-singleuser`` in the user's environment.
 
@@ -82,14 +85,18 @@ def notebook_launch(
         arguments: as ``Spawner.get_args()`` gives. Unless they say otherwise, kernels
             beside the server use sockets in the job's private directory: on TCP every
             user of the node could read along.
+        kernels: text of the file that tells the server of kernels as jobs.
     """
     transport = "--KernelManager.transport="
     given = any(argument.startswith(transport) for argument in arguments)
     private = () if given else (f"{transport}ipc",)
+    files = {"singleuser.py": _source("singleuser.py")}
+    if kernels is not None:
+        files["kernels.json"] = kernels
     return Launch(
         argv=("{python}", "{dir}/singleuser.py", *private, *arguments),
         environment=environment,
-        files={"singleuser.py": _source("singleuser.py")},
+        files=files,
     )
 
 

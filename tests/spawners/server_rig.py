@@ -50,6 +50,9 @@ class Host:
     def output_of(self, user_name: str, server_name: str) -> str | None:
         return f"/home/{user_name}/server{server_name}.log"
 
+    def kernel_config(self, user_name: str, groups: object, *, admin: bool) -> None:
+        return None
+
     def agent_command(self) -> tuple[str, ...]:
         return ("/usr/bin/python3", "-I", "-c", "agent")
 
