@@ -14,6 +14,7 @@ docs/explanation/kernels.md. A manager may offer more by attributes of its own:
 * ``kernel_owner``: the owner's name in the record; kernels of an owner that has a
   name may be adopted by a later process of the same name.
 * ``may_start_job``: False for a restart that nobody asked for.
+* ``may_start_job``: False where nobody asked for a new job in an ended one's place.
 * ``kernel_settings``: a :class:`~spawners.kernel_settings.KernelSettings`.
 """
 
@@ -25,7 +26,6 @@ import signal
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,12 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from . import kernel_start
-from .batch.models import new_job_name
 from .batch.records import Failure
 from .kernel_context import KernelContext, context_for
 from .kernel_environment import kernel_argv, kernel_environment
 from .kernel_errors import KernelJobEnded, KernelJobError, KernelNotStarted
 from .kernel_job import KernelJob
-from .kernel_record import KernelRecord
+from .kernel_record import KernelRecord, new_record
 from .kernel_relay import CHANNELS, Json
 from .kernel_settings import load_kernel_settings
 from .kernel_status import KernelStatus
@@ -49,6 +48,7 @@ from .settings import ConfigError
 
 __all__ = ["BatchKernelProvisioner", "KernelJobError", "KernelStatus"]
 
+_OVER = Failure("The kernel's job is over", "None is submitted in its place unasked.")
 _POLL_SECONDS = 0.05
 _EXIT_SECONDS = 5.0
 _OWN_ARGUMENTS = frozenset({"kernel_id", "kernel_spec", "parent", "config", "log"})
@@ -187,7 +187,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
 
         Raises:
             KernelNotStarted: it was refused, or ended before the kernel ran.
-            KernelJobEnded: the job is over, and it was no user who asked.
+            KernelJobEnded: its manager says that nobody asked for a new job.
         """
         job, launch = self._job, self._launch(cmd, kwargs)
         if job is not None and job.ending and job.ended is None:
@@ -198,7 +198,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         else:
             if job is not None:
                 if not getattr(self.parent, "may_start_job", True):
-                    raise KernelJobEnded(job.ended or Failure("The job has ended"))
+                    raise KernelJobEnded(job.ended or _OVER)
                 await on_near_loop(job.end())
                 self._forget()
                 # Under its old name, which clients know.
@@ -234,7 +234,17 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         context = self._context()
         resolved = await self._resolve(context)
         environment = {**resolved.environment, **launch["env"]}
-        record = self._new_record(context, resolved)
+        manager = self.parent
+        record = new_record(
+            str(self.kernel_id),
+            resolved.options,
+            self.connection_info,
+            kernel_name=str(getattr(manager, "kernel_name", "")),
+            owner=str(getattr(manager, "kernel_owner", "")),
+            user=context.user,
+            near=self._directory,
+            keep=context.settings.lease.total_seconds(),
+        )
         job = KernelJob(record, resolved.resources, context, self._teller())
         self._hold(job)
         work = kernel_start.start(
@@ -255,25 +265,6 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         chosen = choices(self.kernel_id) if choices is not None else None
         options = self._asked if chosen is None else chosen
         return await on_near_loop(context.resolve(options))
-
-    def _new_record(self, context: KernelContext, resolved: Resolved) -> KernelRecord:
-        info = self.connection_info
-        key = info.get("key", b"")
-        return KernelRecord(
-            kernel_id=str(self.kernel_id),
-            kernel_name=str(getattr(self.parent, "kernel_name", "")),
-            owner=str(getattr(self.parent, "kernel_owner", "")),
-            name=new_job_name(),
-            user=context.user,
-            created=datetime.now(UTC).isoformat(),
-            asked=dict(resolved.options),
-            near=self._directory,
-            connection={
-                "key": key.decode() if isinstance(key, bytes) else str(key),
-                "signature_scheme": str(info.get("signature_scheme", "hmac-sha256")),
-            },
-            keep=context.settings.lease.total_seconds(),
-        )
 
     def _hold(self, job: KernelJob) -> None:
         self._job = job

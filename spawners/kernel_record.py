@@ -14,11 +14,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .batch.models import BatchJob
+from .batch.models import BatchJob, new_job_name
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
@@ -101,6 +101,34 @@ class KernelRecord:
             return cls(**data, job=job)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
+
+
+def new_record(
+    kernel_id: str,
+    asked: Mapping[str, str | int],
+    connection: Mapping[str, Any],
+    **fields: Any,
+) -> KernelRecord:
+    """Return the record of a kernel that is to be started.
+
+    Args:
+        kernel_id: jupyter_client's.
+        asked: the choice of resources, canonical.
+        connection: what the manager knows of the kernel's connection.
+        fields: ``kernel_name``, ``owner``, ``user``, ``near``, ``keep``.
+    """
+    key = connection.get("key", b"")
+    return KernelRecord(
+        kernel_id=kernel_id,
+        name=new_job_name(),
+        created=datetime.now(UTC).isoformat(),
+        asked=dict(asked),
+        connection={
+            "key": key.decode() if isinstance(key, bytes) else str(key),
+            "signature_scheme": str(connection.get("signature_scheme", "hmac-sha256")),
+        },
+        **fields,
+    )
 
 
 class KernelRecords:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kernel_rig import run, wait_until
 
-from spawners.kernel_errors import KernelNotStarted
+from spawners.kernel_errors import KernelJobEnded, KernelNotStarted
 
 
 def refused(kernels, name) -> str:
@@ -61,7 +61,11 @@ def test_a_kernel_over_its_jobs_memory_is_told_so_and_not_started_again(kernels)
     assert failure.title == "Out of memory"
     assert "300" in failure.detail
     assert not manager.is_alive()
-    # What its user asks for is another matter.
+    # What nobody asked for is refused, what its user asks for is another matter.
+    manager.may_start_job = False
+    with pytest.raises(KernelJobEnded, match="Out of memory"):
+        manager.restart_kernel(now=True)
+    manager.may_start_job = True
     manager.restart_kernel(now=True)
     client.wait_for_ready(timeout=20)
     assert run(client, "print(1)") == "1"
