@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from . import jobs
+from . import credentials, jobs
 from .handlers import JobFacts, routes
 
 # The server's environment has it where kernels may be batch jobs.
@@ -34,6 +34,7 @@ def _link_jupyter_server_extension(server_app: Any) -> None:
 
 def _load_jupyter_server_extension(server_app: Any) -> None:
     """Add our routes to the notebook server (called by jupyter_server)."""
+    credentials.start()
     settings = server_app.web_app.settings
     base_url = settings["base_url"]
     facts = JobFacts(dict(os.environ))

@@ -1,0 +1,316 @@
+"""Short-lived S3 keys for everything that runs beside this notebook server.
+
+A loopback address speaks the container-credentials protocol of AWS's SDKs, so that
+``boto3.client("s3")`` and its kin work in kernels and terminals without arguments,
+and get new keys by themselves. The keys come from the gateway's storage service, by
+this server's own hub token; nothing is written to the home directory.
+
+::
+
+    GET /credentials   {"AccessKeyId", "SecretAccessKey", "Token", "Expiration"}
+                       ?bucket=B[&prefix=P][&mode=read]: keys for only that
+    GET /storage       {"endpoint", "region", "bucket"}: where S3 is, from here
+    GET /buckets       the storage service's own answer
+
+Every request needs, as ``Authorization``, the text of a file that only its user can
+read. Errors are a line of plain text, which the SDKs show.
+
+Programs that do not know the protocol run :mod:`.credential_process`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hmac
+import json
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from .storage_service import Keys, Place, ServiceFailed, StorageService
+from .storage_variables import URL, Local, kernel_variables
+
+log = logging.getLogger(__name__)
+
+_ERROR_SECONDS = 3.0
+_MOST_KINDS = 64
+_FIRST_PATIENCE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class KeyCache:
+    """One set of keys, handed out until two thirds of its life have passed.
+
+    Who asks while new ones are fetched waits for those. If they cannot be had, the
+    old ones go on as long as they are good, and a failure is remembered for a moment.
+
+    Args:
+        fetch: asks the storage service.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, fetch: Callable[[], Keys], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys: Keys | None = None
+        self._renew_at = 0.0
+        self._failed_at = -_ERROR_SECONDS
+        self._failure = ServiceFailed("")
+
+    def get(self) -> Keys:
+        """Return keys that are good for a while.
+
+        Raises:
+            ServiceFailed: there are none.
+        """
+        with self._lock:
+            now = self._clock()
+            if self._keys is not None and now < self._renew_at:
+                return self._keys
+            if now - self._failed_at >= _ERROR_SECONDS:
+                try:
+                    self._keys = self._fetch()
+                except ServiceFailed as error:
+                    log.warning("No new keys: %s", error)
+                    self._failure, self._failed_at = error, now
+                else:
+                    life = self._keys.expires.timestamp() - now
+                    self._renew_at = now + life * 2 / 3
+                    return self._keys
+            if self._keys is not None and now < self._keys.expires.timestamp():
+                return self._keys
+            raise self._failure
+
+
+class CredentialEndpoint:
+    """The loopback address. It serves from its own threads until closed.
+
+    Args:
+        service: where keys come from.
+        directory: the token's file goes here; only this user may enter it.
+
+    Attributes:
+        url: of the keys.
+        token_file: its text is what a request must carry.
+    """
+
+    def __init__(self, service: StorageService, directory: Path) -> None:
+        self.service = service
+        self._caches: dict[tuple[str, str, str], KeyCache] = {}
+        self._lock = threading.Lock()
+        self._token = f"Bearer {secrets.token_urlsafe(32)}"
+        self.token_file = directory / "storage-token"
+        descriptor = os.open(
+            self.token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
+        )
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(self._token)
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), lambda *rest: _Handler(self, *rest)
+        )
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="credentials", daemon=True
+        )
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/credentials"
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+        self.token_file.unlink(missing_ok=True)
+
+    def knows(self, authorization: str) -> bool:
+        """Whether a request comes from this user."""
+        return hmac.compare_digest(authorization.encode(), self._token.encode())
+
+    def answer(self, path: str, query: Mapping[str, list[str]]) -> object | None:
+        """Return what is at a path, as JSON; ``None`` for nothing.
+
+        Raises:
+            ServiceFailed: the storage service does not give it.
+        """
+        if path == "/credentials":
+            wanted = [query.get(name, [""])[0] for name in ("bucket", "prefix", "mode")]
+            return self._cache(*wanted).get().to_json()
+        if path == "/storage":
+            return self.service.place().to_json()
+        if path == "/buckets":
+            return self.service.buckets()
+        return None
+
+    def _cache(self, bucket: str, prefix: str, mode: str) -> KeyCache:
+        kind = (bucket, prefix, mode)
+        with self._lock:
+            if kind not in self._caches:
+                while len(self._caches) >= _MOST_KINDS:
+                    del self._caches[next(iter(self._caches))]
+                self._caches[kind] = KeyCache(lambda: self.service.issue(*kind))
+            return self._caches[kind]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection of a program on this machine."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    server_version = "landbridge"
+    sys_version = ""
+
+    def __init__(self, endpoint: CredentialEndpoint, *rest: Any) -> None:
+        self._endpoint = endpoint
+        super().__init__(*rest)
+
+    def do_GET(self) -> None:
+        """Answer keys, or say in plain text why not."""
+        if not self._endpoint.knows(self.headers.get("Authorization", "")):
+            self._say(
+                HTTPStatus.UNAUTHORIZED,
+                "This address serves one user only: send the text of the file in "
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE as Authorization.",
+            )
+            return
+        url = urlsplit(self.path)
+        try:
+            found = self._endpoint.answer(url.path, parse_qs(url.query))
+        except ServiceFailed as error:
+            self._say(error.status, str(error))
+            return
+        if found is None:
+            self._say(HTTPStatus.NOT_FOUND, "There is nothing here.")
+            return
+        self._send(HTTPStatus.OK, "application/json", json.dumps(found))
+
+    def _say(self, status: int, text: str) -> None:
+        self._send(status, "text/plain; charset=utf-8", text + "\n")
+
+    def _send(self, status: int, kind: str, text: str) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: a program may ask often, and answers are secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The endpoint that runs, where S3 is, and the variables that say so."""
+
+    endpoint: CredentialEndpoint
+    directory: Path
+    place: Place
+    variables: Mapping[str, str]
+
+    def close(self) -> None:
+        """End it and remove its files."""
+        self.endpoint.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def offer(service: StorageService, own: Mapping[str, str], home: Path) -> Offer:
+    """Start an endpoint, if the storage service is there.
+
+    Args:
+        service: where keys come from.
+        own: the variables that are set already; those stay.
+        home: the user's home.
+
+    Raises:
+        ServiceFailed: the service is not there, or not yet.
+    """
+    place = service.place()
+    directory = Path(tempfile.mkdtemp(prefix="landbridge-"))
+    endpoint = CredentialEndpoint(service, directory)
+    local = Local(
+        url=endpoint.url,
+        token_file=str(endpoint.token_file),
+        rclone_file=str(_write_rclone_file(endpoint, directory)),
+    )
+    variables = kernel_variables(place, local, own, home)
+    return Offer(endpoint, directory, place, variables)
+
+
+def _write_rclone_file(endpoint: CredentialEndpoint, directory: Path) -> Path:
+    path = directory / "rclone-profile"
+    program = Path(__file__).with_name("credential_process.py")
+    words = (sys.executable, "-I", program, endpoint.url, endpoint.token_file)
+    command = " ".join(f'"{word}"' for word in words)
+    path.write_text(f"[default]\ncredential_process = {command}\n", encoding="utf-8")
+    return path
+
+
+# -- in the notebook server ---------------------------------------------------------
+
+_offer: Offer | None = None
+
+
+def environment() -> dict[str, str]:
+    """Return the variables by which kernels on this machine reach storage.
+
+    Empty while there is no storage service, and without what the user has set.
+    """
+    return dict(_offer.variables) if _offer is not None else {}
+
+
+def start() -> None:
+    """Give this process's children the variables, now or once the service is there.
+
+    The first attempt is short and made at once, so that the first kernel has them.
+    """
+    service = StorageService.of(os.environ)
+    if service is None or os.environ.get(URL):
+        return
+    if not _attempt(service, _FIRST_PATIENCE_SECONDS):
+        threading.Thread(
+            target=_keep_trying, args=(service,), name="storage", daemon=True
+        ).start()
+
+
+def _attempt(service: StorageService, patience: float) -> bool:
+    """Return whether there is nothing left to try."""
+    global _offer  # a process has one environment
+    try:
+        found = offer(service.with_patience(patience), os.environ, Path.home())
+    except ServiceFailed as error:
+        log.info("Storage is not offered to kernels: %s", error)
+        return error.final
+    except OSError as error:
+        log.warning("Storage cannot be offered to kernels: %s", error)
+        return True
+    found.endpoint.service = service
+    atexit.register(found.close)
+    _offer = found
+    os.environ.update(found.variables)
+    log.info("Kernels get keys for %s", found.place.endpoint)
+    return True
+
+
+def _keep_trying(service: StorageService) -> None:
+    pause = 1.0
+    while True:
+        time.sleep(pause)
+        if _attempt(service, service.patience):
+            return
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

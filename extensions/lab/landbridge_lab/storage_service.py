@@ -1,0 +1,229 @@
+"""The gateway's storage service, as a notebook server asks it for its user's keys.
+
+The service is found beside the hub's API, and asked with the server's own token:
+``GET me``, ``GET buckets`` and ``POST credentials`` of its ``api/v1/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any  # JSON
+from urllib.parse import urlsplit
+
+_PATIENCE_SECONDS = 20.0
+_LONGEST_ANSWER = 2**20
+_LOOPBACK = ("127.", "localhost", "::1")
+_GONE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+
+
+class ServiceFailed(Exception):
+    """The service gives no answer that can be used; the text is for users.
+
+    Attributes:
+        status: of HTTP, as it is passed on.
+        final: asking again later makes no sense.
+    """
+
+    def __init__(self, message: str, *, status: int = 503, final: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.final = final
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys of an S3 client, good until ``expires``."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str = field(repr=False)
+    expires: datetime
+
+    def to_json(self) -> dict[str, str]:
+        """Return them in the form of AWS's container credentials."""
+        return {
+            "AccessKeyId": self.access_key,
+            "SecretAccessKey": self.secret_key,
+            "Token": self.token,
+            "Expiration": self.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where S3 is for programs on this machine.
+
+    Attributes:
+        endpoint: a URL.
+        region: what the store calls its region.
+        bucket: the user's own; ``""`` for none.
+    """
+
+    endpoint: str
+    region: str
+    bucket: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as the loopback address tells it."""
+        return {
+            "endpoint": self.endpoint,
+            "region": self.region,
+            "bucket": self.bucket,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StorageService:
+    """The service at ``url`` (its ``api/v1/``).
+
+    Attributes:
+        token: of the hub, for this server's user.
+        ca_file: PEM that signs the gateway's certificate; ``""``: the system's.
+        patience: seconds to wait for an answer.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    ca_file: str = ""
+    patience: float = _PATIENCE_SECONDS
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> StorageService | None:
+        """Return the service of the hub that started us; ``None`` without a hub."""
+        api = environment.get("JUPYTERHUB_API_URL", "").rstrip("/")
+        token = environment.get("JUPYTERHUB_API_TOKEN", "")
+        if not api.endswith("/hub/api") or not token:
+            return None
+        base = api.removesuffix("hub/api")
+        ca_file = environment.get("JUPYTERHUB_SSL_CLIENT_CA", "")
+        return cls(f"{base}services/storage/api/v1/", token, ca_file)
+
+    def with_patience(self, seconds: float) -> StorageService:
+        """Return the same, that waits for so long."""
+        return replace(self, patience=seconds)
+
+    def place(self) -> Place:
+        """Return where S3 is, as programs on this machine reach it.
+
+        Raises:
+            ServiceFailed: the service is not there, or S3 cannot be reached.
+        """
+        me = self._call("GET", "me")
+        endpoint = str(me["endpoint"])
+        host = urlsplit(endpoint).hostname or ""
+        # The store's loopback address is the gateway's own machine's.
+        if host.startswith(_LOOPBACK) and not is_here(urlsplit(self.url).hostname):
+            endpoint = str(me.get("gateway") or "")
+            host = urlsplit(endpoint).hostname or ""
+            if not host or host.startswith(_LOOPBACK):
+                raise ServiceFailed(
+                    "The store is on the gateway's machine, and the gateway has no "
+                    "address that reaches it from here. Operators: set hub.public_url.",
+                    final=True,
+                )
+        return Place(endpoint, str(me["region"]), str(me.get("bucket") or ""))
+
+    def buckets(self) -> object:
+        """Return the service's list of buckets.
+
+        Raises:
+            ServiceFailed: it cannot be had.
+        """
+        return self._call("GET", "buckets")
+
+    def issue(self, bucket: str = "", prefix: str = "", mode: str = "") -> Keys:
+        """Return new keys: for all that the user may, or for one bucket or prefix.
+
+        Raises:
+            ServiceFailed: they are refused, or cannot be had.
+        """
+        body: dict[str, object] = {"purpose": "notebook"}
+        if bucket:
+            grant = {"bucket": bucket, "prefix": prefix, "mode": mode or "read-write"}
+            body["grants"] = [grant]
+        found = self._call("POST", "credentials", body)
+        return _keys(found)
+
+    def _call(self, method: str, path: str, body: object = None) -> Mapping[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 - the hub's own URL
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"Bearer {self.token}",
+                "Accept": "application/json",
+                "Content-Type": "application/json",
+            },
+            method=method,
+        )
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if self.url.startswith("https:"):
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        try:
+            with urllib.request.build_opener(*handlers).open(
+                request, timeout=self.patience
+            ) as answer:
+                found = json.loads(answer.read(_LONGEST_ANSWER))
+        except urllib.error.HTTPError as error:
+            raise _refused(error) from None
+        except (OSError, ValueError) as error:
+            raise ServiceFailed(
+                f"The gateway's storage service does not answer: {error}"
+            ) from error
+        if not isinstance(found, dict):
+            raise ServiceFailed("The storage service answered what nobody expected.")
+        return found
+
+
+def _keys(found: Mapping[str, Any]) -> Keys:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    expires = found.get("expires")
+    try:
+        return Keys(
+            str(found["access_key"]),
+            str(found["secret_key"]),
+            str(found.get("session_token") or ""),
+            datetime.fromisoformat(str(expires)) if expires else soon,
+        )
+    except (KeyError, ValueError) as error:
+        raise ServiceFailed("The storage service answered no keys.") from error
+
+
+def _refused(error: urllib.error.HTTPError) -> ServiceFailed:
+    """Return the service's own words."""
+    told: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+        told = dict(json.loads(error.read(_LONGEST_ANSWER)).get("error") or {})
+    words = [str(told.get("message") or ""), str(told.get("hint") or "")]
+    text = " ".join(word for word in words if word)
+    final = error.code in _GONE
+    if not text:
+        text = f"The storage service answered {error.code} {error.reason}."
+        if error.code == HTTPStatus.NOT_FOUND:
+            text = "This gateway has no storage service."
+    return ServiceFailed(text, status=error.code, final=final)
+
+
+def is_here(host: str | None) -> bool:
+    """Whether ``host`` is this machine: one of its addresses can be bound here."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            try:
+                probe.bind(address)
+            except OSError:
+                continue
+            return True
+    return False
