@@ -13,7 +13,6 @@ docs/explanation/kernels.md. A manager may offer more by attributes of its own:
   or ``None``; asked at each new job.
 * ``kernel_owner``: the owner's name in the record; kernels of an owner that has a
   name may be adopted by a later process of the same name.
-* ``may_start_job``: False for a restart that nobody asked for.
 * ``may_start_job``: False where nobody asked for a new job in an ended one's place.
 * ``kernel_settings``: a :class:`~spawners.kernel_settings.KernelSettings`.
 """

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import pwd
+import secrets
+import shlex
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -294,3 +298,54 @@ def test_a_machine_that_fails_is_named(nodes, kernels, monkeypatch):
     assert nodes.state(job) == "NODE_FAIL"
     nodes.plug(node)
     nodes.admin("scontrol", "update", f"nodename={node}", "state=resume")
+
+
+FROM_WITHIN = """
+import os, socket
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(kernel_name="batch-python")
+said = []
+client.execute_interactive(
+    "import os; print(os.environ['SLURM_JOB_ID'], os.environ['SLURMD_NODENAME'],"
+    " os.getuid())",
+    output_hook=lambda m: said.append(m["content"].get("text", "")),
+    timeout=30,
+)
+print(os.environ["SLURM_JOB_ID"], os.environ["SLURMD_NODENAME"], *said)
+client.stop_channels()
+manager.shutdown_kernel()
+"""
+
+
+def test_a_user_starts_a_kernel_from_within_her_job_on_another_machine(
+    nodes, monkeypatch
+):
+    where = nodes.path / "job"
+    state = where / f"state-{secrets.token_hex(4)}"
+    with kernel_rig(nodes, monkeypatch, state=str(state)) as kernels:
+        kernels.path.chmod(0o755)
+        # The other machines' only free one.
+        nodes.admin("scontrol", "update", "nodename=m3", "state=drain", "reason=test")
+        program = kernels.path / "program.py"
+        program.write_text(FROM_WITHIN)
+        exports = [f"export {k}={shlex.quote(v)}" for k, v in kernels.variables.items()]
+        places = [f"export JUPYTER_RUNTIME_DIR={state}-run IPYTHONDIR={state}-ipython"]
+        command = [f"exec {sys.executable} {program}"]
+        job = nodes.submit(
+            "\n".join([*exports, *places, *command]),
+            "--nodelist=m1",
+            "--exclusive",
+            f"--output={where}/%j.out",
+            user="alice",
+        )
+        try:
+            nodes.wait_state(job, "COMPLETED", "FAILED", timeout=60)
+            said = (where / f"{job}.out").read_text()
+        finally:
+            nodes.admin("scontrol", "update", "nodename=m3", "state=resume")
+    outer, outer_node, inner, inner_node, uid = said.split()[-5:]
+    assert (outer, outer_node) == (job, "m1"), said
+    assert inner != outer
+    assert inner_node == "m2"
+    assert int(uid) == pwd.getpwnam("alice").pw_uid
+    assert not list((state / "kernels").glob("*.json"))
