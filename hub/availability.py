@@ -70,9 +70,7 @@ def _gpus(resources: Resources, partition: Partition) -> Availability:
     if not _has_cpus(resources, partition):
         cores = count_in_words(partition.idle_cpus, "core")
         return Availability(f"Waits: {cores} idle beside the GPUs", "wait")
-    return Availability(
-        f"Free now: {count_in_words(idle, f'{model}GPU')} idle", "good"
-    )
+    return Availability(f"Free now: {count_in_words(idle, f'{model}GPU')} idle", "good")
 
 
 def _cpus(resources: Resources, partition: Partition) -> Availability:
