@@ -15,6 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
+    "ceph-common",
+    "ceph-mon",
+    "ceph-osd",
     "chromium",
     "chromium-driver",
     "iproute2",
@@ -26,6 +29,7 @@ PACKAGES = (
     "postgresql",
     "procps",
     "python3-venv",
+    "radosgw",
     "slurm-wlm",
     "slurmdbd",
     "sudo",

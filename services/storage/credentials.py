@@ -53,6 +53,13 @@ class CredentialDriver(Protocol):
             StorageError: they may still work.
         """
 
+    async def escapes(self, session: Session) -> bool:
+        """Try whether a session can make itself more than it was granted.
+
+        Called by the probe. On Ceph RGW 16.2 a session may assume the role again,
+        without a policy, unless the role's trust denies the role itself.
+        """
+
     async def tidy(self) -> int:
         """Remove from the store what has expired; return how many."""
 

@@ -94,6 +94,16 @@ class KeysDriver:
             f"The store still takes the key of {session.name}, whose user is deleted."
         )
 
+    async def escapes(self, session: Session) -> bool:
+        """Whether the user may give itself another policy."""
+        own = self._client.signed_by(session.key)
+        policy = session_policy(session.grants, deny=False)
+        try:
+            await set_user_policy(own, session.identity, policy)
+        except AccessDenied:
+            return False
+        return True
+
     async def tidy(self) -> int:
         """Delete the users whose time has passed."""
         now = datetime.now(UTC).timestamp()

@@ -125,6 +125,10 @@ class PastedDriver:
         """Forget the key of the session's user; it goes on to work elsewhere."""
         await self._sealed.remove(session.name.rpartition("--")[0])
 
+    async def escapes(self, session: Session) -> bool:
+        """It is the user's whole key: there is nothing to escape from."""
+        return False
+
     async def tidy(self) -> int:
         """Nothing expires here."""
         return 0

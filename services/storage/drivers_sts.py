@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from .credentials import LIFETIME, check_lifetime, new_tag
+from .credentials import LIFETIME, SHORTEST, check_lifetime, new_tag
+from .errors import AccessDenied
 from .objects import Grant, Session
 from .parsing import AssumedRole, parse_assumed_role
 from .policies import session_name, session_policy
@@ -76,6 +77,10 @@ class StsDriver:
         self._buckets.update(buckets)
         await self.revocations.add(buckets, session.identity, session.expires)
 
+    async def escapes(self, session: Session) -> bool:
+        """Whether the session may assume its role again, and so be all of it."""
+        return await may_assume(self._client, session, self._settings.role_arn)
+
     async def tidy(self) -> int:
         """Drop the denials of sessions that have expired, in all buckets."""
         names = {bucket.name for bucket in await self._client.buckets.list()}
@@ -131,10 +136,29 @@ class WebIdentityDriver:
         buckets = [grant.bucket for grant in session.grants]
         await self.revocations.add(buckets, session.identity, session.expires)
 
+    async def escapes(self, session: Session) -> bool:
+        """Whether the session may assume its role again, and so be all of it."""
+        return await may_assume(self._client, session, self._settings.role_arn)
+
     async def tidy(self) -> int:
         """Drop the denials of sessions that have expired, in all buckets."""
         names = [bucket.name for bucket in await self._client.buckets.list()]
         return await self.revocations.tidy(names)
+
+
+async def may_assume(client: S3Client, session: Session, role_arn: str) -> bool:
+    """Whether ``session`` gets keys of the role without a policy of ours."""
+    seconds = str(int(SHORTEST.total_seconds()))
+    form = {
+        "RoleArn": role_arn,
+        "RoleSessionName": "escape",
+        "DurationSeconds": seconds,
+    }
+    try:
+        await ask_sts(client.signed_by(session.key), "AssumeRole", form)
+    except AccessDenied:
+        return False
+    return True
 
 
 async def ask_sts(

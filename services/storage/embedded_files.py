@@ -4,6 +4,7 @@ Written for SeaweedFS 4.48; ``security.toml`` is read from its working directory
 
 - ``security.toml``: keys for the tokens (JWT) of volumes and filer, and one
   certificate for gRPC in both directions, which is its own authority.
+- ``master.toml``: how many volumes a new bucket begins with.
 - ``s3.json``: the one identity, the broker.
 - ``iam.json``: STS, and the one role, which trusts the broker and nobody else.
 """
@@ -68,6 +69,7 @@ class EmbeddedSettings:
         providers: identity providers whose tokens STS takes, by name, each with
             ``issuer``, ``clientId`` and ``jwksUri``.
         volume_size: megabytes per volume file.
+        session_length: of sessions that do not say how long; ours always do.
     """
 
     directory: Path
@@ -76,6 +78,7 @@ class EmbeddedSettings:
     account: str | None = None
     providers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     volume_size: int = 1024
+    session_length: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,9 @@ def command_line(settings: EmbeddedSettings, ports: Ports, program: str) -> list
         "-webdav=false",
         "-master.telemetry=false",
         f"-master.volumeSizeLimitMB={settings.volume_size}",
+        # Each bucket has volumes of its own, which grow as they are filled: were
+        # their number bound to the disk's size, few buckets would use it up.
+        "-volume.max=20000",
         "-s3.config=s3.json",
         "-s3.iam.config=iam.json",
         "-s3.iam.readOnly=false",
@@ -156,6 +162,7 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
         write_private(root / "certs" / "grpc.key", key)
     if not (root / "security.toml").exists():
         write_private(root / "security.toml", _security(root))
+    write_private(root / "master.toml", "[master.volume_growth]\ncopy_1 = 2\n")
     if not (root / "s3.json").exists():
         write_private(root / "s3.json", json.dumps(_identities()))
     signing = root / "sts.key"
@@ -302,7 +309,7 @@ def _iam(settings: EmbeddedSettings, signing_key: str) -> dict[str, Any]:
     roles = [role, *(_web_role(name) for name in settings.providers)]
     return {
         "sts": {
-            "tokenDuration": "1h",
+            "tokenDuration": f"{int(settings.session_length.total_seconds())}s",
             "maxSessionLength": "12h",
             "issuer": "landbridge-store",
             "signingKey": signing_key,

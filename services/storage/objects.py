@@ -21,10 +21,13 @@ class Dialect:
         plus_is_blank: listings write a blank as ``+``; AWS does, RGW does not.
         bare_if_match: conditions of a PUT compare the ETag without its quotation
             marks; RGW 16.2 takes no other form.
+        single_deletes: sessions may not delete many objects by one request, whatever
+            their policy says; RGW 16.2 refuses each key to a role's session.
     """
 
     plus_is_blank: bool = True
     bare_if_match: bool = False
+    single_deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

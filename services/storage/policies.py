@@ -123,6 +123,10 @@ def _statements(grants: Sequence[Grant], *, deny: bool) -> Iterable[Statement]:
         yield _allow(list(_READ), _objects(readers))
     if writers:
         yield _allow([*_READ, *_WRITE], _objects(writers))
+        # RGW asks for the bucket's own name before it judges many deletes one by one.
+        # Only this action: on SeaweedFS others would open settings of the bucket.
+        names = sorted({_ARN + grant.bucket for grant in writers})
+        yield _allow(["s3:DeleteObject"], names)
     if writers and deny:
         yield {
             "Effect": "Deny",

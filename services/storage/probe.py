@@ -18,7 +18,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from .credentials import CredentialDriver
@@ -57,6 +57,7 @@ class StoreFeatures:
         dialect: what a client must know: ``client.speaking(features.dialect)``.
         sessions: the driver gave keys that worked.
         session_policy: they were refused outside of their grant.
+        no_escape: they cannot get themselves wider keys.
         public_acl_closed: they cannot publish an object by an ACL header.
         revocation: a revoked session was refused at once.
         checksums: a part with a wrong CRC32 is refused.
@@ -72,6 +73,7 @@ class StoreFeatures:
     dialect: Dialect = field(default_factory=Dialect)
     sessions: bool = False
     session_policy: bool = False
+    no_escape: bool = False
     public_acl_closed: bool = False
     revocation: bool = False
     checksums: bool = False
@@ -84,7 +86,8 @@ class StoreFeatures:
     @property
     def sessions_usable(self) -> bool:
         """Whether sessions may be handed to users: they are narrow and closed."""
-        return self.sessions and self.session_policy and self.public_acl_closed
+        narrow = self.session_policy and self.no_escape
+        return self.sessions and narrow and self.public_acl_closed
 
 
 async def probe(
@@ -108,15 +111,16 @@ async def probe(
     await trials.basics()
     dialect, rules = await asyncio.gather(trials.dialect(), trials.key_rules())
     client = trials.speak(dialect)
-    closed = await trials.sessions(driver) if driver else _NoSessions()
+    seen = await trials.sessions(driver) if driver else _Seen()
     features = StoreFeatures(
         server=server,
         keys=rules,
-        dialect=dialect,
-        sessions=closed.given,
-        session_policy=closed.narrow,
-        public_acl_closed=closed.acl,
-        revocation=closed.revoked,
+        dialect=replace(dialect, single_deletes=seen.single_deletes),
+        sessions=seen.given,
+        session_policy=seen.narrow,
+        no_escape=seen.no_escape,
+        public_acl_closed=seen.acl,
+        revocation=seen.revoked,
         checksums=await trials.holds("checksums", trials.checksums),
         conditional_put=await trials.holds("conditions", trials.conditional_put),
         conditional_delete=await trials.holds("deletes", trials.conditional_delete),
@@ -129,11 +133,13 @@ async def probe(
 
 
 @dataclass
-class _NoSessions:
+class _Seen:
     given: bool = False
     narrow: bool = False
+    no_escape: bool = False
     acl: bool = False
     revoked: bool = False
+    single_deletes: bool = False
 
 
 class _Trials:
@@ -293,9 +299,9 @@ class _Trials:
         await self._client.buckets.versions(self._bucket, self._root, limit=1)
         return True
 
-    async def sessions(self, driver: CredentialDriver) -> _NoSessions:
+    async def sessions(self, driver: CredentialDriver) -> _Seen:
         """Take a session for one folder, leave the folder, publish, get revoked."""
-        seen = _NoSessions()
+        seen = _Seen()
         inside, outside = f"{self._root}/in/", f"{self._root}/out"
         await self._client.put(self._bucket, outside, b"secret")
         try:
@@ -307,6 +313,10 @@ class _Trials:
             seen.narrow = await _refused(narrowed.get(self._bucket, outside))
             seen.narrow &= await _refused(narrowed.put(self._bucket, outside, b"!"))
             seen.narrow &= await _refused(narrowed.list(self._bucket))
+            seen.no_escape = not await driver.escapes(session)
+            seen.single_deletes = bool(
+                await narrowed.delete_many(self._bucket, [f"{inside}a"])
+            )
             seen.acl = await self._acl_closed(narrowed, f"{inside}public")
             await driver.revoke(session)
             seen.revoked = await self._refused_soon(narrowed, f"{inside}a")
@@ -317,6 +327,13 @@ class _Trials:
                 await self._drop(key)
         if seen.given and not seen.narrow:
             self.notes.append("Its sessions reach more than they were granted.")
+        if seen.given and not seen.no_escape:
+            self.notes.append(
+                "Its sessions can get themselves wider keys: deny the role itself in "
+                "the role's trust policy."
+            )
+        if seen.single_deletes:
+            self.notes.append("Its sessions may not delete many objects at once.")
         if seen.given and not seen.revoked:
             self.notes.append("Its sessions cannot be ended before their time.")
         return seen

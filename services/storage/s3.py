@@ -24,7 +24,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from xml.sax.saxutils import escape
 
-from .errors import StoreAnswerInvalid
+from .errors import AccessDenied, StoreAnswerInvalid
 from .listing import LARGEST_PAGE, list_query, parse_page
 from .objects import (
     AccessKey,
@@ -306,11 +306,9 @@ class S3Client:
         """
         if len(keys) > LARGEST_PAGE:
             raise ValueError(f"at most {LARGEST_PAGE} keys at once, not {len(keys)}")
-        plain = [key for key in keys if not _NOT_IN_XML.search(key)]
-        failures: list[KeyFailure] = []
-        for key in keys:
-            if _NOT_IN_XML.search(key):
-                await self.delete(bucket, key)
+        single = self.dialect.single_deletes
+        plain = [key for key in keys if not single and not _NOT_IN_XML.search(key)]
+        failures = await self._delete_singly(bucket, set(keys) - set(plain))
         if plain:
             body = _delete_document(plain)
             call = Call(
@@ -323,7 +321,18 @@ class S3Client:
             )
             answer = await self.transport.ask(call)
             failures += parse_deleted(answer.body)
-        return tuple(failures)
+        return failures
+
+    async def _delete_singly(
+        self, bucket: str, keys: Iterable[str]
+    ) -> tuple[KeyFailure, ...]:
+        failures: tuple[KeyFailure, ...] = ()
+        for key in keys:
+            try:
+                await self.delete(bucket, key)
+            except AccessDenied as error:
+                failures += (KeyFailure(key, "AccessDenied", str(error)),)
+        return failures
 
     async def copy(
         self,

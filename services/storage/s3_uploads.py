@@ -234,7 +234,7 @@ class Uploads:
         upload_id: str,
         *,
         step: int = _COPY_PART,
-    ) -> list[Part]:
+    ) -> Sequence[Part]:
         """Make all parts of an upload from another object, ``step`` bytes each."""
         origin = copy_source(source_bucket, source.key, source.version)
         step = part_size(source.size, min(step, _COPY_PART))

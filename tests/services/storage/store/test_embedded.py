@@ -1,0 +1,159 @@
+"""The life of the embedded store: made once, adopted, started again, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from services.common.process import ProcessId
+from services.storage.embedded import EmbeddedStore, try_store
+from services.storage.embedded_files import (
+    EmbeddedSettings,
+    choose_ports,
+    prepare,
+)
+from services.storage.errors import StorageError, StoreUnavailable
+from services.storage.s3 import S3Client
+from services.storage.transport import StoreAddress
+
+
+@pytest.fixture
+def settings():
+    # Sockets have short names, and another account may have to enter.
+    directory = Path(tempfile.mkdtemp(prefix="lbweed-", dir="/var/tmp"))
+    yield EmbeddedSettings(directory / "store")
+    shutil.rmtree(directory)
+
+
+async def back(store: EmbeddedStore, old: int | None) -> None:
+    async with asyncio.timeout(60):
+        while store.pid == old or not store.up.is_set():
+            await asyncio.sleep(0.05)
+
+
+async def test_a_store_is_adopted_and_what_was_written_is_there(settings):
+    first = EmbeddedStore(settings)
+    access = await first.start()
+    await first.close()
+    second = EmbeddedStore(settings)
+    try:
+        again = await second.start()
+        assert second.pid == first.pid
+        assert again == access
+    finally:
+        await second.stop()
+    first._forget_child()
+    assert ProcessId.of(first.pid or 0) is None
+
+
+async def test_other_settings_start_it_anew_with_the_same_keys(settings):
+    first = EmbeddedStore(settings)
+    access = await first.start()
+    await first.close()
+    other = EmbeddedSettings(
+        settings.directory, allowed_origins=("https://gateway.example",)
+    )
+    second = EmbeddedStore(other)
+    try:
+        again = await second.start()
+        assert second.pid != first.pid
+        assert again.key == access.key
+        assert again.endpoint == access.endpoint
+    finally:
+        await second.stop()
+        first._forget_child()
+
+
+async def test_a_killed_store_comes_back_with_every_acknowledged_object(settings):
+    store = EmbeddedStore(settings)
+    access = await store.start()
+    client = S3Client(StoreAddress(access.endpoint), access.key)
+    try:
+        await client.buckets.create("bucket")
+        written: list[str] = []
+
+        async def write(writer: int) -> None:
+            number = 0
+            while True:
+                key = f"{writer}/{number}"
+                await client.put("bucket", key, key.encode())
+                written.append(key)
+                number += 1
+
+        writers = [asyncio.create_task(write(number)) for number in range(4)]
+        async with asyncio.timeout(60):
+            while len(written) < 200:
+                await asyncio.sleep(0.01)
+        old = store.pid
+        assert old is not None
+        os.kill(old, signal.SIGKILL)
+        await back(store, old)
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+        for key in written:
+            assert (await client.get("bucket", key)).data == key.encode()
+    finally:
+        await client.close()
+        await store.stop()
+
+
+@pytest.mark.root
+async def test_as_root_it_runs_as_the_account_that_was_chosen(people, settings):
+    settings.directory.parent.chmod(0o755)
+    store = EmbeddedStore(EmbeddedSettings(settings.directory, account="alice"))
+    await store.start()
+    try:
+        status = Path(f"/proc/{store.pid}/status").read_text()
+        assert f"Uid:\t{settings.directory.stat().st_uid}\t" in status
+        assert settings.directory.stat().st_uid != 0
+        assert settings.directory.stat().st_mode & 0o777 == 0o700
+    finally:
+        await store.stop()
+
+
+async def test_a_store_that_cannot_start_says_its_last_words(settings, monkeypatch):
+    prepare(settings)
+    (settings.directory / "s3.json").write_text('{"identities": [{"credentials": [{}]')
+    store = EmbeddedStore(settings)
+    with pytest.raises((StoreUnavailable, ValueError)):
+        await store.start()
+    assert store.pid is None
+
+
+async def test_a_wrong_key_is_not_ready(weed):
+    from services.storage.objects import AccessKey
+
+    with pytest.raises(StorageError):
+        await try_store(weed.address.endpoint, AccessKey("wrong", "wrong"))
+
+
+def test_secrets_are_made_once(settings):
+    key = prepare(settings)
+    kept = {
+        path: path.read_bytes()
+        for path in settings.directory.rglob("*")
+        if path.is_file()
+    }
+    assert prepare(settings) == key
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
+    assert settings.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_ports_stay_and_move_when_one_is_taken(settings):
+    settings.directory.mkdir(mode=0o700)
+    ports = choose_ports(settings.directory)
+    assert choose_ports(settings.directory) == ports
+    assert len(set(ports.all())) == 10
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports.filer + 10_000))
+        taken.listen(1)
+        assert choose_ports(settings.directory) != ports

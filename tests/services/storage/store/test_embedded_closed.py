@@ -1,0 +1,178 @@
+"""What another account on the same machine can do to the embedded store: nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from store_rigs import WeedRig
+
+from services.storage.embedded import weed_program
+from services.storage.embedded_files import Ports
+
+SECRET = b"the secret of the bucket, which is quite long"
+
+# Runs as bob with the system's own Python: every port, many requests.
+INTRUDER = textwrap.dedent(
+    """
+    import http.client, json, sys
+    ports, bucket = json.loads(sys.argv[1]), sys.argv[2]
+    B = "/buckets/" + bucket
+    requests = [
+        ("GET", "/"), ("GET", B), ("GET", B + "/"), ("GET", B + "/secret"),
+        ("GET", B + "/?limit=100"), ("GET", B + "/secret?metadata=true"),
+        ("HEAD", B + "/secret"), ("PUT", B + "/secret"), ("POST", B + "/evil"),
+        ("DELETE", B + "/secret"), ("DELETE", B + "?recursive=true"),
+        ("DELETE", "/buckets?recursive=true"), ("DELETE", "/?recursive=true"),
+        ("POST", B + "/?op=append"), ("POST", "/x?mv.from=" + B + "/secret"),
+        ("POST", "/.tus/" + bucket), ("GET", "/etc/iam/identity.json"),
+        ("GET", "/etc/iam/"), ("PUT", "/etc/iam/identity.json"),
+        ("GET", "/col/delete?collection=" + bucket),
+        ("POST", "/col/delete?collection=" + bucket),
+        ("GET", "/dir/assign"), ("POST", "/dir/assign?collection=" + bucket),
+        ("GET", "/dir/lookup?volumeId=1"), ("GET", "/dir/status"),
+        ("GET", "/vol/grow?count=1&collection=" + bucket), ("GET", "/vol/status"),
+        ("GET", "/vol/vacuum?garbageThreshold=0.0001"), ("POST", "/submit"),
+        ("GET", "/cluster/status"), ("GET", "/cluster/healthz"),
+        ("GET", "/admin/assign_volume?volume=99"), ("GET", "/stats/disk"),
+        ("GET", "/admin/vacuum/check?volume=1"), ("GET", "/status"),
+        ("GET", "/ui/index.html"), ("GET", "/debug/pprof/"), ("GET", "/metrics"),
+        ("GET", "/api/config"), ("POST", "/api/users"), ("GET", "/object-store/users"),
+        ("POST", "/?Action=CreateUser&UserName=bob&Version=2010-05-08"),
+        ("POST", "/?Action=ListUsers&Version=2010-05-08"),
+        ("GET", "/" + bucket), ("GET", "/" + bucket + "/secret"),
+        ("PUT", "/" + bucket + "/secret"), ("DELETE", "/" + bucket + "/secret"),
+        ("PUT", "/" + bucket + "?policy"), ("PUT", "/bobs-bucket"),
+        ("GET", "/" + bucket + "?policy"), ("DELETE", "/" + bucket),
+    ]
+    for volume in range(1, 9):
+        for fid in ("01", "0100000000", "01637037d6"):
+            for method in ("GET", "DELETE", "PUT"):
+                requests.append((method, "/%d,%s" % (volume, fid)))
+    told = []
+    for port in ports:
+        for method, path in requests:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                body = b"evil" if method in ("PUT", "POST") else None
+                connection.request(method, path, body=body)
+                answer = connection.getresponse()
+                told.append([port, method, path, answer.status,
+                             answer.read(65536).decode("latin-1")])
+            except (OSError, http.client.HTTPException) as error:
+                told.append([port, method, path, 0, type(error).__name__])
+            finally:
+                connection.close()
+    print(json.dumps(told))
+    """
+)
+# Says whether something runs; tells nothing of what is stored.
+MAY_ANSWER = {"/healthz", "/status", "/stats/disk", "/cluster/healthz", "/metrics"}
+
+
+def as_bob(command: list[str], **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        user="bob",
+        group="bob",
+        extra_groups=[],
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+        stdin=subprocess.PIPE if "input" not in options else None,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def ports(weed_rig: WeedRig) -> Ports:
+    kept = weed_rig.settings.directory / "ports.json"
+    return Ports.from_json(json.loads(kept.read_text()))
+
+
+@pytest.fixture
+async def treasure(weed):
+    bucket = await weed.bucket("treasure")
+    await weed.client.put(bucket, "secret", SECRET)
+    before = {one.name for one in await weed.client.buckets.list()}
+    yield bucket
+    assert (await weed.client.get(bucket, "secret")).data == SECRET
+    page = await weed.client.list(bucket)
+    assert [item.key for item in page.objects] == ["secret"]
+    assert await weed.client.buckets.policy(bucket) is None
+    assert {one.name for one in await weed.client.buckets.list()} == before
+
+
+@pytest.mark.root
+async def test_no_port_gives_takes_or_destroys_anything(people, treasure, ports):
+    done = as_bob(
+        ["/usr/bin/python3", "-c", INTRUDER, json.dumps(ports.all()), treasure]
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) > 700
+    for port, method, path, status, body in told:
+        assert SECRET.decode() not in body, (port, method, path)
+        assert '"auth"' not in body, (port, method, path)  # a token to write with
+        if 200 <= status < 300:
+            assert path in MAY_ANSWER, (port, method, path, status, body[:200])
+    assert any(status == 403 for _, _, _, status, _ in told)  # the S3 port was there
+
+
+@pytest.mark.root
+async def test_the_stores_own_shell_gets_no_answer(people, treasure, ports, shared):
+    program = weed_program()
+    if as_bob([program, "version"]).returncode != 0:
+        program = shutil.copy(program, shared / "weed")
+    for commands in ("s3.configure\n", f"lock\ns3.bucket.delete -name={treasure}\n"):
+        done = as_bob(
+            [
+                *("/usr/bin/timeout", "8", program, "shell"),
+                f"-master=127.0.0.1:{ports.master}",
+                f"-filer=127.0.0.1:{ports.filer}",
+            ],
+            input=commands,
+        )
+        assert "identities" not in done.stdout
+        assert "accessKey" not in done.stdout + done.stderr
+
+
+@pytest.mark.root
+async def test_the_sockets_and_files_are_closed(people, treasure, ports, weed_rig):
+    directory = weed_rig.settings.directory
+    sockets = [
+        path
+        for path in Path("/tmp").glob("seaweedfs-*.sock")
+        if any(str(port) in path.name for port in ports.all())
+    ]
+    connect = (
+        "import socket, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: socket.socket(socket.AF_UNIX).connect(path)\n"
+        "    except OSError as error: print(type(error).__name__)\n"
+        "    else: print('CONNECTED', path)\n"
+    )
+    inside = [str(directory / "sock" / name) for name in ("s3.sock", "filer.sock")]
+    done = as_bob(["/usr/bin/python3", "-c", connect, *map(str, sockets), *inside])
+    assert done.returncode == 0, done.stderr
+    assert "CONNECTED" not in done.stdout
+    for name in ("s3.json", "iam.json", "security.toml", "certs/grpc.key", "sts.key"):
+        assert (directory / name).stat().st_mode & 0o777 == 0o600
+        assert as_bob(["/bin/cat", str(directory / name)]).returncode != 0
+    assert as_bob(["/bin/ls", str(directory)]).returncode != 0
+
+
+def test_no_secret_is_in_the_command_line(weed_rig):
+    process = Path(f"/proc/{weed_rig.store.pid}")
+    shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    assert weed_rig.access.key.secret_key.encode() not in shown
+    assert os.fsencode(sys.executable) not in shown
