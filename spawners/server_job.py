@@ -25,9 +25,11 @@ from .server_peer import Answer, PeerServer, peer_url
 from .server_reach import Reach
 from .server_script import SpecParts, job_spec
 from .server_start import (
+    PUT_BACK,
     Clocks,
     ends_within,
     follow,
+    server_is_over,
     wait_ready,
 )
 from .server_state import Seal, ServerState, commit, find_token, revoke
@@ -312,6 +314,9 @@ class BatchJobSpawner(ChoosingSpawner):
     async def _notice_end(self, name: str) -> None:
         record = self.gateway.jobs.get(name)
         if record is not None:
+            record = await self.gateway.jobs.wait(name, server_is_over)
+            if record.live and record.cancel_wanted is None:
+                await self.gateway.fail(name, PUT_BACK)
             await self.gateway.jobs.wait(name, lambda r: not r.live)
         if name == self.job_name:
             await self.poll_and_notify()

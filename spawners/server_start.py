@@ -40,6 +40,15 @@ FINAL_KINDS = frozenset({"ready", "failed", "ended", "cancelled"})
 """Kinds of events after which a start tells nothing more."""
 
 
+PUT_BACK = Failure(
+    "Put back into the queue",
+    "The scheduler took the running job off its node, and would start it again later "
+    "without what was open in it.",
+    "Files that were saved are kept. Start again.",
+)
+"""Why a server ends whose job was requeued: its memory has gone, its port as well."""
+
+
 def owner_key(user_name: str, server_name: str) -> str:
     """Return the batch core's key for a server: ``server:alice/named``."""
     return f"server:{user_name}/{server_name}"
@@ -182,6 +191,12 @@ async def wait_ready(jobs: Jobs, name: str, clocks: Clocks) -> Endpoint:
             raise ended(record)
         if record.endpoint is not None:
             return record.endpoint
+
+
+def server_is_over(record: JobRecord) -> bool:
+    """Tell whether a server that was ready is so no more: ended, or requeued."""
+    put_back = record.status_is_current and record.status.state.queued
+    return not record.live or (put_back and record.endpoint is not None)
 
 
 async def ends_within(jobs: Jobs, name: str, limit: timedelta) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from cluster import Cluster
-from hub_process import HubProcess, running_hub, until
+from hub_process import PASSWORD, HubProcess, running_hub, until
 
 USERS = ("alice", "bob")
 COMMANDS = ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo")
@@ -260,3 +262,22 @@ def fault_site(directory: Path, slurm: Cluster) -> Iterator[FaultSite]:
         finally:
             tools.repair()
             slurm.repair()
+
+
+def signed_in(site: FaultSite, user: str) -> httpx.Client:
+    """A browser without a window, in which ``user`` has signed in."""
+    browser = httpx.Client(
+        base_url=f"http://127.0.0.1:{site.hub.port}",
+        trust_env=False,
+        follow_redirects=True,
+        timeout=30,
+    )
+    page = browser.get("/hub/login").text
+    token = re.search(r'name="_xsrf" value="([^"]*)"', page)
+    assert token
+    browser.post(
+        "/hub/login",
+        data={"username": user, "password": PASSWORD, "_xsrf": token[1]},
+    )
+    assert browser.get("/hub/home").status_code == 200
+    return browser

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
-import httpx
 import pytest
-from fault_site import FaultSite
-from hub_process import PASSWORD
+from fault_site import FaultSite, signed_in
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
-
-
-def signed_in(site: FaultSite, user: str) -> httpx.Client:
-    """A browser without a window, in which ``user`` has signed in."""
-    browser = httpx.Client(
-        base_url=f"http://127.0.0.1:{site.hub.port}",
-        trust_env=False,
-        follow_redirects=True,
-        timeout=30,
-    )
-    page = browser.get("/hub/login").text
-    token = re.search(r'name="_xsrf" value="([^"]*)"', page)
-    assert token
-    browser.post(
-        "/hub/login",
-        data={"username": user, "password": PASSWORD, "_xsrf": token[1]},
-    )
-    assert browser.get("/hub/home").status_code == 200
-    return browser
 
 
 def test_a_minute_without_the_controller_and_a_new_hub_in_it(site: FaultSite) -> None:
@@ -70,20 +48,20 @@ def test_a_minute_without_the_controller_and_a_new_hub_in_it(site: FaultSite) ->
     assert site.slurm.state(job) == "RUNNING"
 
 
+def submitted(site: FaultSite) -> str:
+    """The id of alice's live job, once sbatch has answered."""
+    server = site.hub.server("alice")
+    live = (server.get("job") or {}).get("name") in site.live_records()
+    return str(server["job"]["id"] or "") if live else ""
+
+
 def test_a_forgotten_job_is_told_and_its_ids_next_job_is_left_alone(
     site: FaultSite,
 ) -> None:
     slurm = site.slurm
     for _ in range(6):
-        seen = len(site.names("server:alice/"))
         site.start("alice")
-        job = site.wait_for(
-            "it is submitted",
-            lambda: (
-                len(site.names("server:alice/")) > seen
-                and site.hub.server("alice").get("job", {}).get("id")
-            ),
-        )
+        job = site.wait_for("it is submitted", lambda: submitted(site))
         slurm.kill("slurmctld")
         slurm.start("slurmctld")
         slurm.wait_up()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import httpx
 import pytest
 from fault_site import FaultSite
 
@@ -29,7 +31,8 @@ def test_an_operators_scancel_is_told_as_such(site: FaultSite) -> None:
 
 def test_a_job_that_eats_too_much_is_told_how_much_it_had(site: FaultSite) -> None:
     site.ready("alice")
-    site.hub.api.get("/user/alice/eat")
+    with contextlib.suppress(httpx.TransportError):
+        site.hub.api.get("/user/alice/eat")
     failure = failed(site)
     assert failure["title"] == "Out of memory"
     assert "100 MB" in failure["detail"]
@@ -44,25 +47,13 @@ def test_the_end_of_the_server_itself_is_told_with_its_log(site: FaultSite) -> N
     assert "3" in failure["detail"]
 
 
-def test_a_job_that_the_operator_requeues_comes_back_or_is_told(site: FaultSite) -> None:
-    """It runs again under its id, or ends with words; it is never there twice."""
+def test_a_requeued_job_is_ended_and_told(site: FaultSite) -> None:
+    """What was in its memory has gone; it does not come back hours later, empty."""
     job = site.ready("alice")["job"]["id"]
     site.slurm.admin("scontrol", "update", f"jobid={job}", "requeue=1")
-    site.slurm.admin("scontrol", "requeuehold", job)
-    assert site.slurm.wait_state(job, "PENDING") == "PENDING"
-    site.wait_for("it does not answer", lambda: not site.hub.answers("alice"))
-    server = site.wait_for(
-        "the requeue is known",
-        lambda: (s := site.hub.server("alice"))["state"] != "ready" and s,
-    )
-    if server["state"] == "queued":
-        assert server["job"]["id"] == job
-    else:
-        assert server["state"] in ("failed", "stopping"), server
-    assert len(site.names("server:alice/")) >= 1
-    assert len(site.live_jobs("alice")) <= 1
-    site.hub.stop_server("alice")
-    site.wait_for("no job of alice is left", lambda: not site.live_jobs("alice"))
+    site.slurm.admin("scontrol", "requeue", job)
+    assert failed(site)["title"] == "Put back into the queue"
+    assert site.live_jobs("alice") == []
 
 
 def test_a_preempted_server_is_told_as_such(site: FaultSite) -> None:
@@ -85,7 +76,8 @@ def test_a_node_that_is_lost_is_told_and_another_start_works(site: FaultSite) ->
         assert failure["title"] == "The node failed"
         assert "n4" in failure["detail"]
     finally:
-        site.slurm.admin("scontrol", "update", "node=n4", "state=resume")
+        # It may have come back by itself already: its daemon lives.
+        site.slurm.run(["scontrol", "update", "node=n4", "state=resume"])
     site.slurm.wait_up()
     site.ready("alice")
     assert before not in site.live_records()

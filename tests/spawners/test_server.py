@@ -251,3 +251,15 @@ async def test_the_end_of_the_job_is_noticed_without_polling(servers: Rig) -> No
     async with asyncio.timeout(5):
         await told.wait()
     spawner.stop_polling()
+
+
+async def test_a_requeued_server_is_ended_and_told(servers: Rig) -> None:
+    spawner = servers.spawner()
+    await servers.bring_up(spawner)
+    spawner.start_polling()
+    servers.scheduler.move(spawner.record.job, JobState.PENDING)
+    record = await servers.over(spawner.job_name)
+    assert record.failure is not None
+    assert record.failure.title == "Put back into the queue"
+    assert servers.scheduler.live() == []
+    spawner.stop_polling()

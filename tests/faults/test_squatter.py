@@ -1,0 +1,97 @@
+"""bob takes the port of alice's dead server, and gets nothing by it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fault_site import FaultSite
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+SECRET = "canary-of-alices-cookie"
+
+
+def processes(user: str, word: str) -> list[int]:
+    """Ids of the processes of ``user`` whose command line holds ``word``."""
+    uid = pwd.getpwnam(user).pw_uid
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes()
+            if entry.stat().st_uid == uid and word.encode() in words:
+                found.append(int(entry.name))
+    return found
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
+
+@contextlib.contextmanager
+def squatting(site: FaultSite, port: int, *certificate: str) -> Iterator[Path]:
+    """bob listens on ``port``; yields the file of what he got."""
+    kept = site.tools.directory / "kept" / f"squatter-{len(certificate)}"
+    account = pwd.getpwnam("bob")
+    program = site.tools.directory / "squatter.py"
+    program.write_bytes(Path(__file__).with_name("squatter.py").read_bytes())
+    with subprocess.Popen(
+        ["/usr/bin/python3", "-I", program, str(port), kept, *certificate],
+        stdout=subprocess.PIPE,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[],
+        cwd="/",
+    ) as squatter:
+        try:
+            assert squatter.stdout is not None
+            assert squatter.stdout.readline() == b"bound\n"
+            yield kept
+        finally:
+            squatter.kill()
+
+
+@pytest.mark.parametrize("kind", ["plain", "certificate"])
+def test_bob_on_alices_port_gets_not_even_a_request(site: FaultSite, kind: str) -> None:
+    site.ready("alice")
+    site.ready("bob")
+    (record,) = site.query(
+        "select endpoint from landbridge_jobs where owner = 'server:alice/'"
+        " and phase = 'submitted'"
+    )
+    port = json.loads(record[0])["port"]
+    (stub,) = processes("alice", "stub_server.py")
+    agent = int(Path(f"/proc/{stub}/stat").read_text().rpartition(")")[2].split()[1])
+    certificate: list[str] = []
+    if kind == "certificate":
+        (bobs,) = processes("bob", "stub_server.py")
+        own = environment_of(bobs)
+        certificate = [own["JUPYTERHUB_SSL_KEYFILE"], own["JUPYTERHUB_SSL_CERTFILE"]]
+    # Without the agent's report the gateway still believes in alice's server.
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        os.kill(stub, signal.SIGKILL)
+        with squatting(site, port, *certificate) as kept:
+            for path in ("/user/alice/", "/user/alice/api"):
+                answer = site.hub.api.get(path, headers={"Cookie": f"x={SECRET}"})
+                assert answer.status_code == 503
+                assert "bob's" not in answer.text
+            site.wait_for("the edge has tried", kept.exists)
+            got = kept.read_bytes()
+        assert got
+        assert SECRET.encode() not in got
+        for word in (b"GET ", b"HTTP/1", b"Authorization", b"token"):
+            assert word not in got
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    server = site.hub.wait_state("alice", "failed", seconds=30)
+    assert server["failure"]["title"]
+    assert site.hub.answers("bob")
