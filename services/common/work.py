@@ -84,12 +84,9 @@ class Task:
 
 def tasks_table(name: str, metadata: sa.MetaData) -> sa.Table:
     """Return the table of a service's tasks."""
-    return sa.Table(name, metadata, *task_columns())
-
-
-def task_columns() -> list[sa.Column[Any]]:
-    """Return the columns of that table, for its migration too."""
-    return [
+    return sa.Table(
+        name,
+        metadata,
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("user", sa.String(255), nullable=False, index=True),
@@ -105,7 +102,7 @@ def task_columns() -> list[sa.Column[Any]]:
         sa.Column("failed", sa.BigInteger, nullable=False),
         sa.Column("cancel_wanted", sa.Boolean, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
-    ]
+    )
 
 
 class CancelWanted(Exception):

@@ -36,6 +36,7 @@ ERRORS: ErrorTable = {
     e.KeyRefused: (400, "key-refused"),
     e.GrantRefused: (400, "grant-refused"),
     e.NotSupported: (501, "not-supported"),
+    e.RequestRefused: (400, "store-refused"),
     DatabaseUnavailable: (503, "database-unavailable"),
     DatabaseIncompatible: (503, "database-unavailable"),
 }

@@ -135,7 +135,8 @@ class Rows:
             found = {}
             for row in connection.execute(query).mappings():
                 values = dict(row)
-                found[str(values.pop("bucket"))] = Measured(**values)
+                name = str(values.pop("bucket"))
+                found[name] = Measured(**values)
             return found
 
         return await self.database.run(work)

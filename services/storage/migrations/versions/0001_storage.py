@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables."""
     _create_own()
+    _create_tasks()
     _create_sharing()
 
 
@@ -43,6 +44,10 @@ def _create_own() -> None:
     op.create_index(
         "ix_landbridge_storage_buckets_owner", "landbridge_storage_buckets", ["owner"]
     )
+
+
+def _create_tasks() -> None:
+    time = sa.DateTime(timezone=True)
     op.create_table(
         "landbridge_storage_tasks",
         sa.Column("id", sa.String(32), primary_key=True),
@@ -76,10 +81,6 @@ def _create_own() -> None:
         sa.Column("measured", time, nullable=False),
         sa.Column("promised", sa.BigInteger, nullable=False),
     )
-
-
-def _create_sharing() -> None:
-    time = sa.DateTime(timezone=True)
     op.create_table(
         "landbridge_storage_uploads",
         sa.Column("upload_id", sa.String(1024), primary_key=True),
@@ -90,6 +91,10 @@ def _create_sharing() -> None:
         sa.Column("part_size", sa.BigInteger, nullable=False),
         sa.Column("created", time, nullable=False),
     )
+
+
+def _create_sharing() -> None:
+    time = sa.DateTime(timezone=True)
     op.create_table(
         "landbridge_storage_links",
         sa.Column("id", sa.String(32), primary_key=True),
