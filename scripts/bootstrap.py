@@ -9,6 +9,7 @@ from lock files and stamped with what went into them: a second run installs noth
     <state>/env/hub      the hub, its services, HAProxy, and this checkout
     <state>/env/server   JupyterLab, for users' servers; nothing of ours but files
     <state>/env/test     both, and what the tests and checks need
+    <state>/env/clients  S3 clients that the tests run as a user would
 """
 
 import contextlib
@@ -27,7 +28,7 @@ NEEDED = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 # Environment name to megabytes that it takes on disk, measured, rounded up.
-SIZES = {"hub": 450, "server": 450, "test": 1300}
+SIZES = {"hub": 450, "server": 450, "test": 1300, "clients": 1300}
 # Environments that import this checkout.
 EDITABLE = ("hub", "test")
 
@@ -370,7 +371,10 @@ def test(arguments):
     )
     python = choose_python(shared=os.geteuid() == 0)
     directory = environments_directory(state_directory())
-    ensure(("test",), directory, python)
+    ensure(("test", "clients"), directory, python)
+    os.environ["LANDBRIDGE_TEST_CLIENTS"] = str(
+        directory / "clients" / "bin" / "python"
+    )
     program = directory / "test" / "bin" / "python"
     os.execv(str(program), [str(program), *checks, *arguments])
 

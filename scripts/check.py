@@ -30,6 +30,7 @@ PACKAGES = (
     "procps",
     "python3-venv",
     "radosgw",
+    "rclone",
     "slurm-wlm",
     "slurmdbd",
     "sudo",

@@ -15,26 +15,31 @@ BUILD = "hatchling>=1.27\neditables>=0.5\n"
 HUB = ["--extra", "hub", "--extra", "services", "--extra", "postgresql"]
 TEST = ["--extra", "server", "--extra", "kernels", "--group", "test", "--group", "lint"]
 # The tests' environment comes first: the others get the versions that were tested.
-PLAN = {"test": HUB + TEST, "hub": HUB, "server": None}
+PLAN = {"test": HUB + TEST, "hub": HUB, "server": None, "clients": None}
+# What the tests run in kernels of their own has versions of its own, too.
+APART = ("test", "clients")
 
 
-def server_requirements():
-    """Return the ``server`` extra's own lines: that environment has only those."""
+def only_requirements(name):
+    """Return the lines of an environment that has nothing of the project's."""
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return "\n".join(project["optional-dependencies"]["server"]) + "\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = project["dependency-groups"].get(name)
+    if lines is None:
+        lines = project["project"]["optional-dependencies"][name]
+    return "\n".join(lines) + "\n"
 
 
 def lock(name, options):
     """Resolve one environment and write ``scripts/locks/<name>.txt``."""
     target = ROOT / "scripts" / "locks" / f"{name}.txt"
-    extra = BUILD if options is not None else server_requirements()
+    extra = BUILD if options is not None else only_requirements(name)
     sources = ["pyproject.toml", "-"] if options is not None else ["-"]
     command = ["uv", "pip", "compile", "--quiet", "--upgrade", "--universal"]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-annotate"]
     command += ["--no-header", *sources, *(options or []), "-o", str(target)]
-    if name != "test":
+    if name not in APART:
         command += ["--constraint", str(target.with_name("test.txt"))]
     subprocess.run(command, check=True, cwd=ROOT, input=extra.encode())
     pinned = sum("==" in line for line in target.read_text().splitlines())
