@@ -5,6 +5,7 @@ Parts that talk to the scheduler are for the tunnels' loop only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from .profiles import Resolved
 
 _SNAPSHOT_AGE = timedelta(seconds=60)
 _PROBED_NODES = 5
+_LOG_AGE = timedelta(days=14)
 
 
 class KernelContext:
@@ -112,6 +114,7 @@ class KernelContext:
         if directory is None:
             return ""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _forget_logs(directory)
         return str(directory.absolute() / f"{name}.log")
 
 
@@ -124,6 +127,15 @@ def context_for(settings: KernelSettings) -> KernelContext:
     if key not in _contexts:
         _contexts[key] = KernelContext(settings)
     return _contexts[key]
+
+
+def _forget_logs(directory: Path) -> None:
+    """Remove the logs of failed kernels that nobody looks up any more."""
+    oldest = datetime.now(UTC).timestamp() - _LOG_AGE.total_seconds()
+    for path in directory.glob("lb-*.log"):
+        with contextlib.suppress(OSError):  # another process does so, too
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def remove_log(path: str) -> None:

@@ -325,6 +325,7 @@ class KernelJob:
             self.context.watch.remove(job)
         if ended:
             self.context.records.remove(self.record.kernel_id)
+        if ended and self.ended is None:  # there is nothing to look up in it
             remove_log(self.record.output)
         self._changed()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -87,3 +88,18 @@ def test_no_process_of_ours_is_left(kernels):
     manager.shutdown_kernel()
     listing = subprocess.run(["ps", "axww"], capture_output=True, text=True, check=True)
     assert name not in listing.stdout
+
+
+def test_logs_of_failures_are_kept_for_a_while(kernels):
+    kernels.write(prologue=["echo 'first words'", "exit 7"])
+    refused(kernels, "batch-python")
+    logs = kernels.path / "state/logs"
+    (log,) = logs.glob("*.log")
+    assert log.read_text() == "first words\n"
+    assert log.stat().st_mode & 0o077 == 0
+    os.utime(log, (0, 0))
+    kernels.write(prologue=[])
+    manager, _ = kernels.start()
+    assert not log.exists()
+    manager.shutdown_kernel()
+    assert list(logs.iterdir()) == []
