@@ -8,7 +8,7 @@ const timeLeft: JupyterFrontEndPlugin<void> = {
   description: "Shows the time left of the server's job in the top bar.",
   autoStart: true,
   activate: (app: JupyterFrontEnd) => {
-    const widget = new TimeLeft();
+    const widget = new TimeLeft(app.restored);
     widget.id = 'landbridge-time-left';
     app.shell.add(widget, 'top', { rank: 1000 });
   }

@@ -28,14 +28,15 @@ export function words(left: number): string {
  * that the clock runs here.
  */
 export class TimeLeft extends Widget {
-  constructor() {
+  /** @param restored - before this, JupyterLab shows no notification to anybody. */
+  constructor(restored: Promise<unknown>) {
     super();
     this.addClass('lb-TimeLeft');
     this.node.setAttribute('role', 'timer');
     this.hide();
     this._tick = window.setInterval(() => this.show_(), 10_000);
     this._ask = window.setInterval(() => void this.ask(), MINUTE);
-    void this.ask();
+    void restored.then(() => this.ask());
   }
 
   dispose(): void {
