@@ -37,6 +37,8 @@ _BARE = """
     prologue: export LANDBRIDGE_PYTHON=/usr/bin/python3
 """
 _TEST_PARTITIONS = ("broken", "closed", "drain", "low", "kill", "high", "staff")
+# The pictures that README and docs show; the others are only to be looked at.
+_SHOWN = frozenset({"sign-in", "spawn", "pending", "lab", "home", "failure"})
 _CELL = "import os; os.environ['CUDA_VISIBLE_DEVICES'], os.environ['SLURM_JOB_ID']"
 
 
@@ -44,7 +46,7 @@ class Camera:
     """Takes each page once for the docs and, on demand, in every other look."""
 
     def __init__(self, browser, names, everything):
-        """Write pictures called ``names`` (none: all), others below ``everything``."""
+        """Write pictures called ``names`` (none: those that docs show)."""
         self.browser = browser
         self.names = names
         self.everything = everything
@@ -53,7 +55,7 @@ class Camera:
         """Take the page that is shown, once it stands still."""
         width = DESKTOP[0]
         self.browser.size(width, height)
-        if not self.names or name in self.names:
+        if name in (self.names or _SHOWN):
             self._write(IMAGES / f"{name}.png")
         if self.everything is not None:
             for look, size in (("desktop", (width, height)), ("phone", PHONE)):
