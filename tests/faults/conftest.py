@@ -30,6 +30,7 @@ def running_fault_site(slurm_rig: Cluster, people: object) -> Iterator[FaultSite
 def site(running_fault_site: FaultSite) -> Iterator[FaultSite]:
     """The gateway without servers and faults; at the end, nothing may be astray."""
     site = running_fault_site
+    site.begin()
     yield site
     site.tools.repair()
     site.slurm.repair()

@@ -123,6 +123,7 @@ class FaultSite:
 
     def __init__(self, hub: HubProcess, slurm: Cluster, tools: Tools) -> None:
         self.hub, self.slurm, self.tools = hub, slurm, tools
+        self._old: set[str] = set()
 
     # -- what there is ---------------------------------------------------------------
 
@@ -141,10 +142,14 @@ class FaultSite:
             )
         )
 
+    def begin(self) -> None:
+        """Count from here on."""
+        self._old = {name for (name,) in self.query("select name from landbridge_jobs")}
+
     def names(self, owner: str) -> list[str]:
-        """Names of all jobs ever written down for a server."""
+        """Names of all jobs that this test wrote down for a server, ended or not."""
         rows = self.query("select name from landbridge_jobs where owner = ?", owner)
-        return [name for (name,) in rows]
+        return sorted(name for (name,) in rows if name not in self._old)
 
     def live_jobs(self, user: str = "") -> list[str]:
         """Names of the gateway's jobs that wait or run, twice where there are two."""

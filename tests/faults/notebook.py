@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import ExitStack
 from typing import Any
 
 from hub_process import ADMIN_TOKEN, HubProcess, until
@@ -17,6 +18,7 @@ class Tab:
         self.hub, self.path = hub, f"/user/{user}/api/kernels"
         self.kernel = until("a kernel", self._new_kernel)
         self.session = uuid.uuid4().hex
+        self._open = ExitStack()
         self.open()
 
     def _new_kernel(self) -> str | None:
@@ -25,12 +27,18 @@ class Tab:
 
     def open(self) -> None:
         """Connect, anew if need be, as JupyterLab does after a lost connection."""
-        self.socket = connect(
+        self.close()
+        address = (
             f"ws://127.0.0.1:{self.hub.port}{self.path}/{self.kernel}/channels"
-            f"?session_id={self.session}",
-            additional_headers={"Authorization": f"token {ADMIN_TOKEN}"},
-            proxy=None,
-            open_timeout=30,
+            f"?session_id={self.session}"
+        )
+        self.socket = self._open.enter_context(
+            connect(
+                address,
+                additional_headers={"Authorization": f"token {ADMIN_TOKEN}"},
+                proxy=None,
+                open_timeout=30,
+            )
         )
 
     def run(self, code: str, seconds: float = 30) -> str:
@@ -66,4 +74,5 @@ class Tab:
                 return printed
 
     def close(self) -> None:
-        self.socket.close()
+        """Close the connection; the kernel lives on."""
+        self._open.close()

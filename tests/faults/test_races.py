@@ -35,17 +35,8 @@ def test_fifty_clicks_are_one_job(site: FaultSite) -> None:
         answers = Counter(pool.map(click, range(50)))
     assert set(answers) <= {201, 202, 400}, answers
     site.wait_ready("alice")
-    assert len(site.names("server:alice/")) == 1 + site_before(site)
+    assert len(site.names("server:alice/")) == 1
     assert site.live_jobs("alice") == list(site.live_records())
-
-
-def site_before(site: FaultSite) -> int:
-    """How many starts alice had before the one that lives."""
-    (count,) = site.query(
-        "select count(*) from landbridge_jobs where owner = 'server:alice/'"
-        " and phase not in ('intent', 'submitted')"
-    )
-    return int(count[0])
 
 
 def test_stops_amid_starts_end_as_the_last_one_said(site: FaultSite) -> None:
@@ -55,6 +46,7 @@ def test_stops_amid_starts_end_as_the_last_one_said(site: FaultSite) -> None:
             asked.append(pool.submit(call, site, "POST", "users/alice/server", STUB))
             asked.append(pool.submit(call, site, "DELETE", "users/alice/server"))
         answers = Counter(one.result() for one in asked)
+    print(answers, site.hub.words())
     assert max(answers) < 500, answers
 
     def stopped() -> bool:
