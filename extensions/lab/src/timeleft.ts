@@ -2,24 +2,11 @@ import { Notification } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 
 import * as api from './api';
+import { duration } from './words';
 
 const MINUTE = 60_000;
 /** Warnings come this long before the end, in minutes. */
 const WARN_AT = [15, 5];
-
-/** "2 h 15 min", "4 min", "less than a minute" */
-export function words(left: number): string {
-  const minutes = Math.floor(left / MINUTE);
-  if (minutes < 1) {
-    return 'less than a minute';
-  }
-  const hours = Math.floor(minutes / 60);
-  const rest = minutes % 60;
-  if (!hours) {
-    return `${rest} min`;
-  }
-  return rest ? `${hours} h ${rest} min` : `${hours} h`;
-}
 
 /**
  * The time left of the server's job, in the top bar.
@@ -66,7 +53,7 @@ export class TimeLeft extends Widget {
       return;
     }
     const left = Math.max(0, this._ends - (Date.now() + this._skew));
-    const label = `Time left: ${words(left)}`;
+    const label = `Time left: ${duration(left)}`;
     this.node.textContent = label;
     this.node.title = this._where ? `${label} (${this._where})` : label;
     this.node.dataset.urgent = left <= 5 * MINUTE ? 'now' : left <= 15 * MINUTE ? 'soon' : 'no';
@@ -87,7 +74,7 @@ export class TimeLeft extends Widget {
     }
     due.forEach(one => this._warned.add(one));
     Notification.warning(
-      `This server's job ends in ${words(left)}. Save your work: unsaved changes and running kernels end with it.`,
+      `This server's job ends in ${duration(left)}. Save your work: unsaved changes and running kernels end with it.`,
       { autoClose: false }
     );
   }

@@ -1,0 +1,112 @@
+import { KernelView } from './types';
+import { clock, duration } from './words';
+
+const SHOW_END_BELOW = 15 * 60_000;
+
+/** How much a line wants to be seen. */
+export type Tone = 'quiet' | 'wait' | 'warn' | 'wrong';
+
+/** One line about a kernel, and what its user can do about it. */
+export interface Line {
+  tone: Tone;
+  text: string;
+  more: string;
+  actions: ('cancel' | 'again' | 'move' | 'keep' | 'details')[];
+}
+
+/** Where a waiting kernel is: "Place 3 in the queue · may start about 14:32". */
+function wait(view: KernelView): string {
+  return [
+    view.queue_place === null ? '' : `Place ${view.queue_place} in the queue`,
+    view.estimated_start === null ? '' : `may start about ${clock(view.estimated_start)}`
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
+
+function waiting(view: KernelView | null, what: string): Line {
+  const state = view?.state ?? 'submitting';
+  const text =
+    state === 'queued'
+      ? `${what} waits for its job.`
+      : state === 'starting'
+        ? `${what} starts${view?.node ? ` on ${view.node}` : ''}.`
+        : `${what} is handed to the queue.`;
+  const more = state === 'queued' && view ? [view.message, wait(view)].filter(Boolean).join(' · ') : '';
+  return { tone: 'wait', text, more, actions: ['cancel', 'details'] };
+}
+
+/**
+ * The line that a document shows of its kernel; null if there is nothing to tell.
+ *
+ * @param view - of its kernel; null if it is no job.
+ * @param successor - of the kernel that waits to take over; undefined if none.
+ * @param left - milliseconds to the time limit; null for none.
+ */
+export function noticeLine(
+  view: KernelView | null,
+  successor: KernelView | null | undefined,
+  left: number | null
+): Line | null {
+  if (successor !== undefined) {
+    return successor?.state === 'dead' ? dead(successor, 'cancel') : waiting(successor, 'The new kernel');
+  }
+  if (view === null) {
+    return null;
+  }
+  switch (view.state) {
+    case 'submitting':
+    case 'queued':
+    case 'starting':
+      return waiting(view, 'The kernel');
+    case 'dead':
+      return dead(view, 'again');
+    case 'running':
+      return running(view, left);
+    default:
+      return null;
+  }
+}
+
+function dead(view: KernelView, first: 'again' | 'cancel'): Line {
+  const text = view.failure?.title ?? (view.message || 'The kernel is dead');
+  return {
+    tone: 'wrong',
+    text: text.replace(/[^.!?]$/, '$&.'),
+    more: view.failure?.hint ?? '',
+    actions: [first, 'move', 'details']
+  };
+}
+
+function running(view: KernelView, left: number | null): Line | null {
+  if (view.idle.warning) {
+    return { tone: 'warn', text: view.idle.warning, more: '', actions: ['keep', 'details'] };
+  }
+  if (left !== null && left <= SHOW_END_BELOW) {
+    const text = `The kernel's job ends in ${duration(left)}.`;
+    return { tone: 'warn', text, more: 'Save what it holds in memory.', actions: ['move', 'details'] };
+  }
+  return null;
+}
+
+/** The few words in the status bar; "" for a kernel that is no job. */
+export function statusWords(view: KernelView | null, left: number | null): string {
+  if (view === null) {
+    return '';
+  }
+  switch (view.state) {
+    case 'queued':
+      return view.queue_place === null ? 'Kernel in the queue' : `Kernel in the queue, place ${view.queue_place}`;
+    case 'submitting':
+    case 'starting':
+      return 'Kernel starts';
+    case 'ending':
+      return 'Kernel ends';
+    case 'dead':
+      return 'Kernel ended';
+    case 'running':
+      return [view.node ?? '', left === null ? '' : `${duration(left)} left`].filter(Boolean).join(' · ') || 'Kernel runs';
+    default:
+      return '';
+  }
+}
