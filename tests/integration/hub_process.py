@@ -85,7 +85,7 @@ class HubProcess:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        until("the hub answers", self._answers, seconds=40)
+        until("the hub answers", self._answers, seconds=90)
 
     def _answers(self) -> bool:
         assert self.process is not None
