@@ -126,6 +126,7 @@ class Connector:
             driver,
             embedded=not self._settings.endpoint,
             keys=features.keys,
+            gateway="" if self._settings.endpoint else self._external_url,
         )
 
     def _client(

@@ -33,6 +33,7 @@ async def show_me(storage: Storage, call: Call) -> m.Me:
         bucket=storage.default_bucket(caller.name),
         region=settings.region,
         endpoint=store.endpoint,
+        gateway=store.gateway,
         path=storage.prefix,
         embedded=store.embedded,
         public_links=settings.public_links,

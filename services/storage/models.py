@@ -66,6 +66,9 @@ class Me(Model):
     bucket: str = Field(description="The default bucket; empty if there is none.")
     region: str
     endpoint: str = Field(description="Where programs on this machine reach S3.")
+    gateway: str = Field(
+        description="Where programs on other machines reach S3; empty: at `endpoint`."
+    )
     path: str = Field(description="The path of `/s3/`; empty if browsers go direct.")
     embedded: bool
     public_links: bool
