@@ -23,6 +23,7 @@ from spawners.batch.errors import BatchError
 from spawners.batch.reports import Answer
 from spawners.server_start import owner_key
 
+from .usage_api import UsageHandler
 from .views import Json, cluster_view, event_view, server_view
 from .wiring import Gateway
 
@@ -216,6 +217,7 @@ handlers: list[tuple[Any, ...]] = [
     (rf"/api/landbridge/servers/{_USER}/progress", ProgressHandler),
     (rf"/api/landbridge/servers/{_USER}/([^/]+)/progress", ProgressHandler),
     (r"/api/landbridge/cluster", ClusterHandler),
+    (r"/api/landbridge/usage", UsageHandler),
     *(
         (rf"/api/landbridge/jobs/{verb}", JobReportHandler, {"verb": verb})
         for verb in ("fetch", "ready", "ended")

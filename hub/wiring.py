@@ -36,6 +36,7 @@ from .kernels import KernelOffer
 from .places import pki_directory, site_profiles
 from .schedulers import build_munge, build_scheduler
 from .settings import Settings
+from .usage import UsageLedger
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Gateway:
 
     Attributes:
         jobs, rendezvous, pki: see their modules.
+        usage: what jobs used.
         tls: for asking job servers: trusts the jobs CA, presents the hub's key.
         submissions: how many submissions may be under way at a time.
         closing: True once the hub goes down.
@@ -82,7 +84,9 @@ class Gateway:
         close: Callable[[], Awaitable[None]],
         concurrent_submissions: int = 8,
         kernels: KernelOffer | None = None,
+        usage: UsageLedger | None = None,
     ) -> None:
+        self.usage = usage
         self.jobs = jobs
         self.rendezvous = rendezvous
         self.pki = pki
@@ -311,4 +315,5 @@ async def build_gateway(
         close=close,
         concurrent_submissions=concurrent_submissions,
         kernels=kernel_offer(settings, site),
+        usage=UsageLedger(store),
     )

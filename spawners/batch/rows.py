@@ -119,6 +119,25 @@ proofs = sa.Table(
     sa.Column("ended", sa.Boolean, nullable=False),
 )
 
+# What jobs used. Kept when their records are pruned. Of a kernel's job its notebook
+# server tells; numbers are of the whole job: per node times nodes.
+usage = sa.Table(
+    "landbridge_job_usage",
+    metadata,
+    sa.Column("user_name", sa.String(255), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("job_id", sa.String(64), nullable=False),
+    sa.Column("title", sa.String(120), nullable=False),
+    sa.Column("started", UtcDateTime, nullable=False),
+    sa.Column("until", UtcDateTime, nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
+    sa.Column("cpus", sa.Integer, nullable=False),
+    sa.Column("gpus", sa.Integer, nullable=False),
+    sa.Column("memory", sa.BigInteger, nullable=False),
+)
+sa.Index("ix_landbridge_job_usage_until", usage.c.until)
+
 _FACTS = TypeAdapter(dict[str, str])
 _DATA = TypeAdapter(dict[str, str | int | float | None])
 _RESOURCES = TypeAdapter(Resources)

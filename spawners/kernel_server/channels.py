@@ -100,7 +100,7 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
             return
         self._waiting.append(incoming_msg)
 
-    def disconnect(self) -> None:
+    def disconnect(self) -> None:  # type: ignore[override] # as in its base
         """Forget the browser."""
         self._closed = True
         if self._joining is not None:

@@ -7,14 +7,17 @@ import os
 from pathlib import Path
 from typing import Any  # a ServerApp; jupyter_server's hooks pass it untyped
 
-from ..kernel_settings import VARIABLE
+from ..kernel_context import context_for
+from ..kernel_settings import VARIABLE, load_kernel_settings
 from ..settings import ConfigError
 from .channels import LandbridgeWebsocketConnection
+from .chores import Chores
 from .jobs import KernelJobs
 from .kernels import LandbridgeMappingKernelManager
 from .routes import routes
 from .site import SiteOffer
 from .specs import LandbridgeKernelSpecManager
+from .usage import UsageReport
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +53,6 @@ def link(server_app: Any) -> bool:
 
 
 def _prepared_directory() -> Path:
-    from ..kernel_context import context_for
-    from ..kernel_settings import load_kernel_settings
-
     settings = load_kernel_settings()
     context_for(settings)  # every fault of the settings shows here
     directory = settings.directory
@@ -83,4 +83,7 @@ def load(server_app: Any) -> list[KernelJobs]:
     loop = server_app.io_loop
     loop.add_callback(offer.refresh)
     loop.add_callback(kernels.adopt_left)
+    chores = Chores(kernels, UsageReport())
+    kernels.at_the_end = chores.close
+    loop.add_callback(chores.begin)
     return [KernelJobs(kernels, server_app.session_manager)]

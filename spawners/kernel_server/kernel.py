@@ -12,10 +12,11 @@ from typing import Any  # jupyter_client's keyword arguments
 
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_client.kernelspec import NoSuchKernel
-from jupyter_client.provisioning import KernelProvisionerFactory
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from traitlets import Type
 
+from ..batch.models import Resources
 from ..batch.records import Failure
 from ..kernel import BatchKernelProvisioner
 from ..kernel_errors import KernelJobEnded, KernelJobError
@@ -40,7 +41,7 @@ class Life(StrEnum):
 class Restarter(AsyncIOLoopKernelRestarter):
     """Restarts a kernel that died, but takes no new job for it."""
 
-    async def poll(self) -> None:
+    async def poll(self) -> None:  # type: ignore[override] # as in its base
         """Look whether the kernel lives."""
         if self.kernel_manager.shutting_down:
             return
@@ -69,7 +70,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         pinned_until: until then it is neither ended as idle nor with the server.
         idle_warning: that it will be ended soon, in words.
         adopted: whether an earlier server started it.
-        lost_job_id: the id of a job that is over.
+        lost_job_id, last_resources: of a job that is over.
     """
 
     restarter_class = Type(
@@ -87,6 +88,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         self.idle_warning: str | None = None
         self.adopted = False
         self.lost_job_id = ""
+        self.last_resources: Resources | None = None
         self._chosen: Options | None = None
         self._asked_choice = False
         self._turn = asyncio.Event()
@@ -96,13 +98,18 @@ class LandbridgeServerKernelManager(ServerKernelManager):
     @property
     def kernel_settings(self) -> KernelSettings:
         """The settings of all kernels of this server."""
-        settings: KernelSettings = self.parent.kernel_settings
+        settings: KernelSettings = self._all.kernel_settings
         return settings
+
+    @property
+    def _all(self) -> Any:
+        """The server's kernels; `adopting` imports this module."""
+        return self.parent
 
     @property
     def kernel_owner(self) -> str:
         """Whose kernels these are: this server's, whichever job it runs in."""
-        return str(self.parent.kernel_owner)
+        return str(self._all.kernel_owner)
 
     @property
     def may_start_job(self) -> bool:
@@ -112,7 +119,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
     def kernel_choices(self, kernel_id: str) -> Options | None:
         """Return what was chosen for this kernel, at each start of a job."""
         if not self._asked_choice:
-            self._chosen = self.parent.choices.take(kernel_id)
+            self._chosen = self._all.choices.take(kernel_id)
             self._asked_choice = True
         return self._chosen
 
@@ -176,7 +183,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         factory = KernelProvisionerFactory.instance(parent=self.parent)
         self.kernel_id = self.kernel_id or kernel_id
         self.provisioner = factory.create_provisioner_instance(
-            self.kernel_id, self.kernel_spec, parent=self
+            str(self.kernel_id), self.kernel_spec, parent=self
         )
         if self.batch is not None:
             self.batch.on_change(self._soon(self._look))
@@ -206,11 +213,21 @@ class LandbridgeServerKernelManager(ServerKernelManager):
     def die(self, failure: Failure | None) -> None:
         """Be dead, listed and explained; only a user's restart changes that."""
         status = self.status
-        if status is not None and status.job is not None:
-            self.lost_job_id = status.job.id
+        if status is not None:
+            self.last_resources = status.resources
+            self.lost_job_id = "" if status.job is None else status.job.id
         self.stop_restarter()
         self.live(Life.DEAD, failure)
         self.tell_clients("dead")
+
+    async def end_job(self, failure: Failure) -> None:
+        """End the job for a reason of ours; the kernel stays listed with it."""
+        self.die(failure)
+        if self.batch is not None:
+            try:
+                await self.batch.cancel()
+            except KernelJobError as error:
+                self.log.info("Kernel %s: %s", self.kernel_id, error)
 
     def tell_clients(self, event: str) -> None:
         """Tell websockets ``"dead"`` or ``"restart"``, as the restarter would."""
@@ -240,9 +257,10 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         """
         self.kernel_id = record.kernel_id
         launch: Mapping[str, Any] = record.launch
-        self._launch_args = {"env": dict(launch.get("env", {}))}
+        arguments: Any = {"env": dict(launch.get("env", {}))}
         if launch.get("cwd"):
-            self._launch_args["cwd"] = launch["cwd"]
+            arguments["cwd"] = launch["cwd"]
+        self._launch_args = arguments
         self._attempted_start = True  # else it could not be restarted
         self._chosen, self._asked_choice = record.asked, True
         self._make_provisioner(record.kernel_id)

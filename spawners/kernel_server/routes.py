@@ -231,8 +231,10 @@ class ActionHandler(KernelActionHandler):
     @authorized
     async def post(self, kernel_id: str, action: str) -> None:
         """Do it if it can be done."""
-        self.kernel_manager.refuse_while_pending(kernel_id)
-        await super().post(kernel_id=kernel_id, action=action)
+        kernels: Any = self.kernel_manager
+        kernels.refuse_while_pending(kernel_id)
+        done: Any = super().post(kernel_id=kernel_id, action=action)
+        await done
 
 
 def routes(

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-from traitlets import Instance
 
 from ..batch.phrases import clean_line, duration_in_words
 from ..profiles import Profile
@@ -32,7 +31,8 @@ class Offer(Protocol):
 class LandbridgeKernelSpecManager(KernelSpecManager):
     """Lists every kernel once as it is, and once for each profile."""
 
-    offer = Instance(object, allow_none=True, help="An `Offer`; set by the extension.")
+    #: Set by the extension.
+    offer: Offer | None = None
 
     def find_kernel_specs(self) -> dict[str, str]:
         """Return names and directories, those of profiles included."""

@@ -77,6 +77,7 @@ def kernel_view(kernel: LandbridgeServerKernelManager, now: datetime) -> Json:
     reading = None if status is None else status.reading
     failure = kernel.failure or (None if status is None else status.failure)
     queued = state == "queued" and reading is not None
+    resources = kernel.last_resources if status is None else status.resources
     job = None if status is None or status.job is None else status.job.id
     return {
         "state": state,
@@ -87,7 +88,7 @@ def kernel_view(kernel: LandbridgeServerKernelManager, now: datetime) -> Json:
         "job_id": job or kernel.lost_job_id or None,
         "ends_at": iso(reading.ends) if reading and state != "dead" else None,
         "now": iso(now),
-        "resources": None if status is None else resources_view(status.resources),
+        "resources": None if resources is None else resources_view(resources),
         "failure": failure_view(failure),
         "keep": kernel.kept,
         "keep_until": iso(kernel.pinned_until) if kernel.kept else None,

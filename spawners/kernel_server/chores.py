@@ -1,0 +1,69 @@
+"""What a notebook server does for its kernels from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+
+from .idle import IdleRule
+from .kernel import LandbridgeServerKernelManager
+from .kernels import LandbridgeMappingKernelManager
+from .usage import EVERY, UsageReport
+
+log = logging.getLogger(__name__)
+
+_LAST_REPORT_SECONDS = 3.0
+
+
+class Chores:
+    """Looks for idle kernels, and tells the hub what kernels use.
+
+    Args:
+        kernels: the server's.
+        usage: tells the hub.
+    """
+
+    def __init__(
+        self, kernels: LandbridgeMappingKernelManager, usage: UsageReport
+    ) -> None:
+        self._kernels = kernels
+        self._usage = usage
+        self._idle = IdleRule(kernels.kernel_settings)
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Begin, on the server's loop."""
+        self._task = asyncio.ensure_future(self._run())
+
+    async def close(self) -> None:
+        """Report once more, and stop."""
+        if self._task is not None:
+            self._task.cancel()
+        self._usage.note(self._jobs())
+        try:
+            async with asyncio.timeout(_LAST_REPORT_SECONDS):
+                await self._usage.send()
+        except TimeoutError:
+            log.info("The hub did not hear the last word on kernels")
+
+    def _jobs(self) -> list[LandbridgeServerKernelManager]:
+        return [
+            kernel
+            for kernel_id in self._kernels.list_kernel_ids()
+            if (kernel := self._kernels.job(kernel_id)) is not None
+        ]
+
+    async def _run(self) -> None:
+        report_at = monotonic()
+        pause = (self._idle.every or EVERY).total_seconds()
+        while True:
+            await asyncio.sleep(min(pause, EVERY.total_seconds()))
+            try:
+                await self._idle.look(self._jobs())
+                self._usage.note(self._jobs())
+                if monotonic() >= report_at:
+                    report_at = monotonic() + EVERY.total_seconds()
+                    await self._usage.send()
+            except Exception:
+                log.exception("The kernels could not be looked after")
