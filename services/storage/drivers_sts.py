@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from .credentials import LIFETIME, SHORTEST, check_lifetime, new_tag
-from .errors import AccessDenied
+from .errors import AccessDenied, StoreAnswerInvalid
 from .objects import Grant, Session
-from .parsing import AssumedRole, parse_assumed_role
+from .parsing import AssumedRole, parse_assumed_role, parse_xml, text_of
 from .policies import session_name, session_policy
 from .revocation import Revocations
 from .s3 import S3Client
 from .signing import encode_query
-from .transport import Call
+from .transport import Answer, Call
 
 _VERSION = "2011-06-15"
 _LIMIT = 65_536
@@ -127,7 +127,9 @@ class WebIdentityDriver:
             "Policy": session_policy(grants),
         }
         role = await ask_sts(self._anonymous, "AssumeRoleWithWebIdentity", form)
-        return Session(name, self.name, role.key, tuple(grants), role.arn, role.expires)
+        # SeaweedFS leaves the session's ARN out of this answer.
+        arn = role.arn or await caller_arn(self._client.signed_by(role.key))
+        return Session(name, self.name, role.key, tuple(grants), arn, role.expires)
 
     async def revoke(self, session: Session) -> None:
         """Deny the session in each of its buckets; read back."""
@@ -144,6 +146,20 @@ class WebIdentityDriver:
         """Drop the denials of sessions that have expired, in all buckets."""
         names = [bucket.name for bucket in await self._client.buckets.list()]
         return await self.revocations.tidy(names)
+
+
+async def caller_arn(client: S3Client) -> str:
+    """Return what policies call the one whose key signs.
+
+    Raises:
+        StorageError: the store does not tell, so that nobody could revoke it.
+    """
+    answer = await _post(client, "GetCallerIdentity", {})
+    root = parse_xml(answer.body, "GetCallerIdentityResponse")
+    arn = text_of(root, "GetCallerIdentityResult", "Arn")
+    if not arn:
+        raise StoreAnswerInvalid("The store does not tell a session's ARN.")
+    return arn
 
 
 async def may_assume(client: S3Client, session: Session, role_arn: str) -> bool:
@@ -169,6 +185,11 @@ async def ask_sts(
     Raises:
         StorageError: refused; RGW gives no reason.
     """
+    answer = await _post(client, action, form)
+    return parse_assumed_role(answer.body, action)
+
+
+async def _post(client: S3Client, action: str, form: Mapping[str, str]) -> Answer:
     body = encode_query({"Action": action, "Version": _VERSION, **form})
     call = Call(
         "POST",
@@ -179,5 +200,4 @@ async def ask_sts(
         path="/",
         limit=_LIMIT,
     )
-    answer = await client.transport.ask(call)
-    return parse_assumed_role(answer.body, action)
+    return await client.transport.ask(call)

@@ -154,7 +154,7 @@ def parse_versions(body: bytes, *, plus_is_blank: bool = True) -> VersionPage:
 
 def parse_uploads(body: bytes, *, plus_is_blank: bool = True) -> UploadPage:
     """Return a ``ListMultipartUploadsResult``."""
-    root = parse_xml(body, "ListMultipartUploadsResult")
+    root = parse_xml(body, "ListMultipartUploadsResult", lenient=True)
     encoded = text_of(root, "EncodingType") == "url"
 
     def key_of(text: str) -> str:

@@ -26,6 +26,7 @@ _NOT_VALID = frozenset(
     }
 )
 _BY_CODE: Mapping[str, tuple[type[errors.StorageError], str]] = {
+    "AccessDenied": (errors.AccessDenied, "The store does not allow it"),
     "NoSuchBucket": (errors.BucketNotFound, "There is no such bucket"),
     "NoSuchKey": (errors.ObjectNotFound, "There is no such object"),
     "NoSuchVersion": (errors.ObjectNotFound, "There is no such version"),

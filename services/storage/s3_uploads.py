@@ -149,7 +149,7 @@ class Uploads:
 
     async def parts(self, bucket: str, key: str, upload_id: str) -> tuple[Part, ...]:
         """Return the parts that have arrived, by number: what a resume needs."""
-        found: list[Part] = []
+        found: dict[int, Part] = {}
         marker: int | None = 0
         while marker is not None:
             query = {"uploadId": upload_id, "max-parts": "1000"}
@@ -162,14 +162,18 @@ class Uploads:
             page, following = parse_parts(answer.body)
             if following is not None and following <= marker:
                 raise StoreAnswerInvalid("The store lists parts in circles.")
-            found += page
+            # SeaweedFS lists a part that was sent twice twice; the later one counts.
+            found.update({part.number: part for part in page})
             marker = following
-        return tuple(found)
+        return tuple(found[number] for number in sorted(found))
 
     async def complete(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[Part]
     ) -> str:
         """Make the object of its parts and return its ETag.
+
+        An upload that was begun with a checksum algorithm wants each part's checksum
+        here, which the listing of parts does not tell: whoever resumes must know it.
 
         Raises:
             UploadNotFound: completed or aborted before.
@@ -213,8 +217,12 @@ class Uploads:
         upload_marker: str | None = None,
         limit: int = LARGEST_PAGE,
     ) -> UploadPage:
-        """Return one page of uploads that are neither completed nor aborted."""
-        query = {"uploads": "", "encoding-type": "url", "max-uploads": str(limit)}
+        """Return one page of uploads that are neither completed nor aborted.
+
+        Without ``encoding-type``: SeaweedFS 4.48 says that it encodes and does not,
+        RGW 16.2 encodes and does not say so. Control characters of a key are lost.
+        """
+        query = {"uploads": "", "max-uploads": str(limit)}
         optional = {
             "prefix": prefix,
             "key-marker": key_marker,

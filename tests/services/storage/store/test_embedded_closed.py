@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import textwrap
@@ -16,13 +17,13 @@ from store_rigs import WeedRig
 from services.storage.embedded import weed_program
 from services.storage.embedded_files import Ports
 
-SECRET = b"the secret of the bucket, which is quite long"
+SECRET = b"the secret of the bucket, which is quite long" * 300
 
 # Runs as bob with the system's own Python: every port, many requests.
 INTRUDER = textwrap.dedent(
     """
     import http.client, json, sys
-    ports, bucket = json.loads(sys.argv[1]), sys.argv[2]
+    ports, bucket, fids = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3:]
     B = "/buckets/" + bucket
     requests = [
         ("GET", "/"), ("GET", B), ("GET", B + "/"), ("GET", B + "/secret"),
@@ -55,6 +56,9 @@ INTRUDER = textwrap.dedent(
         for fid in ("01", "0100000000", "01637037d6"):
             for method in ("GET", "DELETE", "PUT"):
                 requests.append((method, "/%d,%s" % (volume, fid)))
+    for fid in fids:
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            requests.append((method, "/" + fid))
     told = []
     for port in ports:
         for method, path in requests:
@@ -72,8 +76,28 @@ INTRUDER = textwrap.dedent(
     print(json.dumps(told))
     """
 )
-# Says whether something runs; tells nothing of what is stored.
-MAY_ANSWER = {"/healthz", "/status", "/stats/disk", "/cluster/healthz", "/metrics"}
+# Pages of state: how full it is, and of which buckets; nothing of what is in them.
+MAY_ANSWER = {
+    *("/", "/status", "/stats/disk", "/ui/index.html", "/metrics"),
+    *("/cluster/status", "/cluster/healthz", "/healthz"),
+}
+
+
+def needles(directory: Path, bucket: str) -> list[str]:
+    """The addresses of the bucket's pieces, which an intruder would have to guess.
+
+    From the volumes' index (id, offset / 8, size) and the cookie before each piece.
+    """
+    found = []
+    for index in (directory / "data").rglob(f"{bucket}_*.idx"):
+        volume = int(index.stem.rpartition("_")[2])
+        entries, data = index.read_bytes(), index.with_suffix(".dat").read_bytes()
+        for start in range(0, len(entries), 17):
+            name, low, high, _ = struct.unpack(">QIBI", entries[start : start + 17])
+            offset = low + (high << 32)
+            cookie = data[offset * 8 : offset * 8 + 4].hex()
+            found.append(f"{volume},{name:x}{cookie}")
+    return found
 
 
 def as_bob(command: list[str], **options) -> subprocess.CompletedProcess[str]:
@@ -113,19 +137,32 @@ async def treasure(weed):
 
 
 @pytest.mark.root
-async def test_no_port_gives_takes_or_destroys_anything(people, treasure, ports):
+async def test_no_port_gives_takes_or_destroys_anything(
+    people, treasure, ports, weed_rig
+):
+    fids = needles(weed_rig.settings.directory, treasure)
+    assert fids
     done = as_bob(
-        ["/usr/bin/python3", "-c", INTRUDER, json.dumps(ports.all()), treasure]
+        [
+            *("/usr/bin/python3", "-c", INTRUDER, json.dumps(ports.all()), treasure),
+            *fids,
+        ]
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert len(told) > 700
     for port, method, path, status, body in told:
-        assert SECRET.decode() not in body, (port, method, path)
-        assert '"auth"' not in body, (port, method, path)  # a token to write with
+        where = (port, method, path, status, body[:200])
+        assert SECRET.decode()[:20] not in body, where
+        assert '"auth"' not in body, where  # a token to write with
         if 200 <= status < 300:
-            assert path in MAY_ANSWER, (port, method, path, status, body[:200])
-    assert any(status == 403 for _, _, _, status, _ in told)  # the S3 port was there
+            assert port in {ports.volume, ports.master}, where
+            assert path.partition("?")[0] in MAY_ANSWER, where
+            assert "secret" not in body, where
+    refused = {status for port, _, _, status, _ in told if port == ports.s3}
+    assert 403 in refused  # it was there
+    at_volume = {(p, s) for q, _, p, s, _ in told if q == ports.volume}
+    assert {s for p, s in at_volume if p.removeprefix("/") in fids} == {401}
 
 
 @pytest.mark.root
