@@ -20,6 +20,7 @@ docs/explanation/kernels.md. A manager may offer more by attributes of its own:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import weakref
@@ -230,8 +231,13 @@ class BatchKernelProvisioner(KernelProvisionerBase):
             ) from error
 
     async def _start(self, launch: Json) -> None:
-        context = self._context()
-        resolved = await self._resolve(context)
+        try:
+            context = self._context()
+            resolved = await self._resolve(context)
+        except BaseException:
+            with contextlib.suppress(OSError):  # no job, nothing in it
+                os.rmdir(self._directory)  # noqa: PTH106
+            raise
         environment = {**resolved.environment, **launch["env"]}
         manager = self.parent
         record = new_record(

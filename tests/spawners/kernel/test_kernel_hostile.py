@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec
@@ -41,6 +42,12 @@ FIELDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def own_directory_for_sockets(kernels, monkeypatch):
+    (kernels.path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(kernels.path / "tmp"))
+
+
 async def start(config: dict) -> None:
     spec = KernelSpec(argv=["true"], display_name="x", language="x")
     provisioner = BatchKernelProvisioner(
@@ -51,7 +58,8 @@ async def start(config: dict) -> None:
 
 
 def submitted(kernels) -> list:
-    return [*kernels.records, *(kernels.path / "state/local/jobs").glob("*")]
+    jobs = (kernels.path / "state/local/jobs").glob("*")
+    return [*kernels.records, *jobs, *(kernels.path / "tmp").glob("lbk-*")]
 
 
 @pytest.mark.parametrize("field", FIELDS)
