@@ -328,6 +328,8 @@ def rclone_config(remote: str = "s3") -> dict[str, str]:
         "ENV_AUTH": "false",
         "ENDPOINT": here.endpoint,
         "REGION": here.region,
+        # Else it makes each bucket before it writes, which these keys may not.
+        "NO_CHECK_BUCKET": "true",
         "ACCESS_KEY_ID": keys.access_key,
         "SECRET_ACCESS_KEY": keys.secret_key,
         "SESSION_TOKEN": keys.token,

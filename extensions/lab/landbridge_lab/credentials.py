@@ -26,6 +26,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tempfile
@@ -253,11 +254,13 @@ def offer(service: StorageService, own: Mapping[str, str], home: Path) -> Offer:
 
 
 def _write_rclone_file(endpoint: CredentialEndpoint, directory: Path) -> Path:
-    path = directory / "rclone-profile"
     program = Path(__file__).with_name("credential_process.py")
     words = (sys.executable, "-I", program, endpoint.url, endpoint.token_file)
-    command = " ".join(f'"{word}"' for word in words)
-    path.write_text(f"[default]\ncredential_process = {command}\n", encoding="utf-8")
+    script = directory / "storage-keys.sh"
+    script.write_text(f"exec {shlex.join(str(word) for word in words)}\n", "utf-8")
+    # Go's SDK reads only the first of several quoted words: there are none here.
+    path = directory / "rclone-profile"
+    path.write_text(f"[default]\ncredential_process = /bin/sh {script}\n", "utf-8")
     return path
 
 

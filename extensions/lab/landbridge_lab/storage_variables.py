@@ -72,6 +72,8 @@ def kernel_variables(
             f"{_REMOTE}ENV_AUTH": "true",
             f"{_REMOTE}ENDPOINT": place.endpoint,
             f"{_REMOTE}REGION": place.region,
+            # Else it makes each bucket before it writes, which nobody here may.
+            f"{_REMOTE}NO_CHECK_BUCKET": "true",
             f"{_REMOTE}PROFILE": "default",
             f"{_REMOTE}SHARED_CREDENTIALS_FILE": local.rclone_file,
         }

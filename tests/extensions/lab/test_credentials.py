@@ -17,7 +17,7 @@ import httpx
 import pytest
 from storage_stub import StorageStub, made_up_keys, refusal
 
-from landbridge_lab import credential_process, credentials, storage_service
+from landbridge_lab import credential_process, credentials
 from landbridge_lab.credentials import KeyCache, Offer, offer
 from landbridge_lab.storage_service import (
     Keys,

@@ -1,0 +1,39 @@
+"""Kernels with real S3 clients over a real store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client_kernel import CredentialSource, Kernel
+from store_rigs import StoreFacts
+
+
+@pytest.fixture(scope="session")
+def clients_python() -> str:
+    """The interpreter of the environment ``clients``."""
+    python = os.environ.get("LANDBRIDGE_TEST_CLIENTS", "")
+    if not python:
+        pytest.skip("needs the environment `clients`: run `make test`")
+    return python
+
+
+@pytest.fixture(scope="module")
+def source(seaweedfs_facts: StoreFacts) -> Iterator[CredentialSource]:
+    """Alice's bucket and bob's, and sessions for alice."""
+    one = CredentialSource(seaweedfs_facts)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def kernel(
+    clients_python: str, source: CredentialSource, tmp_path: Path
+) -> Iterator[Kernel]:
+    """Alice's kernel, with keys of its own."""
+    source.stated_life = None
+    one = Kernel(clients_python, source, tmp_path)
+    yield one
+    one.close()
