@@ -17,6 +17,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from services.common.reference import api_page
+from services.storage.spec import SPEC as STORAGE_SPEC
+
 from .cli import COMMANDS
 from .sections import SECTIONS
 from .settings import CHECKOUT, VARIABLES
@@ -185,7 +188,13 @@ def _summary(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().splitlines()[0]
 
 
+def storage_api_page() -> str:
+    """Return ``docs/reference/storage-api.md``."""
+    return api_page(STORAGE_SPEC)
+
+
 PAGES = {
+    "docs/reference/storage-api.md": storage_api_page,
     "docs/reference/settings.md": settings_page,
     "docs/reference/command.md": command_page,
     "config/gateway.toml": sample_file,

@@ -20,7 +20,7 @@ from .objects import Mode, Part
 from .rights import Right
 from .s3_uploads import part_size
 from .service import Storage
-from .signing import PresignedUrl
+from .signing import PresignedUrl, Presigner
 from .uploads import Begun
 
 _NOT_FOR_SCRIPTS = frozenset({"content-length", "host"})
@@ -34,6 +34,12 @@ def _answer(storage: Storage, signed: PresignedUrl) -> t.Url:
         # A browser sets these itself, and lets no script do so.
         headers={k: v for k, v in headers.items() if k not in _NOT_FOR_SCRIPTS},
         expires=storage.expires_in(storage.settings.url_lifetime),
+    )
+
+
+async def _presigner(storage: Storage, call: Call, right: Right) -> Presigner:
+    return await storage.presigner(
+        call.caller.name, right, call.origin, object_key=call.body.key
     )
 
 
@@ -51,7 +57,7 @@ async def sign_download(storage: Storage, call: Call) -> t.Url:
             headers={},
             expires=storage.expires_in(lifetime),
         )
-    presigner = await storage.presigner(call.caller.name, right, call.origin)
+    presigner = await _presigner(storage, call, right)
     signed = presigner.get(
         b.bucket,
         b.key,
@@ -107,7 +113,7 @@ async def sign_upload(storage: Storage, call: Call) -> t.Url:
         headers["if-match"] = f'"{b.if_match}"'
     elif not b.overwrite:
         headers["if-none-match"] = "*"
-    presigner = await storage.presigner(call.caller.name, right, call.origin)
+    presigner = await _presigner(storage, call, right)
     signed = presigner.put(
         b.bucket, b.key, storage.settings.url_lifetime, headers=headers
     )
@@ -153,7 +159,7 @@ async def sign_parts(storage: Storage, call: Call) -> t.PartUrls:
     """URLs that upload parts of exactly their sizes."""
     b = call.body
     begun, right = await _begun(storage, call, b)
-    presigner = await storage.presigner(call.caller.name, right, call.origin)
+    presigner = await _presigner(storage, call, right)
     urls = []
     for part in b.parts:
         headers = {"content-length": str(begun.length_of(part.number))}

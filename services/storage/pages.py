@@ -65,7 +65,9 @@ class LinkPage(PageHandler):
         )
         await storage.store.client.head(link.bucket, link.key)
         lifetime = storage.settings.link_lifetime
-        presigner = await storage.presigner(link.by, right, self.origin, lifetime)
+        presigner = await storage.presigner(
+            link.by, right, self.origin, object_key=link.key, lifetime=lifetime
+        )
         signed = presigner.get(
             link.bucket, link.key, lifetime, disposition=attachment(link.key)
         )

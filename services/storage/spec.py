@@ -21,7 +21,7 @@ WRITE = "custom:storage:write"
 SHARE = "custom:storage:share"
 
 ERRORS: ErrorTable = {
-    e.StorageError: (502, "store-refused"),
+    e.StorageError: (502, "store-error"),
     e.StoreUnavailable: (503, "store-unavailable"),
     e.StoreBusy: (503, "store-busy"),
     e.StoreAnswerInvalid: (502, "store-invalid"),

@@ -97,7 +97,7 @@ class Person:
             self.call("POST", "urls/download", wish)["url"], trust_env=False
         )
 
-    def keys(self, prefix: str = "", bucket: str = "") -> list[str]:
+    def names(self, prefix: str = "", bucket: str = "") -> list[str]:
         """All keys under a prefix."""
         page = self.call(
             "GET",

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 from hub_process import HubProcess, until
 
@@ -44,7 +45,7 @@ def kill_service(hub: HubProcess) -> None:
 @pytest.mark.parametrize("kind", ["copy", "move"])
 def test_long_work_goes_on_after_a_kill(gateway, person, ready, kind):
     grace = person("grace")
-    names = [f"{kind}/src/{i:03}" for i in range(250)]
+    names = [f"{kind}/src/{i:03}" for i in range(96)]
     for name in names:
         grace.put(name, name.encode())
     body = {
@@ -64,12 +65,12 @@ def test_long_work_goes_on_after_a_kill(gateway, person, ready, kind):
     done = grace.finish(task)
     assert done["phase"] == "done", done
     # Steps that were done and not yet written down are counted once or not at all.
-    assert 250 - 16 <= done["done"] <= 250
-    copies = grace.keys(f"{kind}/dst/")
+    assert 96 - 16 <= done["done"] <= 96
+    copies = grace.names(f"{kind}/dst/")
     assert copies == [name.replace("/src/", "/dst/src/") for name in names]
     page = grace.call("GET", "objects", bucket="grace", prefix=f"{kind}/dst/src/")
     assert {found["size"] for found in page["objects"]} == {len(names[0])}
-    assert len(grace.keys(f"{kind}/src/")) == (250 if kind == "copy" else 0)
+    assert len(grace.names(f"{kind}/src/")) == (96 if kind == "copy" else 0)
 
 
 def test_the_store_goes_on_when_the_service_is_killed(gateway, alice, ready):
@@ -77,8 +78,6 @@ def test_the_store_goes_on_when_the_service_is_killed(gateway, alice, ready):
     url = alice.call("POST", "urls/download", {"bucket": "alice", "key": "before"})
     facts = json.loads((gateway.state / "store" / "process.json").read_text())
     os.kill(service_pid(gateway), signal.SIGKILL)
-    import httpx
-
     assert httpx.get(url["url"], trust_env=False).content == b"1"
     ready()
     again = json.loads((gateway.state / "store" / "process.json").read_text())

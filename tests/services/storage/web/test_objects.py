@@ -16,7 +16,7 @@ def test_a_new_user_has_a_bucket_of_her_own(person):
         ("dora", "own", "read-write")
     ]
     assert dora.call("GET", "me")["bucket"] == "dora"
-    assert dora.keys() == []
+    assert dora.names() == []
 
 
 def test_what_is_uploaded_is_downloaded_and_nothing_but_saved(alice):
@@ -102,7 +102,7 @@ def test_an_upload_in_parts_goes_on_after_a_reload(alice):
     end = where | {"parts": arrived}
     assert alice.refused("POST", "uploads/complete", end) == (400, "bad-request")
     assert send(2, pieces[1]).status_code == 200
-    assert "big" not in alice.keys()
+    assert "big" not in alice.names()
     end["parts"] = alice.call("GET", "uploads/parts", **where)["parts"]
     alice.call("POST", "uploads/complete", end)
     assert alice.get("big").content == data
@@ -158,7 +158,7 @@ def test_some_keys_are_deleted_at_once(alice):
         alice.put(name, b"")
     body = {"bucket": "alice", "keys": ["gone/1", "gone/2", "gone/never"]}
     assert alice.call("POST", "objects/delete", body)["failures"] == []
-    assert alice.keys("gone/") == ["gone/3"]
+    assert alice.names("gone/") == ["gone/3"]
 
 
 def test_a_bucket_is_created_and_deleted_by_its_owner_only(alice, bob):
@@ -186,8 +186,8 @@ def test_a_folder_is_copied_and_moved(alice, kind):
     }
     task = alice.finish(alice.call("POST", "tasks", body))
     assert (task["phase"], task["done"]) == ("done", 40), task
-    assert len(alice.keys(f"{kind}/dst/src/")) == 40
-    assert len(alice.keys(f"{kind}/src/")) == (40 if kind == "copy" else 0)
+    assert len(alice.names(f"{kind}/dst/src/")) == 40
+    assert len(alice.names(f"{kind}/src/")) == (40 if kind == "copy" else 0)
     assert alice.get(f"{kind}/dst/src/07").content == b"7"
 
 
@@ -201,7 +201,7 @@ def test_a_rename_is_a_move_with_a_name(alice):
         "name": "new.txt",
     }
     assert alice.finish(alice.call("POST", "tasks", body))["phase"] == "done"
-    assert alice.keys("r/") == ["r/new.txt"]
+    assert alice.names("r/") == ["r/new.txt"]
 
 
 def test_what_is_in_the_way_stays_and_is_told(alice):

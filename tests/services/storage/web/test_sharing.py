@@ -35,7 +35,7 @@ def test_a_shared_prefix_can_be_read_and_nothing_beside_it(alice, bob):
         ("sh/in/", "read", "alice")
     ]
     assert bob.get("sh/in/a", bucket="alice").content == b"shared"
-    assert bob.keys("sh/in/", bucket="alice") == ["sh/in/a"]
+    assert bob.names("sh/in/", bucket="alice") == ["sh/in/a"]
     out = {"bucket": "alice", "key": "sh/out"}
     assert bob.refused("POST", "urls/download", out)[0] == 403
     assert bob.refused("GET", "objects", bucket="alice", prefix="sh/")[0] == 403

@@ -1,0 +1,148 @@
+"""Long work: each task ends in a named phase, and a crash loses no step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from services.common.errors import NotThere, TooMany
+from services.common.store import Database
+from services.common.work import Phase, Progress, Tasks, tasks_table
+from spawners.batch.database import open_engine
+
+METADATA = sa.MetaData()
+TABLE = tasks_table("tasks", METADATA)
+
+
+class Unlucky(Exception):
+    """An error that users may read."""
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'x.sqlite'}", 5, what="database")
+    found = Database(engine, "database")
+    await found.run(METADATA.create_all)
+    yield found
+    await found.close()
+
+
+class Worker:
+    """A kind of task that counts to ten and can be held at a step."""
+
+    def __init__(self, hold_at: int = -1) -> None:
+        self.hold_at = hold_at
+        self.held = asyncio.Event()
+        self.go = asyncio.Event()
+        self.steps: list[int] = []
+
+    async def __call__(self, progress: Progress) -> None:
+        for step in range(int(progress.task.cursor or 0), 10):
+            if step == self.hold_at:
+                self.held.set()
+                await self.go.wait()
+            self.steps.append(step)
+            await progress.advance(cursor=str(step + 1), done=1, bytes_done=2)
+
+
+async def fail(progress: Progress) -> None:
+    raise Unlucky("the moon is full")
+
+
+async def break_(progress: Progress) -> None:
+    raise RuntimeError("secret of the implementation")
+
+
+async def half(progress: Progress) -> None:
+    await progress.advance(done=1, failures=({"key": "b", "message": "no"},))
+
+
+def tasks(database: Database, worker: Worker, **more: int) -> Tasks:
+    kinds = {"count": worker, "fail": fail, "break": break_, "half": half}
+    errors = {Unlucky: (400, "unlucky")}
+    return Tasks(database, TABLE, kinds, errors=errors, **more)
+
+
+async def finished(found: Tasks, kind: str):
+    task = await found.begin(kind, "alice", {"what": "ever\udcff"})
+    await found.wait(task.id)
+    return await found.get(task.id, "alice")
+
+
+async def test_a_task_is_done_and_says_what_it_did(database):
+    found = tasks(database, Worker())
+    task = await finished(found, "count")
+    assert (task.phase, task.done, task.bytes_done) == (Phase.DONE, 10, 20)
+    assert task.facts == {"what": "ever\udcff"}
+
+
+async def test_a_failure_is_told_and_a_bug_is_not(database):
+    found = tasks(database, Worker())
+    task = await finished(found, "fail")
+    assert (task.phase, task.message) == (Phase.FAILED, "the moon is full")
+    task = await finished(found, "break")
+    assert task.phase is Phase.FAILED
+    assert "secret" not in task.message
+    task = await finished(found, "half")
+    assert (task.phase, task.failed) == (Phase.FAILED, 1)
+    assert task.failures == ({"key": "b", "message": "no"},)
+
+
+async def test_a_new_process_goes_on_where_the_old_one_was(database):
+    worker = Worker(hold_at=4)
+    first = tasks(database, worker)
+    task = await first.begin("count", "alice", {})
+    await worker.held.wait()
+    await first.close()
+    again = Worker()
+    second = tasks(database, again)
+    await second.start()
+    await second.wait(task.id)
+    ended = await second.get(task.id, "alice")
+    assert (ended.phase, ended.done) == (Phase.DONE, 10)
+    assert worker.steps + again.steps == list(range(10))
+
+
+async def test_a_cancel_holds_even_over_a_restart(database):
+    worker = Worker(hold_at=4)
+    first = tasks(database, worker)
+    task = await first.begin("count", "alice", {})
+    await worker.held.wait()
+    assert (await first.cancel(task.id, "alice")).cancel_wanted
+    await first.close()
+    second = tasks(database, Worker())
+    await second.start()
+    await second.wait(task.id)
+    assert (await second.get(task.id, "alice")).phase is Phase.CANCELLED
+
+
+async def test_a_running_task_ends_at_its_next_step(database):
+    worker = Worker(hold_at=4)
+    found = tasks(database, worker)
+    task = await found.begin("count", "alice", {})
+    await worker.held.wait()
+    await found.cancel(task.id, "alice")
+    worker.go.set()
+    await found.wait(task.id)
+    ended = await found.get(task.id, "alice")
+    assert (ended.phase, ended.done) == (Phase.CANCELLED, 5)
+
+
+async def test_tasks_are_their_users_and_not_too_many(database):
+    worker = Worker(hold_at=0)
+    found = tasks(database, worker, per_user=2)
+    task = await found.begin("count", "alice", {})
+    await found.begin("count", "alice", {})
+    with pytest.raises(TooMany):
+        await found.begin("count", "alice", {})
+    await found.begin("count", "bob", {})
+    with pytest.raises(NotThere):
+        await found.get(task.id, "bob")
+    with pytest.raises(NotThere):
+        await found.cancel(task.id, "bob")
+    assert len(await found.of("alice")) == 2
+    await found.close()
