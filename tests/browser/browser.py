@@ -137,6 +137,7 @@ class Browser:
         card = '.jp-LauncherCard[data-category="Notebook"]'
         self.driver.get(self.driver.current_url.split("?")[0] + "?reset")
         self.find(card, 60).click()
+        self.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', 60)
         self.find(".jp-Notebook .jp-Cell .cm-content").click()
         keys = ActionChains(self.driver).send_keys(code)
         keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
@@ -187,6 +188,7 @@ class Browser:
                 self.path.startswith(("/hub/spawn-pending/", "/user/"))
                 or self.all("#spawn-error")
             ),
+            60,
         )
 
 

@@ -89,8 +89,12 @@ def test_the_keyboard_alone_can_choose_and_start(web: Browser, site) -> None:
         if focused() == "profile":
             break
     assert focused() == "profile"
-    press(Keys.ARROW_DOWN)
-    assert web.find("input[name=profile]:checked").get_attribute("value") == "gpu"
+    chosen = []
+    while "gpu" not in chosen:  # from whatever was chosen last time
+        press(Keys.ARROW_DOWN)
+        checked = web.find("input[name=profile]:checked")
+        chosen.append(checked.get_attribute("value"))
+        assert len(chosen) < 8, chosen
     order = []
     while focused() != "start-button":
         press(Keys.TAB)
