@@ -45,7 +45,15 @@ PROFILES = {
     },
 }
 LOCAL = {"scheduler": "local", "local": {"gpus": 2, "gpu_model": "a100", "cpus": 8}}
-READY_SECONDS = 40
+READY_SECONDS = 60
+# Lab and its company would only make each start slower.
+EXTENSIONS = {
+    "landbridge_lab": True,
+    "jupyterlab": False,
+    "jupyter_lsp": False,
+    "jupyter_server_terminals": False,
+    "notebook_shim": False,
+}
 
 
 def until(fact: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
@@ -168,7 +176,7 @@ class NotebookServer:
         }
         self.config.write_text(json.dumps(self.settings))
         (path / "config/jupyter_server_config.json").write_text(
-            json.dumps({"ServerApp": {"jpserver_extensions": {"landbridge_lab": True}}})
+            json.dumps({"ServerApp": {"jpserver_extensions": EXTENSIONS}})
         )
         self.token = secrets.token_hex(16)
         self.process: subprocess.Popen[bytes] | None = None

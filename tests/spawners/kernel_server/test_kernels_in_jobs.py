@@ -9,7 +9,7 @@ import time
 import uuid
 
 import httpx
-from notebook_rig import until_gone
+from notebook_rig import until, until_gone
 
 JOB = "import os; print(os.environ['LANDBRIDGE_JOB_ID'])"
 LAUNCHER = "import os; print(os.getppid())"
@@ -89,8 +89,9 @@ def test_a_queue_is_waited_for_told_and_left_at_once(server):
     second = server.start_kernel("python3.lb.gpu")
     assert time.monotonic() - began < 1
     assert server.model(second)["execution_state"] == "starting"
-    view = server.wait_state(second, "queued")
-    assert "line" in view["message"] or view["queue_place"] is not None
+    server.wait_state(second, "queued")
+    until(lambda: server.view(second)["queue_place"] == 1, 10, "the place in line")
+    assert "number 1 in line" in server.view(second)["message"]
     with server.channel(second) as channel:
         channel.hear_state("starting", 5)
         for action in ("interrupt", "restart"):
@@ -101,8 +102,7 @@ def test_a_queue_is_waited_for_told_and_left_at_once(server):
         assert time.monotonic() - began < 1.5
         channel.hear_state("dead", 5)
     assert server.api.get(f"landbridge/kernels/{second}").status_code == 404
-    until_one = [path.stem for path in server.records]
-    assert until_one == [first]
+    until(lambda: [path.stem for path in server.records] == [first], 5)
     third = server.start_kernel("python3.lb.gpu")
     server.wait_state(third, "queued")
     with server.channel(third) as channel:
@@ -223,12 +223,19 @@ def test_a_session_and_its_variables_survive_a_crash_of_the_server(new_server):
         channel.run("x = 4711")
         job = channel.run(JOB)
         channel.states.clear()
-        channel.execute("import time; time.sleep(8); y = 1")
+        flag = server.path / "go"
+        channel.execute(
+            "import os, time\n"
+            f"while not os.path.exists({str(flag)!r}): time.sleep(0.1)\n"
+            "y = 1"
+        )
         channel.hear_state("busy")
         server.kill()
     server.start()
     assert server.api.get("api/sessions").json()[0]["id"] == session["id"]
-    assert server.model(kernel)["execution_state"] in ("starting", "busy")
+    server.wait_state(kernel, "running")
+    assert server.model(kernel)["execution_state"] == "busy"
+    flag.touch()
     with server.channel(kernel) as channel:
         assert channel.run("print(x + y)") == "4712"
         assert channel.run(JOB) == job
