@@ -63,7 +63,11 @@ class Vault:
         """Return ``key``, encrypted for ``user``."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         plain = json.dumps([key.access_key, key.secret_key, key.token]).encode()
-        return _FORMAT + nonce + self._cipher.encrypt(nonce, plain, _bound_to(user))
+        return (
+            _FORMAT
+            + nonce
+            + self._cipher.encrypt(nonce, plain, _FORMAT + user.encode())
+        )
 
     def open(self, user: str, sealed: bytes) -> AccessKey:
         """Return the key that was sealed for ``user``.
@@ -73,7 +77,7 @@ class Vault:
         """
         nonce, text = sealed[1 : _NONCE_BYTES + 1], sealed[_NONCE_BYTES + 1 :]
         try:
-            plain = self._cipher.decrypt(nonce, text, _bound_to(user))
+            plain = self._cipher.decrypt(nonce, text, sealed[:1] + user.encode())
         except (InvalidTag, ValueError):
             raise StorageError(
                 "The stored key cannot be opened.", hint="Enter your key again."
@@ -132,10 +136,6 @@ class PastedDriver:
     async def tidy(self) -> int:
         """Nothing expires here."""
         return 0
-
-
-def _bound_to(user: str) -> bytes:
-    return _FORMAT + user.encode()
 
 
 def _read_key(path: Path) -> bytes:

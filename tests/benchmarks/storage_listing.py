@@ -17,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from services.storage.embedded import EmbeddedStore
 from services.storage.embedded_files import EmbeddedSettings
 from services.storage.objects import AccessKey
 from services.storage.s3 import S3Client
+from services.storage.signing import Presigner
 from services.storage.transport import StoreAddress
 
 BUCKET = "benchmark"
@@ -60,15 +62,28 @@ def read_boto3(endpoint: str, key: AccessKey) -> dict[str, float]:
     return {"first": first, "whole": time.perf_counter() - began, "count": count}
 
 
-async def fill(client: S3Client, keys: int) -> None:
+async def fill(client: S3Client, endpoint: str, keys: int) -> None:
+    """Write the keys by bare sockets, or it takes for ever."""
     await client.buckets.create(BUCKET)
+    assert client.transport.key is not None
+    presigner = Presigner(client.transport.key, "us-east-1", endpoint)
+    hour = timedelta(hours=1)
+    host, _, port = endpoint.removeprefix("http://").partition(":")
     numbers = iter(range(keys))
 
     async def write() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
         for number in numbers:
-            await client.put(
-                BUCKET, f"{PREFIX}{number:09}.parquet", b"0123456789abcdef"
+            url = presigner.put(BUCKET, f"{PREFIX}{number:09}.parquet", hour).url
+            writer.write(
+                f"PUT {url.removeprefix(endpoint)} HTTP/1.1\r\n"
+                f"Host: {host}:{port}\r\nContent-Length: 16\r\n\r\n"
+                "0123456789abcdef".encode()
             )
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+        writer.close()
+        await writer.wait_closed()
 
     began = time.perf_counter()
     await asyncio.gather(*(write() for _ in range(WRITERS)))
@@ -109,7 +124,7 @@ async def main(keys: int, rounds: int) -> int:
         access = await store.start()
         client = S3Client(StoreAddress(access.endpoint), access.key)
         try:
-            await fill(client, keys)
+            await fill(client, access.endpoint, keys)
             best: dict[str, dict[str, float]] = {}
             for _ in range(rounds):
                 for name in ("ours", "boto3"):
