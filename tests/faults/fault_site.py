@@ -269,20 +269,21 @@ def fault_site(directory: Path, slurm: Cluster) -> Iterator[FaultSite]:
             slurm.repair()
 
 
-def signed_in(site: FaultSite, user: str) -> httpx.Client:
+@contextmanager
+def signed_in(site: FaultSite, user: str) -> Iterator[httpx.Client]:
     """A browser without a window, in which ``user`` has signed in."""
-    browser = httpx.Client(
+    with httpx.Client(
         base_url=f"http://127.0.0.1:{site.hub.port}",
         trust_env=False,
         follow_redirects=True,
         timeout=30,
-    )
-    page = browser.get("/hub/login").text
-    token = re.search(r'name="_xsrf" value="([^"]*)"', page)
-    assert token
-    browser.post(
-        "/hub/login",
-        data={"username": user, "password": PASSWORD, "_xsrf": token[1]},
-    )
-    assert browser.get("/hub/home").status_code == 200
-    return browser
+    ) as browser:
+        page = browser.get("/hub/login").text
+        token = re.search(r'name="_xsrf" value="([^"]*)"', page)
+        assert token
+        browser.post(
+            "/hub/login",
+            data={"username": user, "password": PASSWORD, "_xsrf": token[1]},
+        )
+        assert browser.get("/hub/home").status_code == 200
+        yield browser

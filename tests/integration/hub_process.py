@@ -114,9 +114,11 @@ class HubProcess:
         """Stop hub, servers and HAProxy, whatever state they are in."""
         try:
             if self.process is not None and self.process.poll() is None:
-                for user in self.call("GET", "users"):
-                    for name in user["servers"]:
-                        self.stop_server(user["name"], name)
+                # A hub that never answered has something else to tell.
+                with suppress(httpx.TransportError):
+                    for user in self.call("GET", "users"):
+                        for name in user["servers"]:
+                            self.stop_server(user["name"], name)
             self.stop()
         finally:
             if self.process is not None and self.process.poll() is None:
