@@ -12,7 +12,7 @@ Most S3 clients need none of it: ``boto3``, ``s3fs``, pandas, polars, ``obstore`
 zarr, lance, deltalake and mlflow find their keys by themselves.
 """
 
-from . import storage
+from . import jobs, storage
 from .errors import (
     LandbridgeError,
     NotOnGateway,
@@ -20,6 +20,7 @@ from .errors import (
     StorageRefused,
     StorageUnavailable,
 )
+from .jobs import on_time_limit
 
 __all__ = [
     "LandbridgeError",
@@ -27,5 +28,7 @@ __all__ = [
     "PackageMissing",
     "StorageRefused",
     "StorageUnavailable",
+    "jobs",
+    "on_time_limit",
     "storage",
 ]

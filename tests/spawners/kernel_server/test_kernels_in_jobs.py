@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import uuid
+from pathlib import Path
 
 import httpx
 from notebook_rig import until, until_gone
@@ -196,6 +197,49 @@ def test_a_choice_is_checked_used_once_and_changes_with_a_new_kernel(server):
     assert server.api.post(f"landbridge/jobs/kernel/{second}/end").status_code == 204
     assert server.api.post(f"landbridge/jobs/kernel/{second}/end").status_code == 404
     server.api.delete(f"api/sessions/{session['id']}")
+
+
+def test_the_time_limit_is_told_to_server_and_code_while_a_cell_runs(server):
+    kernel = server.start_kernel()
+    flag, client = (
+        server.path / "saved",
+        Path(__file__).parents[3] / "extensions/client",
+    )
+    with server.channel(kernel) as channel:
+        pid = int(channel.run(LAUNCHER))
+        channel.run(
+            f"import sys; sys.path.insert(0, {str(client)!r})\n"
+            "from landbridge.jobs import on_time_limit\n"
+            "@on_time_limit\n"
+            f"def save(seconds): open({str(flag)!r}, 'w').write(str(seconds))"
+        )
+        channel.execute("import time; time.sleep(30)")
+        assert server.view(kernel)["warned"] is None
+        os.kill(pid, signal.SIGUSR1)
+        until(flag.exists, 10, "the hook")
+        assert server.view(kernel)["warned"]
+    assert float(flag.read_text()) > 0
+
+
+def test_the_gpus_use_is_told(new_server):
+    server = new_server()
+    program = server.path / "bin/nvidia-smi"
+    program.write_text('#!/bin/sh\necho "0, 37, 1024, 40960"\n')
+    program.chmod(0o755)
+    server.extra["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+    server.start()
+    kernel = server.start_kernel("python3.lb.gpu")
+    server.wait_state(kernel, "running")
+    jobs = server.api.get("landbridge/jobs").json()["jobs"]
+    entry = next(job for job in jobs if job["kind"] == "kernel")
+    assert entry["gpu_use"] == [
+        {
+            "index": 0,
+            "utilization": 37,
+            "memory_used": 1024 * 1024**2,
+            "memory_total": 40960 * 1024**2,
+        }
+    ]
 
 
 def test_nobody_without_the_token_gets_anything(server):

@@ -1,0 +1,104 @@
+"""What jobs used, as it is told and read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from hub.usage import JobUsage, Report, TooMuch, UsageLedger, hours_of
+from spawners.batch.models import new_job_name
+from spawners.batch.store import JobStore
+
+NOW = datetime.now(UTC)
+HOUR = timedelta(hours=1)
+GIB = 1024**3
+
+
+def usage(**changes):
+    values = {
+        "name": new_job_name(),
+        "job_id": "12",
+        "title": "python3",
+        "started": NOW - 2 * HOUR,
+        "until": NOW - HOUR,
+        "ended": False,
+        "cpus": 4,
+        "gpus": 2,
+        "memory": 8 * GIB,
+    }
+    return JobUsage(**{**values, **changes})
+
+
+@pytest.fixture
+async def ledger(tmp_path):
+    store = await JobStore.open(f"sqlite:///{tmp_path}/jobs.sqlite")
+    yield UsageLedger(store)
+    await store.close()
+
+
+async def test_a_job_is_counted_once_however_often_it_is_told(ledger):
+    job = usage()
+    await ledger.report("ann", [job])
+    later = job.model_copy(update={"until": NOW, "ended": True})
+    await ledger.report("ann", [later])
+    await ledger.report("ann", [job])
+    (used,) = await ledger.read("ann", NOW - timedelta(days=1))
+    assert used.usage.ended
+    assert hours_of([used]) == {
+        "cpu_hours": pytest.approx(8, rel=1e-3),
+        "gpu_hours": pytest.approx(4, rel=1e-3),
+        "memory_gib_hours": pytest.approx(16, rel=1e-3),
+    }
+
+
+async def test_nobody_writes_into_anothers_account(ledger):
+    job = usage()
+    await ledger.report("ann", [job])
+    await ledger.report("bob", [job.model_copy(update={"gpus": 0})])
+    (anns,) = await ledger.read("ann", NOW - timedelta(days=1))
+    assert anns.usage.gpus == 2
+    assert {used.user for used in await ledger.read(None, NOW - timedelta(days=1))} == {
+        "ann",
+        "bob",
+    }
+
+
+async def test_times_that_cannot_be_are_cut_or_left_out(ledger):
+    await ledger.report(
+        "ann",
+        [
+            usage(until=NOW + timedelta(days=300)),
+            usage(started=NOW + HOUR, until=NOW + 2 * HOUR),
+            usage(started=NOW - timedelta(days=900)),
+        ],
+    )
+    (used,) = await ledger.read("ann", NOW - timedelta(days=1))
+    assert used.usage.until <= datetime.now(UTC)
+
+
+async def test_a_flood_is_refused(ledger, monkeypatch):
+    monkeypatch.setattr("hub.usage._MOST_ROWS", 3)
+    await ledger.report("ann", [usage(), usage(), usage()])
+    with pytest.raises(TooMuch):
+        await ledger.report("ann", [usage()])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "a\nb"},
+        {"job_id": "1; id"},
+        {"title": "é\n"},
+        {"cpus": -1},
+        {"memory": 2**70},
+        {"started": "2026-01-01T00:00:00"},
+        {"user": "bob"},
+    ],
+    ids=str,
+)
+def test_a_malformed_report_is_refused(change):
+    values = {**usage().model_dump(mode="json"), **change}
+    with pytest.raises(ValidationError):
+        Report.model_validate({"jobs": [values]})
