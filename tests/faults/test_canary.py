@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from fault_site import FaultSite, signed_in
 from hub_process import ADMIN_TOKEN, PASSWORD
-from test_hostile import recorded
-from test_squatter import environment_of, processes
+from sightings import environment_of, processes, recorded
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 from fault_site import FaultSite, signed_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sightings import recorded
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -51,22 +50,6 @@ FIELDS = [
     "qos",
     "reservation",
 ]
-# Whatever sbatch is given: its arguments, its environment and its script.
-RECORD = """\
-kept=$(mktemp {kept}/sbatch.XXXXXX)
-{{ printf '%s\\n' "$@"; env; }} > $kept
-cat > $kept.script
-exec /usr/bin/sbatch "$@" < $kept.script"""
-
-
-@contextmanager
-def recorded(site: FaultSite) -> Iterator[Path]:
-    """Keep all that sbatch gets; yields the directory."""
-    kept = site.tools.directory / "kept"
-    for old in kept.glob("sbatch.*"):
-        old.unlink()
-    with site.tools.do("sbatch", RECORD.format(kept=kept)):
-        yield kept
 
 
 def clean(site: FaultSite, kept: Path) -> None:

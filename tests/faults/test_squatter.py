@@ -13,27 +13,11 @@ from pathlib import Path
 
 import pytest
 from fault_site import FaultSite
+from sightings import environment_of, processes
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 SECRET = "canary-of-alices-cookie"
-
-
-def processes(user: str, word: str) -> list[int]:
-    """Ids of the processes of ``user`` whose command line holds ``word``."""
-    uid = pwd.getpwnam(user).pw_uid
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes()
-            if entry.stat().st_uid == uid and word.encode() in words:
-                found.append(int(entry.name))
-    return found
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
-    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
 
 
 @contextlib.contextmanager
