@@ -242,9 +242,14 @@ async def test_compute_nodes_reach_the_hubs_api_and_nothing_else(
     )
     origin = await make_origin("alice")
     await edge.proxy.add_route("/base/user/alice/", origin.url, {})
+    storage = await make_origin("storage")
+    await edge.proxy.add_route("/base/services/storage/", storage.url, {})
     edge.port, tls = edge.jobs_port, ca.client_context()
     for path in ("/base/hub/api/users", "/base/hub/api"):
         assert await edge.origin_of(path, tls=tls) == "hub"
+    path = "/base/services/storage/api/v1/credentials"
+    assert await edge.origin_of(path, tls=tls) == "storage"
+    storage.received = b""
     for path in (
         "/base/hub/login",
         "/base/user/alice/",
@@ -256,8 +261,12 @@ async def test_compute_nodes_reach_the_hubs_api_and_nothing_else(
         "/base/hub/api/..%2flogin",
         "/base/hub/api/..;/login",
         "//base/hub/api/",
+        "/base/services/storage/",
+        "/base/services/storage/api/../link/x",
+        "/base/services/other/api/v1/x",
     ):
         answer = await edge.ask(path, tls=tls)
         assert answer.status == 404, path
         assert answer.json["status"] == 404
     assert origin.received == b""
+    assert storage.received == b""
