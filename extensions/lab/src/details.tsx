@@ -2,6 +2,7 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 
 import { keepKernel } from './actions';
+import { queueWords } from './tell';
 import { Failure, KernelView } from './types';
 import { Watched } from './watched';
 import { clock, duration } from './words';
@@ -22,9 +23,7 @@ function facts(view: KernelView, left: number | null): [string, string][] {
     ['Resources', view.resources?.summary],
     ['Job', view.job_id],
     ['Node', view.node],
-    ['Place in the queue', view.queue_place !== null && String(view.queue_place)],
-    ['Reason', view.state === 'queued' && view.message],
-    ['Estimated start', view.estimated_start && clock(view.estimated_start)],
+    ['In the queue', view.state === 'queued' && queueWords(view)],
     ['Time left', left !== null && `${duration(left)} (until ${clock(view.ends_at ?? '')})`]
   ];
   return rows.filter((row): row is [string, string] => !!row[1]);

@@ -184,13 +184,21 @@ async function ask(
     return { summary: await api.choose(kernelId, choice), errors: {}, other: '' };
   } catch (error) {
     if (error instanceof api.Refused) {
-      const words = [error.message, error.hint].filter(Boolean).join(' ');
+      const words = plain(error);
       return error.field
         ? { summary: '', errors: { [error.field]: words }, other: `${error.field}: ${words}` }
         : { summary: '', errors: {}, other: words };
     }
     return { summary: '', errors: {}, other: 'The notebook server cannot be reached.' };
   }
+}
+
+/** "Must be …", without the field's name, beside which it stands. */
+function plain(error: api.Refused): string {
+  const said = error.message.startsWith(`${error.field}: `)
+    ? error.message.slice(error.field.length + 2)
+    : error.message;
+  return [said.charAt(0).toUpperCase() + said.slice(1), error.hint].filter(Boolean).join(' ');
 }
 
 /** The fields of "Choose resources". */
@@ -206,7 +214,7 @@ export function ChooseForm(props: FormProps): JSX.Element {
   tell.current = props.onChange;
   useEffect(() => tell.current(isGood ? own.choice : null, draft), [JSON.stringify(draft), isGood]);
 
-  const change = (part: Partial<Draft>) => setDraft({ ...draft, ...part });
+  const change = (part: Partial<Draft>) => setDraft(last => ({ ...last, ...part }));
   const can = (field: Field) => offer.choices[field] !== undefined;
   const hint = (field: Field) => range(field, offer.choices[field] ?? {});
   const pools = offer.gpus.filter(one => !draft.partition || one.partition === draft.partition);

@@ -14,14 +14,18 @@ export interface Line {
   actions: ('cancel' | 'again' | 'move' | 'keep' | 'details')[];
 }
 
-/** Where a waiting kernel is: "Place 3 in the queue · may start about 14:32". */
-function wait(view: KernelView): string {
-  return [
-    view.queue_place === null ? '' : `Place ${view.queue_place} in the queue`,
-    view.estimated_start === null ? '' : `may start about ${clock(view.estimated_start)}`
-  ]
-    .filter(Boolean)
-    .join(' · ');
+/**
+ * Where a waiting kernel is: "Waiting for GPUs · place 3 in line · may start about 14:32".
+ *
+ * The server's line may hold the same facts, its times in the server's own zone: then
+ * it says nothing more than these.
+ */
+export function queueWords(view: KernelView): string {
+  const place = view.queue_place === null ? '' : `number ${view.queue_place} in line`;
+  const start = view.estimated_start === null ? '' : `may start about ${clock(view.estimated_start)}`;
+  const isSame = place && view.message.includes(place);
+  const parts = [isSame ? 'Waiting in the queue' : view.message, place, start];
+  return parts.filter(Boolean).join(' · ');
 }
 
 function waiting(view: KernelView | null, what: string): Line {
@@ -32,7 +36,7 @@ function waiting(view: KernelView | null, what: string): Line {
       : state === 'starting'
         ? `${what} starts${view?.node ? ` on ${view.node}` : ''}.`
         : `${what} is handed to the queue.`;
-  const more = state === 'queued' && view ? [view.message, wait(view)].filter(Boolean).join(' · ') : '';
+  const more = state === 'queued' && view ? queueWords(view) : '';
   return { tone: 'wait', text, more, actions: ['cancel', 'details'] };
 }
 

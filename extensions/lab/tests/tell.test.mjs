@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { noticeLine, queueWords, statusWords } from '../lib/tell.js';
+import { duration, memory } from '../lib/words.js';
+
+const MINUTE = 60_000;
+const view = {
+  state: 'running',
+  message: '',
+  queue_place: null,
+  estimated_start: null,
+  node: 'n1',
+  job_id: '7',
+  ends_at: null,
+  now: '2026-01-01T00:00:00Z',
+  resources: null,
+  failure: null,
+  keep: false,
+  idle: { warning: null }
+};
+
+test('a kernel that waits says where, once, and can be cancelled', () => {
+  const queued = { ...view, state: 'queued', queue_place: 3 };
+  const same = { ...queued, message: 'Waiting in the queue: number 3 in line' };
+  assert.equal(queueWords(same), 'Waiting in the queue · number 3 in line');
+  const other = { ...queued, message: 'All GPUs are busy' };
+  assert.equal(queueWords(other), 'All GPUs are busy · number 3 in line');
+  assert.deepEqual(noticeLine(other, undefined, null).actions, ['cancel', 'details']);
+  assert.equal(statusWords(other, null), 'Kernel in the queue, place 3');
+});
+
+test('a kernel that is dead says why, and can be started again', () => {
+  const failure = { title: 'The time limit was reached', detail: '', hint: 'Ask for more.', log: '' };
+  const line = noticeLine({ ...view, state: 'dead', failure }, undefined, null);
+  assert.equal(line.tone, 'wrong');
+  assert.equal(line.text, 'The time limit was reached.');
+  assert.equal(line.more, 'Ask for more.');
+  assert.deepEqual(line.actions, ['again', 'move', 'details']);
+});
+
+test('a kernel that runs is quiet until its end is near or it is idle', () => {
+  assert.equal(noticeLine(view, undefined, null), null);
+  assert.equal(noticeLine(view, undefined, 60 * MINUTE), null);
+  assert.match(noticeLine(view, undefined, 14 * MINUTE).text, /ends in 14 min/);
+  const idle = { ...view, idle: { warning: 'It is idle.' } };
+  assert.deepEqual(noticeLine(idle, undefined, null).actions, ['keep', 'details']);
+});
+
+test('the kernel that is to take over goes before the one that runs', () => {
+  assert.match(noticeLine(view, null, null).text, /^The new kernel/);
+  assert.deepEqual(noticeLine(view, { ...view, state: 'dead' }, null).actions, [
+    'cancel',
+    'move',
+    'details'
+  ]);
+});
+
+test('times and sizes are short', () => {
+  assert.equal(duration(59_000), 'less than a minute');
+  assert.equal(duration(135 * MINUTE), '2 h 15 min');
+  assert.equal(duration(51 * 60 * MINUTE), '2 d 3 h');
+  assert.equal(memory(1.5 * 1024 ** 3), '1.5 GB');
+  assert.equal(memory(512 * 1024 ** 2), '512 MB');
+});

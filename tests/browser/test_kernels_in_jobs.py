@@ -1,0 +1,118 @@
+"""Kernels as batch jobs, from JupyterLab's own launcher on: one server, many kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browser import Browser
+from hub_process import until
+from lab_pages import Lab
+
+pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
+
+WHERE = (
+    "import os; print('GPU', os.environ.get('CUDA_VISIBLE_DEVICES'),"
+    " 'JOB', os.environ['SLURM_JOB_ID'])"
+)
+
+
+@pytest.fixture
+def lab(web: Browser, site) -> Iterator[Lab]:
+    """JupyterLab in a CPU job, at its launcher."""
+    web.start("alice", "small")
+    web.wait_path("/user/alice/lab", seconds=90)
+    lab = Lab(web)
+    lab.open_launcher()
+    yield lab
+    web.leave("/hub/home")
+
+
+def test_a_kernel_on_a_gpu_is_interrupted_restarted_and_ended(lab: Lab, site) -> None:
+    (server,) = site.jobs("alice")
+    lab.new_notebook("1 GPU")
+    first = lab.run(WHERE)
+    (job,) = set(site.jobs("alice")) - {server}
+    assert first == f"GPU 0 JOB {job}"
+
+    sleeping = lab.send("import time; time.sleep(600)")
+    lab.wait_kernel("busy")
+    lab.press_tool("interrupt")
+    assert "KeyboardInterrupt" in lab.output(sleeping)
+
+    lab.press_tool("restart")
+    lab.web.find(".jp-Dialog .jp-mod-warn").click()
+    lab.wait_kernel("idle")
+    assert lab.run("print('time' in globals())") == "False"
+    assert lab.run(WHERE) == first  # in the same job
+
+    lab.open_jobs()
+    entry = lab.web.find('.lb-Jobs-entry[data-kind="kernel"][data-state="running"]')
+    assert f"job {job}" in entry.text
+    assert "1 GPU" in entry.text
+    assert f"job {server}" in lab.web.text('.lb-Jobs-entry[data-kind="server"]')
+    lab.web.press(entry, "End")
+    lab.web.find(".jp-Dialog .jp-mod-warn").click()
+    until("only the server is left", lambda: site.jobs("alice") == [server])
+
+
+def test_a_notebook_moves_to_other_resources(lab: Lab, site) -> None:
+    (server,) = site.jobs("alice")
+    lab.new_notebook("choose resources")
+    lab.fill(cpus="999")
+    lab.web.wait_text(".lb-Choose-row[data-wrong=yes]", "Must be 1 to 256")
+    lab.choose(cpus="1", partition="short", time_limit="5", unit="m")
+    first = lab.run(WHERE)
+    (job,) = set(site.jobs("alice")) - {server}
+    assert first == f"GPU None JOB {job}"
+
+    # A full cluster: the old kernel works while the new one waits.
+    blocker = site.fill("n1", "n2", "n3")
+    lab.press_tool("landbridge-resources")
+    lab.choose(gpu="=a100", gpus="2", partition="gpu")
+    lab.wait_strip("in line")
+    assert lab.run("print(2 + 2)") == "4"
+    lab.press("cancel")
+    lab.wait_no_strip()
+    until("the new job has gone", lambda: set(site.jobs("alice")) == {server, job})
+
+    lab.press_tool("landbridge-resources")
+    lab.choose()  # what was chosen last is remembered
+    lab.wait_strip("in line")
+    site.slurm.admin("scancel", str(blocker))
+    until("the old job has gone", lambda: job not in site.jobs("alice"))
+    lab.wait_no_strip()
+    (second,) = set(site.jobs("alice")) - {server}
+    assert lab.run(WHERE) == f"GPU 0,1 JOB {second}"
+    assert lab.output(0) == first  # the document is the same
+
+
+def test_a_kernel_that_waits_is_cancelled_at_once(lab: Lab, site) -> None:
+    (server,) = site.jobs("alice")
+    site.fill("n1", "n2", "n3")
+    lab.new_notebook("1 GPU")
+    lab.wait_strip("in line")
+    assert len(site.jobs("alice")) == 2
+    lab.press("cancel")
+    lab.web.wait_text(".jp-NotebookPanel-toolbar", "No Kernel")
+    until("only the server is left", lambda: site.jobs("alice") == [server])
+
+
+def test_the_end_of_a_kernels_job_is_explained(lab: Lab, site) -> None:
+    (server,) = site.jobs("alice")
+    lab.new_notebook("choose resources")
+    lab.choose(cpus="1", partition="short", time_limit="1", unit="m")
+    job = lab.run(WHERE).split()[-1]
+    lab.wait_strip("ends in")  # warned before
+    site.slurm.admin("scontrol", "update", f"JobId={job}", "TimeLimit=0")
+    told = lab.wait_strip("time limit", seconds=90)
+    assert "Start again" in told
+    lab.press("details")
+    details = lab.web.text(".lb-Details")
+    assert "Next step:" in details
+    assert job in details
+    lab.web.find(".jp-Dialog .jp-mod-accept").click()
+
+    lab.press("again")
+    again = until("a new job", lambda: set(site.jobs("alice")) - {server, job})
+    assert lab.run(WHERE) == f"GPU None JOB {again.pop()}"
