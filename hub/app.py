@@ -29,6 +29,7 @@ from spawners.settings import ConfigError
 from . import jobs_api, page_api
 from .assemble import assemble
 from .detect import Site, detect
+from .discreet import keep_sessions_private
 from .interrupted import Verdict, judge
 from .places import database_url
 from .settings import Settings, load_settings
@@ -62,6 +63,11 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         self.gateway: Gateway | None = None
 
     # -- start ---------------------------------------------------------------------
+
+    def init_logging(self) -> None:
+        """Log as JupyterHub does, but nothing that is a cookie's value."""
+        super().init_logging()
+        keep_sessions_private()
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """Read the site's file; without one, the settings say everything."""
