@@ -14,6 +14,7 @@ from .usage import EVERY, UsageReport
 log = logging.getLogger(__name__)
 
 _LAST_REPORT_SECONDS = 3.0
+_STEP_SECONDS = 10.0
 
 
 class Chores:
@@ -55,14 +56,18 @@ class Chores:
         ]
 
     async def _run(self) -> None:
-        report_at = monotonic()
-        pause = (self._idle.every or EVERY).total_seconds()
+        report_at = look_at = monotonic()
+        every = self._idle.every
+        pause = min(_STEP_SECONDS, every.total_seconds() if every else _STEP_SECONDS)
         while True:
-            await asyncio.sleep(min(pause, EVERY.total_seconds()))
+            await asyncio.sleep(pause)
             try:
-                await self._idle.look(self._jobs())
-                self._usage.note(self._jobs())
-                if monotonic() >= report_at:
+                if every is not None and monotonic() >= look_at:
+                    look_at = monotonic() + every.total_seconds()
+                    await self._idle.look(self._jobs())
+                # A start and an end are told at once: the last word at a server's end
+                # may find its token gone.
+                if self._usage.note(self._jobs()) or monotonic() >= report_at:
                     report_at = monotonic() + EVERY.total_seconds()
                     await self._usage.send()
             except Exception:

@@ -22,7 +22,7 @@ from .kernel import LandbridgeServerKernelManager
 
 log = logging.getLogger(__name__)
 
-EVERY = timedelta(minutes=5)
+EVERY = timedelta(minutes=2)
 _ASK_SECONDS = 10.0
 _MOST = 100
 _NOT_ON_NODES = frozenset({"intent", "queued", "ended"})
@@ -43,9 +43,12 @@ class UsageReport:
         self._jobs: dict[str, dict[str, Any]] = {}
         self._changed: set[str] = set()
 
-    def note(self, kernels: Iterable[LandbridgeServerKernelManager]) -> None:
-        """Note what runs now; a job that does not any more has ended."""
-        now, running = datetime.now(UTC), set()
+    def note(self, kernels: Iterable[LandbridgeServerKernelManager]) -> bool:
+        """Note what runs now; a job that does not any more has ended.
+
+        Returns whether one came or went.
+        """
+        now, running, before = datetime.now(UTC), set(), set(self._jobs)
         for kernel in kernels:
             status = kernel.status
             if status is None or status.job is None or status.phase in _NOT_ON_NODES:
@@ -66,11 +69,14 @@ class UsageReport:
                 memory=(resources.memory or 0) * resources.nodes,
             )
             self._changed.add(job.name)
+        turned = set(self._jobs) != before
         for name in set(self._jobs) - running:
             entry = self._jobs[name]
             if not entry["ended"]:
+                turned = True
                 entry.update(ended=True, until=now.isoformat())
                 self._changed.add(name)
+        return turned
 
     async def send(self) -> None:
         """Tell the hub what is new; without an answer it stays to be told."""
