@@ -139,8 +139,11 @@ class Browser:
         self.find(card, 60).click()
         self.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', 60)
         self.find(".jp-Notebook .jp-Cell .cm-content").click()
-        keys = ActionChains(self.driver).send_keys(code)
-        keys.key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        self.find(".jp-Notebook.jp-mod-editMode")
+        ActionChains(self.driver).send_keys(code).perform()
+        self.wait_text(".jp-Notebook .jp-Cell .cm-content", code[-12:])
+        keys = ActionChains(self.driver).key_down(Keys.SHIFT)
+        keys.send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
         return self.find(".jp-OutputArea-output", 60).text.strip()
 
     def set_field(self, name: str, value: str) -> None:
