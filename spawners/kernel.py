@@ -32,7 +32,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-from . import kernel_start
+from . import kernel_start, kernel_storage
 from .batch.records import Failure
 from .kernel_context import KernelContext, context_for
 from .kernel_environment import kernel_argv, kernel_environment
@@ -213,13 +213,11 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         cwd = kwargs.get("cwd")
         self._cwd = str(cwd) if cwd else str(Path.cwd())
         asked = kwargs.get("env") or dict(os.environ)
-        return {
-            "argv": cmd,
-            "env": kernel_environment(
-                asked, os.environ, self.kernel_spec.env, settings.pass_environment
-            ),
-            "cwd": self._cwd,
-        }
+        env = kernel_environment(
+            asked, os.environ, self.kernel_spec.env, settings.pass_environment
+        )
+        keys = kernel_storage.prepare(env)
+        return {"argv": cmd, "env": env, "cwd": self._cwd, "storage": keys}
 
     def _context(self) -> KernelContext:
         settings = getattr(self.parent, "kernel_settings", None)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any  # what is sent as JSON
 
+from . import kernel_storage
 from .batch.endings import explain_end
 from .batch.errors import BatchError
 from .batch.explain import explain_state
@@ -165,6 +166,9 @@ class KernelJob:
             self._bye.set()
         elif event == "time-limit":
             self.warned = datetime.now(UTC)
+        elif event == "keys":
+            self.spawn(kernel_storage.answer(message, self.tunnel.tell))
+            return
         self._changed()
 
     def _note_exit(self, facts: Json) -> None:

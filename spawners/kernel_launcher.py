@@ -29,6 +29,7 @@ import time
 from typing import Any, Dict, List, Optional, Set
 
 from spawners.kernel_dial import End, Home, hear, host_name, say, tell
+from spawners.kernel_keys import Keys
 from spawners.kernel_node import CannotStart, Kernel, gpu_use, write_private
 from spawners.kernel_relay import (
     CHANNELS,
@@ -53,9 +54,11 @@ class Launcher:
     def __init__(self, directory: str, launch: Json) -> None:
         self.directory = directory
         self.launch = launch
+        self.owner: Optional[Lines] = None
+        self.keys = Keys(directory, self.report)
+        launch["keys"] = self.keys.environment(launch.get("storage"))
         self.kernel = Kernel(1, directory, launch, launch["connection"])
         self.lease = float(launch["lease"])
-        self.owner: Optional[Lines] = None
         self.ending = ""  # why, once it is
         self.code = 0
         self.warned: Optional[Json] = None
@@ -108,6 +111,7 @@ class Launcher:
         )
         events = os.path.join(self.directory, "events")
         await loop.create_unix_server(self.new_listener, path=events)
+        await self.keys.serve()
         self.look()
         while not self.done.is_set():
             self.tick()
@@ -141,10 +145,11 @@ class Launcher:
         self.dead_since = time.monotonic()
         self.report(dict(self.kernel.facts(), event="exit"))
 
-    def report(self, message: Json) -> None:
-        """Tell the owner, if there is one."""
+    def report(self, message: Json) -> bool:
+        """Tell the owner; False if there is none."""
         if self.owner is not None:
             self.owner.send(message)
+        return self.owner is not None
 
     def send(self, number: int) -> None:
         """Send a signal to the kernel unless it ended."""
@@ -230,6 +235,9 @@ class Launcher:
         op, answer = message.get("op"), {"event": "answer", "id": message.get("id")}
         if op == "ping":
             self.report({"event": "pong"})
+            return
+        if op == "keys":
+            self.keys.told(message)
             return
         if op == "signal":
             self.send(int(message["number"]))

@@ -86,6 +86,7 @@ class Kernel:
         if os.path.isabs(argv[0]):  # as activating its environment would
             place = os.path.dirname(argv[0])
             environment["PATH"] = place + os.pathsep + environment["PATH"]
+        environment.update(launch.get("keys") or {})
         environment.update(launch["env"])
         environment["LANDBRIDGE_EVENTS"] = os.path.join(directory, "events")
         self._start(argv, environment, self._place(launch.get("cwd")))

@@ -19,7 +19,13 @@ from importlib import resources
 
 from .batch.errors import InvalidSpec
 
-_MODULES = ("kernel_relay", "kernel_dial", "kernel_node", "kernel_launcher")
+_MODULES = (
+    "kernel_relay",
+    "kernel_dial",
+    "kernel_node",
+    "kernel_keys",
+    "kernel_launcher",
+)
 _PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python", "python3")
 
 

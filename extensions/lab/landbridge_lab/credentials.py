@@ -33,9 +33,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -43,7 +44,15 @@ from urllib.parse import parse_qs, urlsplit
 from .storage_service import Keys, Place, ServiceFailed, StorageService
 from .storage_variables import URL, Local, kernel_variables
 
+# The server's environment has it where kernels may be batch jobs.
+if find_spec("spawners") is not None:
+    from spawners import kernel_storage
+else:
+    kernel_storage = None
+
 log = logging.getLogger(__name__)
+
+_PROCESS = Path(__file__).with_name("credential_process.py")
 
 _ERROR_SECONDS = 3.0
 _MOST_KINDS = 64
@@ -142,12 +151,18 @@ class CredentialEndpoint:
         """Whether a request comes from this user."""
         return hmac.compare_digest(authorization.encode(), self._token.encode())
 
-    def answer(self, path: str, query: Mapping[str, list[str]]) -> object | None:
-        """Return what is at a path, as JSON; ``None`` for nothing.
+    def answer(self, target: str) -> tuple[int, str, str]:
+        """Return HTTP's status, the content type and the text for a path."""
+        url = urlsplit(target)
+        try:
+            found = self._find(url.path, parse_qs(url.query))
+        except ServiceFailed as error:
+            return error.status, "text/plain", f"{error}\n"
+        if found is None:
+            return HTTPStatus.NOT_FOUND, "text/plain", "There is nothing here.\n"
+        return HTTPStatus.OK, "application/json", json.dumps(found)
 
-        Raises:
-            ServiceFailed: the storage service does not give it.
-        """
+    def _find(self, path: str, query: Mapping[str, list[str]]) -> object | None:
         if path == "/credentials":
             wanted = [query.get(name, [""])[0] for name in ("bucket", "prefix", "mode")]
             return self._cache(*wanted).get().to_json()
@@ -181,31 +196,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer keys, or say in plain text why not."""
-        if not self._endpoint.knows(self.headers.get("Authorization", "")):
-            self._say(
-                HTTPStatus.UNAUTHORIZED,
-                "This address serves one user only: send the text of the file in "
-                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE as Authorization.",
-            )
-            return
-        url = urlsplit(self.path)
-        try:
-            found = self._endpoint.answer(url.path, parse_qs(url.query))
-        except ServiceFailed as error:
-            self._say(error.status, str(error))
-            return
-        if found is None:
-            self._say(HTTPStatus.NOT_FOUND, "There is nothing here.")
-            return
-        self._send(HTTPStatus.OK, "application/json", json.dumps(found))
-
-    def _say(self, status: int, text: str) -> None:
-        self._send(status, "text/plain; charset=utf-8", text + "\n")
-
-    def _send(self, status: int, kind: str, text: str) -> None:
+        answer: tuple[int, str, str] = (
+            HTTPStatus.UNAUTHORIZED,
+            "text/plain",
+            "This address serves one user only: send the text of the file in "
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE as Authorization.\n",
+        )
+        if self._endpoint.knows(self.headers.get("Authorization", "")):
+            answer = self._endpoint.answer(self.path)
+        status, kind, text = answer
         body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
@@ -254,8 +256,7 @@ def offer(service: StorageService, own: Mapping[str, str], home: Path) -> Offer:
 
 
 def _write_rclone_file(endpoint: CredentialEndpoint, directory: Path) -> Path:
-    program = Path(__file__).with_name("credential_process.py")
-    words = (sys.executable, "-I", program, endpoint.url, endpoint.token_file)
+    words = (sys.executable, "-I", _PROCESS, endpoint.url, endpoint.token_file)
     script = directory / "storage-keys.sh"
     script.write_text(f"exec {shlex.join(str(word) for word in words)}\n", "utf-8")
     # Go's SDK reads only the first of several quoted words: there are none here.
@@ -305,9 +306,32 @@ def _attempt(service: StorageService, patience: float) -> bool:
     found.endpoint.service = service
     atexit.register(found.close)
     _offer = found
+    if kernel_storage is not None:
+        kernel_storage.offer(_for_jobs(found, Path.home()))
     os.environ.update(found.variables)
     log.info("Kernels get keys for %s", found.place.endpoint)
     return True
+
+
+def _for_jobs(found: Offer, home: Path) -> kernel_storage.KeyOffer:
+    """Return the same for kernels in jobs, which find us by their tunnel."""
+    local = Local(url="{url}", token_file="{token}", rclone_file="{rclone}")  # noqa: S106
+    place = found.place
+
+    def elsewhere(own: Mapping[str, str]) -> dict[str, str]:
+        if not place.elsewhere:
+            return {}
+        return kernel_variables(
+            replace(place, endpoint=place.elsewhere), local, own, home
+        )
+
+    return kernel_storage.KeyOffer(
+        here=lambda own: kernel_variables(place, local, own, home),
+        elsewhere=elsewhere,
+        ours=found.variables,
+        process=_PROCESS.read_text("utf-8"),
+        answer=found.endpoint.answer,
+    )
 
 
 def _keep_trying(service: StorageService) -> None:

@@ -66,11 +66,13 @@ class Place:
         endpoint: a URL.
         region: what the store calls its region.
         bucket: the user's own; ``""`` for none.
+        elsewhere: a URL for other machines; ``""`` if there is none.
     """
 
     endpoint: str
     region: str
     bucket: str
+    elsewhere: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return it as the loopback address tells it."""
@@ -119,18 +121,20 @@ class StorageService:
         """
         me = self._call("GET", "me")
         endpoint = str(me["endpoint"])
-        host = urlsplit(endpoint).hostname or ""
+        elsewhere = str(me.get("gateway") or endpoint)
+        if _is_loopback(elsewhere):
+            elsewhere = ""
         # The store's loopback address is the gateway's own machine's.
-        if host.startswith(_LOOPBACK) and not is_here(urlsplit(self.url).hostname):
-            endpoint = str(me.get("gateway") or "")
-            host = urlsplit(endpoint).hostname or ""
-            if not host or host.startswith(_LOOPBACK):
+        if _is_loopback(endpoint) and not is_here(urlsplit(self.url).hostname):
+            if not elsewhere:
                 raise ServiceFailed(
                     "The store is on the gateway's machine, and the gateway has no "
                     "address that reaches it from here. Operators: set hub.public_url.",
                     final=True,
                 )
-        return Place(endpoint, str(me["region"]), str(me.get("bucket") or ""))
+            endpoint = elsewhere
+        region, bucket = str(me["region"]), str(me.get("bucket") or "")
+        return Place(endpoint, region, bucket, elsewhere)
 
     def buckets(self) -> object:
         """Return the service's list of buckets.
@@ -182,6 +186,10 @@ class StorageService:
         if not isinstance(found, dict):
             raise ServiceFailed("The storage service answered what nobody expected.")
         return found
+
+
+def _is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "").startswith(_LOOPBACK)
 
 
 def _keys(found: Mapping[str, Any]) -> Keys:

@@ -27,7 +27,13 @@ from spawners.kernel_tunnel import private_directory
 from spawners.settings import ConfigError
 
 FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
-TRAVELLING = ("kernel_relay", "kernel_dial", "kernel_node", "kernel_launcher")
+TRAVELLING = (
+    "kernel_relay",
+    "kernel_dial",
+    "kernel_node",
+    "kernel_keys",
+    "kernel_launcher",
+)
 
 
 @pytest.mark.parametrize("name", TRAVELLING)

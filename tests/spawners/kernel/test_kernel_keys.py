@@ -1,0 +1,119 @@
+"""S3 keys in a kernel's job: a loopback address on its node, answers by the tunnel."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kernel_rig import KernelRig, run
+from storage_stub import StorageStub
+
+from landbridge_lab import credentials
+from spawners import kernel_keys, kernel_storage
+
+ASK = """
+import json, os, urllib.error, urllib.request
+url = os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+file = os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
+def ask(token=None, path=""):
+    token = token or open(file).read()
+    request = urllib.request.Request(url + path, headers={"Authorization": token})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+"""
+
+
+@pytest.fixture
+def storage(
+    kernels: KernelRig, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StorageStub]:
+    """A notebook server with a storage service, which starts kernels as jobs."""
+    stub = StorageStub("http://127.0.0.1:9")
+    stub.me["gateway"] = "https://gateway.example.org/s3"
+    before = dict(os.environ)
+    for name, value in stub.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(credentials, "_offer", None)
+    monkeypatch.setattr(kernel_storage, "_offers", [])
+    credentials.start()
+    assert credentials._offer is not None
+    yield stub
+    credentials._offer.close()
+    stub.close()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_kernel_in_a_job_gets_keys_by_its_tunnel(
+    kernels: KernelRig, storage: StorageStub
+) -> None:
+    manager, client = kernels.start()
+    run(client, ASK)
+    status, keys = json.loads(run(client, "print(json.dumps(ask()))"))
+    assert status == 200
+    assert keys["AccessKeyId"] == "ACCESS1"
+    own = os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+    assert run(client, "print(url)") != own
+    assert run(client, "print(oct(os.stat(file).st_mode & 0o777))") == "0o600"
+    assert run(client, "print(os.environ['AWS_ENDPOINT_URL'])") == "http://127.0.0.1:9"
+    assert "401" in run(client, "print(ask('Bearer x'))")
+    job = run(client, "print(os.environ['LANDBRIDGE_JOB_ID'])")
+    manager.restart_kernel(now=True)
+    client.wait_for_ready(timeout=20)
+    run(client, ASK)
+    assert json.loads(run(client, "print(json.dumps(ask()))"))[0] == 200
+    assert run(client, "print(os.environ['LANDBRIDGE_JOB_ID'])") == job
+    for record in kernels.records:
+        assert "ACCESS1" not in record.read_text()
+        assert "Bearer" not in record.read_text()
+
+
+def test_landbridge_and_rclones_process_work_there(
+    kernels: KernelRig, storage: StorageStub
+) -> None:
+    _, client = kernels.start()
+    place = Path(__file__).resolve().parents[3] / "extensions" / "client"
+    run(client, f"import sys, os; sys.path.insert(0, {str(place)!r})")
+    code = "from landbridge import storage\nprint(storage.credentials().access_key)"
+    assert run(client, code) == "ACCESS1"
+    assert run(client, "print(storage.buckets()[0].name)") == "ada"
+    code = "import subprocess\nname = 'RCLONE_CONFIG_S3_SHARED_CREDENTIALS_FILE'"
+    code += "\nline = open(os.environ[name]).read().partition('= ')[2]"
+    code += "\nprint(subprocess.run(line, shell=True, capture_output=True, text=True))"
+    assert '"SessionToken": "token1"' in run(client, code)
+
+
+def test_a_kernel_on_another_machine_goes_through_the_gateway(
+    kernels: KernelRig, storage: StorageStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_storage, "loopback_identity", lambda: "elsewhere")
+    _, client = kernels.start()
+    found = run(client, "import os; print(os.environ['AWS_ENDPOINT_URL_S3'])")
+    assert found == "https://gateway.example.org/s3"
+    run(client, ASK)
+    assert json.loads(run(client, "print(json.dumps(ask()))"))[0] == 200
+
+
+def test_a_kernelspec_with_a_store_of_its_own_keeps_it(
+    kernels: KernelRig, storage: StorageStub
+) -> None:
+    name = kernels.spec("batch-own", env={"AWS_PROFILE": "mine"})
+    _, client = kernels.start(name)
+    code = "import os; print([n for n in os.environ if n.startswith('AWS_')])"
+    assert run(client, code) == "['AWS_PROFILE']"
+
+
+def test_without_storage_nothing_is_set(kernels: KernelRig) -> None:
+    _, client = kernels.start()
+    code = "import os; print([n for n in os.environ if n.startswith('AWS_')])"
+    assert run(client, code) == "[]"
+
+
+def test_a_loopback_has_an_identity() -> None:
+    assert kernel_keys.loopback_identity() == kernel_storage.loopback_identity() != ""
