@@ -9,8 +9,8 @@ from typing import Any
 from . import credentials, jobs
 from .handlers import JobFacts, routes
 
-# The server's environment has it where kernels may be batch jobs.
-if find_spec("spawners") is not None:
+# Where kernels may be batch jobs, the server is told so, and its environment has it.
+if os.environ.get("LANDBRIDGE_KERNEL_CONFIG") and find_spec("spawners"):
     from spawners.kernel_server import extension as kernel_jobs
 else:
     kernel_jobs = None

@@ -142,6 +142,32 @@ def test_a_job_that_its_scheduler_ended_is_explained_and_not_taken_again(server)
     server.api.delete(f"api/kernels/{kernel}")
 
 
+def test_a_kernel_that_dies_is_restarted_in_its_job(server):
+    kernel = server.start_kernel()
+    with server.channel(kernel) as channel:
+        job = channel.run(JOB)
+        channel.states.clear()
+        channel.execute("import os; os.kill(os.getpid(), 9)")
+        channel.hear_state("restarting", 15)
+        assert channel.run(JOB) == job
+
+
+def test_a_plain_client_waits_a_minute_in_the_queue_on_one_websocket(server):
+    first = server.start_kernel("python3.lb.all")
+    server.wait_state(first, "running")
+    made = server.api.post("api/kernels", json={"name": "python3.lb.gpu", "path": ""})
+    assert made.status_code == 201
+    kernel = made.json()["id"]
+    with server.channel(kernel) as channel:
+        cell = channel.execute("print(1 + 1)")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert server.model(kernel)["execution_state"] == "starting"
+            time.sleep(5)
+        server.api.delete(f"api/kernels/{first}")
+        assert channel.result(cell) == "2"
+
+
 def test_a_refused_start_is_dead_with_its_reason_and_can_go(server):
     kernel = str(uuid.uuid4())
     put = server.api.put(

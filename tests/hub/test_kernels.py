@@ -1,0 +1,85 @@
+"""What the hub tells notebook servers of kernels as jobs."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from hub.kernels import KernelOffer, KernelsSection
+from spawners.kernel_settings import KernelSettings
+from spawners.profiles import parse_profiles
+
+PROFILES = parse_profiles(
+    {
+        "profiles": {
+            "small": {
+                "title": "Small",
+                "resources": {"memory": "2G", "time_limit": "8h"},
+                "choices": {"time_limit": {"min": "10min", "max": "1d"}},
+            },
+            "gpu": {
+                "title": "GPU",
+                "groups": ["ml"],
+                "resources": {"gpus": 1},
+                "prologue": "module load cuda",
+            },
+        }
+    },
+    Path("profiles.yaml"),
+)
+
+
+def offer(**changes):
+    values = {
+        "section": KernelsSection(),
+        "profiles": PROFILES,
+        "scheduler": "local",
+        "cpus": 0,
+        "gpus": 2,
+        "munge_socket": "",
+        "python": "/usr/bin/python3",
+    }
+    return KernelOffer(**{**values, **changes})
+
+
+def read(text):
+    return KernelSettings(**json.loads(text))
+
+
+def test_a_server_reads_back_what_the_hub_wrote():
+    settings = read(offer().config_for(["ml"], admin=False, home=Path("/home/ann")))
+    assert settings.local.gpus == 2
+    assert settings.directory == Path("/home/ann/.local/state/landbridge")
+    small, gpu = settings.read_profiles()
+    assert small.resources.memory == 2 * 1024**3
+    assert small.resources.time_limit == timedelta(hours=8)
+    assert small.choices.time_limit.max == timedelta(days=1)
+    assert gpu.prologue == "module load cuda"
+    assert settings.idle_after == timedelta(hours=1)
+    assert settings.idle_after_cpu is None
+
+
+def test_a_user_is_told_only_of_what_is_open_to_them():
+    settings = read(offer().config_for([], admin=False, home=None))
+    assert [profile.key for profile in settings.read_profiles()] == ["small"]
+    assert settings.state == ""
+
+
+def test_a_site_without_profiles_lets_everything_be_chosen():
+    settings = read(offer(profiles=None).config_for([], admin=False, home=None))
+    (profile,) = settings.read_profiles()
+    assert profile.choices.gpus
+
+
+def test_ports_are_a_range():
+    section = KernelsSection(ports="40000-40999", idle_after=0)
+    settings = read(offer(section=section).config_for([], admin=False, home=None))
+    assert settings.ports == (40000, 40999)
+    assert settings.idle_after is None
+    for wrong in ("80-90", "50000-40000", "40000", "40000-70000", "a-b"):
+        with pytest.raises(ValidationError):
+            KernelsSection(ports=wrong)
