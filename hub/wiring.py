@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from spawners.batch.certificates import DOMAIN, HubPki, ensure_hub_pki
@@ -25,7 +26,7 @@ from spawners.batch.errors import (
 from spawners.batch.job_side import JobSideSettings, agent_command
 from spawners.batch.jobs import Jobs
 from spawners.batch.proof_store import StoredProofs
-from spawners.batch.records import Failure
+from spawners.batch.records import Failure, JobRecord
 from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.store import JobStore
 from spawners.batch.watching import WatchSettings
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
+_PROOF_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,24 @@ def client_context(pki: HubPki) -> ssl.SSLContext:
     return context
 
 
+async def job_answers(tls: ssl.SSLContext, record: JobRecord) -> bool:
+    """Tell whether the job's own server proves itself where it reported to be."""
+    if record.endpoint is None:
+        return False
+    try:
+        async with asyncio.timeout(_PROOF_SECONDS):
+            _, writer = await asyncio.open_connection(
+                record.endpoint.address,
+                record.endpoint.port,
+                ssl=tls,
+                server_hostname=f"{record.name}.{DOMAIN}",
+            )
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
+
+
 def job_side(settings: Settings, site: Site, pki: HubPki) -> JobSideSettings:
     """Return what every job is told: where the hub is, and how to prove itself."""
     host = f"[{site.jobs_address}]" if ":" in site.jobs_address else site.jobs_address
@@ -292,7 +312,9 @@ async def build_gateway(
         scheduler,
         store,
         WatchSettings(
-            fast=settings.scheduler.fast_poll, slow=settings.scheduler.slow_poll
+            fast=settings.scheduler.fast_poll,
+            slow=settings.scheduler.slow_poll,
+            answers=partial(job_answers, client_context(pki)),
         ),
     )
     rendezvous = Rendezvous(

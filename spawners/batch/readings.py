@@ -244,6 +244,10 @@ class Readings:
 
     async def _close(self, record: JobRecord, status: JobStatus) -> None:
         try:
+            if status.state is JobState.LOST and await self._answers(record):
+                log.warning("Job %s is not listed, but answers", record.name)
+                self._of(record.name).absent_since = None
+                return
             await self._tell_end(record, status)
         except Exception:
             # It is watched again, and its end read again.
@@ -251,6 +255,11 @@ class Readings:
         finally:
             self._of(record.name).ending = False
             self._attend()
+
+    async def _answers(self, record: JobRecord) -> bool:
+        """Whether the job itself says that it is there: a listing can be wrong."""
+        ask = self._settings.answers
+        return record.endpoint is not None and ask is not None and await ask(record)
 
     async def _tell_end(self, record: JobRecord, status: JobStatus) -> None:
         """Close a record, with the last words of its job if they matter."""

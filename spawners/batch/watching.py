@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any  # what a coroutine is sent
+
+from .records import JobRecord
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class WatchSettings:
             long wait is told of less often.
         keep: how long closed records and their events are kept.
         output_timeout: how long to wait for a failed job's last output.
+        answers: tells whether a job itself answers where it reported to be, with
+            proof that it is the job. Such a job is not lost, whatever is listed.
     """
 
     fast: timedelta = _S
@@ -65,6 +69,7 @@ class WatchSettings:
     event_interval: timedelta = 10 * _S
     keep: timedelta = timedelta(days=30)
     output_timeout: timedelta = 10 * _S
+    answers: Callable[[JobRecord], Awaitable[bool]] | None = None
 
     def pause_after(self, failures: int, took: float = 0.0) -> float:
         """Return how long (s) to leave the controller alone.

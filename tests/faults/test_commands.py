@@ -17,7 +17,6 @@ LIES = {
     "an error, exit code 0": f"echo 'slurm_load_jobs error: {TIMED_OUT}' >&2; exit 0",
     "an unknown error": "echo 'squeue: error: something new' >&2; exit 1",
     "no munge": "echo 'error: Protocol authentication error' >&2; exit 1",
-    "all ended": 'REAL "$@" | sed "s/RUNNING/FAILED/g; s/[^|]*$//"; exit 0',
     "all ended, exit code 1": 'REAL "$@" | sed "s/RUNNING/CANCELLED/"; exit 1',
     "cut in the middle": 'REAL "$@" | head -c 20; exit 0',
     "cut by a byte": 'REAL "$@" | head -c -1; exit 0',

@@ -8,7 +8,7 @@ import pytest
 from jobs_rig import OWNER, ended, in_state
 
 from spawners.batch.models import JobState, Resources
-from spawners.batch.records import Phase
+from spawners.batch.records import Endpoint, Phase
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -59,6 +59,27 @@ async def test_a_job_absent_twice_is_lost_and_not_started_again(
     assert record.failure.title == "Lost by the scheduler"
     assert (await kinds())[-1] == "failed"
     assert fake.calls["submit"] == 1
+
+
+async def test_a_job_that_answers_is_not_lost(open_jobs, fake, quick, new_spec):
+    answers = {"here": True}
+
+    async def ask(record):
+        answers["asked"] = record.name
+        return answers["here"]
+
+    jobs = await open_jobs(settings=replace(quick, answers=ask))
+    record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
+    fake.move(record.job, JobState.RUNNING, node="n01")
+    await jobs.wait(record.name, in_state(JobState.RUNNING))
+    await jobs.report_ready(record.name, Endpoint("n01", "127.0.0.1", 4000))
+    fake.forget(record.job)
+    while "asked" not in answers:
+        await asyncio.sleep(0.01)
+    assert jobs.get(record.name).live
+    answers["here"] = False
+    record = await jobs.wait(record.name, ended)
+    assert record.status.state is JobState.LOST
 
 
 async def test_a_job_absent_once_is_not_lost(jobs, fake, submit):
