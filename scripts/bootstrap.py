@@ -7,9 +7,10 @@ from lock files and stamped with what went into them: a second run installs noth
 ::
 
     <state>/env/hub      the hub, its services, HAProxy, and this checkout
-    <state>/env/server   JupyterLab, for users' servers; nothing of ours but files
+    <state>/env/server   JupyterLab and our parts of it, for users' servers
     <state>/env/test     both, and what the tests and checks need
     <state>/env/clients  S3 clients that the tests run as a user would
+    <state>/env/build    what builds wheels of this checkout, Node included
 """
 
 import contextlib
@@ -24,11 +25,14 @@ import sys
 import threading
 from pathlib import Path
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import wheels
+
 NEEDED = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 # Environment name to megabytes that it takes on disk, measured, rounded up.
-SIZES = {"hub": 450, "server": 450, "test": 1300, "clients": 1300}
+SIZES = {"hub": 450, "server": 500, "test": 1300, "clients": 1300, "build": 600}
 # Environments that import this checkout.
 EDITABLE = ("hub", "test")
 
@@ -179,6 +183,7 @@ def fingerprint(name, python):
     """Return a hash of all that decides what environment ``name`` contains."""
     digest = hashlib.sha256()
     parts = [(LOCKS / (name + ".txt")).read_bytes(), repr(python).encode(), b"1"]
+    parts += [wheels.source_hash(p).encode() for p in wheels.WHEELS.get(name, ())]
     if name in EDITABLE:
         parts += [(ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()]
     for part in parts:
@@ -257,6 +262,9 @@ def install(name, directory, python):
             if name in EDITABLE:
                 flags = ["--no-deps", "--no-build-isolation", "-e", ROOT]
                 run_logged(pip + flags, log)
+            for project in wheels.WHEELS.get(name, ()):
+                wheel = wheels.build(project, directory, run_logged, log)
+                run_logged([*pip, "--no-deps", "--force-reinstall", wheel], log)
             stamp.write_text(fingerprint(name, python))
         except (OSError, subprocess.CalledProcessError) as error:
             raise Failure(explain(error, path)) from None
@@ -273,6 +281,9 @@ def explain(error, path):
     if "No space left" in text or "Disk quota exceeded" in text:
         return f"The disk is full while installing into {path.parent}. {where}"
     offline = (
+        "npm error network",
+        "ETIMEDOUT",
+        "ENOTFOUND",
         "NewConnectionError",
         "Could not find a version",
         "Max retries",
@@ -310,7 +321,10 @@ def ensure(names, directory, python):
             missing = [n for n in missing if not is_ready(n, directory, python)]
             if missing:
                 say("Installing (only this once): {}".format(", ".join(missing)))
-                install_together(missing, directory, python)
+                tools = [name for name in missing if name == "build"]
+                install_together(tools, directory, python)
+                rest = [name for name in missing if name not in tools]
+                install_together(rest, directory, python)
     except OSError as error:
         raise Failure(f"Cannot use {directory}: {error.strerror}.") from None
     finally:
@@ -344,7 +358,7 @@ def up(arguments):
     state = state_directory()
     python = choose_python(shared=os.geteuid() == 0)
     directory = environments_directory(state)
-    ensure(("hub", "server"), directory, python)
+    ensure(("build", "hub", "server"), directory, python)
     program = directory / "hub" / "bin" / "landbridge"
     settings = dict(os.environ)
     settings["LANDBRIDGE_STATE"] = str(state)
@@ -356,7 +370,7 @@ def make_environments(arguments):
     """Make the environments of hub and servers, and tell where they are."""
     python = choose_python(shared=os.geteuid() == 0)
     directory = environments_directory(state_directory())
-    ensure(("hub", "server"), directory, python)
+    ensure(("build", "hub", "server"), directory, python)
     say(f"{directory / 'hub'}\n{directory / 'server'}")
     return 0
 
@@ -371,7 +385,7 @@ def test(arguments):
     )
     python = choose_python(shared=os.geteuid() == 0)
     directory = environments_directory(state_directory())
-    ensure(("test", "clients"), directory, python)
+    ensure(("build", "test", "clients"), directory, python)
     os.environ["LANDBRIDGE_TEST_CLIENTS"] = str(
         directory / "clients" / "bin" / "python"
     )

@@ -15,9 +15,16 @@ BUILD = "hatchling>=1.27\neditables>=0.5\n"
 HUB = ["--extra", "hub", "--extra", "services", "--extra", "postgresql"]
 TEST = ["--extra", "server", "--extra", "kernels", "--group", "test", "--group", "lint"]
 # The tests' environment comes first: the others get the versions that were tested.
-PLAN = {"test": HUB + TEST, "hub": HUB, "server": None, "clients": None}
+SERVER = ["--extra", "server", "--extra", "kernels"]
+PLAN = {
+    "test": HUB + TEST,
+    "hub": HUB,
+    "server": SERVER,
+    "clients": None,
+    "build": None,
+}
 # What the tests run in kernels of their own has versions of its own, too.
-APART = ("test", "clients")
+APART = ("test", "clients", "build")
 
 
 def only_requirements(name):
