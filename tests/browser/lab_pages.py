@@ -55,6 +55,8 @@ class Lab:
 
     def send(self, code: str) -> int:
         """Run code in the last cell; return how many cells came before it."""
+        # Before JupyterLab has a session, running a cell would start a second one.
+        self.web.find(".lb-Status", 60)
         self.web.find(f"{_SHOWN} .jp-CodeCell .cm-content", 60)
         cells = self.web.all(f"{_SHOWN} .jp-CodeCell")
         cells[-1].find_element("css selector", ".cm-content").click()
