@@ -244,7 +244,10 @@ def offer(service: StorageService, own: Mapping[str, str], home: Path) -> Offer:
         ServiceFailed: the service is not there, or not yet.
     """
     place = service.place()
-    directory = Path(tempfile.mkdtemp(prefix="landbridge-"))
+    # In a job, inside the agent's directory: that goes even if the server is killed.
+    key = own.get("JUPYTERHUB_SSL_KEYFILE")
+    parent = Path(key).parent if key else None
+    directory = Path(tempfile.mkdtemp(prefix="landbridge-", dir=parent))
     endpoint = CredentialEndpoint(service, directory)
     local = Local(
         url=endpoint.url,
