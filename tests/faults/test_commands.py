@@ -58,7 +58,7 @@ def test_no_lie_of_squeue_ends_a_server(site: FaultSite) -> None:
     assert site.names("server:alice/") == sorted(site.live_records())
 
 
-def test_an_empty_queue_for_long_ends_no_server_that_sacct_knows(
+def test_an_empty_queue_for_long_ends_no_server_that_answers(
     site: FaultSite,
 ) -> None:
     job = site.ready("alice")["job"]["id"]
