@@ -5,6 +5,7 @@
 to pytest. The last line printed is pytest's own closing line.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -35,6 +36,8 @@ PACKAGES = (
     "slurmdbd",
     "sudo",
 )
+# More failures than this are not tried again.
+_ACCIDENTS = 12
 CHECKS = (
     ("lint", ["ruff", "check", "--quiet", "--output-format", "concise", "."]),
     ("format", ["ruff", "format", "--check", "--quiet", "."]),
@@ -137,6 +140,30 @@ def run_tests(arguments, environment):
         return code, closing, skipped_in(report)
 
 
+def failed_before():
+    """Return the ids of the tests that failed in the run that just ended."""
+    store = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
+    return sorted(json.loads(store.read_text())) if store.exists() else []
+
+
+def try_again(environment):
+    """Run a few failed tests once more, alone; return (exit code, closing line).
+
+    On a busy machine a wait may run out though nothing is wrong. What passes now is
+    named, so that it is seen to; many failures are no accident and stay failures.
+    """
+    failed = failed_before()
+    if not failed or len(failed) > _ACCIDENTS:
+        return 1, ""
+    print(f"Trying {len(failed)} failed tests again, alone:", flush=True)
+    code, closing, _ = run_tests(["--last-failed"], environment)
+    if code == 0:
+        print("Failed at first and passed alone:")
+        print("".join(f"  {name}\n" for name in failed), end="")
+        print(closing, flush=True)
+    return code, closing
+
+
 def skipped_in(report):
     """List the skipped tests in a JUnit report that pytest just wrote."""
     if not report.exists():
@@ -161,6 +188,9 @@ def main(arguments):
     environment.pop("PYTHONPATH", None)
     failed = run_checks(environment)
     code, closing, skipped = run_tests(rest, environment)
+    if code == 1:
+        code, again = try_again(environment)
+        closing = again or closing
     if skipped:
         print(f"Skipped, {len(skipped)}:")
         print("".join(f"  {line}\n" for line in skipped), end="")

@@ -226,3 +226,27 @@ def test_a_failed_check_fails_the_run_though_tests_pass(check, monkeypatch):
     monkeypatch.setattr(check, "run_checks", lambda _: ["types"])
     monkeypatch.setattr(check, "run_tests", lambda *_: (0, "== 9 passed ==", []))
     assert check.main([])
+
+
+@pytest.mark.parametrize(("second", "code"), [(0, 0), (1, 1)])
+def test_failed_tests_are_tried_again_alone_and_named(
+    check, monkeypatch, capsys, second, code
+):
+    runs = iter([(1, "== 1 failed ==", []), (second, "== the end ==", [])])
+    asked = []
+    monkeypatch.setattr(check, "run_checks", lambda _: [])
+    monkeypatch.setattr(check, "failed_before", lambda: ["tests/a.py::test_two"])
+    monkeypatch.setattr(
+        check,
+        "run_tests",
+        lambda arguments, _: (asked.append(arguments), next(runs))[1],
+    )
+    assert bool(check.main(["--strict"])) == bool(code)
+    assert asked == [[], ["--last-failed"]]
+    assert ("tests/a.py::test_two" in capsys.readouterr().out) == (code == 0)
+
+
+def test_many_failures_are_no_accident(check, monkeypatch):
+    monkeypatch.setattr(check, "failed_before", lambda: [f"t{i}" for i in range(50)])
+    monkeypatch.setattr(check, "run_tests", lambda *_: pytest.fail("ran again"))
+    assert check.try_again({}) == (1, "")
