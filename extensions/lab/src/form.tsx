@@ -341,5 +341,6 @@ function age(seconds: number | null): string {
   if (seconds === null) {
     return 'What is idle is not known at the moment.';
   }
-  return seconds < 90 ? '' : `The cluster was last read ${Math.round(seconds / 60)} min ago.`;
+  const ago = seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+  return seconds < 10 ? '' : `The cluster was last read ${ago} ago.`;
 }

@@ -1,7 +1,7 @@
 import { KernelView } from './types';
 import { clock, duration } from './words';
 
-const SHOW_END_BELOW = 15 * 60_000;
+const MINUTE = 60_000;
 
 /** How much a line wants to be seen. */
 export type Tone = 'quiet' | 'wait' | 'warn' | 'wrong';
@@ -82,11 +82,18 @@ function dead(view: KernelView, first: 'again' | 'cancel'): Line {
   };
 }
 
+/** Milliseconds before its end from which a kernel warns: a fifth of its time, 1 to 15 min. */
+function endIsNear(view: KernelView): number {
+  const limit = view.resources?.time_limit;
+  const fifth = typeof limit === 'number' ? limit * 200 : 15 * MINUTE;
+  return Math.min(15 * MINUTE, Math.max(MINUTE, fifth));
+}
+
 function running(view: KernelView, left: number | null): Line | null {
   if (view.idle.warning) {
     return { tone: 'warn', text: view.idle.warning, more: '', actions: ['keep', 'details'] };
   }
-  if (left !== null && left <= SHOW_END_BELOW) {
+  if (left !== null && left <= endIsNear(view)) {
     const text = `The kernel's job ends in ${duration(left)}.`;
     return { tone: 'warn', text, more: 'Save what it holds in memory.', actions: ['move', 'details'] };
   }

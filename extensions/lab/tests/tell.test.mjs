@@ -43,6 +43,9 @@ test('a kernel that runs is quiet until its end is near or it is idle', () => {
   assert.equal(noticeLine(view, undefined, null), null);
   assert.equal(noticeLine(view, undefined, 60 * MINUTE), null);
   assert.match(noticeLine(view, undefined, 14 * MINUTE).text, /ends in 14 min/);
+  const short = { ...view, resources: { summary: '', time_limit: 300 } };
+  assert.equal(noticeLine(short, undefined, 4 * MINUTE), null);
+  assert.match(noticeLine(short, undefined, 0.9 * MINUTE).text, /less than a minute/);
   const idle = { ...view, idle: { warning: 'It is idle.' } };
   assert.deepEqual(noticeLine(idle, undefined, null).actions, ['keep', 'details']);
 });
