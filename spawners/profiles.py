@@ -74,7 +74,6 @@ class Profile(Section):
         resources: what it asks for.  choices: what its users may choose.
         environment: variables for the server.
         prologue: shell lines that the job runs before the server.
-        command: the server's command instead of the site's; empty is the site's.
     """
 
     key: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
@@ -89,7 +88,6 @@ class Profile(Section):
     choices: Choices = Choices()
     environment: dict[str, str] = Field(default_factory=dict)
     prologue: str = ""
-    command: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _defaults_are_within_bounds(self) -> Profile:
@@ -148,11 +146,6 @@ class Resolved:
     def prologue(self) -> str:
         """Shell lines that the job runs before the server."""
         return self.profile.prologue
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The server's command instead of the site's; empty is the site's."""
-        return self.profile.command
 
 
 @dataclass(frozen=True, slots=True)

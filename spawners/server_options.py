@@ -27,7 +27,6 @@ class Plan:
         profile, title: key and name of the chosen profile, or ``""``.
         prologue: the profile's own shell lines, run after the site's.
         environment: the profile's variables for the server.
-        command: the server's command, where the profile has one of its own.
     """
 
     resources: Resources
@@ -40,7 +39,6 @@ class Plan:
     environment: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), repr=False
     )
-    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,6 @@ def choose(
         title=resolved.profile.title,
         prologue=resolved.prologue,
         environment=resolved.environment,
-        command=resolved.command,
     )
 
 

@@ -25,7 +25,6 @@ profiles:
     default: true
     environment: {A: b}
     prologue: module load python
-    command: [jupyter-labhub]
     resources: {cpus: 2, partition: fat}
   gpu:
     title: GPU
@@ -127,7 +126,6 @@ def test_no_profile_means_the_sites_default(site, nothing):
     assert resolved.resources == Resources(cpus=2, partition="fat")
     assert resolved.environment == {"A": "b"}
     assert resolved.prologue == "module load python"
-    assert resolved.command == ("jupyter-labhub",)
 
 
 def test_who_may_not_use_the_default_gets_the_first_that_is_open(site):
