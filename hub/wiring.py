@@ -253,6 +253,8 @@ def job_side(settings: Settings, site: Site, pki: HubPki) -> JobSideSettings:
         hub_url=f"{origin}hub/api/landbridge/jobs",
         hub_ca=pki.hub_ca.certificate,
         proof=site.proof,
+        # Only the account that asks munge may read a job's proof.
+        munge_uid=os.geteuid() if site.runner in ("root", "self") else None,
         munge_socket=settings.jobs.munge_socket or None,
         python=settings.jobs.environment or sys.prefix,
     )
