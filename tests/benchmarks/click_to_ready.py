@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / folder) for folder in ("slurm", "integration")]
 
 import httpx  # noqa: E402
-from batchspawner_peer import BatchspawnerHub
+from batchspawner_peer import BatchspawnerHub  # noqa: E402
 from batchspawner_peer import environment as environment_of_peer  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from hub_process import HubProcess, free_port, running_hub, until  # noqa: E402
