@@ -205,10 +205,13 @@ class LandbridgeServerKernelManager(ServerKernelManager):
             status is not None
             and status.phase == "ended"
             and status.failure is not None
-            and self.life is Life.RUNNING
             and not self.shutting_down
         ):
-            self.die(status.failure)
+            if self.life is Life.RUNNING:
+                self.die(status.failure)
+            elif self.life is Life.DEAD:
+                # The kernel was killed first: its job's end says why.
+                self.live(Life.DEAD, status.failure)
 
     def die(self, failure: Failure | None) -> None:
         """Be dead, listed and explained; only a user's restart changes that."""

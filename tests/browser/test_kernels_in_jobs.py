@@ -1,4 +1,4 @@
-"""Kernels as batch jobs, from JupyterLab's own launcher on: one server, many kernels."""
+"""Kernels as batch jobs, from JupyterLab's launcher on: one server, many kernels."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_end_of_a_kernels_job_is_explained(lab: Lab, site) -> None:
     lab.choose(cpus="1", partition="short", time_limit="1", unit="m")
     job = lab.run(WHERE).split()[-1]
     lab.wait_strip("ends in")  # warned before
-    told = lab.wait_strip("time limit", seconds=150)
+    told = lab.wait_strip("Time limit reached", seconds=150)
     assert "Start again" in told
     lab.press("details")
     details = lab.web.text(".lb-Details")

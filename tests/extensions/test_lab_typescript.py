@@ -12,7 +12,13 @@ LAB = Path(__file__).resolve().parents[2] / "extensions" / "lab"
 def test_the_extensions_pure_modules() -> None:
     node = Path(sys.executable).parent / "node"
     done = subprocess.run(
-        [node, "--import", "./tests/resolve.mjs", "--test", *LAB.glob("tests/*.test.mjs")],
+        [
+            node,
+            "--import",
+            "./tests/resolve.mjs",
+            "--test",
+            *LAB.glob("tests/*.test.mjs"),
+        ],
         cwd=LAB,
         capture_output=True,
         text=True,

@@ -1,8 +1,9 @@
-import { ReactNode, useEffect, useId, useRef, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 
 import * as api from './api';
-import { Model, models, outlook } from './choice';
-import { choiceOfDraft, Draft, Errors, range, Unit, UNITS } from './draft';
+import { models, outlook } from './choice';
+import { choiceOfDraft, Draft, Errors } from './draft';
+import { Gpus, NameRows, NumberRow, RowsProps, UnitField } from './rows';
 import { Choice, Field, Options } from './types';
 
 const CHECK_AFTER = 250;
@@ -14,143 +15,6 @@ export interface FormProps {
   first: Draft;
   /** Told at every change; null where the fields come to nothing. */
   onChange: (choice: Choice | null, draft: Draft) => void;
-}
-
-/** A label, a field, and one line that is its hint or its error. */
-function Row(props: {
-  label: string;
-  hint: string;
-  error: string | undefined;
-  children: (id: string, described: string) => ReactNode;
-}): JSX.Element {
-  const id = useId();
-  return (
-    <div className="lb-Choose-row" data-wrong={props.error ? 'yes' : 'no'}>
-      <label htmlFor={id}>{props.label}</label>
-      <div className="lb-Choose-field">{props.children(id, `${id}-hint`)}</div>
-      <div className="lb-Choose-hint" id={`${id}-hint`} role={props.error ? 'alert' : undefined}>
-        {props.error ?? props.hint}
-      </div>
-    </div>
-  );
-}
-
-function idleWords(idle: number, total: number): string {
-  return `${idle || 'none'} of ${total} idle`;
-}
-
-/** How many GPUs a node has of what is chosen. */
-function most(draft: Draft, offered: Model[]): string {
-  const fits = offered.filter(one => draft.gpu === 'any' || draft.gpu === `=${one.model}`);
-  return fits.length ? `up to ${Math.max(...fits.map(one => one.perNode))} on one node` : '';
-}
-
-/** GPUs by model, with what is idle now. */
-function Gpus(props: {
-  draft: Draft;
-  offered: Model[];
-  byModel: boolean;
-  error: string | undefined;
-  change: (part: Partial<Draft>) => void;
-}): JSX.Element {
-  const { draft, offered, error, change } = props;
-  const group = useId();
-  const all = offered.reduce((sum, one) => ({ idle: sum.idle + one.idle, total: sum.total + one.total }), {
-    idle: 0,
-    total: 0
-  });
-  const rows = [
-    { value: 'none', label: 'No GPU', told: '', busy: false },
-    {
-      value: 'any',
-      label: offered.length ? 'Any model' : 'GPU',
-      told: offered.length ? idleWords(all.idle, all.total) : '',
-      busy: offered.length > 0 && !all.idle
-    },
-    ...(props.byModel ? offered : []).map(one => ({
-      value: `=${one.model}`,
-      label: one.model,
-      told: idleWords(one.idle, one.total),
-      busy: !one.idle
-    }))
-  ];
-  return (
-    <fieldset className="lb-Choose-gpus">
-      <legend>GPUs</legend>
-      {rows.map(row => (
-        <label key={row.value} className="lb-Choose-gpu" data-on={draft.gpu === row.value}>
-          <input
-            type="radio"
-            name={group}
-            value={row.value}
-            checked={draft.gpu === row.value}
-            onChange={() => change({ gpu: row.value })}
-          />
-          <span>{row.label}</span>
-          <span className="lb-Choose-idle" data-busy={row.busy}>
-            {row.told}
-          </span>
-        </label>
-      ))}
-      <div className="lb-Choose-row" data-wrong={error ? 'yes' : 'no'}>
-        <label htmlFor={`${group}-count`}>How many</label>
-        <div className="lb-Choose-field">
-          <input
-            id={`${group}-count`}
-            name="gpus"
-            type="number"
-            min="1"
-            step="1"
-            disabled={draft.gpu === 'none'}
-            aria-invalid={!!error}
-            aria-describedby={`${group}-hint`}
-            value={draft.gpu === 'none' ? '' : draft.gpus}
-            onChange={event => change({ gpus: event.target.value })}
-          />
-        </div>
-        <div className="lb-Choose-hint" id={`${group}-hint`} role={error ? 'alert' : undefined}>
-          {error ?? most(draft, offered)}
-        </div>
-      </div>
-    </fieldset>
-  );
-}
-
-/** One of the names that there are, or any name if these are not known. */
-function NameField(props: {
-  id: string;
-  described: string;
-  name: string;
-  value: string;
-  known: string[];
-  wrong: boolean;
-  change: (value: string) => void;
-}): JSX.Element {
-  const common = {
-    id: props.id,
-    name: props.name,
-    value: props.value,
-    'aria-describedby': props.described,
-    'aria-invalid': props.wrong
-  };
-  if (!props.known.length) {
-    return (
-      <input
-        {...common}
-        placeholder="as the site says"
-        onChange={event => props.change(event.target.value)}
-      />
-    );
-  }
-  const known = props.value && !props.known.includes(props.value) ? [props.value, ...props.known] : props.known;
-  return (
-    <select {...common} onChange={event => props.change(event.target.value)}>
-      <option value="">as the site says</option>
-      {known.map(name => (
-        <option key={name}>{name}</option>
-      ))}
-    </select>
-  );
 }
 
 /** What the server says to the choice: its summary, or errors by field. */
@@ -216,7 +80,7 @@ export function ChooseForm(props: FormProps): JSX.Element {
 
   const change = (part: Partial<Draft>) => setDraft(last => ({ ...last, ...part }));
   const can = (field: Field) => offer.choices[field] !== undefined;
-  const hint = (field: Field) => range(field, offer.choices[field] ?? {});
+  const rows: RowsProps = { offer, draft, errors, change };
   const pools = offer.gpus.filter(one => !draft.partition || one.partition === draft.partition);
   const offered = models(pools, offer.choices.gpu_model);
   const shown = isGood ? outlook(own.choice, offered) : '';
@@ -232,94 +96,14 @@ export function ChooseForm(props: FormProps): JSX.Element {
           change={change}
         />
       )}
-      {can('cpus') && (
-        <Row label="CPUs" hint={hint('cpus')} error={errors.cpus}>
-          {(id, described) => (
-            <input
-              id={id}
-              name="cpus"
-              type="number"
-              min="1"
-              step="1"
-              aria-describedby={described}
-              aria-invalid={!!errors.cpus}
-              value={draft.cpus}
-              onChange={event => change({ cpus: event.target.value })}
-            />
-          )}
-        </Row>
-      )}
-      {can('memory') && (
-        <Row label="Memory" hint={hint('memory')} error={errors.memory}>
-          {(id, described) => (
-            <>
-              <input
-                id={id}
-                name="memory"
-                type="number"
-                min="0"
-                step="any"
-                aria-describedby={described}
-                aria-invalid={!!errors.memory}
-                value={draft.memory}
-                onChange={event => change({ memory: event.target.value })}
-              />
-              <span className="lb-Choose-unit">GB</span>
-            </>
-          )}
-        </Row>
-      )}
-      {can('time_limit') && (
-        <Row label="Time limit" hint={hint('time_limit')} error={errors.time_limit}>
-          {(id, described) => (
-            <>
-              <input
-                id={id}
-                name="time_limit"
-                type="number"
-                min="0"
-                step="any"
-                aria-describedby={described}
-                aria-invalid={!!errors.time_limit}
-                value={draft.time}
-                onChange={event => change({ time: event.target.value })}
-              />
-              <select
-                aria-label="Unit of the time limit"
-                name="unit"
-                value={draft.unit}
-                onChange={event => change({ unit: event.target.value as Unit })}
-              >
-                {Object.keys(UNITS).map(unit => (
-                  <option key={unit} value={unit}>
-                    {{ min: 'minutes', h: 'hours', d: 'days' }[unit as Unit]}
-                  </option>
-                ))}
-              </select>
-            </>
-          )}
-        </Row>
-      )}
-      {(['account', 'partition', 'qos'] as const).filter(can).map(field => (
-        <Row
-          key={field}
-          label={{ account: 'Account', partition: 'Partition', qos: 'Quality of service' }[field]}
-          hint=""
-          error={errors[field]}
-        >
-          {(id, described) => (
-            <NameField
-              id={id}
-              described={described}
-              name={field}
-              value={draft[field]}
-              known={namesOf(offer, field)}
-              wrong={!!errors[field]}
-              change={value => change({ [field]: value })}
-            />
-          )}
-        </Row>
-      ))}
+      <NumberRow {...rows} field="cpus" label="CPUs" step="1" />
+      <NumberRow {...rows} field="memory" label="Memory" step="any">
+        <span className="lb-Choose-unit">GB</span>
+      </NumberRow>
+      <NumberRow {...rows} field="time_limit" label="Time limit" step="any">
+        <UnitField draft={draft} change={change} />
+      </NumberRow>
+      <NameRows {...rows} />
       <div className="lb-Choose-sum" role="status" data-wrong={fixed ? 'yes' : 'no'}>
         <strong>{isGood ? told.summary || 'Checking…' : fixed || 'Please correct the marked field.'}</strong>
         <span>{shown}</span>
@@ -327,14 +111,6 @@ export function ChooseForm(props: FormProps): JSX.Element {
       </div>
     </form>
   );
-}
-
-function namesOf(offer: Options, field: 'account' | 'partition' | 'qos'): string[] {
-  const listed = offer.choices[field]?.values;
-  if (listed) {
-    return listed;
-  }
-  return { account: offer.accounts, partition: offer.partitions.map(one => one.name), qos: [] }[field];
 }
 
 function age(seconds: number | null): string {

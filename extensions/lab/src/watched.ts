@@ -12,6 +12,7 @@ const MINUTE = 60_000;
 /** Warnings come this long before a kernel's end, in minutes. */
 const WARN_AT = [15, 5];
 const SOON = 1500;
+const LATE = 5000;
 const STEADY = 15_000;
 const ON_THE_WAY: ReadonlySet<State> = new Set<State>(['submitting', 'queued', 'starting', 'ending']);
 
@@ -153,6 +154,10 @@ export class Watched implements IDisposable {
     if (this.successor !== null || isOnTheWay(this.view)) {
       return SOON;
     }
+    if (this.view?.state === 'dead') {
+      // What is known at first may be that it was killed; its job's end says why.
+      return Date.now() - this._deadSince < MINUTE ? LATE : null;
+    }
     return this.view?.state === 'running' ? STEADY : null;
   }
 
@@ -161,6 +166,9 @@ export class Watched implements IDisposable {
     this.view = view;
     this.skew = view ? Date.parse(view.now) - Date.now() : 0;
     this._changed.emit();
+    if (view?.state === 'dead' && before?.state !== 'dead') {
+      this._deadSince = Date.now();
+    }
     if (view?.state === 'dead' && before !== null && before.state !== 'dead' && !this.isSeen()) {
       Notification.error(`${this.context.name}: ${view.failure?.title ?? view.message}`, {
         autoClose: false
@@ -206,6 +214,7 @@ export class Watched implements IDisposable {
   private _repeat = new Repeat(() => this.read());
   private _changed = new Signal<this, void>(this);
   private _warned = new Set<number>();
+  private _deadSince = 0;
   private _isDisposed = false;
 }
 
