@@ -24,6 +24,7 @@ from .table import RouteTable
 from .traits import EdgeTraits
 
 _RETRY_SECONDS = 0.05
+_LATE_SECONDS = 0.5
 
 
 class _State(Enum):
@@ -47,6 +48,7 @@ class HAProxyProxy(EdgeTraits):
         self._map_name = edge.ROUTES
         self._supervisor: Supervisor | None = None
         self._served: set[str] = set()
+        self._late: set[asyncio.Task[None]] = set()
         self._refused = ""
         self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
@@ -90,7 +92,9 @@ class HAProxyProxy(EdgeTraits):
 
         Raises:
             BadRoute: not a target that we can or may reach.
-            RuntimeFault: HAProxy did not take it in time; it gets it when it can.
+            CommandRefused: HAProxy does not take it.
+
+        A HAProxy that does not answer in time gets it when it does.
         """
         routespec = self.validate_routespec(routespec)
         route = await self._resolve(routespec, target, data or {})
@@ -186,17 +190,29 @@ class HAProxyProxy(EdgeTraits):
         """Bring what the table says about ``key`` to HAProxy, or wait for it.
 
         While HAProxy is started anew the lock is held; it then has the change
-        from its files already, and hears it once more.
+        from its files already, and hears it once more. After ``change_timeout`` the
+        change is brought later: JupyterHub ends a server whose route it cannot add.
         """
         try:
             async with asyncio.timeout(self.change_timeout):
                 while not await self._try_change(key):  # noqa: ASYNC110 - it acts
                     await asyncio.sleep(_RETRY_SECONDS)
         except TimeoutError:
-            raise RuntimeFault(
-                f"HAProxy was away for {self.change_timeout:g} s; "
-                "it gets the change when it is back"
-            ) from None
+            self.log.warning(
+                "HAProxy was away for %g s; it gets route %s when it is back",
+                self.change_timeout,
+                routespec_of(key),
+            )
+            task = asyncio.create_task(self._change_late(key))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _change_late(self, key: str) -> None:
+        try:
+            while not await self._try_change(key):  # noqa: ASYNC110 - it acts
+                await asyncio.sleep(_LATE_SECONDS)
+        except CommandRefused as error:
+            self.log.error("HAProxy refused a late change: %s", error)  # noqa: TRY400
 
     async def _try_change(self, key: str) -> bool:
         async with self._changing:
@@ -287,6 +303,8 @@ class HAProxyProxy(EdgeTraits):
             self._guard.cancel()
             await asyncio.gather(self._guard, return_exceptions=True)
             self._guard = None
+        for task in self._late:
+            task.cancel()
         if self._state is _State.SERVING:
             await self._table.close()
         self._state = _State.CLOSED

@@ -44,6 +44,16 @@ def ask(site: FaultSite, name: str) -> int:
     ).status_code
 
 
+def stop(site: FaultSite, name: str) -> None:
+    """Ask for the end of one server."""
+    httpx.delete(
+        f"http://127.0.0.1:{site.hub.port}/hub/api/users/alice/servers/{name}",
+        headers=dict(site.hub.api.headers),
+        timeout=300,
+        trust_env=False,
+    )
+
+
 def states(site: FaultSite) -> Counter[str]:
     """Count alice's servers by state."""
     servers = site.hub.call("GET", "landbridge/servers/alice", timeout=60)
@@ -77,6 +87,8 @@ def run(site: FaultSite, count: int) -> int:
     print(f"jobs / records          {len(jobs)} / {len(records)}")
     print(f"scheduler commands      {calls}")
     print(f"hub's memory            {memory_of(site.hub.process.pid)} MB")
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: stop(site, name), names))
     site.clear()
     left = site.live_jobs()
     print(f"jobs left after stop    {len(left)}")
@@ -86,6 +98,7 @@ def run(site: FaultSite, count: int) -> int:
 
 def main() -> int:
     """Bring up a Slurm and a gateway of their own, measure, take them down."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     directory = Path(tempfile.mkdtemp(prefix="lbs-", dir="/var/tmp"))
     directory.chmod(0o755)

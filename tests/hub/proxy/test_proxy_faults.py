@@ -78,6 +78,22 @@ async def test_a_route_added_while_haproxy_is_down_is_there_when_add_route_retur
     assert await edge.origin_of("/user/old/") == "hub"
 
 
+async def test_a_haproxy_that_hangs_gets_the_route_when_it_goes_on(
+    make_edge, make_origin
+):
+    """JupyterHub would end the server if ``add_route`` failed."""
+    edge = await make_edge()
+    origin = await make_origin("alice")
+    edge.proxy.change_timeout = 0.3
+    stopped = edge.proxy.pid
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        await edge.proxy.add_route("/user/late/", origin.url, {})
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    await until(lambda: answers(edge, "/user/late/", "alice"))
+
+
 async def test_killed_again_and_again_it_is_back_as_fast_as_the_first_time(
     make_edge, make_origin, kill
 ):
