@@ -73,7 +73,7 @@ function Entry(props: { job: JobEntry; end: (job: JobEntry) => void }): JSX.Elem
             {name}
           </span>
         )}
-        <span className="lb-Jobs-state">{job.state}</span>
+        <span className="lb-Jobs-state">{job.state === 'dead' ? 'ended' : job.state}</span>
       </div>
       {job.message && job.state !== 'running' && <div className="lb-Jobs-line">{job.message}</div>}
       {job.resources && <div className="lb-Jobs-line">{job.resources}</div>}
