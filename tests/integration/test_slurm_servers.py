@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,33 @@ def test_no_secret_of_a_server_is_in_sight(
     for place in (shown, script, hub.log.read_text(), str(state)):
         for word in ("API_TOKEN", "PRIVATE KEY", "report_secret"):
             assert word not in place
+
+
+@contextmanager
+def small_home(home: Path, mode: str, owner: str) -> Iterator[None]:
+    """Put a file system of 64 kB over somebody's home, and fill it up."""
+    options = f"size=64k,mode={mode}"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "landbridge-test", home], check=True
+    )
+    try:
+        subprocess.run(["chown", owner, home], check=True)
+        data = os.open(home / "data", os.O_WRONLY | os.O_CREAT)
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                os.write(data, bytes(4096))
+        os.close(data)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", home], check=True)
+
+
+def test_a_full_home_keeps_no_server_from_starting(slurm_hub: HubProcess) -> None:
+    """What a start writes lies on the node; the full home shows in JupyterLab."""
+    with small_home(Path("/home/alice"), "0700", "alice"):
+        slurm_hub.start_server("alice", options={"profile": "cpu"})
+        server = slurm_hub.wait_state("alice", "failed", "ready", seconds=120)
+        assert server["state"] == "ready", server
+        until("it answers", lambda: slurm_hub.answers("alice"))
+        slurm_hub.stop_server("alice")
+        slurm_hub.wait_state("alice", "stopped", seconds=60)
