@@ -10,7 +10,9 @@ LAB = Path(__file__).resolve().parents[2] / "extensions" / "lab"
 
 
 def test_the_extensions_pure_modules() -> None:
-    node = Path(sys.executable).parent / "node"
+    # Node is in the environment that builds the extension, or in this one.
+    places = (Path(sys.prefix), Path(sys.prefix).parent / "build")
+    node = next(node for place in places if (node := place / "bin" / "node").exists())
     done = subprocess.run(
         [
             node,
