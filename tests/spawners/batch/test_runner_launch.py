@@ -164,6 +164,8 @@ async def login(shared: Path, people: tuple[str, str]) -> AsyncIterator[LoginNod
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {shared}/host\n"
         f"AuthorizedKeysFile {shared}/authorized\nStrictModes no\nUsePAM yes\n"
         f"PidFile none\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
+        # The shell over there must not wait for what somebody's start-up files do.
+        "SetEnv HOME=/nonexistent\n"
     )
     (shared / "ssh_config").write_text(
         f"Host login\nHostName 127.0.0.1\nHostKeyAlias login\nPort {port}\n"
