@@ -27,6 +27,7 @@ from landbridge_lab.storage_service import (
     is_here,
 )
 from landbridge_lab.storage_variables import Local, has_profile, kernel_variables
+from spawners import kernel_storage
 
 PLACE = Place("http://127.0.0.1:1", "us-east-1", "ada")
 LOCAL = Local("http://127.0.0.1:2/credentials", "/run/token", "/run/rclone")
@@ -279,6 +280,7 @@ class TestStart:
             monkeypatch.delenv(name)
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setattr(credentials, "_offer", None)
+        monkeypatch.setattr(kernel_storage, "_offers", [])
         yield
         if credentials._offer is not None:
             credentials._offer.close()

@@ -38,6 +38,8 @@ class CredentialSource:
         self._site = self.run(self._open(facts))
         self.stated_life: float | None = None
         self.sessions: list[Session] = []
+        self._ends: list[asyncio.TimerHandle] = []
+        self._ending: list[asyncio.Task[None]] = []
         self.mine = self.run(self._site.bucket("alice"))
         self.foreign = self.run(self._site.bucket("bob"))
         put = self._site.client.put
@@ -75,14 +77,23 @@ class CredentialSource:
 
     def _end_later(self, session: Session, seconds: float) -> None:
         """Make the stated end true."""
-        work = self._site.sts.revoke(session)
-        self._loop.call_later(seconds, lambda: self._loop.create_task(work))
+        self._ends.append(self._loop.call_later(seconds, self._end, session))
+
+    def _end(self, session: Session) -> None:
+        self._ending.append(self._loop.create_task(self._site.sts.revoke(session)))
 
     def revoke(self, session: Session) -> None:
         self.run(self._site.sts.revoke(session))
 
+    async def _settle(self) -> None:
+        """Drop the ends that are still to come; wait for those under way."""
+        for end in self._ends:
+            end.cancel()
+        await asyncio.gather(*self._ending)
+        await self._site.close()
+
     def close(self) -> None:
-        self.run(self._site.close())
+        self.run(self._settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
