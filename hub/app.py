@@ -16,6 +16,7 @@ from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from sqlalchemy import or_
 from traitlets import Instance, Integer, default
 from traitlets.config import Config
 
@@ -61,6 +62,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway: Gateway | None = None
+        self._services_starting: set[asyncio.Task[bool]] = set()
 
     # -- start ---------------------------------------------------------------------
 
@@ -113,9 +115,11 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
 
     async def init_spawners(self) -> int:
         """Take up servers: interrupted starts are resumed, none is stopped on doubt."""
-        for orm_spawner in self.db.query(orm.Spawner).filter(
-            orm.Spawner.server != None  # noqa: E711 -- SQLAlchemy's way to say it
-        ):
+        # While a start is resumed it has begun, but has no server's row for a moment.
+        begun = or_(
+            orm.Spawner.server_id.is_not(None), orm.Spawner.started.is_not(None)
+        )
+        for orm_spawner in self.db.query(orm.Spawner).filter(begun):
             self._take_up(orm_spawner)
         self.db.commit()
         count: int = await super().init_spawners()
@@ -159,6 +163,20 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             spawner.add_poll_callback(self._stopped, user, spawner.name)
         finally:
             spawner._proxy_pending = False
+
+    async def start_service(
+        self, service_name: str, service: Any, ssl_context: Any = None
+    ) -> bool:
+        """Start a service without waiting for it: notebooks do not depend on it.
+
+        JupyterHub would wait until it answers, and end itself when it does not.
+        A service that ends is started again by JupyterHub's own watch over it.
+        """
+        waiting = super().start_service(service_name, service, ssl_context)
+        task = asyncio.create_task(waiting)
+        self._services_starting.add(task)
+        task.add_done_callback(self._services_starting.discard)
+        return True
 
     async def _stopped(self, user: Any, server_name: str) -> None:
         await self.proxy.delete_user(user, server_name)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ from .secret_files import operator_token_file
 from .settings import Settings
 
 _TIMEOUT_SECONDS = 20.0
+_SERVICE_SECONDS = 5.0
 
 
 class HubUnreachable(Exception):
@@ -61,6 +64,19 @@ def ask_hub(
         raise HubUnreachable(f"the hub does not answer: {error}") from error
     finally:
         connection.close()
+
+
+def service_answers(url: str) -> bool:
+    """Tell whether a service of this machine answers at its own ``url``. Blocks."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            url, timeout=_SERVICE_SECONDS
+        ):
+            return True
+    except urllib.error.HTTPError:
+        return True  # ill perhaps, but there, and it says so itself
+    except OSError:
+        return False
 
 
 def all_users(settings: Settings) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 JupyterHub writes a server's row before it starts the server, and its address only
 once ``start()`` has returned: a row without address is a start that was cut short.
+So is a spawner that began and has no row: its hub died before it resumed the start.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ def judge(orm_spawner: Any, record: JobRecord | None) -> Verdict:
     """Return what to do with a spawner that has a server's row.
 
     Args:
-        orm_spawner: its row in JupyterHub's database, with a server.
+        orm_spawner: its row in JupyterHub's database, with a server or begun.
         record: the newest job of that server.
     """
     if record is not None and record.live and record.cancel_wanted is not None:
         return Verdict.DROP
-    if orm_spawner.server.ip:
+    if orm_spawner.server is not None and orm_spawner.server.ip:
         return Verdict.LEAVE
     if record is None or record.live:
         return Verdict.RESUME

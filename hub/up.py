@@ -24,11 +24,12 @@ from urllib.parse import quote
 
 from spawners.settings import ConfigError
 
-from .client import HubUnreachable, all_users, ask_hub
+from .client import HubUnreachable, all_users, ask_hub, service_answers
 from .detect import Site, detect
 from .leftovers import edge_runs, end_leftovers
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
 from .ports import forget_ports, jobs_port, port_problem
+from .registry import service_specs
 from .secret_files import ensure_password
 from .settings import CHECKOUT, Settings
 from .tied import tie_to_parent
@@ -36,6 +37,7 @@ from .tied import tie_to_parent
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _SERVERS_SECONDS = 20.0
+_SERVICES_SECONDS = 30.0
 _STEP_SECONDS = 0.2
 _LEAST_FREE = 100 * 1024**2
 _CRASHES = 5
@@ -169,6 +171,7 @@ class Gateway:
         await self._start()
         try:
             if await self._wait_ready():
+                await self._wait_services()
                 self._say(greeting)
                 await self._watch()
         finally:
@@ -206,6 +209,19 @@ class Gateway:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 0.1)
         return False
+
+    async def _wait_services(self) -> None:
+        """Wait until the services answer; say which does not, and go on without it."""
+        deadline = time.monotonic() + _SERVICES_SECONDS
+        for spec in service_specs(self._settings, ""):
+            if not spec.url:
+                continue
+            url = f"{spec.url}{self._settings.hub.base_url}services/{spec.name}/health"
+            while not await asyncio.to_thread(service_answers, url):
+                if self._stopping.is_set() or time.monotonic() > deadline:
+                    self._say(f"The service {spec.name} does not answer: {self.log}")
+                    break
+                await asyncio.sleep(_STEP_SECONDS)
 
     async def _watch(self) -> None:
         """Return when asked to stop; start a hub that crashed again.
