@@ -12,6 +12,7 @@ from selenium import webdriver
 from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
+    TimeoutException,
 )
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -54,8 +55,13 @@ class Browser:
     def until(self, what: str, look: Callable[[], Any], seconds: float = 30) -> Any:
         """Return the first true answer of ``look``; fail naming ``what``."""
         wait = WebDriverWait(self.driver, seconds, 0.1, ignored_exceptions=_MISSED)
-        told = f"{what}; at {self.driver.current_url}"
-        return wait.until(lambda _: look(), told)
+        try:
+            return wait.until(lambda _: look())
+        except TimeoutException:
+            page = self.driver.find_element(By.TAG_NAME, "body").text[:2000]
+            raise AssertionError(
+                f"waited {seconds} s in vain for: {what}; at {self.path}:\n{page}"
+            ) from None
 
     def find(self, css: str, seconds: float = 30) -> WebElement:
         """Return the first visible element, waiting for it."""
