@@ -36,6 +36,8 @@ PACKAGES = (
     "slurmdbd",
     "sudo",
 )
+# Most tests wait for daemons: two run at a time, each file by one process.
+_SHARED_OUT = ("--numprocesses=2", "--dist=loadfile")
 # More failures than this are not tried again.
 _ACCIDENTS = 12
 CHECKS = (
@@ -187,7 +189,7 @@ def main(arguments):
     environment = dict(os.environ, PATH=binaries + os.pathsep + os.environ["PATH"])
     environment.pop("PYTHONPATH", None)
     failed = run_checks(environment)
-    code, closing, skipped = run_tests(rest, environment)
+    code, closing, skipped = run_tests([*_SHARED_OUT, *rest], environment)
     if code == 1:
         code, again = try_again(environment)
         closing = again or closing

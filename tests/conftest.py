@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from machines import Machines
 from rig import make_accounts
 
 AnyRig = TypeVar("AnyRig", Cluster, Machines)
+_CGROUPS_IN_USE = Path("/var/tmp/landbridge-test-cgroups.lock")
 _DAEMONS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
 
 
@@ -94,8 +96,11 @@ def slurm(slurm_rig: Cluster) -> Iterator[Cluster]:
 def slurm_cgroups() -> Iterator[Cluster]:
     """A Slurm that ends jobs over their memory OUT_OF_MEMORY. Marked ``root``."""
     _need_daemons()
-    with _directory() as path, _running(Cluster(path, cgroups=True)) as rig:
-        yield rig
+    # The machine has one tree of cgroups; another process's tests wait for it.
+    with _CGROUPS_IN_USE.open("w") as lock, _directory() as path:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _running(Cluster(path, cgroups=True)) as rig:
+            yield rig
 
 
 @pytest.fixture(scope="session")
