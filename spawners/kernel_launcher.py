@@ -16,7 +16,6 @@ the socket that the kernel finds in ``LANDBRIDGE_EVENTS``.
 """
 
 import asyncio
-import functools
 import json
 import os
 import random
@@ -29,18 +28,10 @@ import time
 from typing import Any, Dict, List, Optional, Set
 
 from spawners.kernel_dial import End, Home, hear, host_name, say, tell
+from spawners.kernel_doors import Doors
 from spawners.kernel_keys import Keys
 from spawners.kernel_node import CannotStart, Kernel, gpu_use, write_private
-from spawners.kernel_relay import (
-    CHANNELS,
-    CONTROL,
-    SILENCE_SECONDS,
-    Json,
-    Lines,
-    Pipe,
-    join,
-    mutual_context,
-)
+from spawners.kernel_relay import SILENCE_SECONDS, Json, Lines, mutual_context
 
 GRACE = 4.0  # from SIGTERM to SIGKILL; a scheduler may give as little as 5 s
 
@@ -64,6 +55,7 @@ class Launcher:
         self.warned: Optional[Json] = None
         self.listeners: List[Lines] = []
         self.tasks: Set[Any] = set()
+        self.doors = Doors(lambda: self.kernel.prefix, self.attach, self.spawn)
         self.alone_since = self.dead_since = time.monotonic()
 
     def listen(self, address: str, ports: Optional[List[int]]) -> int:
@@ -107,7 +99,7 @@ class Launcher:
         loop.add_signal_handler(signal.SIGUSR1, self.warn)
         loop.add_signal_handler(signal.SIGCHLD, self.look)
         await loop.create_server(
-            lambda: Entry(self), sock=self.socket, ssl=tls, **patience
+            self.doors.entry, sock=self.socket, ssl=tls, **patience
         )
         events = os.path.join(self.directory, "events")
         await loop.create_unix_server(self.new_listener, path=events)
@@ -278,58 +270,6 @@ class Launcher:
         # A kernel that died at once is told of in the answer, and by its exit.
         asyncio.get_event_loop().call_soon(self.look)
         return self.kernel.facts()
-
-
-class Entry(Pipe):
-    """A connection from the owner's side; its first line names the channel."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        super().__init__()
-        self.launcher = launcher
-        self.named = False
-
-    def data_received(self, data: bytes) -> None:
-        """Read the name, then pass on."""
-        if self.named:
-            super().data_received(data)
-            return
-        self.kept.append(data)
-        head, found, rest = b"".join(self.kept).partition(b"\n")
-        if not found and len(head) < 16:
-            return
-        self.named = True
-        self.kept = [rest] if rest else []
-        name = head.decode("ascii", "replace")
-        assert self.transport is not None  # noqa: S101 -- data came from it
-        if name == CONTROL:
-            self.launcher.attach(self.transport, rest)
-        elif name in CHANNELS:
-            number = CHANNELS.index(name) + 1
-            self.launcher.spawn(self.reach_kernel(number))
-        else:
-            self.transport.abort()
-
-    async def reach_kernel(self, number: int) -> None:
-        """Wait until the kernel has made its socket, in this run or a later one."""
-        assert self.transport is not None  # noqa: S101
-        self.transport.pause_reading()
-        inner, pause = Pipe(), 0.01
-        while not self.closed:
-            path = "%s-%d" % (self.launcher.kernel.prefix, number)
-            try:
-                make = functools.partial(_same, inner)
-                await asyncio.get_event_loop().create_unix_connection(make, path)
-                break
-            except OSError:
-                await asyncio.sleep(pause)
-                pause = min(0.2, pause * 1.3)
-        join(self, inner)
-        if not self.closed:
-            self.transport.resume_reading()
-
-
-def _same(pipe: Pipe) -> Pipe:
-    return pipe
 
 
 def begin(facts: Json, directory: str) -> Launcher:

@@ -10,8 +10,9 @@ import pwd
 import signal
 import subprocess
 import threading
-from typing import Any, Dict, List, Optional
+from typing import Dict, List, Optional
 
+from spawners.batch.job_memory import oom_kills
 from spawners.kernel_relay import CHANNELS, Json
 
 KEPT_OUTPUT = 8 * 1024
@@ -169,52 +170,6 @@ class Kernel:
             facts["oom"] = code == -signal.SIGKILL and oom_kills() > self.kills_before
             facts["tail"] = bytes(self.tail)[-2048:].decode("utf-8", "replace")
         return facts
-
-
-def memory_groups(text: str) -> List[str]:
-    """Return the files that count this job's kills for memory, innermost first.
-
-    Args:
-        text: ``/proc/self/cgroup``: ``0::/path`` (version 2) or
-            ``4:memory:/path`` (version 1), as Linux 4.19 and later write it.
-    """
-    files = []
-    for line in text.splitlines():
-        number, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        if number == "0" and not names:
-            root, name = "/sys/fs/cgroup", "memory.events"
-        elif "memory" in names.split(","):
-            root, name = "/sys/fs/cgroup/memory", "memory.oom_control"
-        else:
-            continue
-        parts = [part for part in path.split("/") if part]
-        jobs = [i for i, part in enumerate(parts) if part.startswith("job_")]
-        # Above the job's own group others are counted, too.
-        lowest = jobs[0] + 1 if jobs else len(parts)
-        for length in range(len(parts), lowest - 1, -1):
-            files.append("/".join([root, *parts[:length], name]))
-    return files
-
-
-def oom_kills(groups: str = "/proc/self/cgroup") -> int:
-    """Return how many processes of this job were killed for memory so far."""
-    most = 0
-    try:
-        with open(groups) as file:
-            names = memory_groups(file.read())
-    except OSError:
-        return 0
-    for name in names:
-        try:
-            with open(name) as file:
-                counts: Dict[str, Any] = dict(
-                    line.split()[:2] for line in file if len(line.split()) > 1
-                )
-            most = max(most, int(counts.get("oom_kill", 0)))
-        except (OSError, ValueError):
-            continue
-    return most
 
 
 def gpu_use() -> Optional[List[Dict[str, int]]]:

@@ -20,9 +20,11 @@ from importlib import resources
 from .batch.errors import InvalidSpec
 
 _MODULES = (
+    "batch.job_memory",
     "kernel_relay",
     "kernel_dial",
     "kernel_node",
+    "kernel_doors",
     "kernel_keys",
     "kernel_launcher",
 )
@@ -96,10 +98,8 @@ def render_kernel_script(
 @cache
 def _program() -> str:
     """Return a program that makes the launcher's modules from their texts."""
-    texts = resources.files(__package__)
     modules = [
-        (f"{__package__}.{name}", texts.joinpath(f"{name}.py").read_text("utf-8"))
-        for name in _MODULES
+        (f"{__package__}.{name}", _text(name.replace(".", "/"))) for name in _MODULES
     ]
     packed = base64.b64encode(zlib.compress(json.dumps(modules).encode(), 9)).decode()
     lines = "\n".join(textwrap.wrap(packed, 100))
@@ -112,3 +112,7 @@ def _program() -> str:
         "    exec(compile(text, name, 'exec'), sys.modules[name].__dict__)\n"
         "sys.exit(sys.modules[name].main())"
     )
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath(f"{name}.py").read_text("utf-8")

@@ -7,7 +7,9 @@ It travels in the job's environment (see ``job_side.py``), needs nothing but Pyt
    its environment, and a key and certificate, all kept in a private directory;
 2. start the command in a process group of its own; pass on and remember its output;
 3. ready: once it says on a pipe which port it bound, tell the hub;
-4. ended: when it ends, tell the hub how, and end with the same code.
+4. when it crashes, start it again on the same port: kernels in jobs of their own
+   are waiting for it;
+5. ended: when it ends, tell the hub how, and end with the same code.
 
 SIGTERM and SIGINT end the command and the job; SIGUSR1 says that time is short.
 """
@@ -31,10 +33,13 @@ from types import FrameType
 from typing import Dict, List, Optional
 
 from spawners.batch.agent_hub import End, Hub, Json, fetch, put, say
+from spawners.batch.job_memory import oom_kills
 
 GRACE = 12.0  # from SIGTERM to SIGKILL; schedulers give 30 s in all
 LAST_WORDS = 10.0  # for the last report
 KEPT_OUTPUT = 8 * 1024
+RESTARTS, WITHIN = 2, 600.0  # what crashes more often in so many seconds is given up
+ASKED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 
 
@@ -150,6 +155,7 @@ class Server:
 
     def __init__(self, argv: List[str], environment: Dict[str, str]) -> None:
         self.tail = bytearray()
+        self.kills_before = oom_kills()
         self.ready, told = os.pipe()
         environment["LANDBRIDGE_READY_FD"] = str(told)
 
@@ -165,7 +171,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(told,),
-                preexec_fn=prepare,  # no thread runs yet
+                preexec_fn=prepare,  # no other thread but an ending pump
             )
         except OSError as error:
             raise End("%s cannot be started: %s." % (argv[0], error), 127) from None
@@ -204,6 +210,9 @@ class Server:
         self.send(signal.SIGKILL)
         self.process.wait()
         self.pump.join(2.0)  # a child that left the group may keep the pipe open
+        if self.ready >= 0:
+            os.close(self.ready)
+            self.ready = -1
 
     def result(self) -> Json:
         """Return how it ended, and its last words."""
@@ -240,33 +249,77 @@ def environment_for(launch: Json, directory: str, authority: bytes) -> Dict[str,
     return environment
 
 
-def watch(hub: Hub, server: Server, launch: Json, signals: Signals) -> None:
-    """Report the port once it is known, then stay until the command ends."""
-    line = b""
-    listening = True
-    while server.process.poll() is None and not signals.ending:
-        if not signals.wait(30.0, *([server.ready] if listening else [])):
-            continue
-        data = os.read(server.ready, 64)
-        line += data
-        listening = bool(data) and b"\n" not in line
-        if listening or not line.strip().isdigit():
-            continue
+class Service:
+    """The command, started again in its job when it crashes once it was ready."""
+
+    def __init__(self, hub: Hub, launch: Json, signals: Signals) -> None:
+        self.hub, self.launch, self.signals = hub, launch, signals
+        self.server: Optional[Server] = None
+        self.port = 0  # as the hub knows it
+        self.crashes: List[float] = []
+
+    def run(self, argv: List[str], environment: Dict[str, str]) -> None:
+        """Run the command until it ends for good."""
+        while not self.signals.ending:
+            self.server = Server(argv, environment)
+            prctl(PR_SET_DUMPABLE, 0)  # we hold secrets: no core file
+            self.watch(self.server)
+            if not self.is_to_be_restarted(self.server):
+                return
+            say("The server crashed. It is started again in this job.")
+            self.server.end(self.signals)
+            environment["LANDBRIDGE_BIND_PORT"] = str(self.port)
+
+    def is_to_be_restarted(self, server: Server) -> bool:
+        """Tell a crash of a server that was ready from an end."""
+        code = server.process.poll() or 0
+        if not self.port or self.signals.ending or code >= 0 or code in ASKED:
+            return False
+        if oom_kills() > server.kills_before:
+            return False  # its owner is to know, and to ask for more
+        now = time.monotonic()
+        self.crashes = [then for then in self.crashes if now - then < WITHIN] + [now]
+        if len(self.crashes) <= RESTARTS:
+            return True
+        times = "%d times in %d minutes" % (len(self.crashes), WITHIN / 60)
+        raise End("The server crashed %s; it is not started again." % times)
+
+    def watch(self, server: Server) -> None:
+        """Report the port once it is known, then stay until the command ends."""
+        line = b""
+        listening = True
+        while server.process.poll() is None and not self.signals.ending:
+            others = [server.ready] if listening else []
+            if not self.signals.wait(30.0, *others):
+                continue
+            data = os.read(server.ready, 64)
+            line += data
+            listening = bool(data) and b"\n" not in line
+            if not listening and line.strip().isdigit():
+                self.tell(server, int(line))
+
+    def tell(self, server: Server, port: int) -> None:
+        """Tell the hub where the server answers; after a restart it knows."""
+        if self.port:
+            if port != self.port:
+                raise End("The server's port was taken by somebody else.")
+            return
         report = {
-            "secret": launch["report_secret"],
+            "secret": self.launch["report_secret"],
             "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-            "port": int(line),
-            "fingerprint": launch["fingerprint"],
+            "port": port,
+            "fingerprint": self.launch["fingerprint"],
         }
 
         def wait(seconds: float) -> None:
-            signals.wait(seconds)
+            self.signals.wait(seconds)
             if server.process.poll() is not None:
                 raise End("The server ended before the hub answered.")
 
-        signals.interrupts = True
-        hub.call("ready", lambda: report, wait)  # noqa: B023 -- called right here
-        signals.interrupts = False
+        self.signals.interrupts = True
+        self.hub.call("ready", lambda: report, wait)
+        self.signals.interrupts = False
+        self.port = port
 
 
 def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
@@ -279,18 +332,16 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
     environment = environment_for(launch, directory, authority)
     places = {"{dir}": directory}
     ended: Optional[End] = None
-    server: Optional[Server] = None
+    service = Service(hub, launch, signals)
     try:
         if any("{python}" in word for word in launch["argv"]):
             path = environment.get("PATH", os.defpath)
             places["{python}"] = find_python(facts.get("LANDBRIDGE_PYTHON", ""), path)
         argv = [fill(word, places) for word in launch["argv"]]
-        server = Server(argv, environment)
-        prctl(PR_SET_DUMPABLE, 0)  # we hold secrets: no core file
-        watch(hub, server, launch, signals)
+        service.run(argv, environment)
     except End as end:
         ended = end
-    signals.interrupts = False
+    signals.interrupts, server = False, service.server
     result: Json = {"exit_code": ended.code if ended else 1, "log": ""}
     if server is not None:
         server.end(signals)
@@ -303,7 +354,7 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
         hub.call("ended", lambda: report, signals.wait, LAST_WORDS)
     except End as end:
         say("The end of this job was not reported: " + end.message)
-    if ended is not None:
+    if ended is not None and not service.crashes:
         return ended.code
     code = result["exit_code"]
     return 128 + int(result["signal"]) if code is None else int(code)

@@ -142,7 +142,7 @@ def _packed_agent() -> str:
     """Return a program that makes the agent's modules from their texts and runs it."""
     modules = [
         (f"{__package__}.{name}", _source(f"{name}.py"))
-        for name in ("agent_hub", "agent")
+        for name in ("job_memory", "agent_hub", "agent")
     ]
     program = (
         "import sys, types\n"

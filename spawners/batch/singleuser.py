@@ -17,6 +17,7 @@ import os
 import socket
 import ssl
 import sys
+import time
 import types
 from typing import Any, List, NoReturn
 
@@ -29,11 +30,14 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def bind() -> List[socket.socket]:
-    """Bind one port on all IPv4 and IPv6 addresses; return what there is of both."""
+def bind(wanted: int = 0) -> List[socket.socket]:
+    """Bind one port on all IPv4 and IPv6 addresses; return what there is of both.
+
+    ``wanted`` is that of a server which crashed, and which the hub knows.
+    """
     for _ in range(20):
         bound: List[socket.socket] = []
-        port = 0
+        port = wanted
         try:
             for family, address in ((socket.AF_INET, ""), (socket.AF_INET6, "::")):
                 try:
@@ -57,7 +61,9 @@ def bind() -> List[socket.socket]:
         except OSError:
             for one in bound:
                 one.close()
-            continue  # taken in the other family: draw again
+            # Taken in the other family: draw again. Or what a crash left is ending.
+            time.sleep(0.2 if wanted else 0)
+            continue
         if bound:
             return bound
     fail("No free port was found on this node.", 1)
@@ -165,7 +171,7 @@ def main() -> None:
         import tornado.netutil  # noqa: F401 -- only to see that it is there
     except ImportError as error:
         fail_missing(error)
-    bound = bind()
+    bound = bind(int(os.environ.pop("LANDBRIDGE_BIND_PORT", "0")))
     port = bound[0].getsockname()[1]
     # An empty host means all addresses, to every version.
     prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/")

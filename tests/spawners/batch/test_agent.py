@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rendezvous_rig import HubDouble, Rig, private_munge, serving
 
-from spawners.batch import agent, agent_hub, singleuser
+from spawners.batch import agent, agent_hub, job_memory, singleuser
 from spawners.batch.job_side import (
     JobSideSettings,
     Launch,
@@ -48,6 +48,15 @@ if what == "crash":
 if what == "exit-early":
     sys.exit("stub cannot start")
 os.write(fd, b"41000\\n"); os.close(fd)
+if what == "crash-later":
+    runs = open(sys.argv[2], "a+"); runs.write("run %s\\n" % os.getpid()); runs.flush()
+    told = os.environ.get("LANDBRIDGE_BIND_PORT")
+    print("told to bind", told, flush=True)
+    runs.seek(0)
+    if len(runs.readlines()) <= int(sys.argv[3]):
+        while not os.path.exists(sys.argv[2] + ".ready"):
+            time.sleep(0.02)
+        os.kill(os.getpid(), int(sys.argv[4]))
 if what == "exit":
     sys.exit(int(sys.argv[2]))
 if what == "shout":
@@ -291,6 +300,49 @@ async def test_a_crash_is_reported_with_the_last_words(served, start):
     assert "stub is starting" in record.failure.log
 
 
+async def test_a_server_that_crashes_is_started_again_on_its_port(
+    served, start, tmp_path
+):
+    rig, hub = served
+    runs = tmp_path / "runs"
+    rig.launch = stub("crash-later", str(runs), "2", str(int(signal.SIGKILL)))
+    record, environment = await rig.submit()
+    agent = await start(ours(environment))
+    await is_ready(rig, record)
+    Path(f"{runs}.ready").touch()
+    async with asyncio.timeout(10):
+        while len(runs.read_text().splitlines()) < 3:
+            await asyncio.sleep(0.02)
+    assert (await rig.jobs.wait(record.name, lambda r: True)).live
+    agent.process.terminate()
+    _, output = await agent.finish()
+    assert output.count("The server crashed. It is started again") == 2
+    assert output.count("told to bind 41000") == 2
+    assert hub.calls == ["fetch", "ready", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("number", "runs", "code"),
+    [(signal.SIGKILL, 3, 128 + signal.SIGKILL), (signal.SIGTERM, 1, 143)],
+)
+async def test_a_server_that_keeps_crashing_or_was_told_to_end_is_not_started_again(
+    served, start, tmp_path, number, runs, code
+):
+    rig, hub = served
+    kept = tmp_path / "runs"
+    rig.launch = stub("crash-later", str(kept), "9", str(int(number)))
+    record, environment = await rig.submit()
+    agent = await start(ours(environment))
+    await is_ready(rig, record)
+    Path(f"{kept}.ready").touch()
+    ended, output = await agent.finish()
+    assert ended == code
+    assert len(kept.read_text().splitlines()) == runs
+    assert ("crashed 3 times in 10 minutes" in output) == (runs == 3)
+    assert (await log_of(rig, record)).data["signal"] == number
+    assert hub.calls[-1] == "ended"
+
+
 async def test_much_output_is_passed_on_and_only_its_end_reported(served, start):
     rig, _ = served
     rig.launch = stub("shout")
@@ -342,7 +394,7 @@ async def test_it_runs_on_any_python_that_is_here(served, start, python):
 
 
 @pytest.mark.parametrize(
-    ("module", "oldest"), [(agent, 6), (agent_hub, 6), (singleuser, 8)]
+    ("module", "oldest"), [(agent, 6), (agent_hub, 6), (job_memory, 6), (singleuser, 8)]
 )
 def test_what_travels_is_written_for_old_pythons(module, oldest):
     text = Path(module.__file__).read_text()

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from spawners.batch.errors import InvalidSpec
+from spawners.batch.job_memory import memory_groups, oom_kills
 from spawners.batch.models import BatchJob, Resources
 from spawners.kernel_environment import kernel_argv, kernel_environment
 from spawners.kernel_errors import KernelNotStarted
-from spawners.kernel_node import memory_groups, oom_kills
 from spawners.kernel_record import KernelRecord, KernelRecords
 from spawners.kernel_relay import Lines
 from spawners.kernel_script import Facts, render_kernel_script
@@ -28,9 +28,11 @@ from spawners.settings import ConfigError
 
 FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
 TRAVELLING = (
+    "batch.job_memory",
     "kernel_relay",
     "kernel_dial",
     "kernel_node",
+    "kernel_doors",
     "kernel_keys",
     "kernel_launcher",
 )
@@ -38,7 +40,8 @@ TRAVELLING = (
 
 @pytest.mark.parametrize("name", TRAVELLING)
 def test_what_travels_is_python_36_of_the_standard_library(name):
-    text = resources.files("spawners").joinpath(f"{name}.py").read_text()
+    where = f"{name.replace('.', '/')}.py"
+    text = resources.files("spawners").joinpath(where).read_text()
     tree = ast.parse(text, feature_version=(3, 6))
     imported = set()
     for node in ast.walk(tree):
