@@ -68,6 +68,8 @@ def kernel_state(kernel: LandbridgeServerKernelManager) -> str:
     status = kernel.status
     if status is None:
         return "starting" if kernel.adopted else "submitting"
+    if status.phase == "ended" and kernel.life is Life.STARTING:
+        return "starting"  # dead only once it can be said why
     return _STATES.get(status.phase, status.phase)
 
 

@@ -217,6 +217,7 @@ class NotebookServer:
             "--ServerApp.allow_root=True",
             f"--ServerApp.root_dir={self.path / 'home'}",
             "--ServerApp.log_level=INFO",
+            "--KernelRestarter.time_to_dead=0.5",
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
