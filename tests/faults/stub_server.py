@@ -59,7 +59,8 @@ def main():
     )
     context.load_verify_locations(os.environ["JUPYTERHUB_SSL_CLIENT_CA"])
     context.verify_mode = ssl.CERT_REQUIRED
-    server = Server(("0.0.0.0", 0), Handler)
+    port = int(os.environ.pop("LANDBRIDGE_BIND_PORT", "0"))
+    server = Server(("0.0.0.0", port), Handler)
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )

@@ -49,15 +49,22 @@ def post(hub: HubProcess, path: str, body: Any) -> httpx.Response:
     )
 
 
-def server_process(hub: HubProcess, user: str) -> int:
-    """Pid of the single-user server of ``user``."""
+def find_server(hub: HubProcess, user: str) -> int | None:
+    """Pid of the single-user server of ``user``, if there is one."""
     home = str(hub.state / "users" / user)
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes()
             if b"singleuser.py" in words and str((entry / "cwd").readlink()) == home:
                 return int(entry.name)
-    raise AssertionError(f"no server of {user}")
+    return None
+
+
+def server_process(hub: HubProcess, user: str) -> int:
+    """Pid of the single-user server of ``user``."""
+    found = find_server(hub, user)
+    assert found, f"no server of {user}"
+    return found
 
 
 def test_fifty_equal_starts_make_one_job(hub: HubProcess) -> None:
@@ -106,13 +113,25 @@ def test_a_server_that_does_not_answer_survives_the_hub(hub: HubProcess) -> None
     assert hub.answers("cid")
 
 
-def test_a_server_that_ends_by_itself_is_noticed_and_explained(hub: HubProcess) -> None:
+def test_a_server_that_crashes_is_started_again_at_most_twice_then_explained(
+    hub: HubProcess,
+) -> None:
     hub.add_user("dan")
     hub.start_server("dan")
-    hub.wait_state("dan", "ready")
-    os.kill(server_process(hub, "dan"), signal.SIGKILL)
+    job = hub.wait_state("dan", "ready")["job"]["id"]
+    until("it answers", lambda: hub.answers("dan"))
+    first = server_process(hub, "dan")
+    os.kill(first, signal.SIGKILL)
+    until("it answers again", lambda: hub.answers("dan"))
+    assert server_process(hub, "dan") != first
+    assert hub.server("dan")["job"]["id"] == job
+    for crash in (2, 3):
+        pid = until("a server", lambda: find_server(hub, "dan"))
+        os.kill(pid, signal.SIGKILL)
+        until(f"crash {crash}", lambda pid=pid: find_server(hub, "dan") != pid)
     server = hub.wait_state("dan", "failed", seconds=20)
     assert server["failure"]["title"]
+    assert "crashed 3 times" in server["failure"]["log"]
     until("JupyterHub knows", lambda: hub.call("GET", "users/dan")["server"] is None)
     assert not hub.answers("dan")
 
