@@ -1,0 +1,99 @@
+/** What a format's module tells of an object: data only, drawn by `draw.ts`. */
+export interface Sheet {
+  /** What the object is, in words. */
+  format: string;
+  facts: Fact[];
+  parts: Part[];
+  /** What is not shown, and why: whole sentences. */
+  left: string[];
+}
+
+export type Fact = [name: string, value: string];
+
+export type Part =
+  | { kind: 'text'; title: string; text: string }
+  | { kind: 'table'; title: string; columns: Column[]; rows: string[][] }
+  | { kind: 'tree'; title: string; nodes: Node[] }
+  | { kind: 'picture'; title: string; bytes: Uint8Array<ArrayBuffer>; type: string }
+  | { kind: 'drawing'; title: string; svg: string }
+  | { kind: 'bitmap'; title: string; bitmap: ImageBitmap; text: string }
+  | { kind: 'markup'; title: string; html: string };
+
+export interface Column {
+  name: string;
+  type?: string;
+}
+
+/** Something in a file that has parts: a group, a dataset, a tensor. */
+export interface Node {
+  name: string;
+  detail: string;
+  facts?: Fact[];
+  children?: Node[];
+  /** If its content can be shown: what to ask the format's `open` for. */
+  open?: string;
+}
+
+/** An object that cannot be shown, in words for its reader. */
+export class Unreadable extends Error {}
+
+/** Texts longer than this are cut. */
+export const LONGEST_CELL = 200;
+export const MOST_ROWS = 100;
+export const MOST_COLUMNS = 100;
+
+/** Return `text` cut to `most` characters, with a mark. */
+export function cut(text: string, most = LONGEST_CELL): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
+
+/** Return a value of any kind as a cell's text. */
+export function cell(value: unknown, most = LONGEST_CELL): string {
+  if (value === null || value === undefined) {
+    return '';
+  }
+  if (typeof value === 'string') {
+    return cut(value, most);
+  }
+  if (value instanceof Date) {
+    return Number.isNaN(value.getTime()) ? 'no date' : value.toISOString();
+  }
+  if (ArrayBuffer.isView(value)) {
+    const view = value as unknown as ArrayLike<unknown>;
+    const shown = Array.from({ length: Math.min(view.length ?? 0, 20) }, (_, index) => String(view[index]));
+    return cut(`[${shown.join(', ')}${(view.length ?? 0) > 20 ? ', …' : ''}]`, most);
+  }
+  if (typeof value === 'object') {
+    return cut(shallow(value), most);
+  }
+  return cut(String(value), most);
+}
+
+function shallow(value: object): string {
+  let left = 500;
+  // Stops once enough is written, however much there is.
+  const text = JSON.stringify(value, (_, inner: unknown) => {
+    left -= 1;
+    if (left < 0) {
+      return undefined;
+    }
+    return typeof inner === 'bigint' ? inner.toString() : inner;
+  });
+  return text ?? '';
+}
+
+/** Return a number of bytes in words. */
+export function bytes(size: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let [value, unit] = [size, 0];
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** Return a count with its noun: `1 row`, `2,000 rows`. */
+export function many(count: number | bigint, noun: string): string {
+  return `${count.toLocaleString('en-US')} ${noun}${BigInt(count) === 1n ? '' : 's'}`;
+}

@@ -1,0 +1,4 @@
+import { arrow } from '../formats/arrow';
+import { serve } from '../worker';
+
+serve({ arrow });

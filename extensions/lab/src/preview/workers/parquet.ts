@@ -1,0 +1,4 @@
+import { parquet } from '../formats/parquet';
+import { serve } from '../worker';
+
+serve({ parquet });

@@ -1,0 +1,4 @@
+import { pdf } from '../formats/pdf';
+import { serve } from '../worker';
+
+serve({ pdf });

@@ -1,0 +1,4 @@
+import { zarrFormat } from '../formats/zarr';
+import { serve } from '../worker';
+
+serve({ zarr: zarrFormat });
