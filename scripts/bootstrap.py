@@ -197,6 +197,8 @@ def is_ready(name, directory, python):
         stamp = (directory / name / ".stamp").read_text()
     except OSError:
         return False
+    if name == "build" and not wheels.pages_are_current():
+        return False
     return stamp == fingerprint(name, python)
 
 
@@ -265,6 +267,8 @@ def install(name, directory, python):
             for project in wheels.WHEELS.get(name, ()):
                 wheel = wheels.build(project, directory, run_logged, log)
                 run_logged([*pip, "--no-deps", "--force-reinstall", wheel], log)
+            if name == "build":
+                wheels.build_pages(directory, run_logged, log)
             stamp.write_text(fingerprint(name, python))
         except (OSError, subprocess.CalledProcessError) as error:
             raise Failure(explain(error, path)) from None

@@ -12,9 +12,20 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_LAB = "extensions/lab/"
+# What the gateway's own pages show of the JupyterLab extension, and what it is made of.
+PAGES = ROOT / "services" / "storage" / "static"
+_PANELS = tuple(
+    _LAB + part
+    for part in ("package-lock.json", "package.json", "scripts", "src", "style")
+)
 # Project name to its folder and to what of it is built in.
 PROJECTS = {
-    "server": (ROOT, ("hub", "spawners", "services", "pyproject.toml", "README.md")),
+    "server": (
+        ROOT,
+        ("hub", "spawners", "services", "pyproject.toml", "README.md", *_PANELS),
+    ),
+    "panels": (ROOT, _PANELS),
     "client": (ROOT / "extensions" / "client", (".",)),
     "lab": (ROOT / "extensions" / "lab", (".",)),
 }
@@ -39,7 +50,11 @@ def _files(project):
         if path.is_file():
             yield path
         for place, folders, names in os.walk(str(path)):
-            folders[:] = sorted(name for name in folders if name not in _GENERATED)
+            folders[:] = sorted(
+                name
+                for name in folders
+                if name not in _GENERATED and Path(place) / name != PAGES
+            )
             for name in sorted(names):
                 if not name.endswith((".pyc", ".tsbuildinfo")):
                     yield Path(place) / name
@@ -78,3 +93,28 @@ def build(project, directory, run_logged, log):
     if found is None:
         raise subprocess.CalledProcessError(1, "pip wheel " + project)
     return found
+
+
+def pages_are_current():
+    """True if what the pages show was built from what the sources are now."""
+    try:
+        return (PAGES / ".source").read_text() == source_hash("panels")
+    except OSError:
+        return False
+
+
+def build_pages(directory, run_logged, log):
+    """Build what the gateway's own pages show, unless it is there.
+
+    It goes into this checkout, from where the hub's environment runs, and from there
+    into the server's wheel. Raises what ``run_logged`` raises when a tool fails.
+    """
+    if pages_are_current():
+        return
+    tools = directory / "build" / "bin"
+    path = str(tools) + os.pathsep + os.environ.get("PATH", "/usr/bin:/bin")
+    command = ["/usr/bin/env", "PATH=" + path]
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts"]
+    run_logged([*command, "npm", "--prefix", ROOT / _LAB, "install", *quiet], log)
+    run_logged([*command, "node", ROOT / _LAB / "scripts" / "pages.mjs", PAGES], log)
+    (PAGES / ".source").write_text(source_hash("panels"))

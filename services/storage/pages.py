@@ -27,7 +27,7 @@ class StartPage(PageHandler):
     """The page at the service's own address."""
 
     async def get(self) -> None:
-        """Show the panel, where it was built, or what there is without it."""
+        """Show the panel."""
         caller = await self.signed_in()
         if caller is None:
             return
@@ -36,12 +36,16 @@ class StartPage(PageHandler):
         # Reading it has the hub's OAuth set the cookie that calls have to repeat.
         token = self.xsrf_token
         storage: Storage = self.serving.context
+        panel = STATIC / "storage.js"
+        built = panel.stat().st_mtime_ns if panel.is_file() else 0
         page = _TEMPLATES.get_template("storage.html").render(
             base_url=storage.base_url,
             prefix=f"{storage.base_url}services/storage/",
             user=caller.name,
             nonce=self.nonce,
-            panel=(STATIC / "storage.js").is_file(),
+            panel=built != 0,
+            # Another address for each build: browsers may keep what they have.
+            version=f"{built:x}",
             xsrf=token.decode() if isinstance(token, bytes) else token,
         )
         self.finish(page)

@@ -8,13 +8,13 @@ API = "/services/storage/api/v1/"
 
 
 def xsrf_of(page: str) -> str:
-    return re.search(r'"X-XSRFToken": "([^"]+)"', page)[1]
+    return re.search(r'data-xsrf="([^"]+)"', page)[1]
 
 
 def test_the_page_opens_after_signing_in_and_changes_need_its_token(browser):
     page = browser.get("/services/storage/", headers={"Sec-Fetch-Mode": "navigate"})
     assert page.status_code == 200
-    assert "Buckets and objects of carol" in page.text
+    assert 'data-user="carol"' in page.text
     policy = page.headers["content-security-policy"]
     nonce = re.search(r"'nonce-([^']+)'", policy)[1]
     assert all(

@@ -1,0 +1,188 @@
+import * as t from './types';
+
+/** What the service said no to, in its words. */
+export class Refused extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly code = '',
+    readonly hint = '',
+    readonly field = ''
+  ) {
+    super(message);
+  }
+
+  /** Whether the same request may work a little later. */
+  get passing(): boolean {
+    return this.status === 0 || this.status === 429 || (this.status >= 500 && this.status !== 501 && this.status !== 507);
+  }
+}
+
+/** Sends one request, `path` with its query, and gives the answer's JSON. */
+export type Send = (method: string, path: string, body?: unknown) => Promise<unknown>;
+
+/** Make a `Refused` of an answer that is no success. */
+export async function refusal(answer: Response): Promise<Refused> {
+  const said: unknown = await answer.json().catch(() => null);
+  const error = (said as { error?: Record<string, unknown> } | null)?.error ?? {};
+  const text = (value: unknown) => (typeof value === 'string' ? value : '');
+  return new Refused(
+    text(error.message) || `The gateway answered ${answer.status}.`,
+    answer.status,
+    text(error.code),
+    text(error.hint),
+    text(error.field)
+  );
+}
+
+/** Send from a page of the gateway itself, with its session's XSRF token. */
+export function pageSend(prefix: string, xsrf: string): Send {
+  return async (method, path, body) => {
+    const headers: Record<string, string> = { Accept: 'application/json', 'X-XSRFToken': xsrf };
+    if (body !== undefined) {
+      headers['Content-Type'] = 'application/json';
+    }
+    const init = { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
+    const answer = await fetch(`${prefix}api/v1/${path}`, init).catch(() => {
+      throw new Refused('The gateway does not answer.', 0, '', 'Check your network; this page tries again.');
+    });
+    if (!answer.ok) {
+      throw await refusal(answer);
+    }
+    return answer.json();
+  };
+}
+
+function query(path: string, values: Record<string, string | number | null | undefined>): string {
+  const parts = Object.entries(values)
+    .filter(([, value]) => value !== '' && value !== null && value !== undefined)
+    .map(([name, value]) => `${name}=${encode(String(value))}`);
+  return parts.length ? `${path}?${parts.join('&')}` : path;
+}
+
+function encode(value: string): string {
+  try {
+    return encodeURIComponent(value);
+  } catch {
+    throw new Refused('This name is not Unicode, and no browser can ask for it.', 400, 'key-refused');
+  }
+}
+
+/** Words for whatever went wrong, with what to try. */
+export function words(error: unknown): string {
+  if (error instanceof Refused) {
+    return [error.message, error.hint].filter(Boolean).join(' ');
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The storage service's REST API. Every call rejects with `Refused`. */
+export class Api {
+  constructor(private readonly send: Send) {}
+
+  me = (): Promise<t.Me> => this.call('GET', 'me');
+
+  buckets = async (): Promise<t.Bucket[]> => (await this.call<{ buckets: t.Bucket[] }>('GET', 'buckets')).buckets;
+
+  createBucket = (name: string): Promise<t.Bucket> => this.call('POST', 'buckets', { name });
+
+  deleteBucket = (name: string): Promise<void> => this.call('DELETE', `buckets/${encode(name)}`);
+
+  /** Measured lately, or now: may take seconds. */
+  usage = (name: string): Promise<t.Usage> => this.call('GET', `buckets/${encode(name)}/usage`);
+
+  page = (bucket: string, prefix: string, at: { token?: string; after?: string; limit?: number }): Promise<t.Page> =>
+    this.call('GET', query('objects', { bucket, prefix, token: at.token, start_after: at.after, limit: at.limit }));
+
+  head = (bucket: string, key: string): Promise<t.Head> => this.call('GET', query('objects/head', { bucket, key }));
+
+  count = (selection: t.Selection): Promise<t.Count> => this.call('POST', 'objects/count', selection);
+
+  /** Delete up to 1,000 keys now. */
+  deleteKeys = (bucket: string, keys: string[]): Promise<{ deleted: number; failures: { key: string; message: string }[] }> =>
+    this.call('POST', 'objects/delete', { bucket, keys });
+
+  tasks = async (): Promise<t.Task[]> => (await this.call<{ tasks: t.Task[] }>('GET', 'tasks')).tasks;
+
+  begin = (task: t.NewTask): Promise<t.Task> => this.call('POST', 'tasks', task);
+
+  cancel = (id: string): Promise<t.Task> => this.call('POST', `tasks/${encode(id)}/cancel`);
+
+  /** `inline`: for reading by a script, not for saving. */
+  downloadUrl = (bucket: string, key: string, inline = false): Promise<t.SignedUrl> =>
+    this.call('POST', 'urls/download', { bucket, key, inline });
+
+  uploadUrl = (upload: {
+    bucket: string;
+    key: string;
+    size: number;
+    content_type: string;
+    crc32: string;
+    overwrite: boolean;
+  }): Promise<t.SignedUrl> => this.call('POST', 'urls/upload', upload);
+
+  beginUpload = (upload: {
+    bucket: string;
+    key: string;
+    size: number;
+    content_type: string;
+    overwrite: boolean;
+  }): Promise<t.UploadStart> => this.call('POST', 'uploads', upload);
+
+  partUrls = async (
+    of: { bucket: string; key: string; upload_id: string },
+    parts: { number: number; crc32: string }[]
+  ): Promise<t.SignedUrl[]> => (await this.call<{ urls: t.SignedUrl[] }>('POST', 'uploads/urls', { ...of, parts })).urls;
+
+  parts = async (bucket: string, key: string, upload_id: string): Promise<t.Part[]> =>
+    (await this.call<{ parts: t.Part[] }>('GET', query('uploads/parts', { bucket, key, upload_id }))).parts;
+
+  complete = (end: {
+    bucket: string;
+    key: string;
+    upload_id: string;
+    parts: { number: number; etag: string }[];
+    overwrite: boolean;
+  }): Promise<{ key: string; etag: string }> => this.call('POST', 'uploads/complete', end);
+
+  abort = (bucket: string, key: string, upload_id: string): Promise<void> =>
+    this.call('POST', 'uploads/abort', { bucket, key, upload_id });
+
+  unfinished = (bucket: string, prefix: string, after?: t.UnfinishedPage): Promise<t.UnfinishedPage> =>
+    this.call(
+      'GET',
+      query('uploads', { bucket, prefix, key_marker: after?.key_marker, upload_marker: after?.upload_marker })
+    );
+
+  shares = async (): Promise<t.Share[]> => (await this.call<{ shares: t.Share[] }>('GET', 'shares')).shares;
+
+  share = (share: t.NewShare): Promise<t.Share> => this.call('POST', 'shares', share);
+
+  endShare = (id: string): Promise<void> => this.call('DELETE', `shares/${encode(id)}`);
+
+  links = async (): Promise<t.Link[]> => (await this.call<{ links: t.Link[] }>('GET', 'links')).links;
+
+  link = (bucket: string, key: string, expires: string | null): Promise<t.Link> =>
+    this.call('POST', 'links', { bucket, key, expires });
+
+  endLink = (id: string): Promise<void> => this.call('DELETE', `links/${encode(id)}`);
+
+  private call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return this.send(method, path, body) as Promise<T>;
+  }
+}
+
+/**
+ * Where the browser sends a signed request.
+ *
+ * Behind the gateway's own path the URL holds for whatever name the gateway was reached
+ * by, and a relay may not know the scheme: only path and query count. A store with a
+ * host of its own is reached there.
+ */
+export function reach(me: t.Me, signed: t.SignedUrl): string {
+  if (!me.path) {
+    return signed.url;
+  }
+  const at = signed.url.indexOf('/', signed.url.indexOf('//') + 2);
+  return window.location.origin + signed.url.slice(at);
+}

@@ -1,0 +1,87 @@
+import { createContext, useCallback, useContext, useEffect, useState, useSyncExternalStore } from 'react';
+
+import { Api, words } from './api';
+import { PanelHost } from './host';
+import { Listing } from './listing';
+import { Bucket, Me } from './types';
+import { Queue } from './upload/queue';
+
+/** What all parts of the panel work with. */
+export interface Shared {
+  api: Api;
+  me: Me;
+  host: PanelHost;
+  queue: Queue;
+  buckets: Bucket[];
+  /** Say something for a while, read out by screen readers. */
+  say(text: string, tone?: 'good' | 'bad'): void;
+  /** A task was begun, or may have ended. */
+  tasksChanged(): void;
+}
+
+const Context = createContext<Shared | null>(null);
+export const SharedProvider = Context.Provider;
+
+export function useShared(): Shared {
+  const shared = useContext(Context);
+  if (!shared) {
+    throw new Error('A part of the storage panel is used outside of it.');
+  }
+  return shared;
+}
+
+/** What was read, what went wrong, and how to read it again. */
+export interface Asked<T> {
+  value: T | null;
+  problem: string;
+  again(): void;
+}
+
+/** Read something when shown and whenever `again` is called. */
+export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
+  const [state, set] = useState<{ value: T | null; problem: string }>({ value: null, problem: '' });
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let alive = true;
+    read().then(
+      value => alive && set({ value, problem: '' }),
+      error => alive && set(old => ({ ...old, problem: words(error) }))
+    );
+    return () => {
+      alive = false;
+    };
+    // `read` is new at each drawing; what it depends on is in `deps`.
+  }, [...deps, turn]);
+  return { ...state, again: useCallback(() => setTurn(old => old + 1), []) };
+}
+
+/** Draw again whenever the upload queue has changed. */
+export function useQueue(queue: Queue): number {
+  return useSyncExternalStore(queue.subscribe, () => queue.version);
+}
+
+/** A listing of a prefix, new for each `turn`, and a number that counts its changes. */
+export function useListing(api: Api, bucket: string, prefix: string, turn: number): [Listing, number] {
+  const [version, setVersion] = useState(0);
+  const [listing, setListing] = useState<Listing>(() => new Listing(at => api.page(bucket, prefix, at), () => undefined));
+  useEffect(() => {
+    const made = new Listing(
+      at => api.page(bucket, prefix, at),
+      () => setVersion(old => old + 1)
+    );
+    setListing(made);
+    void made.look(0, 1);
+    return () => made.close();
+  }, [api, bucket, prefix, turn]);
+  return [listing, version];
+}
+
+/** Whether a right allows changes at a prefix. */
+export function writable(buckets: Bucket[], name: string, prefix: string): boolean {
+  return buckets.some(one => one.name === name && prefix.startsWith(one.prefix) && one.mode === 'read-write');
+}
+
+/** Whether a bucket is one's own, to share and to delete. */
+export function owned(buckets: Bucket[], name: string): boolean {
+  return buckets.some(one => one.name === name && (one.why === 'own' || one.why === 'key'));
+}

@@ -1,0 +1,99 @@
+/** Files as people give them: picked, dropped, or whole folders of either. */
+
+/** A file and the name it shall have below the prefix, `folder/file` for folders. */
+export interface Picked {
+  file: File;
+  name: string;
+  /** Lets the file be read again after a reload, where the browser has such. */
+  handle?: FileSystemFileHandle;
+}
+
+type AskingHandle = FileSystemFileHandle & {
+  queryPermission?(options: { mode: 'read' }): Promise<PermissionState>;
+  requestPermission?(options: { mode: 'read' }): Promise<PermissionState>;
+};
+type Items = DataTransferItem & { getAsFileSystemHandle?(): Promise<FileSystemHandle | null> };
+
+/** What an <input type=file> holds. */
+export function fromInput(list: FileList | null): Picked[] {
+  return Array.from(list ?? [], file => ({ file, name: file.webkitRelativePath || file.name }));
+}
+
+/** Whether the browser can give handles, which outlive a reload. */
+export function hasPicker(): boolean {
+  return 'showOpenFilePicker' in window;
+}
+
+/** Ask for files by handles; none if the person thinks better of it. */
+export async function pick(): Promise<Picked[]> {
+  const ask = (window as unknown as { showOpenFilePicker(o: object): Promise<FileSystemFileHandle[]> }).showOpenFilePicker;
+  let handles: FileSystemFileHandle[];
+  try {
+    handles = await ask.call(window, { multiple: true });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') {
+      return [];
+    }
+    throw error;
+  }
+  return Promise.all(handles.map(async handle => ({ handle, file: await handle.getFile(), name: handle.name })));
+}
+
+/** The file behind a handle, if it may be read; `ask`: by a click, so ask for it. */
+export async function reopen(handle: FileSystemFileHandle, ask: boolean): Promise<File | null> {
+  const asking = handle as AskingHandle;
+  let state = (await asking.queryPermission?.({ mode: 'read' })) ?? 'prompt';
+  if (state === 'prompt' && ask) {
+    state = (await asking.requestPermission?.({ mode: 'read' })) ?? 'denied';
+  }
+  return state === 'granted' ? handle.getFile() : null;
+}
+
+async function* walkHandle(handle: FileSystemHandle, path: string): AsyncGenerator<Picked> {
+  if (handle.kind === 'file') {
+    const file = handle as FileSystemFileHandle;
+    yield { file: await file.getFile(), name: path + handle.name, handle: file };
+    return;
+  }
+  const folder = handle as FileSystemDirectoryHandle & { values(): AsyncIterable<FileSystemHandle> };
+  for await (const child of folder.values()) {
+    yield* walkHandle(child, `${path}${handle.name}/`);
+  }
+}
+
+function entries(reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> {
+  return new Promise((done, failed) => reader.readEntries(done, failed));
+}
+
+async function* walkEntry(entry: FileSystemEntry, path: string): AsyncGenerator<Picked> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((done, failed) => (entry as FileSystemFileEntry).file(done, failed));
+    yield { file, name: path + entry.name };
+    return;
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  // A reader gives a hundred at a time, and nothing at the end.
+  for (let some = await entries(reader); some.length; some = await entries(reader)) {
+    for (const child of some) {
+      yield* walkEntry(child, `${path}${entry.name}/`);
+    }
+  }
+}
+
+/** What was dropped, folders with all in them. Must be called within the event. */
+export function fromDrop(data: DataTransfer): AsyncGenerator<Picked> {
+  // The list of items is gone once the event is over: take hold of all of them now.
+  const roots = Array.from(data.items as unknown as Items[])
+    .filter(item => item.kind === 'file')
+    .map(item => ({ handle: item.getAsFileSystemHandle?.(), entry: item.webkitGetAsEntry() }));
+  return (async function* () {
+    for (const root of roots) {
+      const handle = await root.handle?.catch(() => null);
+      if (handle) {
+        yield* walkHandle(handle, '');
+      } else if (root.entry) {
+        yield* walkEntry(root.entry, '');
+      }
+    }
+  })();
+}
