@@ -9,6 +9,15 @@ import { build } from 'esbuild';
 const LAB = dirname(dirname(fileURLToPath(import.meta.url)));
 const WORKERS = ['light', 'parquet', 'arrow', 'zarr', 'hdf5', 'pdf'];
 
+/** zarrita's own codecs make code from texts; `formats/zarr.ts` brings others. */
+const noCodecs = {
+  name: 'no-codecs',
+  setup(it) {
+    it.onResolve({ filter: /^numcodecs\// }, ({ path }) => ({ path, namespace: 'none' }));
+    it.onLoad({ filter: /.*/, namespace: 'none' }, () => ({ contents: 'export default null;' }));
+  }
+};
+
 /** Build everything of the preview into `directory`. */
 export async function buildPreview(directory) {
   await mkdir(directory, { recursive: true });
@@ -25,6 +34,7 @@ export async function buildPreview(directory) {
     target: 'es2022',
     platform: 'browser',
     // Without an origin there is no credentialed fetch of modules: plain scripts it is.
+    plugins: [noCodecs],
     logOverride: { 'empty-import-meta': 'silent' },
     legalComments: 'linked',
     logLevel: 'warning'

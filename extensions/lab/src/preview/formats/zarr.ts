@@ -7,6 +7,7 @@ import { Source } from '../source';
 
 import { corner, valuesTable } from './array';
 import { decode } from './text';
+import { blosc, inflate, lz4, zstd } from './unpack';
 
 const LARGEST_METADATA = 8 * 2 ** 20;
 const LARGEST_CHUNK = 16 * 2 ** 20;
@@ -50,7 +51,12 @@ export const zarrFormat: Format = {
       if (error instanceof Unreadable) {
         throw error;
       }
-      throw new Unreadable(`This array cannot be read: ${cell((error as Error).message)}.`);
+      const { message, cause } = error as Error;
+      if (cause instanceof Unreadable) {
+        throw cause;
+      }
+      const why = cause instanceof Error ? `${message} (${cause.message})` : message;
+      throw new Unreadable(`This array cannot be read: ${cell(why)}`);
     }
   }
 };
@@ -94,79 +100,18 @@ class Chunks implements zarr.AsyncReadable {
   readonly prefix: string;
 }
 
-/** Codecs that unpack refuse what would grow out of all proportion. */
-for (const name of ['blosc', 'zstd', 'lz4', 'gzip', 'zlib']) {
-  const original = zarr.registry.get(name);
-  if (original) {
-    zarr.registry.set(name, async () => {
-      const entry = await original();
-      return {
-        fromConfig(config: unknown, meta: never) {
-          const codec = entry.fromConfig(config, meta) as { decode(data: Uint8Array): unknown };
-          const decode = codec.decode.bind(codec);
-          codec.decode = async (data: Uint8Array) => {
-            await judge(name, data);
-            return decode(data);
-          };
-          return codec;
-        }
-      } as unknown as typeof entry;
-    });
-  }
-}
-
-async function judge(codec: string, data: Uint8Array): Promise<void> {
-  const view = new DataView(data.buffer, data.byteOffset, data.length);
-  let size = 0;
-  if (codec === 'blosc') {
-    size = data.length >= 16 ? view.getUint32(4, true) : Infinity;
-  } else if (codec === 'lz4') {
-    size = data.length >= 4 ? view.getUint32(0, true) : Infinity;
-  } else if (codec === 'zstd') {
-    size = zstdSize(view);
-  } else {
-    size = await inflatedSize(codec === 'gzip' ? 'gzip' : 'deflate', data);
-  }
-  if (!(size <= 2 * LARGEST_CHUNK)) {
-    throw new Unreadable('A chunk of this array grows to too much when it is unpacked.');
-  }
-}
-
-/** Return what a Zstandard frame says of its content's size (RFC 8878, 3.1.1.1). */
-function zstdSize(view: DataView): number {
-  if (view.byteLength < 14 || view.getUint32(0, true) !== 0xfd2fb528) {
-    return view.byteLength < 14 ? 0 : Infinity;
-  }
-  const flags = view.getUint8(4);
-  const isSingle = (flags & 0x20) !== 0;
-  const at = 5 + (isSingle ? 0 : 1) + [0, 1, 2, 4][flags & 3];
-  switch (flags >> 6) {
-    case 0:
-      return isSingle ? view.getUint8(at) : Infinity;
-    case 1:
-      return view.getUint16(at, true) + 256;
-    case 2:
-      return view.getUint32(at, true);
-    default:
-      return Number(view.getBigUint64(at, true));
-  }
-}
-
-/** Unpack to nowhere and count, up to the limit. */
-async function inflatedSize(format: 'gzip' | 'deflate', data: Uint8Array): Promise<number> {
-  const stream = new Blob([data as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream(format));
-  const reader = stream.getReader();
-  let size = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) {
-      return size;
-    }
-    size += value.length;
-    if (size > 2 * LARGEST_CHUNK) {
-      await reader.cancel();
-      return Infinity;
-    }
+/** The codecs that come with zarrita make code from texts, which is forbidden here. */
+const CODECS: Record<string, (data: Uint8Array<ArrayBuffer>) => Uint8Array | Promise<Uint8Array>> = {
+  blosc,
+  zstd,
+  lz4,
+  gzip: data => inflate('gzip', data),
+  zlib: data => inflate('deflate', data)
+};
+for (const [name, decode] of Object.entries(CODECS)) {
+  const codec = { kind: 'bytes_to_bytes', fromConfig: () => ({ kind: 'bytes_to_bytes', decode }) };
+  for (const alias of [name, `numcodecs.${name}`]) {
+    zarr.registry.set(alias, () => Promise.resolve(codec as never));
   }
 }
 
