@@ -14,6 +14,7 @@ from traitlets.config import Config
 from spawners.settings import ConfigError
 
 from .auth import ACCOUNT, AccountRule
+from .secret_files import ensure_secret
 from .settings import Settings
 
 
@@ -65,6 +66,10 @@ def assemble_oidc(c: Config, settings: Settings) -> None:
     target.auth_state_groups_key = f"oauth_user.{oidc.groups_claim}"
     target.allowed_groups = set(oidc.allowed_groups)
     target.admin_groups = set(oidc.admin_groups)
+    if settings.storage.kind == "web-identity":
+        # The storage service shows the provider's token to the store.
+        target.enable_auth_state = True
+        c.CryptKeeper.keys = [ensure_secret(settings.state / "secrets" / "sign-in-key")]
 
 
 def read_secret(settings: Settings, name: str) -> str:

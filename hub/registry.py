@@ -12,6 +12,7 @@ from .roles import (
     OPERATOR,
     SERVER_STORAGE_SCOPES,
     STORAGE,
+    STORAGE_BY_IDENTITY,
     Role,
     admin_role,
     user_role,
@@ -78,9 +79,10 @@ def storage(settings: Settings) -> ServiceSpec:
     }
     if settings.path:
         environment["LANDBRIDGE_CONFIG"] = str(settings.path)
+    by_identity = settings.storage.kind == "web-identity"
     return ServiceSpec(
         STORAGE.service,
-        STORAGE,
+        STORAGE_BY_IDENTITY if by_identity else STORAGE,
         (sys.executable, "-m", "hub.tied", "services.storage.__main__"),
         url=f"http://127.0.0.1:{storage_port(settings)}",
         environment=environment,
@@ -104,5 +106,7 @@ def roles(specs: tuple[ServiceSpec, ...]) -> list[dict[str, object]]:
     """Return ``JupyterHub.load_roles`` for these services."""
     entries = [spec.role.to_hub() for spec in specs if spec.role]
     entries += [admin_role(spec.name) for spec in specs if not spec.role]
-    entries.append(user_role(storage=any(spec.role is STORAGE for spec in specs)))
+    entries.append(
+        user_role(storage=any(spec.name == STORAGE.service for spec in specs))
+    )
     return entries

@@ -54,6 +54,11 @@ STORAGE = Role(
     "Tells whether a person or group that something is shared with is there, and "
     "whose groups a public link's maker is in when the link is used.",
 )
+STORAGE_BY_IDENTITY = Role(
+    STORAGE.service,
+    (*STORAGE.scopes, "admin:auth_state"),
+    f"{STORAGE.why} Shows the identity provider's tokens of users to the store.",
+)
 ROLES = (CULLER, OPERATOR, STORAGE)
 
 # What users' own tokens may be cut down to. A token with no say has all of them.

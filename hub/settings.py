@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import get_args
+from urllib.parse import urlsplit
 
 from services.storage.settings import StorageSettings
 from spawners.settings import ConfigError, Section, check_sections, parse, read_toml
@@ -141,7 +142,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         password=environment.get("LANDBRIDGE_PASSWORD", ""),
         admin_token=environment.get("LANDBRIDGE_ADMIN_TOKEN", ""),
     )
-    problems = weaknesses(settings)
+    problems = contradictions(settings) + weaknesses(settings)
     if problems:
         raise ConfigError(where, problems)
     return settings
@@ -173,6 +174,17 @@ def _overridden(
         table = merged.get(name, {})
         merged[name] = {**table, **values} if isinstance(table, dict) else table
     return merged
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """Return what two sections say that cannot both be."""
+    if settings.storage.kind == "web-identity" and settings.auth.kind != "oidc":
+        return ["storage.credentials = web-identity needs auth.kind = oidc"]
+    here, there = urlsplit(settings.url), urlsplit(settings.storage.endpoint)
+    if settings.storage.route == "direct" and here.hostname == there.hostname:
+        # Its objects would be pages with the gateway's cookies, which know no ports.
+        return ["storage.route = direct needs an endpoint of another host name"]
+    return []
 
 
 def weaknesses(settings: Settings) -> list[str]:

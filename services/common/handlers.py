@@ -310,13 +310,17 @@ class PageHandler(BaseHandler):
         }
         return url_concat(str(auth.login_url), values)
 
-    def page_policy(self) -> str:
-        """Return the page's Content-Security-Policy; scripts by nonce only."""
+    def page_policy(self, connect: str = "") -> str:
+        """Return the page's Content-Security-Policy; scripts by nonce only.
+
+        Args:
+            connect: one more origin that its scripts may ask.
+        """
         self.nonce = secrets.token_urlsafe(16)
         return (
             f"default-src 'none'; script-src 'nonce-{self.nonce}' 'strict-dynamic'; "
             "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-            "font-src 'self'; connect-src 'self'; frame-src 'self' blob:; "
+            f"font-src 'self'; connect-src 'self' {connect}; frame-src 'self' blob:; "
             "worker-src 'self' blob:; base-uri 'none'; form-action 'self'; "
             "frame-ancestors 'self'"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any  # JSON
 from urllib.parse import quote
 
@@ -49,22 +50,36 @@ class People:
         """Whether the hub has such a group."""
         return await self._ask(f"groups/{quote(name, safe='')}") is not None
 
+    async def sign_in_of(self, user: str) -> Mapping[str, Any] | None:
+        """Return what the hub kept of a user's sign-in; ``None`` for nothing.
+
+        Needs the scope ``admin:auth_state`` and an authenticator that keeps it. It is
+        a secret, asked each time and not kept here.
+        """
+        model = await self._fetch(f"users/{quote(user, safe='')}")
+        state = (model or {}).get("auth_state")
+        return state if isinstance(state, dict) else None
+
     async def _ask(self, path: str) -> Any:
         now = time.monotonic()
         known = self._known.get(path)
         if known is not None and now - known[0] < CACHE_SECONDS:
             return known[1]
+        model = await self._fetch(path)
+        if isinstance(model, dict):
+            model.pop("auth_state", None)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[path] = (now, model)
+        return model
+
+    async def _fetch(self, path: str) -> Any:
         try:
             answer = await self._client.get(f"{self._api_url}/{path}")
         except httpx.HTTPError as error:
             raise NotReady("The hub cannot be asked.", hint="Try again.") from error
         if answer.status_code == _NOT_FOUND:
-            model = None
-        elif answer.is_success:
-            model = answer.json()
-        else:
+            return None
+        if not answer.is_success:
             raise NotReady("The hub does not answer about people.", hint="Try again.")
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[path] = (now, model)
-        return model
+        return answer.json()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 from services.common.app import Place, run_service
 from services.common.auth import hub_auth
@@ -15,12 +16,14 @@ from spawners.settings import load
 
 from . import tables
 from .connect import Connector
+from .drivers import Means
+from .identity import identity_tokens
 from .jobs import kinds
 from .pages import ContentPage, LinkPage, StartPage
 from .service import Storage
 from .settings import NAME, StorageSettings
 from .spec import ERRORS, SPEC
-from .store import Rows, open_database
+from .store import Rows, SealedRows, open_database
 from .upkeep import Upkeep
 
 PAGES: list[Any] = [
@@ -42,13 +45,20 @@ async def open_storage(
     auth = hub_auth()
     people = People(auth.api_url, auth.api_token)
     stack.push_async_callback(people.close)
-    storage = Storage(settings, Rows(database), people, place.base_url)
+    store_url = os.environ.get("LANDBRIDGE_STORE_URL", "")
+    origin = "://".join(urlsplit(store_url)[:2])
+    storage = Storage(settings, Rows(database), people, place.base_url, origin)
     folder = place.config.parent if place.config else place.state
     connector = Connector(
         storage,
         place.state / "store",
         folder,
-        external_url=os.environ.get("LANDBRIDGE_STORE_URL", ""),
+        Means(
+            place.state / "storage-vault-key",
+            SealedRows(database),
+            identity_tokens(people),
+        ),
+        external_url=store_url,
     )
     stack.push_async_callback(connector.close)
     storage.tasks = Tasks(database, tables.tasks, kinds(storage), errors=ERRORS)

@@ -10,11 +10,14 @@ import asyncio
 import logging
 import stat
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from spawners.settings import ConfigError
 
 from .credentials import CredentialDriver
+from .drivers import IdentityDriver, Means, choose_driver
+from .drivers_pasted import PastedDriver
 from .drivers_sts import StsDriver, StsSettings
 from .embedded import EmbeddedStore
 from .embedded_files import EmbeddedSettings
@@ -39,16 +42,23 @@ class Connector:
         storage: told when the store is there.
         directory: the embedded store's own.
         folder: where relative names in the settings start from.
+        means: what drivers of a site's store need.
         external_url: of the embedded store, as SDKs reach it through the gateway.
     """
 
     def __init__(
-        self, storage: Storage, directory: Path, folder: Path, external_url: str = ""
+        self,
+        storage: Storage,
+        directory: Path,
+        folder: Path,
+        means: Means,
+        external_url: str = "",
     ) -> None:
         self._storage = storage
         self._settings = storage.settings
         self._directory = directory
         self._folder = folder
+        self._means = means
         self._external_url = external_url
         self._work: asyncio.Task[None] | None = None
         self._open = AsyncExitStack()
@@ -96,32 +106,52 @@ class Connector:
         opened.push_async_callback(embedded.close)
         access = await embedded.start()
         client = self._client(opened, access.endpoint, access.key)
-        driver = StsDriver(client, StsSettings(access.role_arn))
-        return await self._tried(client, access.key, driver)
+        driver = None
+        if self._settings.kind == "sts":
+            driver = StsDriver(client, StsSettings(access.role_arn))
+        return await self._tried(client, driver)
 
     async def _reach_site(self, opened: AsyncExitStack) -> StoreConnection:
-        settings = self._settings
-        key = read_key_file(self._folder / settings.key_file)
+        settings, key = self._settings, None
+        if settings.key_file:
+            key = read_key_file(self._folder / settings.key_file)
         client = self._client(opened, settings.endpoint, key)
-        driver: CredentialDriver | None = None
-        if settings.role_arn:
-            longest = settings.session_lifetime
-            driver = StsDriver(client, StsSettings(settings.role_arn, longest))
-        return await self._tried(client, key, driver)
+        try:
+            driver = choose_driver(settings, client, self._means)
+        except ValueError as error:
+            raise ConfigError(self._means.vault_file, [f"{error}."]) from None
+        if isinstance(driver, PastedDriver):
+            return await self._brought(client, driver)
+        return await self._tried(client, driver)
+
+    async def _brought(self, client: S3Client, driver: PastedDriver) -> StoreConnection:
+        """Return the connection to a store to which users bring their keys."""
+        connection = StoreConnection(
+            client,
+            client.transport.address.endpoint,
+            driver,
+            embedded=False,
+            own_keys=driver,
+        )
+        if client.transport.key is None:
+            return replace(connection, tried=False)
+        features = await probe(client)
+        client = client.speaking(features.dialect)
+        return replace(connection, client=client, keys=features.keys)
 
     async def _tried(
-        self, client: S3Client, key: AccessKey, driver: CredentialDriver | None
+        self, client: S3Client, driver: CredentialDriver | None
     ) -> StoreConnection:
         """Return the connection, with what the store was seen to do."""
-        features = await probe(client, driver)
+        by_token = isinstance(driver, IdentityDriver)  # tries its first session itself
+        features = await probe(client, None if by_token else driver)
         for note in features.notes:
             log.warning("The store: %s", note)
-        if driver is not None and not features.sessions_usable:
+        if driver is not None and not (by_token or features.sessions_usable):
             log.warning("The store's sessions are not safe to hand out: none are.")
             driver = None
         return StoreConnection(
             client.speaking(features.dialect),
-            key,
             client.transport.address.endpoint,
             driver,
             embedded=not self._settings.endpoint,
@@ -130,7 +160,7 @@ class Connector:
         )
 
     def _client(
-        self, opened: AsyncExitStack, endpoint: str, key: AccessKey
+        self, opened: AsyncExitStack, endpoint: str, key: AccessKey | None
     ) -> S3Client:
         settings: StorageSettings = self._settings
         ca_file = str(self._folder / settings.ca_file) if settings.ca_file else None

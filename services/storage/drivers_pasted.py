@@ -1,8 +1,8 @@
 """Keys that users bring: kept encrypted, lent whole.
 
-For stores where only a portal gives out keys. Such a key cannot be narrowed, so what
-is lent is all that it may do, and revoking ends the lending, not the key; the service
-says so before it takes one.
+For stores where only a portal gives out keys. Whatever the service does for a user it
+then does by her own key. Such a key cannot be narrowed, so what is lent to programs is
+all that it may do, and only the portal can end it; the service says so.
 
 At rest a key is AES-256-GCM under a key file of mode 0600, and bound to its user: a
 row that is moved to another user does not open.
@@ -14,7 +14,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +22,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .credentials import LIFETIME, new_tag
-from .errors import KeyNotValid, StorageError
+from .errors import (
+    AccessDenied,
+    KeyNeeded,
+    KeyNotValid,
+    NotFound,
+    NotSupported,
+    StorageError,
+)
 from .objects import AccessKey, Grant, Session
 from .policies import session_name
 from .s3 import S3Client
@@ -102,32 +109,77 @@ class PastedDriver:
         self._vault = vault
         self._sealed = sealed
 
-    async def accept(self, user: str, key: AccessKey) -> None:
+    async def accept(self, user: str, key: AccessKey, buckets: Sequence[str]) -> None:
         """Keep ``key`` for ``user``, once the store has taken it.
 
+        Args:
+            user: whose it is.
+            key: the key.
+            buckets: what it may list, where it may not list buckets.
+
         Raises:
-            KeyNotValid: the store does not know it.
+            KeyNotValid: the store does not know it, or it may do nothing here.
         """
-        await self._client.signed_by(key).buckets.list()
+        if not await self._taken(key, buckets):
+            raise KeyNotValid(
+                "The store does not take this key.",
+                hint="Look in the store's portal whether it is right and still good.",
+            )
         await self._sealed.set(user, self._vault.seal(user, key))
+
+    async def _taken(self, key: AccessKey, buckets: Sequence[str]) -> bool:
+        # Ceph RGW 16.2 says AccessDenied for wrong secrets and unknown keys, too.
+        client = self._client.signed_by(key)
+        try:
+            await client.buckets.list()
+        except AccessDenied:
+            for bucket in buckets:
+                try:
+                    await client.list(bucket, limit=1)
+                except (AccessDenied, NotFound):
+                    continue
+                return True
+            return False
+        return True
+
+    async def forget(self, user: str) -> None:
+        """Keep no key of ``user`` any more; it goes on to work elsewhere."""
+        await self._sealed.remove(user)
+
+    async def key_of(self, user: str) -> AccessKey:
+        """Return the key that ``user`` entered.
+
+        Raises:
+            KeyNeeded: there is none.
+            StorageError: it cannot be opened any more.
+        """
+        sealed = await self._sealed.get(user)
+        if sealed is None:
+            raise KeyNeeded("You have not entered a key for this store.")
+        return self._vault.open(user, sealed)
 
     async def issue(
         self, user: str, grants: Sequence[Grant], lifetime: timedelta = LIFETIME
     ) -> Session:
-        """Return the user's own key; neither grants nor lifetime narrow it."""
-        sealed = await self._sealed.get(user)
-        if sealed is None:
-            raise KeyNotValid(
-                "You have not entered a key for this store.",
-                hint="Get one in the store's portal and enter it on the storage page.",
-            )
-        key = self._vault.open(user, sealed)
+        """Return the user's own key; neither grants nor lifetime narrow it.
+
+        Its ``expires`` is only when a program should ask again.
+        """
+        key = await self.key_of(user)
         name = session_name(user, new_tag())
-        return Session(name, self.name, key, tuple(grants), key.access_key, None)
+        again = datetime.now(UTC) + lifetime
+        return Session(name, self.name, key, tuple(grants), key.access_key, again)
 
     async def revoke(self, session: Session) -> None:
-        """Forget the key of the session's user; it goes on to work elsewhere."""
-        await self._sealed.remove(session.name.rpartition("--")[0])
+        """Refuse: what was lent is the user's own key.
+
+        Raises:
+            NotSupported: always.
+        """
+        raise NotSupported(
+            "These are your own keys, which only the store's portal can end.",
+            hint="Remove your key here, and no program is given it any more.",
+        )
 
     async def escapes(self, session: Session) -> bool:
         """It is the user's whole key: there is nothing to escape from."""

@@ -9,6 +9,7 @@
     ├── ClockSkewed             its clock and ours differ too much for signatures
     ├── AccessDenied            known, but not allowed
     │   └── KeyNotValid         expired, revoked or unknown access key
+    │       └── KeyNeeded       none: the user has to enter one, or to sign in anew
     ├── NotFound
     │   ├── BucketNotFound, ObjectNotFound, UploadNotFound
     ├── Conflict                something else is there
@@ -103,6 +104,12 @@ class KeyNotValid(AccessDenied):
     """The access key is expired, revoked or was never known."""
 
     hint = "Ask for new credentials; running kernels do so by themselves."
+
+
+class KeyNeeded(KeyNotValid):
+    """The user has to bring a key, or a newer proof of who she is."""
+
+    hint = "Get a key in the store's portal and enter it on the storage page."
 
 
 class NotFound(StorageError):

@@ -37,6 +37,7 @@ async def show_me(storage: Storage, call: Call) -> m.Me:
         path=storage.prefix,
         embedded=store.embedded,
         public_links=settings.public_links,
+        credentials="none" if store.driver is None else settings.kind,
         may_create=made < settings.own_buckets,
     )
 
@@ -81,7 +82,7 @@ async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
     """Create one more bucket of the caller's own."""
     user = call.caller.name
     name = own_bucket_name(user, call.body.name)
-    store, most = storage.store, storage.settings.own_buckets
+    most = storage.settings.own_buckets
     try:
         if not await storage.rows.add_bucket(name, user, most=most):
             raise TooMany(
@@ -90,7 +91,7 @@ async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
     except IntegrityError:
         raise InTheWay(f"There is a bucket {name} already.") from None
     try:
-        await store.client.buckets.create(name)
+        await (await storage.acting(user)).buckets.create(name)
     except BaseException as error:
         await storage.rows.remove_bucket(name)
         if isinstance(error, Conflict):
@@ -110,7 +111,7 @@ async def delete_bucket(storage: Storage, call: Call) -> Nothing:
             "Your own bucket comes with your account and stays.",
             hint="Delete the objects in it instead.",
         )
-    await storage.store.client.buckets.delete(bucket)
+    await (await storage.acting(caller.name)).buckets.delete(bucket)
     storage.forget(bucket)
     await storage.rows.remove_bucket(bucket)
     await storage.rows.note(caller.name, "delete-bucket", bucket)
@@ -121,14 +122,15 @@ async def measure_bucket(storage: Storage, call: Call) -> m.Usage:
     """What a bucket holds: as measured lately, or measured now."""
     bucket = call.path["bucket"]
     await storage.require(call.caller, bucket, "", Mode.READ)
-    return _usage(await storage.usage_of(bucket))
+    return _usage(await storage.usage_of(bucket, call.caller.name))
 
 
 async def list_objects(storage: Storage, call: Call) -> m.Page:
     """One page of a bucket's objects and "folders"."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
-    page = await storage.store.client.list(
+    client = await storage.acting(call.caller.name)
+    page = await client.list(
         q.bucket,
         q.prefix,
         delimiter=q.delimiter,
@@ -156,7 +158,8 @@ async def head_object(storage: Storage, call: Call) -> m.Head:
     """The facts of one object."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.key, Mode.READ)
-    head = await storage.store.client.head(q.bucket, q.key, version=q.version or None)
+    client = await storage.acting(call.caller.name)
+    head = await client.head(q.bucket, q.key, version=q.version or None)
     return m.Head(
         key=head.key,
         size=head.size,
@@ -175,7 +178,8 @@ async def list_versions(storage: Storage, call: Call) -> m.Versions:
     """One page of the versions under a prefix."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
-    page = await storage.store.client.buckets.versions(
+    client = await storage.acting(call.caller.name)
+    page = await client.buckets.versions(
         q.bucket,
         q.prefix,
         key_marker=q.key_marker or None,
@@ -203,14 +207,16 @@ async def show_tags(storage: Storage, call: Call) -> m.Tags:
     """The tags of an object."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.key, Mode.READ)
-    return m.Tags(tags=await storage.store.client.tags(q.bucket, q.key))
+    client = await storage.acting(call.caller.name)
+    return m.Tags(tags=await client.tags(q.bucket, q.key))
 
 
 async def set_tags(storage: Storage, call: Call) -> m.Tags:
     """Give an object these tags and no others."""
     b = call.body
     await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    await storage.store.client.set_tags(b.bucket, b.key, b.tags)
+    client = await storage.acting(call.caller.name)
+    await client.set_tags(b.bucket, b.key, b.tags)
     return m.Tags(tags=b.tags)
 
 
@@ -219,15 +225,16 @@ async def count_objects(storage: Storage, call: Call) -> m.Count:
     b = call.body
     for start in (*b.keys, *b.prefixes):
         await storage.require(call.caller, b.bucket, start, Mode.READ)
+    client = await storage.acting(call.caller.name)
     count = size = 0
     complete = True
     try:
         async with asyncio.timeout(_LONGEST_COUNT_SECONDS):
             for key in b.keys:
-                size += (await storage.store.client.head(b.bucket, key)).size
+                size += (await client.head(b.bucket, key)).size
                 count += 1
             for prefix in b.prefixes:
-                async for page in storage.store.client.pages(b.bucket, prefix):
+                async for page in client.pages(b.bucket, prefix):
                     count += len(page.objects)
                     size += sum(found.size for found in page.objects)
     except TimeoutError:

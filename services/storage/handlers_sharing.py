@@ -12,7 +12,7 @@ from services.common.work import Task
 from . import models as m
 from . import models_sharing as s
 from .credentials import CredentialDriver
-from .errors import NotSupported
+from .errors import GrantRefused, NotSupported
 from .jobs import Order
 from .objects import Grant, Mode
 from .policies import split
@@ -30,7 +30,7 @@ def _driver(storage: Storage) -> CredentialDriver:
     if driver is None:
         raise NotSupported(
             "This store gives no short-lived keys.",
-            hint="The site's operators can name a role in the settings.",
+            hint="The site's operators choose `credentials` in the settings.",
         )
     return driver
 
@@ -44,6 +44,11 @@ async def issue_credentials(storage: Storage, call: Call) -> s.Credentials:
     caller, b, driver = call.caller, call.body, _driver(storage)
     rights = await storage.rights(caller.name, sorted(caller.groups))
     may_write = caller.may(WRITE)
+    if storage.store.own_keys is not None and (b.grants or not may_write):
+        raise GrantRefused(
+            "Your own key cannot be narrowed: it is lent whole or not at all.",
+            hint=f"Ask without grants, with a token that has the scope {WRITE}.",
+        )
     if b.grants:
         asked = [Grant(g.bucket, g.prefix, Mode(g.mode)) for g in b.grants]
     else:
@@ -155,6 +160,11 @@ def _share_fact(share: Share) -> s.ShareFact:
 async def create_share(storage: Storage, call: Call) -> s.ShareFact:
     """Share a bucket or prefix of the caller's own with a user or group."""
     caller, b = call.caller, call.body
+    if storage.store.own_keys is not None:
+        raise NotSupported(
+            "Nothing can be shared through keys that users bring.",
+            hint="The store's own portal may have a way.",
+        )
     rights = await storage.rights(caller.name, sorted(caller.groups))
     await storage.ensure(require_owner(rights, b.bucket))
     mode = Mode(b.mode)
@@ -218,7 +228,7 @@ async def create_link(storage: Storage, call: Call) -> s.LinkFact:
         raise Forbidden("This site allows no public links.")
     rights = await storage.rights(caller.name, sorted(caller.groups))
     await storage.ensure(require_owner(rights, b.bucket))
-    await storage.store.client.head(b.bucket, b.key)
+    await (await storage.acting(caller.name)).head(b.bucket, b.key)
     ends = _end_of(storage, b.expires, _LINK_LIFE)
     link, secret = await storage.shares.add_link(caller.name, b.bucket, b.key, ends)
     await storage.rows.note(caller.name, "make-link", b.bucket, id=link.id, key=b.key)

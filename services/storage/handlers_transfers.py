@@ -80,19 +80,20 @@ async def _may_write(
             hint="Use an S3 client, or another name.",
         )
     if not overwrite:
-        await must_be_free(storage, call.body.bucket, key)
+        await must_be_free(storage, call, key)
     await storage.reserve(right, size)
     return right
 
 
-async def must_be_free(storage: Storage, bucket: str, key: str) -> None:
+async def must_be_free(storage: Storage, call: Call, key: str) -> None:
     """Return if there is no object of this name.
 
     Raises:
         InTheWay: there is one.
     """
     try:
-        await storage.store.client.head(bucket, key)
+        client = await storage.acting(call.caller.name)
+        await client.head(call.body.bucket, key)
     except ObjectNotFound:
         return
     raise InTheWay(
@@ -124,7 +125,8 @@ async def begin_upload(storage: Storage, call: Call) -> t.UploadStart:
     """Begin an upload in parts."""
     b = call.body
     await _may_write(storage, call, b.key, b.size, overwrite=b.overwrite)
-    upload_id = await storage.store.client.uploads.create(
+    client = await storage.acting(call.caller.name)
+    upload_id = await client.uploads.create(
         b.bucket, b.key, content_type=b.content_type
     )
     begun = Begun(
@@ -181,7 +183,8 @@ async def list_parts(storage: Storage, call: Call) -> t.Parts:
     """What has arrived of an upload: enough to go on after a reload."""
     q = call.query
     await _begun(storage, call, q)
-    found = await storage.store.client.uploads.parts(q.bucket, q.key, q.upload_id)
+    client = await storage.acting(call.caller.name)
+    found = await client.uploads.parts(q.bucket, q.key, q.upload_id)
     return t.Parts(
         parts=[
             t.PartFact(number=part.number, etag=part.etag, size=part.size)
@@ -195,7 +198,7 @@ async def complete_upload(storage: Storage, call: Call) -> t.Stored:
     b = call.body
     begun, _ = await _begun(storage, call, b)
     if not b.overwrite:
-        await must_be_free(storage, b.bucket, b.key)
+        await must_be_free(storage, call, b.key)
     if sorted(part.number for part in b.parts) != list(range(1, begun.parts + 1)):
         raise BadRequest(
             f"The parts 1 to {begun.parts} are needed, each once.", field="body.parts"
@@ -204,9 +207,8 @@ async def complete_upload(storage: Storage, call: Call) -> t.Stored:
         Part(part.number, part.etag)
         for part in sorted(b.parts, key=lambda part: part.number)
     ]
-    etag = await storage.store.client.uploads.complete(
-        b.bucket, b.key, b.upload_id, parts
-    )
+    client = await storage.acting(call.caller.name)
+    etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
     await storage.uploads.remove(b.upload_id)
     return t.Stored(key=b.key, etag=etag)
 
@@ -215,7 +217,8 @@ async def abort_upload(storage: Storage, call: Call) -> Nothing:
     """Throw an upload and its parts away; also one that was not begun here."""
     b = call.body
     await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    await storage.store.client.uploads.abort(b.bucket, b.key, b.upload_id)
+    client = await storage.acting(call.caller.name)
+    await client.uploads.abort(b.bucket, b.key, b.upload_id)
     await storage.uploads.remove(b.upload_id)
     return Nothing()
 
@@ -224,7 +227,8 @@ async def list_uploads(storage: Storage, call: Call) -> t.UploadList:
     """One page of the unfinished uploads under a prefix, whoever began them."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ_WRITE)
-    page = await storage.store.client.uploads.list(
+    client = await storage.acting(call.caller.name)
+    page = await client.uploads.list(
         q.bucket,
         q.prefix,
         key_marker=q.key_marker or None,
@@ -249,7 +253,8 @@ async def delete_objects(storage: Storage, call: Call) -> m.Deleted:
     b = call.body
     for key in b.keys:
         await storage.require(call.caller, b.bucket, key, Mode.READ_WRITE)
-    failures = await storage.store.client.delete_many(b.bucket, b.keys)
+    client = await storage.acting(call.caller.name)
+    failures = await client.delete_many(b.bucket, b.keys)
     gone = len(b.keys) - len(failures)
     await storage.rows.note(
         call.caller.name, "delete-objects", b.bucket, objects=gone, first=b.keys[0]

@@ -77,7 +77,7 @@ async def _batches(
 ) -> AsyncIterator[_Batch]:
     """Yield the selection from ``cursor`` on; keys first, then prefix by prefix."""
     index, after = json.loads(cursor) if cursor else (0, "")
-    client = storage.store.client
+    client = await storage.acting(order.user)
     items: Sequence[str] = (*order.keys, *order.prefixes)
     for place in range(index, len(items)):
         item = items[place]
@@ -119,7 +119,7 @@ async def _copy_one(
         Conflict: another object is there and must stay.
         StorageError: it did not work; nothing half is there.
     """
-    client = storage.store.client
+    client = await storage.acting(order.user)
     storage.store.keys.check(target, empty=found.size == 0)
     if not order.overwrite:
         try:
@@ -176,7 +176,8 @@ async def _transfer(storage: Storage, progress: Progress, *, move: bool) -> None
             for key in keys:
                 grant = Grant(order.source, key, Mode.READ_WRITE)
                 require(await _rights(storage, order), grant)
-            stayed = await storage.store.client.delete_many(order.source, keys)
+            client = await storage.acting(order.user)
+            stayed = await client.delete_many(order.source, keys)
             failures += [{"key": s.key, "message": s.message} for s in stayed]
             kept = {s.key for s in stayed}
             copied = [found for found in copied if found.key not in kept]
@@ -196,7 +197,8 @@ async def _delete(storage: Storage, progress: Progress) -> None:
         for found in batch.objects:
             require(rights, Grant(order.source, found.key, Mode.READ_WRITE))
         keys = [found.key for found in batch.objects]
-        stayed = await storage.store.client.delete_many(order.source, keys)
+        client = await storage.acting(order.user)
+        stayed = await client.delete_many(order.source, keys)
         kept = {s.key for s in stayed}
         gone = [found for found in batch.objects if found.key not in kept]
         await progress.advance(

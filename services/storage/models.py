@@ -72,6 +72,9 @@ class Me(Model):
     path: str = Field(description="The path of `/s3/`; empty if browsers go direct.")
     embedded: bool
     public_links: bool
+    credentials: Literal["sts", "web-identity", "keys", "pasted", "none"] = Field(
+        description="How programs get keys; `pasted`: the caller enters one (`key`)."
+    )
     may_create: bool = Field(description="Whether one more bucket may be created.")
 
 
@@ -90,7 +93,7 @@ class Bucket(Model):
     name: str
     prefix: str
     mode: ModeName
-    why: Literal["own", "group", "site", "share"]
+    why: Literal["own", "group", "site", "share", "key"]
     owner: str = Field(description="Who shared it, or the group; else empty.")
     share: str = Field(description="The share's id, or empty.")
     expires: datetime | None

@@ -60,6 +60,22 @@ class CredentialList(Model):
     credentials: list[CredentialFact]
 
 
+class NewKey(Model):
+    """A key of the store that the caller has, with its secret."""
+
+    access_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+    secret_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$", repr=False)]
+    session_token: Annotated[
+        str, Field(max_length=8192, pattern=r"^[\x21-\x7e]*$", repr=False)
+    ] = ""
+
+
+class KeyFact(Model):
+    """The caller's own key, without its secret."""
+
+    access_key: str = Field(description="Empty: the caller has to enter one.")
+
+
 class NewShare(Model):
     """A bucket or prefix to be shared with a user or a group of the hub."""
 

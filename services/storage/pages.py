@@ -31,7 +31,9 @@ class StartPage(PageHandler):
         caller = await self.signed_in()
         if caller is None:
             return
-        self.set_header("Content-Security-Policy", self.page_policy())
+        settings = self.serving.context.settings
+        store = settings.endpoint if settings.route == "direct" else ""
+        self.set_header("Content-Security-Policy", self.page_policy(store))
         self.set_header("Content-Type", "text/html; charset=utf-8")
         # Reading it has the hub's OAuth set the cookie that calls have to repeat.
         token = self.xsrf_token
@@ -67,7 +69,7 @@ class LinkPage(PageHandler):
         right = require_owner(
             await storage.rights(link.by, sorted(groups)), link.bucket
         )
-        await storage.store.client.head(link.bucket, link.key)
+        await (await storage.acting(link.by)).head(link.bucket, link.key)
         lifetime = storage.settings.link_lifetime
         presigner = await storage.presigner(
             link.by, right, self.origin, object_key=link.key, lifetime=lifetime
@@ -93,11 +95,12 @@ class ContentPage(PageHandler):
         await storage.require(caller, bucket, key, Mode.READ)
         if reachable(key):
             raise NotThere("Download this object by a URL of urls/download.")
-        head = await storage.store.client.head(bucket, key)
+        client = await storage.acting(caller.name)
+        head = await client.head(bucket, key)
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", attachment(key))
         self.set_header("Content-Length", str(head.size))
-        async with storage.store.client.stream(bucket, key) as pieces:
+        async with client.stream(bucket, key) as pieces:
             async for piece in pieces:
                 self.write(piece)
                 await self.flush()

@@ -22,6 +22,8 @@ _NOT_VALID = frozenset(
         "InvalidToken",
         "InvalidClientTokenId",
         "TokenRefreshRequired",
+        "InvalidIdentityToken",
+        "IDPRejectedClaim",
         "SignatureDoesNotMatch",
     }
 )

@@ -20,7 +20,7 @@ from services.common.errors import Forbidden, NotThere
 from .objects import Grant, Mode
 from .settings import StorageSettings
 
-Why = Literal["own", "group", "site", "share"]
+Why = Literal["own", "group", "site", "share", "key"]
 
 # What a bucket may be called and still be told from those that we make: "--" is ours.
 _PLAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
@@ -33,7 +33,8 @@ class Right:
 
     Attributes:
         bucket, prefix, mode: what.
-        why: where the right comes from; only ``own`` may share and delete buckets.
+        why: where the right comes from; only ``own`` may share, and only that and
+            ``key`` (a key that the user brought shows it) may delete buckets.
         owner: who shared it, or the group; else ``""``.
         share: the share's id, or ``""``.
         expires: when a share ends.
@@ -71,6 +72,8 @@ def bucket_word(name: str) -> str:
 
 def user_bucket(settings: StorageSettings, user: str) -> str:
     """Return the bucket that belongs to ``user``; ``""`` if users have none."""
+    if not settings.acts_alone:
+        return ""
     return settings.user_bucket.replace("{user}", bucket_word(user))
 
 
@@ -91,12 +94,12 @@ def site_rights(
     settings: StorageSettings, user: str, groups: Iterable[str]
 ) -> list[Right]:
     """Return what the settings give to a user: own, groups' and the site's buckets."""
-    found = []
-    if settings.user_bucket:
+    found: list[Right] = []
+    if settings.user_bucket and settings.acts_alone:
         bucket = user_bucket(settings, user)
         found.append(Right(bucket, "", Mode.READ_WRITE, "own"))
     member = frozenset(groups)
-    if settings.group_bucket:
+    if settings.group_bucket and settings.acts_alone:
         for group in sorted(member):
             bucket = group_bucket(settings, group)
             found.append(Right(bucket, "", Mode.READ_WRITE, "group", owner=group))
@@ -139,7 +142,7 @@ def require_owner(rights: Sequence[Right], bucket: str) -> Right:
         NotThere, Forbidden: the caller is not.
     """
     for right in rights:
-        if right.bucket == bucket and right.why == "own":
+        if right.bucket == bucket and right.why in ("own", "key"):
             return right
     require(rights, Grant(bucket, "", Mode.READ))
     raise Forbidden(f"Only the owner of bucket {bucket} may do this.")

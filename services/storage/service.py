@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from services.common.auth import Caller
@@ -18,10 +19,19 @@ from services.common.errors import NotReady
 from services.common.people import People
 from services.common.work import Tasks
 
+from .cors import open_to
 from .credentials import CredentialDriver
-from .errors import Conflict, QuotaExceeded
+from .drivers_pasted import PastedDriver
+from .errors import (
+    AccessDenied,
+    Conflict,
+    KeyNotValid,
+    QuotaExceeded,
+    StorageError,
+)
 from .keys import EVERY_KEY, KeyRules
 from .objects import AccessKey, Grant, Mode
+from .probe import probe
 from .rights import Right, require, site_rights, user_bucket
 from .s3 import S3Client
 from .sessions import Sessions
@@ -34,6 +44,8 @@ from .uploads import UploadRows
 log = logging.getLogger(__name__)
 
 _MOST_PAGES_MEASURED = 1000
+_LISTED = 20.0
+_MOST_LISTS = 2000
 GATEWAY_PATH = "s3"
 
 
@@ -42,23 +54,27 @@ class StoreConnection:
     """The store, once it is reached.
 
     Attributes:
-        client: signs as the broker.
-        key: the broker's.
+        client: signs as the broker; as nobody, where users bring their keys and there
+            is none.
         endpoint: where programs on this machine reach it.
         driver: makes keys for users; ``None`` where the store cannot.
         embedded: whether it is the one that comes along.
+        own_keys: where users bring their keys: the service then acts by these.
         keys: which names it keeps.
         gateway: where programs on other machines reach it, through the gateway; ``""``
             if they use ``endpoint``, too.
+        tried: whether its ways are known: not before the first user's key, where the
+            service has none of its own.
     """
 
     client: S3Client
-    key: AccessKey
     endpoint: str
     driver: CredentialDriver | None
     embedded: bool
+    own_keys: PastedDriver | None = None
     keys: KeyRules = EVERY_KEY
     gateway: str = ""
+    tried: bool = True
 
 
 class Storage:
@@ -69,6 +85,7 @@ class Storage:
         rows: the database.
         people: the hub's word about others.
         base_url: the gateway's own path, with slashes at both ends.
+        origin: scheme and authority of its pages.
 
     Attributes:
         sessions, shares, uploads: see their modules.
@@ -84,6 +101,7 @@ class Storage:
         rows: Rows,
         people: People,
         base_url: str = "/",
+        origin: str = "",
     ) -> None:
         self.settings = settings
         self.rows = rows
@@ -92,10 +110,13 @@ class Storage:
         self.shares = Shares(rows.database)
         self.uploads = UploadRows(rows.database)
         self.base_url = base_url
+        self.origin = origin
         self.fault = "The store is being started."
         self._connection: StoreConnection | None = None
         self._connected = asyncio.Event()
         self._known: set[str] = set()
+        self._looked_at: set[str] = set()
+        self._lists: dict[str, tuple[AccessKey | None, float, list[Right]]] = {}
         self._making = asyncio.Lock()
 
     # -- the store -----------------------------------------------------------------
@@ -142,6 +163,17 @@ class Storage:
             return ""
         return f"{self.base_url}{GATEWAY_PATH}"
 
+    async def acting(self, user: str) -> S3Client:
+        """Return the client that acts for ``user``: the broker's, or by her own key.
+
+        Raises:
+            KeyNeeded: she has to enter one first.
+        """
+        store = self.store
+        if store.own_keys is None:
+            return store.client
+        return store.client.signed_by(await store.own_keys.key_of(user))
+
     async def presigner(
         self,
         user: str,
@@ -159,10 +191,18 @@ class Storage:
         signed by the broker, and the edge takes such headers away.
         """
         store = self.store
-        key = store.key
-        if store.driver is not None and not (store.embedded and "*" in object_key):
+        narrows = store.driver is not None and store.own_keys is None
+        if (
+            not narrows
+            or store.driver is None
+            or (store.embedded and "*" in object_key)
+        ):
+            key = (await self.acting(user)).transport.key
+        else:
             enough = 2 * (lifetime or self.settings.url_lifetime)
             key = await self.sessions.signer(store.driver, user, right, enough)
+        if key is None:
+            raise NotReady("Storage has no key to sign with.")
         if self.settings.route == "direct":
             origin = store.endpoint
         return Presigner(key, self.settings.region, origin, self.prefix)
@@ -183,8 +223,45 @@ class Storage:
     async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:
         """Return all that a user may, the strongest first."""
         found = site_rights(self.settings, user, groups)
+        if not self.settings.acts_alone:
+            found += await self._listed(user)
+            await self._try_store(await self.acting(user), found)
         found += await self.rows.rights(user, groups)
         return found
+
+    async def _listed(self, user: str) -> list[Right]:
+        """Return the buckets that a user's own key shows, as known for a moment."""
+        client = await self.acting(user)
+        key = client.transport.key
+        known = self._lists.get(user)
+        if known is None or known[0] != key or time.monotonic() - known[1] > _LISTED:
+            try:
+                buckets = await client.buckets.list()
+            except KeyNotValid:
+                raise
+            except AccessDenied:
+                buckets = ()  # it may not list: the settings name its buckets
+            rights = [Right(b.name, "", Mode.READ_WRITE, "key") for b in buckets]
+            if len(self._lists) >= _MOST_LISTS:
+                self._lists.clear()
+            known = self._lists[user] = (key, time.monotonic(), rights)
+        return list(known[2])
+
+    async def _try_store(self, client: S3Client, rights: Sequence[Right]) -> None:
+        """Try the store's ways in a user's bucket, where there is no other."""
+        async with self._making:
+            store = self.store
+            if store.tried:
+                return
+            for right in rights[:3]:
+                try:
+                    seen = await probe(client, bucket=right.bucket)
+                except StorageError as error:
+                    log.info("The store cannot be tried in a bucket: %s", error)
+                    continue
+                own = store.client.speaking(seen.dialect)
+                self.connect(replace(store, client=own, keys=seen.keys, tried=True))
+                return
 
     async def require(
         self, caller: Caller, bucket: str, prefix: str, mode: Mode
@@ -201,10 +278,16 @@ class Storage:
 
     async def ensure(self, right: Right) -> None:
         """Make a bucket that is its user's by the settings, if it is not there."""
-        if right.why not in ("own", "group") or right.bucket in self._known:
+        # Users' own keys make and show buckets themselves.
+        if right.bucket in self._known or not self.settings.acts_alone:
+            return
+        buckets, direct = self.store.client.buckets, self.settings.route == "direct"
+        if right.why not in ("own", "group"):
+            if direct and right.bucket not in self._looked_at:
+                self._looked_at.add(right.bucket)
+                await open_to(buckets, right.bucket, self.origin, ours=False)
             return
         async with self._making:
-            buckets = self.store.client.buckets
             if not await buckets.exists(right.bucket):
                 try:
                     await buckets.create(right.bucket)
@@ -212,11 +295,14 @@ class Storage:
                 except Conflict:  # by another process, just now
                     if not await buckets.exists(right.bucket):
                         raise
+            if direct:
+                await open_to(buckets, right.bucket, self.origin, ours=True)
             self._known.add(right.bucket)
 
     def forget(self, bucket: str) -> None:
         """Look anew whether a bucket is there."""
         self._known.discard(bucket)
+        self._lists.clear()
 
     def default_bucket(self, user: str) -> str:
         """Return the bucket that belongs to a user; ``""`` if there is none."""
@@ -229,7 +315,7 @@ class Storage:
 
         Quota is the owners': a share's bucket has its owner's.
         """
-        if right.why == "site":
+        if right.why == "site" or not self.settings.acts_alone:
             return None
         return self.settings.user_quota or None
 
@@ -251,12 +337,18 @@ class Storage:
                 f"{known.bytes} and {size} more would not fit."
             )
 
-    async def measure(self, bucket: str) -> Measured:
-        """Count what a bucket holds, page by page, and write it down."""
+    async def measure(self, bucket: str, user: str = "") -> Measured:
+        """Count what a bucket holds, page by page, and write it down.
+
+        Args:
+            bucket: any.
+            user: by whose key, where users bring their own.
+        """
         began = datetime.now(UTC)
         before = (await self.rows.usage([bucket])).get(bucket)
         size, count, pages, complete = 0, 0, 0, True
-        async for page in self.store.client.pages(bucket):
+        client = await self.acting(user)
+        async for page in client.pages(bucket):
             size += sum(found.size for found in page.objects)
             count += len(page.objects)
             pages += 1
@@ -272,12 +364,12 @@ class Storage:
         await self.rows.set_usage(bucket, measured)
         return measured
 
-    async def usage_of(self, bucket: str) -> Measured:
+    async def usage_of(self, bucket: str, user: str) -> Measured:
         """Return what a bucket holds, measured lately."""
         known = (await self.rows.usage([bucket])).get(bucket)
         if known is not None and not self.is_stale(known):
             return known
-        return await self.measure(bucket)
+        return await self.measure(bucket, user)
 
     def is_stale(self, measured: Measured) -> bool:
         """Whether it is time to measure again."""

@@ -12,6 +12,8 @@ from spawners.settings import Duration, Memory, Section
 
 NAME = "storage"
 
+Credentials = Literal["auto", "sts", "web-identity", "keys", "pasted", "none"]
+
 
 class BucketRule(Section):
     """A bucket, or a prefix of one, that the site lets some people use."""
@@ -41,10 +43,24 @@ class StorageSettings(Section):
         description="For `endpoint`: file (mode 0600) with two lines, the access key "
         "and the secret key of the one account that the service acts as.",
     )
+    credentials: Credentials = Field(
+        "auto",
+        description="How users get keys. `sts`: the account assumes `role_arn`, cut "
+        "down for each user. `web-identity`: the user's own token of the identity "
+        "provider does ([auth] kind must be `oidc`). `keys`: the account makes a user "
+        "of the store for each set of keys, by `admin_api`. `pasted`: users enter keys "
+        "that they have, and the service acts by these. `none`: programs get no keys. "
+        "`auto`: `sts` where there is a role or the embedded store, else `none`.",
+    )
     role_arn: str = Field(
         "",
-        description="For `endpoint`: the role that this account assumes to make "
-        "short-lived keys. Empty: the store has no STS, and users get no keys.",
+        description="For `endpoint`, with `sts` and `web-identity`: the role that is "
+        "assumed to make short-lived keys.",
+    )
+    admin_api: Literal["rgw", "iam"] = Field(
+        "rgw",
+        description="With `credentials` = `keys`: `rgw` is Ceph's Admin Ops, whose "
+        "caps the guide names, `iam` AWS's IAM, asked at `endpoint`.",
     )
     route: Literal["gateway", "direct"] = Field(
         "gateway",
@@ -124,10 +140,31 @@ class StorageSettings(Section):
     def _per_group(cls, value: str) -> str:
         return _pattern(value, "{group}")
 
+    @property
+    def kind(self) -> Literal["sts", "web-identity", "keys", "pasted", "none"]:
+        """How users get keys, decided."""
+        if self.credentials == "auto":
+            return "sts" if self.role_arn or not self.endpoint else "none"
+        return self.credentials
+
+    @property
+    def acts_alone(self) -> bool:
+        """Whether the service acts by an account of its own, and not by users' keys."""
+        return self.credentials != "pasted"
+
     @model_validator(mode="after")
     def _complete(self) -> StorageSettings:
-        if self.endpoint and not self.key_file:
+        if self.endpoint and not self.key_file and self.credentials != "pasted":
             raise ValueError("endpoint needs key_file")
+        if not self.endpoint and self.credentials not in ("auto", "sts", "none"):
+            raise ValueError(f"credentials = {self.credentials} needs endpoint")
+        by_role = self.credentials in ("sts", "web-identity") and self.endpoint
+        if by_role and not self.role_arn:
+            raise ValueError(f"credentials = {self.credentials} needs role_arn")
+        if self.role_arn and self.credentials in ("keys", "pasted", "none"):
+            raise ValueError(
+                f"role_arn has no use with credentials = {self.credentials}"
+            )
         if self.route == "direct" and not self.endpoint:
             raise ValueError("route = direct needs endpoint")
         if self.user_bucket and self.user_bucket == self.group_bucket:

@@ -9,6 +9,7 @@ from spawners.batch.errors import StoreUnavailable as DatabaseUnavailable
 
 from . import errors as e
 from . import handlers as h
+from . import handlers_key as k
 from . import handlers_sharing as sh
 from . import handlers_transfers as tr
 from . import models as m
@@ -27,6 +28,7 @@ ERRORS: ErrorTable = {
     e.StoreAnswerInvalid: (502, "store-invalid"),
     e.ClockSkewed: (502, "store-clock"),
     e.AccessDenied: (403, "store-denied"),
+    e.KeyNeeded: (403, "key-needed"),
     e.NotFound: (404, "not-found"),
     e.Conflict: (409, "conflict"),
     e.PreconditionFailed: (412, "changed"),
@@ -130,6 +132,9 @@ _SHARING = (
         status=201,
     ),
     Route("DELETE", "credentials/{id}", sh.revoke_credentials, READ, Nothing),
+    Route("GET", "key", k.show_key, READ, ms.KeyFact),
+    Route("PUT", "key", k.keep_key, WRITE, ms.KeyFact, body=ms.NewKey),
+    Route("DELETE", "key", k.forget_key, WRITE, Nothing),
     Route("GET", "shares", sh.list_shares, READ, ms.ShareList),
     Route(
         "POST",

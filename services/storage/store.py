@@ -50,6 +50,36 @@ async def open_database(url: str) -> Database:
     return await Database.open(url, MIGRATIONS, what="database of storage")
 
 
+class SealedRows:
+    """Users' own keys, as they were sealed; see ``drivers_pasted.SealedKeys``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, user: str) -> bytes | None:
+        """Return what :meth:`set` kept."""
+        t = tables.keys
+        query = sa.select(t.c.sealed).where(t.c.user == user)
+        return await self._database.run(lambda c: c.scalar(query))
+
+    async def set(self, user: str, sealed: bytes) -> None:
+        """Keep it in place of an earlier one."""
+        t = tables.keys
+        row = {"user": user, "sealed": sealed, "created": datetime.now(UTC)}
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.delete(t).where(t.c.user == user))
+            connection.execute(sa.insert(t), [row])
+
+        await self._database.run(work)
+
+    async def remove(self, user: str) -> None:
+        """Forget it."""
+        t = tables.keys
+        delete = sa.delete(t).where(t.c.user == user)
+        await self._database.run(lambda c: c.execute(delete))
+
+
 class Rows:
     """Buckets, usage and audit. Sharing and keys have modules of their own."""
 

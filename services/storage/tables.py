@@ -1,7 +1,7 @@
 """How the storage service's own facts lie in its database.
 
 No secret and no object's content is in here: of keys that were given out the name,
-of a public link the hash.
+of a public link the hash, of a user's own key what only the key file can open.
 """
 
 from __future__ import annotations
@@ -110,6 +110,15 @@ audit = sa.Table(
     sa.Column("action", sa.String(32), nullable=False),
     sa.Column("bucket", sa.String(63), nullable=False, index=True),
     sa.Column("detail", sa.Text, nullable=False),
+)
+
+# Keys that users brought, each encrypted for its user by a key that is not in here.
+keys = sa.Table(
+    "landbridge_storage_keys",
+    metadata,
+    sa.Column("user", sa.String(255), primary_key=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
 )
 
 tasks = tasks_table("landbridge_storage_tasks", metadata)

@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 from services.common.errors import NotReady
 
-from .errors import StorageError
+from .drivers_keys import KeysDriver
+from .errors import KeyNeeded, NotFound, StorageError
 from .service import Storage
+from .uploads import Begun
 
 log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 20.0
+_REAP_EVERY = 3
 _TIDY_EVERY = 30
 _KEEP_SESSIONS = timedelta(days=30)
 
@@ -41,6 +44,8 @@ class Upkeep:
             await self._storage.until_connected()
             try:
                 await self.end_shares()
+                if rounds % _REAP_EVERY == 0:
+                    await self.reap()
                 if rounds % _TIDY_EVERY == 0:
                     await self.tidy()
             except (StorageError, NotReady) as error:
@@ -50,10 +55,32 @@ class Upkeep:
             rounds += 1
             await asyncio.sleep(_EVERY_SECONDS)
 
+    async def reap(self) -> None:
+        """End keys whose time has passed, where the store does not do it itself."""
+        driver = self._storage.store.driver
+        if isinstance(driver, KeysDriver):
+            await driver.tidy()
+
     async def end_shares(self) -> None:
         """End the keys that rest on shares which have ended."""
         for share in await self._storage.shares.unsettled():
             await self._storage.settle(share)
+
+    async def _abort(self, begun: Begun) -> None:
+        """Throw an upload away; one that cannot be is tried again next time."""
+        storage = self._storage
+        try:
+            client = await storage.acting(begun.user)
+            await client.uploads.abort(begun.bucket, begun.key, begun.upload_id)
+        except (KeyNeeded, NotFound):
+            log.info("An old upload to %s is nobody's any more", begun.bucket)
+        except StorageError as error:
+            log.warning("Cannot abort an old upload to %s: %s", begun.bucket, error)
+            return
+        await storage.uploads.remove(begun.upload_id)
+        await storage.rows.note(
+            "landbridge", "abort-upload", begun.bucket, of=begun.user
+        )
 
     async def tidy(self) -> None:
         """Throw old uploads away, and forget denials and rows nobody needs."""
@@ -62,12 +89,7 @@ class Upkeep:
         for begun in await storage.uploads.older_than(
             now - storage.settings.upload_lifetime
         ):
-            uploads = storage.store.client.uploads
-            await uploads.abort(begun.bucket, begun.key, begun.upload_id)
-            await storage.uploads.remove(begun.upload_id)
-            await storage.rows.note(
-                "landbridge", "abort-upload", begun.bucket, of=begun.user
-            )
+            await self._abort(begun)
         driver = storage.store.driver
         if driver is not None:
             await driver.tidy()

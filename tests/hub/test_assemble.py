@@ -13,7 +13,7 @@ from traitlets.config import Config
 from hub import places
 from hub.assemble import assemble, run_snippets
 from hub.detect import Site
-from hub.roles import ROLES
+from hub.roles import ROLES, STORAGE_BY_IDENTITY
 from hub.settings import load_settings
 from spawners.settings import ConfigError
 
@@ -95,6 +95,14 @@ def test_every_service_has_the_scopes_of_the_table_and_no_others(settings):
         assert given[f"landbridge-{role.service}"]["scopes"] == list(role.scopes)
         assert role.why
     assert "admin" not in given
+
+
+def test_only_a_store_that_trusts_the_provider_gives_storage_the_sign_ins(settings):
+    storage = settings.storage.model_copy(update={"credentials": "web-identity"})
+    c = assembled(replace(settings, storage=storage))
+    given = {role["name"]: role["scopes"] for role in c.JupyterHub.load_roles}
+    assert given["landbridge-storage"] == list(STORAGE_BY_IDENTITY.scopes)
+    assert "admin:auth_state" in STORAGE_BY_IDENTITY.scopes
 
 
 def test_the_admin_token_gets_the_admin_role(settings):

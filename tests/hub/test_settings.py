@@ -12,6 +12,8 @@ from hub.sections import SECTIONS
 from hub.settings import CHECKOUT, find_file, is_loopback, load_settings
 from spawners.settings import ConfigError
 
+STORE = '[storage]\nendpoint = "http://127.0.0.1:9000"\nkey_file = "k"\n'
+
 
 @pytest.fixture
 def load(tmp_path):
@@ -82,6 +84,16 @@ def test_secrets_are_not_in_the_repr(load):
         ('[auth]\nkind = "none"\n', ["kind", "demo", "oidc"]),
         ('[auth]\nkind = "oidc"\n', ["oidc.client_id"]),
         ('[culling]\nidle_after = "soon"\n', ["idle_after", "2h"]),
+        ('[storage]\ncredentials = "magic"\n', ["credentials", "pasted", "sts"]),
+        ('[storage]\ncredentials = "pasted"\n', ["pasted", "needs endpoint"]),
+        (f'{STORE}credentials = "sts"\n', ["sts", "needs role_arn"]),
+        (f'{STORE}credentials = "keys"\nrole_arn = "r"\n', ["role_arn", "no use"]),
+        ('[storage]\nendpoint = "http://s"\n', ["endpoint needs key_file"]),
+        (
+            f'{STORE}credentials = "web-identity"\nrole_arn = "r"\n',
+            ["web-identity", "auth.kind = oidc"],
+        ),
+        (f'{STORE}route = "direct"\n', ["direct", "another host name"]),
         ("hub = 1\n", ["hub", "section"]),
         ("[hub\n", ["TOML"]),
         ("[auth.oidc]\nfoo = 1\n", ["auth.oidc", "foo"]),

@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from ceph_rig import Ceph, missing_programs
 from fault_proxy import FaultProxy
+from identity_provider import SHORT_SECONDS, Provider
 from store_rigs import Site, StoreFacts, WeedRig
 
 from services.storage.drivers_sts import StsDriver, StsSettings
@@ -111,3 +113,35 @@ async def faults(weed: Site) -> AsyncIterator[FaultProxy]:
     await proxy.start()
     yield proxy
     await proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    """An identity provider."""
+    one = Provider()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def short_rig(provider: Provider) -> Iterator[WeedRig]:
+    """SeaweedFS whose sessions last seconds, and which trusts the provider."""
+    directory = Path(tempfile.mkdtemp(prefix="lbweed-", dir="/var/tmp"))
+    facts = {
+        "issuer": provider.issuer,
+        "clientId": "gateway",
+        "jwksUri": f"{provider.issuer}/jwks",
+    }
+    rig = WeedRig(
+        EmbeddedSettings(
+            directory / "store",
+            providers={"hub": facts},
+            session_length=timedelta(seconds=SHORT_SECONDS),
+        )
+    )
+    try:
+        rig.up()
+        yield rig
+    finally:
+        rig.down()
+        shutil.rmtree(directory)

@@ -7,23 +7,12 @@ its own is started whose sessions last a few seconds when not asked; the end is 
 from __future__ import annotations
 
 import asyncio
-import base64
-import http.server
-import json
-import shutil
-import tempfile
-import threading
 import time
-from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from store_rigs import WeedRig
 
 from services.storage.drivers_sts import StsSettings, WebIdentityDriver, ask_sts
-from services.storage.embedded_files import EmbeddedSettings, web_role_arn
+from services.storage.embedded_files import web_role_arn
 from services.storage.errors import AccessDenied, KeyNotValid, StorageError
 from services.storage.objects import Grant, Mode
 from services.storage.policies import session_policy
@@ -31,92 +20,6 @@ from services.storage.s3 import S3Client
 from services.storage.transport import StoreAddress
 
 SECONDS = 3
-
-
-def b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class Provider:
-    """An identity provider: a key, and a page that shows its public half."""
-
-    def __init__(self) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-        numbers = self.key.public_key().public_numbers()
-        public = {
-            "kty": "RSA",
-            "kid": "one",
-            "alg": "RS256",
-            "use": "sig",
-            "n": b64(numbers.n.to_bytes(256, "big")),
-            "e": b64(numbers.e.to_bytes(3, "big")),
-        }
-        body = json.dumps({"keys": [public]}).encode()
-
-        class Page(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-        self.issuer = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def token(self, *, audience="gateway", lifetime=300, algorithm="RS256") -> str:
-        now = int(time.time())
-        header = {"alg": algorithm, "kid": "one", "typ": "JWT"}
-        claims = {
-            "iss": self.issuer,
-            "aud": audience,
-            "sub": "alice",
-            "preferred_username": "alice",
-            "iat": now - 1000,
-            "exp": now + lifetime,
-        }
-        text = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims).encode())}"
-        if algorithm == "none":
-            return f"{text}."
-        signature = self.key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
-        return f"{text}.{b64(signature)}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def provider():
-    one = Provider()
-    yield one
-    one.close()
-
-
-@pytest.fixture(scope="module")
-def short_rig(provider):
-    directory = Path(tempfile.mkdtemp(prefix="lbweed-", dir="/var/tmp"))
-    facts = {
-        "issuer": provider.issuer,
-        "clientId": "gateway",
-        "jwksUri": f"{provider.issuer}/jwks",
-    }
-    rig = WeedRig(
-        EmbeddedSettings(
-            directory / "store",
-            providers={"hub": facts},
-            session_length=timedelta(seconds=SECONDS),
-        )
-    )
-    try:
-        rig.up()
-        yield rig
-    finally:
-        rig.down()
-        shutil.rmtree(directory)
 
 
 @pytest.fixture

@@ -1,0 +1,193 @@
+"""The storage service as a process of its own, at a hub that is only a few answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+from hub_process import CHECKOUT, free_port, until
+from rest_person import PREFIX, Document, Person
+
+SCOPES = [
+    "access:services!service=storage",
+    "custom:storage:read",
+    "custom:storage:write",
+    "custom:storage:share",
+]
+
+
+class HubStub:
+    """Knows whose a token is; everybody is there who was named once.
+
+    Attributes:
+        people: by token, as ``/hub/api/user`` tells them.
+        kept: by name, what the hub keeps of a sign-in.
+    """
+
+    def __init__(self) -> None:
+        self.people: dict[str, dict[str, Any]] = {}
+        self.kept: dict[str, dict[str, Any]] = {}
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), lambda *rest: _Answers(self, *rest)
+        )
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hub/api"
+
+    def token(self, name: str, scopes: list[str] | None = None) -> str:
+        """A token of somebody."""
+        token = f"token-{len(self.people)}-of-{name}"
+        self.people[token] = {
+            "kind": "user",
+            "name": name,
+            "groups": [],
+            "scopes": SCOPES if scopes is None else scopes,
+        }
+        return token
+
+    def answer(self, path: str, token: str) -> Any:
+        if path == "/hub/api/user":
+            return self.people.get(token)
+        name = path.removeprefix("/hub/api/users/")
+        for person in self.people.values():
+            if person["name"] == name:
+                return {**person, "auth_state": self.kept.get(name)}
+        return None
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    def __init__(self, hub: HubStub, *rest: Any) -> None:
+        self._hub = hub
+        super().__init__(*rest)
+
+    def do_GET(self) -> None:
+        token = self.headers.get("Authorization", "").rpartition(" ")[2]
+        found = self._hub.answer(self.path.partition("?")[0], token)
+        body = json.dumps(found).encode()
+        self.send_response(200 if found is not None else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+class ServiceRig:
+    """One service process; the settings are the section ``[storage]``."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, object]) -> None:
+        self.hub = HubStub()
+        self.port = free_port()
+        self.state = directory / "state"
+        self.log = directory / "service.log"
+        self._config = directory / "gateway.toml"
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        self._config.write_text("[storage]\n" + "\n".join(lines) + "\n")
+        (self.state / "db").mkdir(parents=True, exist_ok=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._document: Document | None = None
+        self._people: list[Person] = []
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until the store is there."""
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("LANDBRIDGE")},
+            "JUPYTERHUB_API_TOKEN": "token-of-the-service",
+            "JUPYTERHUB_API_URL": self.hub.url,
+            "JUPYTERHUB_BASE_URL": "/",
+            "JUPYTERHUB_CLIENT_ID": "service-storage",
+            "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps(SCOPES[:1]),
+            "JUPYTERHUB_SERVICE_NAME": "storage",
+            "JUPYTERHUB_SERVICE_PREFIX": PREFIX,
+            "JUPYTERHUB_SERVICE_URL": self.origin,
+            "LANDBRIDGE_STATE": str(self.state),
+            "LANDBRIDGE_CONFIG": str(self._config),
+            "LANDBRIDGE_STORE_URL": f"{self.origin}/s3",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.storage"],
+                cwd=CHECKOUT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        until("the service is ready", lambda: self._status() == 200, seconds=60)
+        if self._document is None:
+            path = f"{self.origin}{PREFIX}api/v1/openapi.json"
+            self._document = Document(httpx.get(path, trust_env=False).json())
+
+    def _status(self) -> int:
+        assert self.process is not None
+        assert self.process.poll() is None, self.words()
+        url = f"{self.origin}{PREFIX}health"
+        return httpx.get(url, trust_env=False).status_code
+
+    def words(self) -> str:
+        """The end of the service's log."""
+        return self.log.read_text(errors="replace")[-6000:]
+
+    def person(self, name: str, scopes: list[str] | None = None) -> Person:
+        """Somebody with a token."""
+        assert self._document is not None
+        token = self.hub.token(name, scopes)
+        self._people.append(Person(name, self.port, self._document, token))
+        return self._people[-1]
+
+    def kill(self) -> None:
+        """``kill -9``: no clean-up of any kind."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def close(self) -> None:
+        for person in self._people:
+            person.http.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+        self.hub.close()
+
+
+@contextmanager
+def running_service(
+    directory: Path, settings: Mapping[str, object]
+) -> Iterator[ServiceRig]:
+    """A service that runs, and is cleaned away."""
+    rig = ServiceRig(directory, settings)
+    try:
+        rig.start()
+        yield rig
+    finally:
+        rig.close()
+
+
+def write_key(directory: Path, access_key: str, secret_key: str) -> str:
+    """Write the broker's key as the settings want it; return the file's name."""
+    path = directory / "broker-key"
+    path.touch(0o600)
+    path.write_text(f"{access_key}\n{secret_key}\n")
+    return str(path)
