@@ -25,6 +25,9 @@ _MOST_JOBS = 100
 _MOST_ROWS = 5000
 _CLOCKS_DIFFER = timedelta(minutes=2)
 _LONGEST = timedelta(days=366)
+# A server tells of its kernels every two minutes, and of the last of them in vain if
+# it was stopped: its token ends first.
+_UNTOLD = timedelta(minutes=3)
 _GIB = 1024**3
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+:\[\]-]{1,64}$")]
@@ -149,6 +152,8 @@ class UsageLedger:
                     kind, _, rest = record.owner.partition(":")
                     name = rest.partition("/")[0] or record.user
                     _write(connection, name, kind[:16], job)
+                    if kind == "server" and job.ended:
+                        _count_kernels_to(connection, name, job.until)
 
         await self._store.transact(work)
         self._read_to = now - _CLOCKS_DIFFER
@@ -204,6 +209,18 @@ def _write(connection: Connection, user: str, kind: str, job: JobUsage) -> None:
     elif job.until > known["until"] or (job.ended and not known["ended"]):
         change = {"until": max(job.until, known["until"]), "ended": job.ended}
         connection.execute(sa.update(table).where(same).values(change))
+
+
+def _count_kernels_to(connection: Connection, user: str, end: datetime) -> None:
+    """Count kernels that ran when they were last told of to their server's end."""
+    table = rows.usage
+    ran = sa.and_(
+        table.c.user_name == user,
+        table.c.kind == "kernel",
+        sa.not_(table.c.ended),
+        table.c.until.between(end - _UNTOLD, end),
+    )
+    connection.execute(sa.update(table).where(ran).values(until=end))
 
 
 def _used(row: RowMapping) -> Used:

@@ -8,7 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from hub.usage import JobUsage, Report, TooMuch, UsageLedger, hours_of
-from spawners.batch.models import new_job_name
+from spawners.batch.models import (
+    BatchJob,
+    JobState,
+    JobStatus,
+    Resources,
+    new_job_name,
+)
+from spawners.batch.records import JobRecord, Phase
 from spawners.batch.store import JobStore
 
 NOW = datetime.now(UTC)
@@ -76,6 +83,43 @@ async def test_times_that_cannot_be_are_cut_or_left_out(ledger):
     )
     (used,) = await ledger.read("ann", NOW - timedelta(days=1))
     assert used.usage.until <= datetime.now(UTC)
+
+
+async def test_kernels_count_to_the_end_of_the_server_that_ran_them(ledger):
+    end = NOW - timedelta(minutes=30)
+    told = {
+        "untold": usage(until=end - timedelta(minutes=2)),
+        "long before": usage(until=end - timedelta(minutes=9)),
+        "ended": usage(until=end - timedelta(minutes=1), ended=True),
+        "kept": usage(until=end + timedelta(minutes=5)),
+    }
+    await ledger.report("ann", list(told.values()))
+    others = usage(until=end - timedelta(minutes=2))
+    await ledger.report("bob", [others])
+    name = new_job_name()
+    record = JobRecord(
+        name=name,
+        owner="server:ann/",
+        generation=1,
+        user="ann",
+        phase=Phase.ENDED,
+        resources=Resources(cpus=1),
+        job=BatchJob("7", name, "ann"),
+        status=JobStatus(JobState.CANCELLED, started=NOW - 3 * HOUR, ended=end),
+        created=NOW - 3 * HOUR,
+        updated=NOW,
+    )
+    await ledger._store.insert(record)
+    await ledger.take_servers()
+    found = {
+        used.usage.name: used.usage.until
+        for used in await ledger.read(None, NOW - timedelta(days=1))
+    }
+    assert found[name] == end
+    assert found[told["untold"].name] == end
+    for same in ("long before", "ended", "kept"):
+        assert found[told[same].name] == told[same].until, same
+    assert found[others.name] == others.until
 
 
 async def test_a_flood_is_refused(ledger, monkeypatch):
