@@ -20,6 +20,7 @@ from .drivers import Means
 from .identity import identity_tokens
 from .jobs import kinds
 from .pages import ContentPage, LinkPage, StartPage
+from .preview import PreviewPage
 from .service import Storage
 from .settings import NAME, StorageSettings
 from .spec import ERRORS, SPEC
@@ -30,6 +31,7 @@ PAGES: list[Any] = [
     ("", StartPage, {}),
     ("link/([A-Za-z0-9_-]{20,64})", LinkPage, {}),
     ("content", ContentPage, {}),
+    ("preview", PreviewPage, {}),
 ]
 
 

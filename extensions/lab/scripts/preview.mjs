@@ -1,6 +1,7 @@
 // Builds the preview's frame and its workers into the storage service's static files:
 // node scripts/preview.mjs [DIRECTORY]
-import { copyFile, mkdir } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,7 +22,7 @@ const noCodecs = {
 /** Build everything of the preview into `directory`. */
 export async function buildPreview(directory) {
   await mkdir(directory, { recursive: true });
-  await build({
+  const { metafile } = await build({
     absWorkingDir: LAB,
     entryPoints: Object.fromEntries([
       ['preview-frame', 'src/preview/frame.ts'],
@@ -29,6 +30,7 @@ export async function buildPreview(directory) {
     ]),
     outdir: directory,
     bundle: true,
+    metafile: true,
     format: 'iife',
     minify: true,
     target: 'es2022',
@@ -39,9 +41,14 @@ export async function buildPreview(directory) {
     legalComments: 'linked',
     logLevel: 'warning'
   });
-  for (const name of ['preview.html', 'preview.css']) {
-    await copyFile(join(LAB, 'style', name), join(directory, name));
+  await copyFile(join(LAB, 'style', 'preview.css'), join(directory, 'preview.css'));
+  // One build's scripts belong together: browsers keep them by their address.
+  const hash = createHash('sha256');
+  for (const path of Object.keys(metafile.outputs).sort()) {
+    hash.update(await readFile(join(LAB, path)));
   }
+  const page = await readFile(join(LAB, 'style', 'preview.html'), 'utf8');
+  await writeFile(join(directory, 'preview.html'), page.replaceAll('BUILD', hash.digest('hex').slice(0, 16)));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -135,7 +135,10 @@ PLAIN = {
 HOSTILE = {
     "evil.html": HTML.encode(),
     "evil.svg": SVG.encode(),
-    "evil.ipynb": notebook("1", html=f"<script>{STEAL}</script><img src=x onerror=\"{STEAL}\"><a href=\"javascript:{STEAL}\">x</a>"),
+    "evil.ipynb": notebook(
+        "1",
+        html=f'<script>{STEAL}</script><img src=x onerror="{STEAL}"><a href="javascript:{STEAL}">x</a>',
+    ),
     "bomb.svg": b'<svg xmlns="http://www.w3.org/2000/svg"><g id="a0"><rect/></g>'
     + b"".join(
         b'<g id="a%d">%s</g>' % (i, b'<use href="#a%d"/>' % (i - 1) * 10)
@@ -208,7 +211,9 @@ def write_library_files(directory: Path) -> None:
             directory / f"v{version}.zarr", mode="w", zarr_format=version
         )
         root.attrs["title"] = "grid"
-        array = root.create_array("level", shape=grid.shape, chunks=(50, 50), dtype="f4")
+        array = root.create_array(
+            "level", shape=grid.shape, chunks=(50, 50), dtype="f4"
+        )
         array[:] = grid
         zarr.consolidate_metadata(root.store)
     save_file({"layer.weight": grid, "bias": grid[0]}, directory / "w.safetensors")

@@ -7,6 +7,8 @@ import { FromWorker, ToWorker } from './worker';
 const HEAD = 4096;
 /** A worker that neither answers nor waits for bytes for so long is ended, in ms. */
 const PATIENCE = 20_000;
+/** This script's own address: the workers' lie beside it, of the same build. */
+const HERE = new URL((document.currentScript as HTMLScriptElement).src);
 
 /** The frame's own side: between the page, which has the bytes, and one worker. */
 class Frame {
@@ -31,7 +33,7 @@ class Frame {
 
   private start(head: Uint8Array<ArrayBuffer>): void {
     const format = this.object.size === 0 ? 'bytes' : formatOf(this.object.key, head);
-    const script = new URL(`preview-${SCRIPTS[format]}.js`, document.baseURI).href;
+    const script = new URL(`preview-${SCRIPTS[format]}.js${HERE.search}`, HERE).href;
     const start = new Blob([`importScripts(${JSON.stringify(script)});`], { type: 'text/javascript' });
     this.worker = new Worker(URL.createObjectURL(start));
     this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.heard(data);
