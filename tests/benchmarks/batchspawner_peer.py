@@ -57,10 +57,15 @@ c.ConfigurableHTTPProxy.pid_file = "{place}/proxy.pid"
 c.BatchSpawnerBase.req_memory = "{memory}"
 c.BatchSpawnerBase.req_runtime = "20"
 c.BatchSpawnerBase.batchspawner_singleuser_cmd = "{prefix}/bin/batchspawner-singleuser"
-c.Spawner.cmd = ["{prefix}/bin/jupyterhub-singleuser"]
+c.Spawner.cmd = ["{server}"]
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.concurrent_spawn_limit = 0
+c.Spawner.start_timeout = 600
+c.Spawner.http_timeout = 600
 c.Spawner.environment = {{
     "PATH": "{prefix}/bin:/usr/bin:/bin", "SLURM_CONF": "{slurm_conf}"
 }}
+c.BatchSpawnerBase.exec_prefix = "sudo -E -u {{username}} env PATH={path}"
 c.SlurmSpawner.req_srun = ""
 c.SlurmSpawner.state_exechost_exp = "127.0.0.1"  # node names do not resolve
 c.JupyterHub.services = [{{"name": "bench", "api_token": "{token}"}}]
@@ -72,14 +77,31 @@ c.JupyterHub.load_roles = [
 
 
 class BatchspawnerHub:
-    """The peer, running inside ``with``; ``api`` speaks to it as an administrator."""
+    """The peer, running inside ``with``; ``api`` speaks to it as an administrator.
 
-    def __init__(self, place: Path, rig: Cluster, user: str, memory: str) -> None:
+    Args:
+        server: a Python program to run in JupyterLab's place.
+        tools: a directory with Slurm's commands, to be found before the real ones.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        rig: Cluster,
+        user: str,
+        memory: str,
+        *,
+        server: str = "",
+        tools: Path | None = None,
+    ) -> None:
         self.place, self.user = place, user
         place.mkdir(parents=True)
         token = secrets.token_hex(16)
         port = free_port()
+        # sudo sets a PATH of its own: the commands that are counted are named to it.
+        path = f"{tools}:/usr/local/bin:/usr/bin:/bin" if tools else "/usr/bin:/bin"
         config = _CONFIG.format(
+            path=path,
             port=port,
             hub_port=port + 1,
             proxy_port=port + 2,
@@ -87,6 +109,7 @@ class BatchspawnerHub:
             place=place,
             memory=memory,
             prefix=environment(),
+            server=server or f"{environment()}/bin/jupyterhub-singleuser",
             token=token,
             slurm_conf=rig.environment["SLURM_CONF"],
         )

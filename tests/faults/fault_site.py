@@ -242,14 +242,16 @@ class FaultSite:
 
 
 @contextmanager
-def fault_site(directory: Path, slurm: Cluster) -> Iterator[FaultSite]:
+def fault_site(
+    directory: Path, slurm: Cluster, settings_text: str = SETTINGS
+) -> Iterator[FaultSite]:
     """A gateway as root on ``slurm``, with alice and bob in it."""
     tools = Tools(directory / "tools")
     stub = directory / "stub_server.py"
     shutil.copy(Path(__file__).with_name("stub_server.py"), stub)
     stub.chmod(0o755)
     settings = directory / "gateway.toml"
-    settings.write_text(SETTINGS.format(socket=slurm.munge_socket))
+    settings.write_text(settings_text.format(socket=slurm.munge_socket))
     (directory / "profiles.yaml").write_text(PROFILES.format(stub=stub))
     path = f"{tools.directory / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     with running_hub(

@@ -101,7 +101,7 @@ def test_hostile_text_is_refused_naming_the_field(site, option, text):
         {"a": {}},
         (),
         b"x",
-        object(),
+        NotImplemented,
     ],
     ids=repr,
 )
