@@ -65,6 +65,9 @@ function mark(answer) {
 
 let timer = null;
 function later() {
+  // What was said of another choice does not hold for this one.
+  summary.textContent = "Checking…";
+  button.disabled = false;
   clearTimeout(timer);
   timer = setTimeout(preview, 250);
 }

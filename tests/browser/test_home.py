@@ -35,4 +35,6 @@ def test_a_named_server_is_made_used_stopped_and_removed(web: Browser, site) -> 
     stopped = web.find('article[data-server="big-one"][data-state="stopped"]')
     until("its job has gone", lambda: not site.jobs("alice"))
     web.press(stopped, "Remove")
-    web.until("it is no longer listed", lambda: not web.all("article"))
+    web.until(
+        "it is no longer listed", lambda: not web.all('article[data-server="big-one"]')
+    )
