@@ -1,14 +1,15 @@
 """Objects of every kind that the storage panel previews, good ones and hostile ones.
 
-Run with the interpreter of the environment ``clients``, it writes into a directory
-what needs the formats' own libraries: ``python preview_files.py DIRECTORY``.
+What needs the formats' own libraries lies in ``recorded/preview.zip``. It was made by
+``python preview_files.py`` with pyarrow 26, h5py 3.16, zarr 3.1 and safetensors 0.6.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-import sys
+import tempfile
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,11 @@ STEAL = (
     "'STOLEN ' + t, '*'))"
 )
 HTML = f"<!doctype html><title>x</title><script>{STEAL}</script><h1>evil</h1>"
+EVIL_MARKUP = (
+    f'<script>{STEAL}</script><img src=x onerror="{STEAL}">'
+    f'<a href="javascript:{STEAL}">x</a><iframe srcdoc="<script>{STEAL}</script>">'
+    f"</iframe><form action=/hub/logout><button>y</button></form>"
+)
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30" '
     f'onload="{STEAL}"><script>{STEAL}</script>'
@@ -120,7 +126,7 @@ def bad_safetensors() -> bytes:
 
 
 PLAIN = {
-    "words.txt": "Plain words.\n<b>not bold</b>\n".encode(),
+    "words.txt": b"Plain words.\n<b>not bold</b>\n",
     "data.json": json.dumps({"name": "tides", "levels": [1, 2, 3]}).encode(),
     "lines.jsonl": b'{"n": 1}\n{"n": 2}\n',
     "table.csv": b"city,people\nBerlin,3755251\nOslo,709037\n",
@@ -135,10 +141,7 @@ PLAIN = {
 HOSTILE = {
     "evil.html": HTML.encode(),
     "evil.svg": SVG.encode(),
-    "evil.ipynb": notebook(
-        "1",
-        html=f'<script>{STEAL}</script><img src=x onerror="{STEAL}"><a href="javascript:{STEAL}">x</a>',
-    ),
+    "evil.ipynb": notebook("1", html=EVIL_MARKUP),
     "bomb.svg": b'<svg xmlns="http://www.w3.org/2000/svg"><g id="a0"><rect/></g>'
     + b"".join(
         b'<g id="a%d">%s</g>' % (i, b'<use href="#a%d"/>' % (i - 1) * 10)
@@ -170,7 +173,7 @@ def write_library_files(directory: Path) -> None:
     import zarr
     from safetensors.numpy import save_file
 
-    count = 20_000
+    count = 2000
     table = pa.table(
         {
             "id": pa.array(range(count)),
@@ -196,13 +199,13 @@ def write_library_files(directory: Path) -> None:
         write_batch_size=40_000_000,
         max_rows_per_page=40_000_000,
     )
-    grid = np.arange(400 * 300, dtype=np.float32).reshape(400, 300)
+    grid = np.arange(120 * 90, dtype=np.float32).reshape(120, 90)
     with h5py.File(directory / "grid.h5", "w") as file:
         file.attrs["title"] = "<b>grid</b>"
         group = file.create_group("measured")
         data = group.create_dataset("level", data=grid, chunks=(50, 50), compression=4)
         data.attrs["units"] = "m"
-        file["far"] = np.arange(3_000_000)
+        file["far"] = np.zeros(1_000_000)
         file["late/label"] = "a text at the end"
     whole = (directory / "grid.h5").read_bytes()
     (directory / "cut.h5").write_bytes(whole[: len(whole) // 2])
@@ -221,5 +224,27 @@ def write_library_files(directory: Path) -> None:
     (directory / "cut.parquet").write_bytes(parquet[:-100])
 
 
+RECORDED = Path(__file__).parent / "recorded" / "preview.zip"
+
+
+def all_files() -> dict[str, bytes]:
+    """Every object by its name."""
+    with zipfile.ZipFile(RECORDED) as packed:
+        recorded = {name: packed.read(name) for name in packed.namelist()}
+    return {**PLAIN, **HOSTILE, **recorded}
+
+
+def main() -> None:
+    """Record once more what needs libraries."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        write_library_files(directory)
+        RECORDED.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(RECORDED, "w", zipfile.ZIP_LZMA) as packed:
+            for path in sorted(directory.rglob("*")):
+                if path.is_file():
+                    packed.write(path, path.relative_to(directory))
+
+
 if __name__ == "__main__":
-    write_library_files(Path(sys.argv[1]))
+    main()

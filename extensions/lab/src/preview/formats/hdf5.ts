@@ -14,7 +14,6 @@ const DEEPEST = 12;
 const MOST_ATTRIBUTES = 30;
 const LARGEST_ATTRIBUTE = 65_536;
 const LARGEST_CHUNK = 32 * 2 ** 20;
-const NAME = '/object.h5';
 /** Emscripten's number for "input/output error". */
 const EIO = 29;
 
@@ -119,20 +118,22 @@ function attributesOf(entity: h5wasm.Group | h5wasm.Dataset, file: Blocks): Fact
 
 /** A file of HDF5's library whose blocks are fetched when they are first missed. */
 class Blocks {
-  /** Return the one file of this worker. */
+  /** Return the file of a source; its blocks stay. */
   static async of(source: Source): Promise<Blocks> {
-    Blocks.one ??= Blocks.make(source);
-    return Blocks.one;
+    const found = Blocks.files.get(source) ?? Blocks.make(source);
+    Blocks.files.set(source, found);
+    return found;
   }
 
-  private static one: Promise<Blocks> | undefined;
+  private static readonly files = new WeakMap<Source, Promise<Blocks>>();
+  private static count = 0;
 
   private static async make(source: Source): Promise<Blocks> {
     const { FS } = await h5wasm.ready;
     const blocks = new Blocks(source);
     await blocks.load(0, Math.min(FIRST, source.size));
-    FS.writeFile(NAME, new Uint8Array(0));
-    const node = FS.lookupPath(NAME, {}).node as unknown as Record<string, unknown>;
+    FS.writeFile(blocks.name, new Uint8Array(0));
+    const node = FS.lookupPath(blocks.name, {}).node as unknown as Record<string, unknown>;
     Object.defineProperty(node, 'usedBytes', { get: () => source.size });
     node.stream_ops = {
       ...(node.stream_ops as object),
@@ -149,6 +150,7 @@ class Blocks {
 
   private constructor(readonly source: Source) {}
 
+  private readonly name = `/${(Blocks.count += 1)}.h5`;
   /** Bytes that were fetched. */
   loaded = 0;
 
@@ -196,7 +198,7 @@ class Blocks {
   private attempt<T>(work: (root: h5wasm.File) => T): T | undefined {
     let file: h5wasm.File | null = null;
     try {
-      file = new h5wasm.File(NAME, 'r');
+      file = new h5wasm.File(this.name, 'r');
       if (file.file_id < 0n) {
         throw new Unreadable('This is no HDF5, or it is damaged or cut off.');
       }

@@ -1,3 +1,5 @@
+import './quiet';
+
 import { hdf5 } from '../formats/hdf5';
 import { serve } from '../worker';
 
