@@ -25,7 +25,7 @@ from .kernel_settings import KernelSettings
 from .kernel_watch import KernelWatch
 from .profiles import Resolved
 
-_SNAPSHOT_AGE = timedelta(seconds=60)
+_SNAPSHOT_AGE = timedelta(seconds=10)
 _PROBED_NODES = 5
 _LOG_AGE = timedelta(days=14)
 
@@ -49,7 +49,7 @@ class KernelContext:
         self._snapshot: ClusterSnapshot | None = None
 
     async def snapshot(self) -> ClusterSnapshot:
-        """Return the cluster, at most a minute old."""
+        """Return the cluster as it was a few seconds ago."""
         oldest = datetime.now(UTC) - _SNAPSHOT_AGE
         if self._snapshot is None or self._snapshot.taken_at < oldest:
             self._snapshot = await self.scheduler.snapshot()

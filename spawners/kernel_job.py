@@ -203,7 +203,9 @@ class KernelJob:
         """Positive evidence: the job is over. Say why."""
         tail = str(self.exit_facts.get("tail", "")) or await self._read_log()
         if self.ended is None:
-            self.ended = explain_end(status, self.resources, tail, asked=self.over)
+            self.ended = explain_end(
+                status, self.resources, tail, asked=self.over, what="kernel"
+            )
             log.info("Kernel job %s ended: %s", self.record.name, self.ended.title)
             self.end_known.set()
             self.tunnel.forget_job()

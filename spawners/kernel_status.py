@@ -61,7 +61,7 @@ def explain_death(
         signal=-code if code < 0 else None,
         nodes=(host,) if host else (),
     )
-    found = explain_end(status, resources, tail, asked=False)
+    found = explain_end(status, resources, tail, asked=False, what="kernel")
     return replace(found, detail=found.detail.replace("The job", "The kernel"))
 
 

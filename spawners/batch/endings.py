@@ -26,6 +26,11 @@ class _End:
     status: JobStatus
     resources: Resources
     log: str
+    what: str
+
+    @property
+    def needed(self) -> str:
+        return "JupyterLab" if self.what == "server" else "the kernel (ipykernel)"
 
     @property
     def where(self) -> str:
@@ -33,7 +38,12 @@ class _End:
 
 
 def explain_end(
-    status: JobStatus, resources: Resources, log_tail: str, *, asked: bool
+    status: JobStatus,
+    resources: Resources,
+    log_tail: str,
+    *,
+    asked: bool,
+    what: str = "server",
 ) -> Failure:
     """Return why a job ended, with amounts and the next step.
 
@@ -42,8 +52,9 @@ def explain_end(
         resources: what it asked for.
         log_tail: the end of its output; cleaned here before it is kept.
         asked: True when its owner or the gateway had asked for the end.
+        what: ran in it, in a word.
     """
-    end = _End(status, resources, clean_log(log_tail))
+    end = _End(status, resources, clean_log(log_tail), what)
     if asked and status.state is not JobState.OUT_OF_MEMORY:
         return Failure(
             "Stopped",
@@ -85,7 +96,7 @@ def _out_of_memory(end: _End) -> _Words:
     sure = end.status.state is JobState.OUT_OF_MEMORY or _MEMORY_IN_LOG.search(end.log)
     detail = "The job used more memory than it may"
     if not sure:
-        detail = "The server was killed, which most often means too much memory"
+        detail = f"The {end.what} was killed, which most often means too much memory"
     if asked is None:
         return (
             "Out of memory",
@@ -248,7 +259,7 @@ def _by_log(end: _End) -> _Words | None:
     if _HOME_FULL.search(text):
         return (
             "No space left",
-            f"The server{where} could not write its files: the disk or your quota "
+            f"The {end.what}{where} could not write its files: the disk or your quota "
             "is full, most likely that of your home.",
             "Delete what you do not need (`du -sh ~/* ~/.[!.]* | sort -h` shows the "
             "largest), then start again.",
@@ -283,17 +294,17 @@ def _by_last_lines(end: _End, text: str, where: str) -> _Words | None:
         return (
             "A Python package is missing",
             f"Python found no module named {module[1]}{where}.",
-            "Is JupyterLab installed in this environment? Choose another profile or "
+            f"Is {end.needed} installed in this environment? Choose another one or "
             f"install the package that holds {module[1]}.",
         )
     command = _NO_COMMAND.search(text)
     if end.status.exit_code == 127 or (command and "not found" in command[0]):
-        name = (command[1] or command[2]) if command else "the server's command"
+        name = (command[1] or command[2]) if command else f"the {end.what}'s command"
         detail = told[-1] if told and not command else None
         return (
             "Command not found",
             detail or f"The job could not find {name}{where}.",
-            "Is JupyterLab installed in this environment? Choose another profile, or "
+            f"Is {end.needed} installed in this environment? Choose another one, or "
             "tell your site's operators.",
         )
     if end.status.exit_code == 126 or _DENIED.search(text):
@@ -327,16 +338,20 @@ def _by_exit(end: _End) -> _Words:
                 "too much memory.",
                 _more_memory(end.resources.memory),
             )
-        return ("The server crashed", f"The job{end.where} ended by {name}.", again)
+        return (
+            f"The {end.what} crashed",
+            f"The job{end.where} ended by {name}.",
+            again,
+        )
     if status.exit_code:
         return (
-            f"The server failed (exit code {status.exit_code})",
+            f"The {end.what} failed (exit code {status.exit_code})",
             f"The job{end.where} ended with exit code {status.exit_code}.",
             again,
         )
     if status.state is JobState.COMPLETED:
         return (
-            "The server ended",
+            f"The {end.what} ended",
             f"The job{end.where} ended by itself, without an error.",
             "Start it again whenever you like.",
         )

@@ -230,7 +230,7 @@ def test_a_death_is_explained_with_its_cause():
     assert killed.title == "Out of memory"
     assert "The job" not in killed.detail
     crashed = explain_death(-11, asked, host="n1", tail="core", out_of_memory=False)
-    assert crashed.log == "core"
+    assert (crashed.title, crashed.log) == ("The kernel crashed", "core")
 
 
 def test_a_directory_for_sockets_is_short_and_private(tmp_path, monkeypatch):
