@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import stat
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from spawners.settings import ConfigError
 
+from .cors import open_to, preflight_passes
 from .credentials import CredentialDriver
 from .drivers import IdentityDriver, Means, choose_driver
 from .drivers_pasted import PastedDriver
@@ -22,11 +24,12 @@ from .drivers_sts import StsDriver, StsSettings
 from .embedded import EmbeddedStore
 from .embedded_files import EmbeddedSettings
 from .errors import StorageError
-from .objects import AccessKey
-from .probe import probe
+from .objects import AccessKey, Grant, Mode
+from .probe import PROBE_BUCKET, probe
 from .s3 import S3Client
 from .service import Storage, StoreConnection
 from .settings import StorageSettings
+from .signing import Presigner
 from .transport import StoreAddress
 
 log = logging.getLogger(__name__)
@@ -147,6 +150,8 @@ class Connector:
         features = await probe(client, None if by_token else driver)
         for note in features.notes:
             log.warning("The store: %s", note)
+        if self._settings.route == "direct":
+            await self._look_at_browsers(client, None if by_token else driver)
         if driver is not None and not (by_token or features.sessions_usable):
             log.warning("The store's sessions are not safe to hand out: none are.")
             driver = None
@@ -158,6 +163,26 @@ class Connector:
             keys=features.keys,
             gateway="" if self._settings.endpoint else self._external_url,
         )
+
+    async def _look_at_browsers(
+        self, client: S3Client, driver: CredentialDriver | None
+    ) -> None:
+        """Warn of a store that browsers cannot reach directly."""
+        origin, key = self._storage.origin, client.transport.key
+        if driver is not None:
+            grant = Grant(PROBE_BUCKET, "", Mode.READ_WRITE)
+            key = (await driver.issue("probe", [grant])).key
+        if key is None:
+            return
+        await open_to(client.buckets, PROBE_BUCKET, origin, ours=True)
+        address = client.transport.address
+        presigner = Presigner(key, address.region, address.endpoint)
+        verify = ssl.create_default_context(cafile=address.ca_file)
+        if not await preflight_passes(presigner, PROBE_BUCKET, origin, verify):
+            log.warning(
+                "The store: Browsers cannot upload to it directly, its CORS refuses "
+                'them; set storage.route = "gateway"'
+            )
 
     def _client(
         self, opened: AsyncExitStack, endpoint: str, key: AccessKey | None

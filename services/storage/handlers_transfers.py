@@ -111,7 +111,8 @@ async def sign_upload(storage: Storage, call: Call) -> t.Url:
     if b.crc32:
         headers["x-amz-checksum-crc32"] = b.crc32
     if b.if_match:
-        headers["if-match"] = f'"{b.if_match}"'
+        bare = storage.store.client.dialect.bare_if_match
+        headers["if-match"] = b.if_match if bare else f'"{b.if_match}"'
     elif not b.overwrite:
         headers["if-none-match"] = "*"
     presigner = await _presigner(storage, call, right)

@@ -114,3 +114,21 @@ class Person:
             return found if ended else None
 
         return until(f"task {task['id']} is over", over, seconds=seconds)
+
+
+def preflight(url: str, origin: str) -> httpx.Response:
+    """What a browser asks before it uploads from a page at ``origin``."""
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    return httpx.options(url, headers=headers, trust_env=False)
+
+
+def check_preflight(url: str, origin: str) -> None:
+    """Fail unless pages at ``origin`` may upload there, and others may not."""
+    allowed = preflight(url, origin)
+    assert allowed.headers.get("access-control-allow-origin") == origin, allowed
+    foreign = preflight(url, "http://evil.example.org")
+    assert "access-control-allow-origin" not in foreign.headers

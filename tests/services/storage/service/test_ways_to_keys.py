@@ -6,6 +6,7 @@ import asyncio
 import secrets
 
 import pytest
+from rest_person import check_preflight
 from service_rig import ServiceRig
 from store_rigs import Site, StoreFacts
 
@@ -177,5 +178,8 @@ async def test_without_keys_urls_still_work(weed, serve):
     assert alice.call("GET", "me")["credentials"] == "none"
     alice.put("a", b"1", bucket="no-keys-alice")
     assert alice.get("a", bucket="no-keys-alice").content == b"1"
+    wish = {"bucket": "no-keys-alice", "key": "b", "size": 1}
+    check_preflight(alice.call("POST", "urls/upload", wish)["url"], rig.origin)
+    assert "cannot upload" not in rig.words()
     assert alice.refused("POST", "credentials", {}) == (501, "not-supported")
     assert alice.refused("GET", "key") == (501, "not-supported")
