@@ -12,8 +12,18 @@ from pathlib import Path
 import pytest
 from browser import PROGRAMS, Browser, chromium
 from cluster import Cluster
-from gateway import gateway
+from gateway import PROFILES, gateway
 from hub_process import PASSWORD, HubProcess, until
+
+# Long enough for a page that asks four times a minute to see the warning.
+KERNELS = """
+[kernels]
+idle_after = "32s"
+idle_warning = "16s"
+"""
+NVIDIA_SMI = """#!/bin/sh
+echo "0, $(cat {0}/percent), 1024, 40960"
+"""
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,11 @@ class Site:
 
     hub: HubProcess
     slurm: Cluster
+    tools: Path
+
+    def compute(self, percent: int) -> None:
+        """Have the GPUs of kernels with "1 GPU" do so much."""
+        (self.tools / "percent").write_text(f"{percent}\n")
 
     def queue(self) -> list[str]:
         """``id user state`` of every job in the queue."""
@@ -60,10 +75,17 @@ def running_site(slurm_rig: Cluster, people: object) -> Iterator[Site]:
     directory = Path(tempfile.mkdtemp(prefix="lbweb-", dir="/var/tmp"))
     directory.chmod(0o755)
     try:
-        with gateway(directory, slurm_rig.munge_socket, slurm_rig.environment) as hub:
+        tools = directory / "tools"
+        tools.mkdir()
+        (tools / "nvidia-smi").write_text(NVIDIA_SMI.format(tools))
+        (tools / "nvidia-smi").chmod(0o755)
+        path = f"    prologue: export PATH={tools}:$PATH\n    requires: gpu\n"
+        profiles = PROFILES.replace("    requires: gpu\n", path)
+        socket, environment = slurm_rig.munge_socket, slurm_rig.environment
+        with gateway(directory, socket, environment, profiles, KERNELS) as hub:
             for user in ("alice", "bob"):
                 hub.add_user(user)
-            yield Site(hub, slurm_rig)
+            yield Site(hub, slurm_rig, tools)
     finally:
         shutil.rmtree(directory)
 
@@ -85,6 +107,7 @@ def site(running_site: Site) -> Iterator[Site]:
     """The gateway with alice and bob, without servers and jobs."""
     running_site.slurm.repair()
     running_site.clear()
+    running_site.compute(37)
     yield running_site
     with contextlib.suppress(AssertionError):
         running_site.clear()  # the next test's own clearing tells if it cannot be

@@ -70,11 +70,11 @@ profiles:
 """
 
 
-def write_settings(directory: Path, socket: str, profiles: str) -> Path:
+def write_settings(directory: Path, socket: str, profiles: str, more: str = "") -> Path:
     """Write the gateway's settings and profiles; return the settings' path."""
     (directory / "profiles.yaml").write_text(profiles)
     settings = directory / "gateway.toml"
-    settings.write_text(SETTINGS.format(socket=socket))
+    settings.write_text(SETTINGS.format(socket=socket) + more)
     return settings
 
 
@@ -84,11 +84,20 @@ def gateway(
     socket: str,
     environment: Mapping[str, str],
     profiles: str = PROFILES,
+    more: str = "",
 ) -> Iterator[HubProcess]:
-    """A hub as root on a Slurm, where alice and bob have accounts."""
+    """A hub as root on a Slurm, where alice and bob have accounts.
+
+    Args:
+        directory: for all that is its own.
+        socket: munged's.
+        environment: Slurm's.
+        profiles: text of ``profiles.yaml``.
+        more: text at the end of ``gateway.toml``.
+    """
     with running_hub(
         directory,
-        LANDBRIDGE_CONFIG=str(write_settings(directory, socket, profiles)),
+        LANDBRIDGE_CONFIG=str(write_settings(directory, socket, profiles, more)),
         LANDBRIDGE_SCHEDULER="slurm",
         **environment,
     ) as hub:

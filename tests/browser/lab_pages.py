@@ -23,6 +23,17 @@ class Lab:
         self.web.driver.get(f"{address}/lab?reset")
         self.web.find(".jp-LauncherCard", 60)
 
+    def reload(self) -> None:
+        """Save, and load the page again; the notebook is open as before."""
+        self.press_tool("save")
+        self.web.find(".jp-Dialog .jp-mod-accept").click()  # its name is all right
+        self.web.until(
+            "the notebook is saved",
+            lambda: not self.web.all(".lm-TabBar-tab.jp-mod-dirty"),
+        )
+        self.web.leave(self.web.path)
+        self.web.find(f"{_SHOWN} .jp-CodeCell", 60)
+
     def new_notebook(self, words: str) -> None:
         """Press the launcher's card with these words."""
 

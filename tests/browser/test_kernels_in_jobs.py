@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browser import Browser
@@ -15,6 +19,20 @@ WHERE = (
     "import os; print('GPU', os.environ.get('CUDA_VISIBLE_DEVICES'),"
     " 'JOB', os.environ['SLURM_JOB_ID'])"
 )
+
+
+def notebook_server(user: str) -> int:
+    """The process id of a user's notebook server."""
+    uid = pwd.getpwnam(user).pw_uid
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes()
+            owner = entry.stat().st_uid
+        except OSError:
+            continue
+        if b"singleuser.py" in words and owner == uid:
+            return int(entry.name)
+    raise AssertionError(f"{user} has no notebook server")
 
 
 @pytest.fixture
@@ -47,12 +65,36 @@ def test_a_kernel_on_a_gpu_is_interrupted_restarted_and_ended(lab: Lab, site) ->
     assert lab.run(WHERE) == first  # in the same job
 
     lab.open_jobs()
-    entry = lab.web.find('.lb-Jobs-entry[data-kind="kernel"][data-state="running"]')
+    running = '.lb-Jobs-entry[data-kind="kernel"][data-state="running"]'
+    entry = lab.web.find(running)
     assert f"job {job}" in entry.text
     assert "1 GPU" in entry.text
+    lab.web.wait_text(running, "37 %")  # as nvidia-smi says
     assert f"job {server}" in lab.web.text('.lb-Jobs-entry[data-kind="server"]')
     lab.web.press(entry, "End")
     lab.web.find(".jp-Dialog .jp-mod-warn").click()
+    until("only the server is left", lambda: site.jobs("alice") == [server])
+
+
+def test_a_kernel_survives_a_crash_of_its_server_and_ends_when_idle(
+    lab: Lab, site
+) -> None:
+    (server,) = site.jobs("alice")
+    lab.new_notebook("1 GPU")
+    first = lab.run(WHERE)
+    (job,) = set(site.jobs("alice")) - {server}
+    assert lab.run("x = 4711; print(x)") == "4711"
+    os.kill(notebook_server("alice"), signal.SIGKILL)
+    until("it is back", lambda: site.hub.answers("alice"))
+    assert set(site.jobs("alice")) == {server, job}  # in its old job
+    assert lab.run("print(x)") == "4711"
+    assert lab.run(WHERE) == first
+
+    site.compute(0)
+    told = lab.wait_strip("computed nothing for", seconds=60)
+    assert "Keep it" in told
+    told = lab.wait_strip("Ended because it was idle", seconds=60)
+    assert "Start again" in told
     until("only the server is left", lambda: site.jobs("alice") == [server])
 
 
@@ -79,6 +121,8 @@ def test_a_notebook_moves_to_other_resources(lab: Lab, site) -> None:
     lab.press_tool("landbridge-resources")
     lab.choose()  # what was chosen last is remembered
     lab.wait_strip("in line")
+    lab.reload()
+    lab.wait_strip("in line")  # it is still waited for
     site.slurm.admin("scancel", str(blocker))
     until("the old job has gone", lambda: job not in site.jobs("alice"))
     lab.wait_no_strip()
