@@ -4,7 +4,8 @@
 
 The peers take turns: the same ipykernel in an ``sbatch`` by hand, with its connection
 file on the shared disk and its five ports in clear on the node's address; the same with
-``srun``, which is no batch job; and a restart of ours inside its job against a new job.
+``srun``, which is no batch job; ``gateway_provisioners`` (:mod:`gateway_peer`), without
+a queue to wait in; and a restart of ours inside its job against a new job.
 Exit code 1 if ours takes more than 1.25 times the sbatch by hand, by the median.
 """
 
@@ -29,6 +30,7 @@ from jupyter_client.manager import KernelManager
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "slurm"), str(ROOT / "spawners/kernel")]
 
+from gateway_peer import GatewayKernels  # noqa: E402
 from kernel_rig import KernelRig  # noqa: E402 - found by the path above
 from machines import Machines  # noqa: E402
 
@@ -121,7 +123,7 @@ def main() -> int:
     """Measure and print a table."""
     starts = int(sys.argv[1]) if sys.argv[1:] else 8
     found: dict[str, list[float]] = {}
-    with cluster() as (machines, kernels):
+    with cluster() as (machines, kernels), GatewayKernels() as gateway:
         ours("batch-python")  # modules and the first reading of the cluster
         for _ in range(starts):
             start, again = ours("batch-python")
@@ -133,6 +135,7 @@ def main() -> int:
                     "srun by hand (no batch job)",
                     by_hand(machines, kernels, batch=False),
                 ),
+                ("gateway_provisioners, no queue", gateway.start()),
                 ("local kernel", ours("local")[0]),
             ):
                 found.setdefault(name, []).append(seconds)
