@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
+import { buildPreview } from './preview.mjs';
+
 const LAB = dirname(dirname(fileURLToPath(import.meta.url)));
 const directory = resolve(process.argv[2] ?? join(LAB, '..', '..', 'services', 'storage', 'static'));
 
@@ -23,3 +25,4 @@ await build({
   define: { 'process.env.NODE_ENV': '"production"' },
   logLevel: 'warning'
 });
+await buildPreview(directory);

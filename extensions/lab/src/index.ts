@@ -20,6 +20,7 @@ import { Desk } from './desk';
 import { JobsPanel } from './jobs';
 import { AskingSessions } from './sessions';
 import { StatusItem } from './statusitem';
+import { gatewayPath, StorageSidebar } from './storage';
 import { TimeLeft } from './timeleft';
 
 // This module registers what the others make, and nothing else.
@@ -81,4 +82,20 @@ const jobs: JupyterFrontEndPlugin<void> = {
   }
 };
 
-export default [timeLeft, sessions, kernels, jobs];
+const storage: JupyterFrontEndPlugin<void> = {
+  id: '@landbridge/lab:storage',
+  description: 'Buckets and objects in the sidebar.',
+  autoStart: true,
+  optional: [ILayoutRestorer],
+  activate: (app, restorer: ILayoutRestorer | null) => {
+    const gateway = gatewayPath();
+    if (!gateway) {
+      return;
+    }
+    const panel = new StorageSidebar({ previewUrl: `${gateway}services/storage/preview` });
+    app.shell.add(panel, 'left', { rank: 310, type: 'Storage' });
+    restorer?.add(panel, panel.id);
+  }
+};
+
+export default [timeLeft, sessions, kernels, jobs, storage];

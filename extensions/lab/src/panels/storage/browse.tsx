@@ -130,7 +130,7 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
   return (
     <div className="lb-Storage-bar lb-Storage-actions" role="toolbar" aria-label="What to do with the selection">
       <b>{count(rows.length, 'selected', 'selected')}</b>
-      {one && !one.folder && host.preview && <Tool icon="eye" label="Preview" onClick={() => props.look(one)} />}
+      {one && !one.folder && host.previewUrl && <Tool icon="eye" label="Preview" onClick={() => props.look(one)} />}
       {fine && (
         <Tool icon="download" label="Download" onClick={() => void download().catch(error => say(words(error), 'bad'))} />
       )}
@@ -176,7 +176,7 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
       props.go(row.key);
     } else {
       setSelected(new Map([[row.key, row]]));
-      if (host.preview) {
+      if (host.previewUrl) {
         setLooking(row);
       }
     }

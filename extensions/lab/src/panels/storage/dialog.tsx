@@ -47,6 +47,7 @@ export function Dialog(props: {
     <dialog
       ref={ref}
       className="lb-Storage-dialog"
+      data-lm-suppress-shortcuts="true"
       aria-labelledby={id}
       onCancel={event => {
         event.preventDefault();

@@ -15,24 +15,6 @@ export interface PanelHost {
   openDrive?(bucket: string, prefix: string): void;
   /** What a drag of these objects carries, by MIME type. */
   dragData?(bucket: string, keys: string[]): Record<string, string>;
-  /** Show objects without a kernel, in `element`. */
-  preview?(element: HTMLElement): Previewer;
-}
-
-/** An object to be shown; `size` in bytes. */
-export interface Previewed {
-  bucket: string;
-  key: string;
-  size: number;
-  type: string;
-  etag: string;
-}
-
-/** Reads a range of the object that is shown. */
-export type ReadRange = (offset: number, length: number) => Promise<ArrayBuffer>;
-
-/** Shows one object at a time. */
-export interface Previewer {
-  show(object: Previewed, read: ReadRange): void;
-  dispose(): void;
+  /** The page for the frame in which objects are shown; absent: no previews. */
+  previewUrl?: string;
 }

@@ -32,7 +32,7 @@ const memory: Memory = {
 function start(place: HTMLElement): void {
   const { prefix = '', xsrf = '' } = place.dataset;
   const send = pageSend(prefix, xsrf);
-  createRoot(place).render(<StoragePanel send={send} host={{}} memory={memory} />);
+  createRoot(place).render(<StoragePanel send={send} host={{ previewUrl: `${prefix}preview` }} memory={memory} />);
 }
 
 const place = document.getElementById('storage');

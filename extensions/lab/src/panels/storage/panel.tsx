@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
-import { Api, Send, words } from './api';
+import { Api, Send } from './api';
 import { At, Browse } from './browse';
 import { Buckets } from './buckets';
 import { PanelHost } from './host';
@@ -15,6 +15,7 @@ import { sums, Uploads } from './upload/view';
 const TASKS_EVERY = 1500;
 const SAID_FOR = 6000;
 const AGAIN_SOON = 400;
+const AGAIN_LATER = 5000;
 
 /** Where the panel was left, to come back to it. */
 export interface Memory {
@@ -166,17 +167,17 @@ export function StoragePanel(props: { send: Send; host: PanelHost; memory: Memor
   const buckets = useAsked(() => api.buckets(), [api]);
   const problem = me.problem || buckets.problem;
   useEffect(() => {
-    if (!problem) {
+    if (!me.passing && !buckets.passing) {
       return;
     }
-    const timer = setTimeout(() => (me.again(), buckets.again()), 5000);
+    const timer = setTimeout(() => (me.again(), buckets.again()), AGAIN_LATER);
     return () => clearTimeout(timer);
-  }, [problem, me, buckets]);
+  }, [me, buckets]);
   return (
-    <div className="lb-Storage">
+    <div className="lb-Storage" data-lm-suppress-shortcuts="true">
       {problem && (
         <p className="lb-Storage-problem" role="alert">
-          {words(new Error(problem))}
+          {problem}
         </p>
       )}
       {!me.value || !buckets.value ? (

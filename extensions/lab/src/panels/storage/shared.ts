@@ -1,6 +1,6 @@
 import { createContext, useCallback, useContext, useEffect, useState, useSyncExternalStore } from 'react';
 
-import { Api, words } from './api';
+import { Api, Refused, words } from './api';
 import { PanelHost } from './host';
 import { Listing } from './listing';
 import { Bucket, Me } from './types';
@@ -34,18 +34,21 @@ export function useShared(): Shared {
 export interface Asked<T> {
   value: T | null;
   problem: string;
+  /** Whether it may work by itself a little later. */
+  passing: boolean;
   again(): void;
 }
 
 /** Read something when shown and whenever `again` is called. */
 export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
-  const [state, set] = useState<{ value: T | null; problem: string }>({ value: null, problem: '' });
+  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let alive = true;
     read().then(
-      value => alive && set({ value, problem: '' }),
-      error => alive && set(old => ({ ...old, problem: words(error) }))
+      value => alive && set({ value, problem: '', passing: false }),
+      error =>
+        alive && set(old => ({ ...old, problem: words(error), passing: error instanceof Refused && error.passing }))
     );
     return () => {
       alive = false;

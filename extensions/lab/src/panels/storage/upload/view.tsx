@@ -11,7 +11,7 @@ const WORDS: Record<State, string> = {
   waiting: 'waits',
   sending: 'uploading',
   paused: 'paused',
-  'needs-file': 'choose the file again',
+  'needs-file': 'needs its file',
   exists: 'exists already',
   failed: 'failed',
   done: 'done'
