@@ -88,6 +88,8 @@ class KernelOffer:
         section: the site's settings.
         profiles: what may be picked; ``None`` lets everything be chosen.
         scheduler: ``"slurm"`` or ``"local"``.
+        queue: the local scheduler's directory where all jobs run as one account, so
+            that servers and kernels share what the machine has; else ``""``.
         cpus, gpus: slots of this machine for the local scheduler; 0: what there is.
         munge_socket: ``""`` for the standard one.
         python: the launcher's interpreter on the nodes.
@@ -96,6 +98,7 @@ class KernelOffer:
     section: KernelsSection
     profiles: Profiles | None
     scheduler: str
+    queue: str
     cpus: int
     gpus: int
     munge_socket: str
@@ -117,7 +120,11 @@ class KernelOffer:
             "scheduler": self.scheduler,
             "commands": slurm_directory(),
             "slurm_conf": os.environ.get("SLURM_CONF", ""),
-            "local": {"cpus": self.cpus or None, "gpus": self.gpus or None},
+            "local": {
+                "directory": self.queue,
+                "cpus": self.cpus or None,
+                "gpus": self.gpus or None,
+            },
             "profiles": {
                 profile.key: profile.model_dump(
                     mode="json", exclude={"key", "groups", "command"}

@@ -30,7 +30,7 @@ def build_scheduler(settings: Settings, site: Site) -> Scheduler:
     if site.scheduler == "local":
         return LocalScheduler(
             LocalSettings(
-                directory=settings.state / "local",
+                directory=local_queue(settings),
                 cpus=scheduler.slots_cpus or None,
                 gpus=scheduler.slots_gpus or None,
                 switch_user=site.own_accounts,
@@ -43,6 +43,11 @@ def build_scheduler(settings: Settings, site: Site) -> Scheduler:
             sees_all_jobs=site.runner == "root",
         ),
     )
+
+
+def local_queue(settings: Settings) -> Path:
+    """Return where the local scheduler keeps its queue."""
+    return settings.state / "local"
 
 
 def build_runner(settings: Settings, site: Site) -> CommandRunner:

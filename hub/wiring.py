@@ -35,7 +35,7 @@ from spawners.profiles import load_profiles
 from .detect import Site
 from .kernels import KernelOffer
 from .places import pki_directory, site_profiles
-from .schedulers import build_munge, build_scheduler
+from .schedulers import build_munge, build_scheduler, local_queue
 from .settings import Settings
 from .usage import UsageLedger
 
@@ -285,6 +285,7 @@ def kernel_offer(settings: Settings, site: Site) -> KernelOffer | None:
         section=settings.kernels,
         profiles=profiles or site_profiles(settings),
         scheduler=site.scheduler,
+        queue="" if site.own_accounts else str(local_queue(settings)),
         cpus=scheduler.slots_cpus,
         gpus=scheduler.slots_gpus,
         munge_socket=settings.jobs.munge_socket,

@@ -20,10 +20,12 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+_SUPERVISOR = b"spawners.batch.local_supervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,33 @@ def processes() -> Iterator[Process]:
             yield found
 
 
-def descendants(root: int) -> list[Process]:
-    """Return the living processes below ``root``, whatever their sessions."""
+def supervises(pid: int, jobs: Path) -> bool:
+    """Tell whether a process is the supervisor of a job in the directory ``jobs``.
+
+    Such a job may have been submitted from within another one, below whose
+    supervisor it then is; what belongs to it is not that other job's.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        place = words.index(_SUPERVISOR) + 1
+        directory = Path(os.fsdecode(words[place]))
+        run = read_record(directory / "run.json", Run)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False  # most processes are something else
+    if run is None or directory.parent != jobs or run.supervisor != pid:
+        return False
+    return is_alive(pid, run.supervisor_start)
+
+
+def descendants(
+    root: int, skip: Callable[[int], bool] = lambda pid: False
+) -> list[Process]:
+    """Return the living processes below ``root``, whatever their sessions.
+
+    Args:
+        root: their common ancestor.
+        skip: tells a number that is left out, with all below it.
+    """
     children: dict[int, list[Process]] = {}
     for found in processes():
         children.setdefault(found.parent, []).append(found)
@@ -196,19 +223,22 @@ def descendants(root: int) -> list[Process]:
     todo = [root]
     while todo:
         for found in children.get(todo.pop(), ()):
-            below.append(found)
-            todo.append(found.pid)
+            if not skip(found.pid):
+                below.append(found)
+                todo.append(found.pid)
     return below
 
 
-def likely_descendants(root: int) -> list[int]:
+def likely_descendants(
+    root: int, skip: Callable[[int], bool] = lambda pid: False
+) -> list[int]:
     """Return numbers of processes below ``root``, at a cost that is theirs alone.
 
     From ``/proc/PID/task/TID/children``, proc(5): while processes come and go some
     may be missing. Kernels without that file get all of ``/proc`` searched.
     """
     if not Path("/proc/self/task", str(os.getpid()), "children").exists():
-        return [found.pid for found in descendants(root)]
+        return [found.pid for found in descendants(root, skip)]
     below: list[int] = []
     todo = [root]
     while todo:
@@ -216,8 +246,9 @@ def likely_descendants(root: int) -> list[int]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for task in os.listdir(tasks):  # noqa: PTH208 - names are all we need
                 text = Path(tasks, task, "children").read_text()
-                todo.extend(int(pid) for pid in text.split())
-                below.extend(int(pid) for pid in text.split())
+                found = [pid for pid in map(int, text.split()) if not skip(pid)]
+                todo.extend(found)
+                below.extend(found)
     return below
 
 

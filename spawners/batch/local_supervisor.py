@@ -37,6 +37,7 @@ from .local_files import (
     read_record,
     resident_memory,
     send,
+    supervises,
     write_record,
 )
 
@@ -213,7 +214,7 @@ class _Job:
         return None
 
     def _holds_more_than(self, limit: int) -> bool:
-        pids = likely_descendants(os.getpid())
+        pids = likely_descendants(os.getpid(), self._is_anothers)
         # The cheap sum counts shared pages twice: only its "no" is trusted.
         return resident_memory(pids) > limit and proportional_memory(pids) > limit
 
@@ -227,9 +228,13 @@ class _Job:
                 if pid == self._leader:
                     self._status = status
 
+    def _is_anothers(self, pid: int) -> bool:
+        """Tell the supervisor of a job that was submitted from within this one."""
+        return supervises(pid, self._directory.parent)
+
     def _signal_all(self, number: int) -> bool:
         """Send a signal to all that is below us; False if nothing is."""
-        below = descendants(os.getpid())
+        below = descendants(os.getpid(), self._is_anothers)
         for found in below:
             # A program that became another user's is beyond an ordinary account.
             with contextlib.suppress(PermissionError):
@@ -249,7 +254,7 @@ class _Job:
             if _now() >= kill_at:
                 if not self._signal_all(signal.SIGKILL):
                     return
-            elif not descendants(os.getpid()):
+            elif not descendants(os.getpid(), self._is_anothers):
                 return
 
     def _end(self, cause: tuple[str, str] | None) -> End:

@@ -38,6 +38,7 @@ def offer(**changes):
         "section": KernelsSection(),
         "profiles": PROFILES,
         "scheduler": "local",
+        "queue": "/var/lib/landbridge/local",
         "cpus": 0,
         "gpus": 2,
         "munge_socket": "",
@@ -53,6 +54,7 @@ def read(text):
 def test_a_server_reads_back_what_the_hub_wrote():
     settings = read(offer().config_for(["ml"], admin=False, home=Path("/home/ann")))
     assert settings.local.gpus == 2
+    assert settings.local.directory == "/var/lib/landbridge/local"
     assert settings.directory == Path("/home/ann/.local/state/landbridge")
     small, gpu = settings.read_profiles()
     assert small.resources.memory == 2 * 1024**3

@@ -1,10 +1,12 @@
+import asyncio
+import sys
 from datetime import timedelta
 
 import pytest
-from local_rig import SLEEP, Rig, submit, until, until_true
+from local_rig import PATIENCE, SLEEP, Rig, submit, until, until_true
 
 from spawners.batch.errors import SubmitRejected
-from spawners.batch.models import JobState, Resources
+from spawners.batch.models import BatchJob, JobState, Resources
 
 
 @pytest.fixture
@@ -102,3 +104,62 @@ async def test_what_can_never_run_is_refused(rig, scheduler, resources, field, s
 async def test_what_the_machine_has_passes_the_check(scheduler):
     asked = Resources(cpus=4, gpus=2, gpu_model="a100", partition="local")
     await scheduler.check(asked, user="alice")
+
+
+FROM_WITHIN = """
+import asyncio, sys
+from pathlib import Path
+from spawners.batch.local import LocalScheduler, LocalSettings
+from spawners.batch.models import JobSpec, Resources
+
+async def main():
+    settings = LocalSettings(Path({directory!r}), cpus=4, gpus=2, gpu_model="a100")
+    spec = JobSpec(
+        name="lb-inner",
+        script="#!/bin/bash\\nexec {python} -c "
+        "'x = b\\"x\\" * 300_000_000; print(1, flush=True); input()' < <(sleep 300)\\n",
+        resources=Resources(gpus=1),
+        workdir="/",
+        output={output!r},
+    )
+    (job,) = await LocalScheduler(settings).submit(spec, user="alice")
+    print(job.id, flush=True)
+    await asyncio.sleep(300)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_job_from_within_a_job_shares_the_machine_and_outlives_it(
+    rig, scheduler
+):
+    """As a kernel does that its notebook server submitted."""
+    output = rig.root / "inner"
+    program = rig.root / "program.py"
+    program.write_text(
+        FROM_WITHIN.format(
+            directory=str(rig.settings.directory),
+            python=sys.executable,
+            output=str(output),
+        )
+    )
+    asked = Resources(memory=200 * 1024**2, gpus=1)
+    spec = rig.spec(f"exec {sys.executable} {program}", resources=asked)
+    outer = await submit(scheduler, spec)
+    async with asyncio.timeout(PATIENCE):
+        while not (output.exists() and output.read_text()):
+            await asyncio.sleep(0.05)
+    inner = BatchJob(rig.output(outer).strip(), "lb-inner", "alice")
+    assert rig.run(outer).gpus == (0,)
+    assert rig.run(inner).gpus == (1,)
+    waiting = await submit(scheduler, rig.spec(SLEEP, resources=Resources(gpus=1)))
+    await asyncio.sleep(1.5)  # two looks at the memory of the outer one
+    states = await scheduler.status([outer, inner, waiting])
+    assert states[outer].state is JobState.RUNNING
+    assert states[waiting].state is JobState.PENDING
+    await scheduler.cancel(outer)
+    await until(scheduler, outer, JobState.CANCELLED)
+    await until(scheduler, waiting, JobState.RUNNING)
+    assert (await scheduler.status([inner]))[inner].state is JobState.RUNNING
+    await scheduler.cancel(inner)
+    await until(scheduler, inner, JobState.CANCELLED)
