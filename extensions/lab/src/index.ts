@@ -5,6 +5,8 @@ import {
   JupyterFrontEndPlugin
 } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
+import { IDocumentManager } from '@jupyterlab/docmanager';
+import { IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import {
   IConnectionStatus,
   IKernelManager,
@@ -17,6 +19,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 
 import { addCommands, COMMANDS } from './commands';
 import { Desk } from './desk';
+import { labHost } from './drive/host';
 import { JobsPanel } from './jobs';
 import { AskingSessions } from './sessions';
 import { StatusItem } from './statusitem';
@@ -86,13 +89,19 @@ const storage: JupyterFrontEndPlugin<void> = {
   id: '@landbridge/lab:storage',
   description: 'Buckets and objects in the sidebar.',
   autoStart: true,
-  optional: [ILayoutRestorer],
-  activate: (app, restorer: ILayoutRestorer | null) => {
+  optional: [ILayoutRestorer, IDocumentManager, IFileBrowserFactory],
+  activate: (
+    app,
+    restorer: ILayoutRestorer | null,
+    manager: IDocumentManager | null,
+    browsers: IFileBrowserFactory | null
+  ) => {
     const gateway = gatewayPath();
     if (!gateway) {
       return;
     }
-    const panel = new StorageSidebar({ previewUrl: `${gateway}services/storage/preview` });
+    const host = labHost(app, manager, browsers);
+    const panel = new StorageSidebar({ ...host, previewUrl: `${gateway}services/storage/preview` });
     app.shell.add(panel, 'left', { rank: 310, type: 'Storage' });
     restorer?.add(panel, panel.id);
   }

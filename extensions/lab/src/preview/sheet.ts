@@ -82,15 +82,15 @@ function shallow(value: object): string {
   return text ?? '';
 }
 
-/** Return a number of bytes in words. */
+/** Return a number of bytes in words, by powers of 1,000 as in the panel. */
 export function bytes(size: number): string {
   const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
   let [value, unit] = [size, 0];
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
     unit += 1;
   }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+  return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** Return a count with its noun: `1 row`, `2,000 rows`. */
