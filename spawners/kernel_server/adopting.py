@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any  # jupyter_server's own signatures
 
@@ -29,7 +30,10 @@ class AdoptingKernelManager(AsyncMappingKernelManager):
         kernel_owner: this server's name, the same in each of its jobs.
         choices: resources that were chosen for kernels to come.
         context_of_jobs: the scheduler, the records, the profiles.
+        at_a_start: called when a kernel's job has come to run, or was found again.
     """
+
+    at_a_start: Callable[[], None] | None = None
 
     kernel_owner = Unicode(help="The server's own name for itself, over all its jobs.")
     choices = Instance(ChoiceStore, ())
@@ -71,6 +75,8 @@ class AdoptingKernelManager(AsyncMappingKernelManager):
                 kernel_id, lambda: self._handle_kernel_died(kernel_id), "dead"
             )
         kernel.live(Life.RUNNING)
+        if self.at_a_start is not None:
+            self.at_a_start()
 
     def _do(self, kernel_id: str, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from time import monotonic
 
@@ -32,10 +33,13 @@ class Chores:
         self._usage = usage
         self._idle = IdleRule(kernels.kernel_settings)
         self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
 
     def begin(self) -> None:
         """Begin, on the server's loop."""
         self._task = asyncio.ensure_future(self._run())
+        # A server that is stopped may not tell any more: its token ends first.
+        self._kernels.at_a_start = self._wake.set
 
     async def close(self) -> None:
         """Report once more, and stop."""
@@ -60,13 +64,15 @@ class Chores:
         every = self._idle.every
         pause = min(_STEP_SECONDS, every.total_seconds() if every else _STEP_SECONDS)
         while True:
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._wake.clear()
             try:
                 if every is not None and monotonic() >= look_at:
                     look_at = monotonic() + every.total_seconds()
                     await self._idle.look(self._jobs())
-                # A start and an end are told at once: the last word at a server's end
-                # may find its token gone.
+                # A start and an end are told at once.
                 if self._usage.note(self._jobs()) or monotonic() >= report_at:
                     report_at = monotonic() + EVERY.total_seconds()
                     await self._usage.send()
