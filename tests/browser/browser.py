@@ -100,7 +100,9 @@ class Browser:
 
     def ready(self) -> None:
         """Wait until our page's script has run."""
-        self.until("the page's script", lambda: self.run("return landbridgeReady"))
+        self.until(
+            "the page's script", lambda: self.run("return window.landbridgeReady")
+        )
 
     def size(self, width: int, height: int) -> None:
         """Show the page as a window of this inner size would."""
