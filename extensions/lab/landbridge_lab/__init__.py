@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from . import credentials, jobs, storage_relay
+from . import copies_routes, credentials, jobs, storage_relay
 from .handlers import JobFacts, routes
 
 # Where kernels may be batch jobs, the server is told so, and its environment has it.
@@ -43,4 +43,5 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
         sources += kernel_jobs.load(server_app)
     ours = [*routes(base_url, facts), *jobs.routes(base_url, sources, settings)]
     ours += storage_relay.routes(base_url, os.environ)
+    ours += copies_routes.routes(base_url, server_app.root_dir, os.environ)
     server_app.web_app.add_handlers(".*$", ours)

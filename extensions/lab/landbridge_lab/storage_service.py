@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any  # JSON
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 _PATIENCE_SECONDS = 20.0
 _LONGEST_ANSWER = 2**20
@@ -144,6 +144,37 @@ class StorageService:
         """
         return self._call("GET", "buckets")
 
+    def objects(self, bucket: str, prefix: str, after: str) -> Mapping[str, Any]:
+        """Return one page of what lies under a prefix, from a key on.
+
+        Raises:
+            ServiceFailed: it cannot be had.
+        """
+        query = {"bucket": bucket, "prefix": prefix, "delimiter": ""}
+        query |= {"start_after": after} if after else {}
+        return self._call("GET", f"objects?{_query(query)}")
+
+    def head(self, bucket: str, key: str) -> Mapping[str, Any]:
+        """Return the facts of an object.
+
+        Raises:
+            ServiceFailed: there is none (404), or they cannot be had.
+        """
+        return self._call(
+            "GET", f"objects/head?{_query({'bucket': bucket, 'key': key})}"
+        )
+
+    def count(
+        self, bucket: str, keys: list[str], prefixes: list[str]
+    ) -> Mapping[str, Any]:
+        """Return how many objects these are, and their bytes.
+
+        Raises:
+            ServiceFailed: it cannot be had.
+        """
+        body = {"bucket": bucket, "keys": keys, "prefixes": prefixes}
+        return self._call("POST", "objects/count", body)
+
     def issue(self, bucket: str = "", prefix: str = "", mode: str = "") -> Keys:
         """Return new keys: for all that the user may, or for one bucket or prefix.
 
@@ -186,6 +217,11 @@ class StorageService:
         if not isinstance(found, dict):
             raise ServiceFailed("The storage service answered what nobody expected.")
         return found
+
+
+def _query(values: Mapping[str, str]) -> str:
+    # Names are carried as they are, bytes that are no text among them.
+    return urlencode(values, quote_via=quote, safe="", errors="surrogateescape")
 
 
 def _is_loopback(url: str) -> bool:

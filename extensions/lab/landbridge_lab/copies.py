@@ -1,0 +1,181 @@
+"""Copies between the home directory and buckets, done here and written down.
+
+A copy goes file by file in a fixed order, a few at a time. What is done is in its
+journal (``landbridge/copies/ID.json`` in Jupyter's data directory) before the next few
+begin, so that a copy which the server's end interrupted can go on. No file and no
+object appears before it is whole, and none is replaced unless that was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any  # a wish, and the bucket of tests
+
+from .copies_files import FileRefused, Root, parts_of
+from .copies_store import Bucket, ObjectRefused
+from .copies_work import Copy, CopyCancelled, Work
+from .storage_service import ServiceFailed, StorageService
+
+log = logging.getLogger(__name__)
+
+_OVER = ("done", "failed", "cancelled")
+_RUNNING_AT_ONCE = 2
+_KEPT = 50
+
+
+class Copies:
+    """All copies of this server.
+
+    Args:
+        service: the gateway's storage service.
+        root: the notebook server's root directory.
+        journal: a directory for what is written down.
+        open_bucket: replaces the bucket in tests.
+    """
+
+    def __init__(
+        self,
+        service: StorageService,
+        root: Path,
+        journal: Path,
+        open_bucket: Callable[..., Any] = Bucket.open,
+    ) -> None:
+        self._service = service
+        self._root = Root(root)
+        self._journal = journal
+        self._open_bucket = open_bucket
+        self._copies: dict[str, Copy] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unwanted: set[str] = set()
+        self._turns = asyncio.Semaphore(_RUNNING_AT_ONCE)
+        self._load()
+
+    def list(self) -> list[Copy]:
+        """Return the copies, newest first."""
+        return sorted(self._copies.values(), key=lambda one: -one.created)
+
+    def get(self, copy_id: str) -> Copy | None:
+        """Return one of them."""
+        return self._copies.get(copy_id)
+
+    def begin(self, **wish: Any) -> Copy:
+        """Begin a copy; see :class:`Copy` for what may be wished for.
+
+        Raises:
+            FileRefused: a path leads out of the root directory.
+        """
+        copy = Copy(id=secrets.token_hex(8), **wish)
+        for path in copy.names if copy.kind == "from-home" else [copy.target]:
+            parts_of(path)
+        self._copies[copy.id] = copy
+        self._forget_old()
+        self._start(copy)
+        return copy
+
+    def resume(self, copy: Copy) -> None:
+        """Go on with a copy that was interrupted."""
+        if copy.phase == "interrupted":
+            copy.phase = "waiting"
+            self._start(copy)
+
+    def cancel(self, copy: Copy) -> None:
+        """Call a copy off; what is whole stays."""
+        if copy.phase == "interrupted":
+            copy.phase = "cancelled"
+            self._write_down(copy)
+        elif copy.phase not in _OVER:
+            self._unwanted.add(copy.id)
+
+    async def close(self) -> None:
+        """Stop copying; what is under way can go on after a restart."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _start(self, copy: Copy) -> None:
+        self._write_down(copy)
+        task = asyncio.get_running_loop().create_task(self._run(copy))
+        self._tasks[copy.id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(copy.id, None))
+
+    async def _run(self, copy: Copy) -> None:
+        try:
+            async with self._turns:
+                copy.phase = "running"
+                bucket = await self._open_bucket(self._service, copy.bucket)
+                work = Work(
+                    copy,
+                    bucket,
+                    self._root,
+                    advanced=lambda: self._advanced(copy),
+                    check=lambda: self._check(copy),
+                )
+                await work.run()
+            self._end(copy)
+        except CopyCancelled:
+            copy.phase = "cancelled"
+        except (ServiceFailed, FileRefused, ObjectRefused) as error:
+            copy.phase, copy.message = "failed", str(error)
+        except OSError as error:
+            copy.phase = "failed"
+            copy.message = f"The home directory cannot be used: {error.strerror}."
+        except asyncio.CancelledError:
+            copy.phase = "interrupted"
+            raise
+        except Exception:
+            log.exception("Copy %s failed", copy.id)
+            copy.phase = "failed"
+            copy.message = "Something went wrong; the notebook server's log has it."
+        finally:
+            self._unwanted.discard(copy.id)
+            self._write_down(copy)
+
+    def _end(self, copy: Copy) -> None:
+        copy.phase = "done"
+        if copy.failed and not copy.done:
+            copy.phase = "failed"
+            first = copy.failures[0]
+            copy.message = f"{first['name']}: {first['message']}"
+        elif not copy.done:
+            copy.phase, copy.message = "failed", "There was nothing to copy."
+
+    def _advanced(self, copy: Copy) -> None:
+        self._write_down(copy)
+        self._check(copy)
+
+    def _check(self, copy: Copy) -> None:
+        if copy.id in self._unwanted:
+            raise CopyCancelled
+
+    def _write_down(self, copy: Copy) -> None:
+        try:
+            self._journal.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = self._journal / f"{copy.id}.part"
+            part.write_text(json.dumps(asdict(copy)), "utf-8")
+            part.replace(self._journal / f"{copy.id}.json")
+        except OSError as error:
+            # The copy itself may still work, and says so if the disk is full.
+            log.warning("Copy %s is not written down: %s", copy.id, error)
+
+    def _load(self) -> None:
+        for path in self._journal.glob("*.json"):
+            try:
+                copy = Copy(**json.loads(path.read_text("utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                log.warning("The journal %s cannot be read: %s", path, error)
+                continue
+            if copy.phase not in _OVER:
+                copy.phase = "interrupted"
+            self._copies[copy.id] = copy
+
+    def _forget_old(self) -> None:
+        over = [copy for copy in self.list() if copy.phase in _OVER]
+        for copy in over[_KEPT:]:
+            del self._copies[copy.id]
+            (self._journal / f"{copy.id}.json").unlink(missing_ok=True)

@@ -1,0 +1,250 @@
+"""Copies between a home directory and a bucket, by the real service and store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landbridge_lab.copies import Copies
+from landbridge_lab.copies_files import PART, FileRefused
+from landbridge_lab.copies_store import Bucket
+from landbridge_lab.copies_work import Copy
+from landbridge_lab.storage_service import StorageService
+
+LARGE = 20 * 2**20
+
+
+class Home:
+    """Alice's home directory, and the copies of her notebook server."""
+
+    def __init__(self, place: Path, service: StorageService) -> None:
+        self.path = place / "home"
+        self.path.mkdir()
+        self.journal = place / "journal"
+        self.service = service
+        self.copies = self.again()
+
+    def again(self, **more: Any) -> Copies:
+        """The copies of a server that was started once more."""
+        self.copies = Copies(self.service, self.path, self.journal, **more)
+        return self.copies
+
+    async def copy(self, kind: str, names: list[str], target: str, **more: Any) -> Copy:
+        """Make a copy and wait until it is over."""
+        wish = {"kind": kind, "bucket": "alice", "names": names, "target": target}
+        return await self.over(self.copies.begin(**wish, **more))
+
+    async def over(self, copy: Copy) -> Copy:
+        async with asyncio.timeout(60):
+            await asyncio.gather(*self.copies._tasks.values(), return_exceptions=True)
+        return copy
+
+    def files(self) -> list[str]:
+        """Every file, by its path."""
+        found = (path for path in self.path.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self.path)) for path in found)
+
+
+@pytest.fixture
+def home(gateway, alice, tmp_path) -> Home:
+    url = f"http://127.0.0.1:{gateway.port}/services/storage/api/v1/"
+    return Home(tmp_path, StorageService(url, alice.token))
+
+
+def journal(home: Home, copy: Copy) -> dict[str, Any]:
+    return json.loads((home.journal / f"{copy.id}.json").read_text())
+
+
+async def test_a_folder_goes_there_and_back_with_odd_names(home, alice):
+    tree = home.path / "data"
+    (tree / "sub").mkdir(parents=True)
+    large = os.urandom(LARGE)
+    contents = {
+        "a.txt": b"words",
+        "empty": b"",
+        "sub/50% + #?&=é \U0001f600.csv": b"1,2",
+        "sub/x%2Fy~*'(|)<>\"": b"odd",
+        "large": large,
+    }
+    for name, data in contents.items():
+        (tree / name).write_bytes(data)
+    (tree / "link").symlink_to("/etc/passwd")
+    os.mkfifo(tree / "pipe")
+    there = await home.copy("from-home", ["data"], "up/")
+    assert (there.phase, there.done, there.failed) == ("done", 5, 2)
+    assert {one["name"] for one in there.failures} == {"data/link", "data/pipe"}
+    assert alice.names("up/data/") == sorted(f"up/data/{name}" for name in contents)
+    for name, data in contents.items():
+        assert alice.get(f"up/data/{name}").content == data, name
+
+    back = await home.copy("to-home", ["up/data/"], "restored")
+    assert (back.phase, back.done, back.failed) == ("done", 5, 0)
+    assert (back.total, back.bytes_total) == (5, back.bytes_done)
+    for name, data in contents.items():
+        assert (home.path / "restored" / "data" / name).read_bytes() == data, name
+    assert not [name for name in home.files() if name.endswith(PART)]
+    assert journal(home, back)["phase"] == "done"
+
+
+async def test_nothing_is_replaced_unless_that_is_asked_for(home, alice):
+    alice.put("keep.txt", b"object", overwrite=True)
+    (home.path / "keep.txt").write_bytes(b"file, another")
+    for kind, names in (("to-home", ["keep.txt"]), ("from-home", ["keep.txt"])):
+        copy = await home.copy(kind, names, "")
+        assert copy.phase == "failed"
+        assert "already" in copy.message
+    assert (home.path / "keep.txt").read_bytes() == b"file, another"
+    assert alice.get("keep.txt").content == b"object"
+    assert (
+        await home.copy("to-home", ["keep.txt"], "", overwrite=True)
+    ).phase == "done"
+    assert (home.path / "keep.txt").read_bytes() == b"object"
+    # What was copied before is not copied again.
+    again = await home.copy("to-home", ["keep.txt"], "")
+    assert (again.phase, again.bytes_done) == ("done", 6)
+
+
+async def test_no_path_leads_out_of_the_home_directory(home, alice, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (home.path / "door").symlink_to(outside)
+    alice.put("door-file", b"x", overwrite=True)
+    for target in ("../outside", "a/../../outside", "/..", "."):
+        with pytest.raises(FileRefused):
+            await home.copy("to-home", ["door-file"], target)
+    copy = await home.copy("to-home", ["door-file"], "door")
+    assert copy.phase == "failed"
+    assert not list(outside.iterdir())
+    for name in ("../outside", "..", "door/../../x"):
+        with pytest.raises(FileRefused):
+            await home.copy("from-home", [name], "x/")
+    (outside / "secret").write_text("s")
+    assert (await home.copy("from-home", ["door/secret"], "x/")).phase == "failed"
+    assert alice.names("x/") == []
+
+
+class HostileBucket(Bucket):
+    """A bucket with keys that a store like RGW keeps, and no file can have."""
+
+    keys = ("evil/../../x", "evil//x", "evil/./x", "evil/\0", "evil/" + "n" * 300)
+
+    async def pages(self, prefix: str, after: str) -> AsyncIterator[list[Any]]:
+        async for page in super().pages(prefix, after):
+            yield page
+        good = await self.head("evil/good")
+        yield [type(good)(key, good.size, good.modified, "") for key in self.keys]
+
+
+async def test_keys_that_no_file_can_have_are_told_and_left(home, alice):
+    alice.put("evil/good", b"x", overwrite=True)
+    home.again(open_bucket=HostileBucket.open)
+    copy = await home.copy("to-home", ["evil/"], "in")
+    assert (copy.phase, copy.done, copy.failed) == ("done", 1, 5)
+    assert home.files() == ["in/evil/good"]
+    assert not (home.path.parent / "x").exists()
+
+
+class SlowBucket(Bucket):
+    """A bucket whose first large object stops half-way until it is let go."""
+
+    half = threading.Event()
+    go_on = threading.Event()
+
+    async def read(self, entry: Any) -> AsyncIterator[bytes]:
+        async for piece in super().read(entry):
+            yield piece
+            if entry.size == LARGE:
+                self.half.set()
+                await asyncio.to_thread(self.go_on.wait, 30)
+
+    async def write(self, key: str, pieces: Any, size: int, *, overwrite: bool) -> None:
+        async def slow() -> AsyncIterator[bytes]:
+            async for piece in pieces:
+                yield piece
+                if size == LARGE:
+                    self.half.set()
+                    await asyncio.to_thread(self.go_on.wait, 30)
+
+        await super().write(key, slow(), size, overwrite=overwrite)
+
+
+@pytest.fixture
+def slow(home) -> type[SlowBucket]:
+    SlowBucket.half.clear()
+    SlowBucket.go_on.clear()
+    home.again(open_bucket=SlowBucket.open)
+    yield SlowBucket
+    SlowBucket.go_on.set()
+
+
+@pytest.mark.parametrize("kind", ["to-home", "from-home"])
+async def test_a_copy_that_is_called_off_leaves_nothing_half(kind, home, alice, slow):
+    data = os.urandom(LARGE)
+    name, target = ("off/large", "") if kind == "to-home" else ("large", "off2/")
+    if kind == "to-home":
+        alice.put("off/large", data, overwrite=True)
+    else:
+        (home.path / "large").write_bytes(data)
+    wish = {"kind": kind, "bucket": "alice", "names": [name], "target": target}
+    copy = home.copies.begin(**wish)
+    assert await asyncio.to_thread(slow.half.wait, 30)
+    home.copies.cancel(copy)
+    slow.go_on.set()
+    await home.over(copy)
+    assert (copy.phase, copy.done) == ("cancelled", 0)
+    assert home.files() == ([] if kind == "to-home" else ["large"])
+    assert alice.names("off2/") == []
+    unfinished = alice.call("GET", "uploads", bucket="alice", prefix="off2/")
+    assert unfinished["uploads"] == []
+
+
+async def test_a_file_that_changes_meanwhile_is_no_object(home, alice, slow):
+    file = home.path / "large"
+    file.write_bytes(bytes(LARGE))
+    wish = {"kind": "from-home", "bucket": "alice", "names": ["large"], "target": "c/"}
+    copy = home.copies.begin(**wish)
+    assert await asyncio.to_thread(slow.half.wait, 30)
+    with file.open("ab") as more:
+        more.write(b"x")
+    slow.go_on.set()
+    await home.over(copy)
+    assert copy.phase == "failed"
+    assert "changed while it was copied" in copy.message
+    assert alice.names("c/") == []
+
+
+async def test_a_copy_goes_on_after_the_servers_end(home, alice, slow):
+    for number in range(6):
+        alice.put(f"on/{number}", b"x" * number, overwrite=True)
+    alice.put("on/large", bytes(LARGE), overwrite=True)
+    wish = {"kind": "to-home", "bucket": "alice", "names": ["on/"], "target": ""}
+    copy = home.copies.begin(**wish)
+    assert await asyncio.to_thread(slow.half.wait, 30)
+    closing = asyncio.create_task(home.copies.close())
+    slow.go_on.set()
+    await closing
+    assert copy.phase == "interrupted"
+    assert not [name for name in home.files() if name.endswith("large")]
+
+    (found,) = home.again().list()
+    assert (found.id, found.phase) == (copy.id, "interrupted")
+    home.copies.resume(found)
+    await home.over(found)
+    assert (found.phase, found.failed) == ("done", 0)
+    assert (home.path / "on/large").stat().st_size == LARGE
+    assert len(home.files()) == 7
+
+
+async def test_bobs_bucket_is_refused_in_words(home):
+    wish = {"kind": "to-home", "bucket": "bob", "names": ["x/"], "target": ""}
+    copy = await home.over(home.copies.begin(**wish))
+    assert copy.phase == "failed"
+    assert copy.message
+    assert home.files() == []
