@@ -41,7 +41,7 @@ from .kernel_job import KernelJob
 from .kernel_record import KernelRecord, new_record
 from .kernel_relay import CHANNELS, Json
 from .kernel_settings import load_kernel_settings
-from .kernel_status import KernelStatus
+from .kernel_status import KernelStatus, Missed
 from .kernel_tunnel import begin, on_near_loop, private_directory
 from .profiles import Resolved
 from .settings import ConfigError
@@ -324,6 +324,10 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         Raises KernelUnreachable where that node does not answer.
         """
         return None if self._job is None else await on_near_loop(self._job.gpu_use())
+
+    async def missed(self) -> Missed:
+        """Return what was published to nobody, once. Raises KernelUnreachable."""
+        return Missed() if self._job is None else await on_near_loop(self._job.missed())
 
     async def detach(self) -> None:
         """Let go of the kernel; its record and its job stay, for the lease's time."""

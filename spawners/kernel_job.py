@@ -25,7 +25,13 @@ from .kernel_context import KernelContext, remove_log
 from .kernel_errors import KernelNotStarted
 from .kernel_record import KernelRecord
 from .kernel_relay import Json
-from .kernel_status import KernelStatus, cannot_start, explain_death, read_gpu_use
+from .kernel_status import (
+    KernelStatus,
+    Missed,
+    cannot_start,
+    explain_death,
+    read_gpu_use,
+)
 from .kernel_tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -68,6 +74,7 @@ class KernelJob:
         self.ended: Failure | None = None
         self.ending: Json = {}
         self.warned: datetime | None = None
+        self._has_missed = False
         self.over = False  # we ended it or let it go
         self._changed = changed
         self._bye = asyncio.Event()
@@ -263,6 +270,7 @@ class KernelJob:
         if hello.get("warned") and self.warned is None:
             self.warned = datetime.now(UTC)
         self.host = str(hello.get("host") or self.host)[:255]
+        self._has_missed = bool(hello.get("missed"))
         self._settle()
         self._changed()
 
@@ -302,12 +310,15 @@ class KernelJob:
         """Send a signal to the kernel and its children."""
         await self.tunnel.ask({"op": "signal", "number": number})
 
-    async def gpu_use(self) -> list[dict[str, int]] | None:
-        """Return the use of the job's GPUs, ``None`` where its node cannot tell.
+    async def missed(self) -> Missed:
+        """Return what was published to nobody, once. Raises KernelUnreachable."""
+        if not self._has_missed:
+            return Missed()
+        self._has_missed = False
+        return Missed.read(await self.tunnel.ask({"op": "missed"}))
 
-        Raises:
-            KernelUnreachable: its launcher does not answer.
-        """
+    async def gpu_use(self) -> list[dict[str, int]] | None:
+        """Return the GPUs' use, ``None`` if not known. Raises KernelUnreachable."""
         return read_gpu_use(await self.tunnel.ask({"op": "gpus"}))
 
     async def end(self) -> None:

@@ -31,7 +31,14 @@ from spawners.kernel_dial import End, Home, hear, host_name, say, tell
 from spawners.kernel_doors import Doors
 from spawners.kernel_keys import Keys
 from spawners.kernel_node import CannotStart, Kernel, gpu_use, write_private
-from spawners.kernel_relay import SILENCE_SECONDS, Json, Lines, mutual_context
+from spawners.kernel_relay import (
+    CHANNELS,
+    SILENCE_SECONDS,
+    Json,
+    Lines,
+    mutual_context,
+)
+from spawners.kernel_ring import Ring
 
 GRACE = 4.0  # from SIGTERM to SIGKILL; a scheduler may give as little as 5 s
 
@@ -55,6 +62,7 @@ class Launcher:
         self.warned: Optional[Json] = None
         self.listeners: List[Lines] = []
         self.tasks: Set[Any] = set()
+        self.ring = Ring()
         self.doors = Doors(lambda: self.kernel.prefix, self.attach, self.spawn)
         self.alone_since = self.dead_since = time.monotonic()
 
@@ -212,15 +220,18 @@ class Launcher:
         hello = dict(self.kernel.facts(), event="hello", warned=self.warned)
         hello["ending"] = self.ending
         hello["host"] = host_name()
+        hello["missed"] = self.ring.keeping
         owner.send(hello)
         if rest:
             owner.data_received(rest)
 
     def detached(self, owner: Lines) -> None:
-        """Begin to count the lease."""
+        """Begin to count the lease, and to keep what the kernel publishes."""
         if self.owner is owner:
             self.owner = None
             self.alone_since = time.monotonic()
+            number = CHANNELS.index("iopub") + 1
+            self.ring.keep("%s-%d" % (self.kernel.prefix, number))
 
     def asked(self, message: Json) -> None:
         """Do what the owner asks; unknown requests are of a newer release."""
@@ -235,6 +246,8 @@ class Launcher:
             self.send(int(message["number"]))
         elif op == "restart" and not self.ending:
             answer.update(self.restart(message))
+        elif op == "missed":
+            answer.update(self.ring.take())
         elif op == "lease":
             self.lease = float(message["seconds"])
         elif op == "gpus":
@@ -256,6 +269,7 @@ class Launcher:
     def restart(self, message: Json) -> Json:
         """Start anew in the same job, on new sockets."""
         self.kernel.told = True
+        self.ring.clear()
         self.kernel.kill()
         self.launch.update(message["launch"])
         try:

@@ -25,6 +25,7 @@ _MODULES = (
     "kernel_dial",
     "kernel_node",
     "kernel_doors",
+    "kernel_ring",
     "kernel_keys",
     "kernel_launcher",
 )

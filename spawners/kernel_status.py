@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -79,6 +81,29 @@ def read_gpu_use(answer: Mapping[str, object]) -> list[dict[str, int]] | None:
         if isinstance(each, dict)
         and all(type(each.get(name)) is int for name in _GPU_FACTS)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What a kernel published to nobody: messages as zmq's frames, oldest first.
+
+    Attributes:
+        messages: those that were kept.
+        dropped: how many more there were.
+    """
+
+    messages: tuple[list[bytes], ...] = ()
+    dropped: int = 0
+
+    @classmethod
+    def read(cls, answer: Mapping[str, object]) -> Missed:
+        """Return what a launcher kept (``kernel_ring.Ring.take``), checked."""
+        told, dropped = answer.get("messages"), answer.get("dropped")
+        messages = []
+        for each in told if isinstance(told, list) else ():
+            with contextlib.suppress(TypeError, ValueError):
+                messages.append([base64.b64decode(frame) for frame in each])
+        return cls(tuple(messages), dropped if type(dropped) is int else 0)
 
 
 def cannot_start(why: str, host: str) -> Failure:

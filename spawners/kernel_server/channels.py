@@ -16,7 +16,10 @@ from jupyter_server.services.kernels.connection.channels import (
 from tornado import web
 from tornado.websocket import WebSocketClosedError
 
+from ..kernel_errors import KernelJobError
+from ..kernel_status import Missed
 from .kernel import LandbridgeServerKernelManager, Life
+from .replay import message_id, replay
 
 _MOST_BYTES = 16 * 1024**2
 _MOST_MESSAGES = 2000
@@ -30,6 +33,7 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
     _closed = False
     _registered = False
     _joining: asyncio.Task[None] | None = None
+    _behind: list[tuple[Any, list[Any]]] | None = None
 
     @property
     def _kernel(self) -> LandbridgeServerKernelManager | None:
@@ -57,7 +61,10 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
         """Connect to the kernel, now or when it runs."""
         kernel = self._kernel
         if self._waiting is None or kernel is None:
-            return super().connect()
+            connected = super().connect()
+            if kernel is not None and connected is not None:
+                self._joining = asyncio.ensure_future(self._catch_up(kernel, connected))
+            return connected
         self.multi_kernel_manager.notify_connect(self.kernel_id)
         self._joining = asyncio.ensure_future(self._join(kernel))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,7 +82,7 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.multi_kernel_manager.notify_disconnect(self.kernel_id)
             connected = super().connect()
             if connected is not None:
-                await connected
+                await self._catch_up(kernel, connected)
         except (web.HTTPError, TimeoutError, WebSocketClosedError) as error:
             self.log.warning("Kernel %s is not joined: %s", self.kernel_id, error)
             self.websocket_handler.close()
@@ -83,6 +90,32 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
         waiting, self._waiting = self._waiting or [], None
         for message in waiting:
             super().handle_incoming_message(message)
+
+    async def _catch_up(
+        self, kernel: LandbridgeServerKernelManager, connected: Any
+    ) -> None:
+        """Hand on what was published to no server, then what came since."""
+        self._behind = []
+        missed = Missed()
+        try:
+            await asyncio.wait({connected})  # cancelling us is not to cancel it
+            if kernel.batch is not None:
+                missed = await kernel.batch.missed()
+        except KernelJobError as error:
+            self.log.info("What was missed of a kernel stays so: %s", error)
+        finally:
+            behind, self._behind = self._behind, None
+        known = replay(self, missed, behind) if missed.messages else frozenset()
+        for stream, message in behind:
+            if not known or message_id(message) not in known:
+                super().handle_outgoing_message(stream, message)
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
+        """Hand a kernel's message on, or keep it until older ones are handed on."""
+        if self._behind is None:
+            super().handle_outgoing_message(stream, outgoing_msg)
+        else:
+            self._behind.append((stream, outgoing_msg))
 
     def _say(self, state: str) -> None:
         if not self._closed:

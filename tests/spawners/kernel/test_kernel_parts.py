@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import os
 import subprocess
@@ -12,7 +13,9 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+import zmq.asyncio
 
+from spawners import kernel_ring
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.job_memory import memory_groups, oom_kills
 from spawners.batch.models import BatchJob, Resources
@@ -22,7 +25,7 @@ from spawners.kernel_record import KernelRecord, KernelRecords
 from spawners.kernel_relay import Lines
 from spawners.kernel_script import Facts, render_kernel_script
 from spawners.kernel_settings import KernelSettings, load_kernel_settings
-from spawners.kernel_status import explain_death
+from spawners.kernel_status import Missed, explain_death
 from spawners.kernel_tunnel import private_directory
 from spawners.settings import ConfigError
 
@@ -33,6 +36,7 @@ TRAVELLING = (
     "kernel_dial",
     "kernel_node",
     "kernel_doors",
+    "kernel_ring",
     "kernel_keys",
     "kernel_launcher",
 )
@@ -272,3 +276,36 @@ def test_an_error_is_a_text_for_people():
     error = KernelNotStarted(Failure("Refused", "Too much", "Ask for less.", "log\n"))
     assert str(error) == "Refused. Too much. Ask for less.\nlog"
     assert os.linesep == "\n"
+
+
+async def test_what_nobody_hears_is_kept_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_ring, "LIMIT", 10_000)
+    context = zmq.asyncio.Context()
+    socket = context.socket(zmq.XPUB)
+    socket.bind(f"ipc://{tmp_path}/k1-2")
+    ring = kernel_ring.Ring()
+    try:
+        ring.keep(f"{tmp_path}/k1-2")
+        assert await socket.recv() == b"\x01"  # it subscribes to everything
+        for size in (10, 300, 9_000, 20_000, 900, 1):
+            await socket.send_multipart([b"topic", b"x" * size, b""])
+        async with asyncio.timeout(5):
+            while ring.dropped < 3:
+                await asyncio.sleep(0.01)
+        kept = Missed.read(ring.take())
+    finally:
+        ring.clear()
+        context.destroy(linger=0)
+    assert [len(frames[1]) for frames in kept.messages] == [9_000, 900, 1]
+    assert kept.dropped == 3
+    assert ring.take() == {"messages": [], "dropped": 0}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"messages": 1}, {"messages": [1, ["%"], [None]], "dropped": "x"}],
+    ids=str,
+)
+def test_what_a_launcher_kept_is_checked(answer):
+    assert all(isinstance(f, bytes) for m in Missed.read(answer).messages for f in m)
+    assert Missed.read(answer).dropped == 0

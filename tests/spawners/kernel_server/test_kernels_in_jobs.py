@@ -318,6 +318,35 @@ def test_a_session_and_its_variables_survive_a_crash_of_the_server(new_server):
     assert server.records == []
 
 
+TALK = """
+import os, time
+print('before', flush=True)
+while not os.path.exists({0!r}): time.sleep(0.02)
+print('while away', flush=True)
+open({0!r} + '.said', 'w').close()
+"""
+
+
+def test_what_a_cell_says_while_the_server_is_away_is_told_later(new_server):
+    server = new_server().start()
+    kernel = server.start_kernel()
+    flag = server.path / "go"
+    with server.channel(kernel) as channel:
+        cell = channel.execute(TALK.format(str(flag)))
+        while channel.hear()["msg_type"] != "stream":
+            pass
+        server.kill()
+    flag.touch()
+    until(Path(f"{flag}.said").exists, 10, "the cell's end")
+    server.start()
+    with server.channel(kernel, channel.session) as again:
+        assert again.result(cell) == "while away"
+        assert again.run("print(1)") == "1"
+    with server.channel(kernel) as other:  # it is told once
+        assert other.run("print(2)") == "2"
+    server.api.delete(f"api/kernels/{kernel}")
+
+
 def test_kernels_end_with_the_server_unless_they_are_kept(new_server):
     server = new_server().start()
     kept, other = server.start_kernel(), server.start_kernel()

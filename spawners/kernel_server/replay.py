@@ -1,0 +1,100 @@
+"""Messages of a kernel that came while there was no notebook server.
+
+They are handed on as if they came now. A cell that ended meanwhile had its reply sent
+to a server that was gone: one is made for it, or it would be shown as running for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any  # messages, and jupyter_server's connection
+
+from jupyter_client.jsonutil import json_default
+from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
+
+from ..kernel_status import Missed
+
+_DELIMITER = b"<IDS|MSG>"
+_V1 = "v1.kernel.websocket.jupyter.org"
+_LOST = (
+    "Landbridge: some output before this is lost. While the notebook server was away, "
+    "more came than is kept.\n"
+)
+
+Frames = Sequence[Any]
+
+
+def _part(frames: Frames, place: int) -> dict[str, Any]:
+    """Return a part of a message: 0 header, 1 parent's header, 3 content."""
+    try:
+        start = [bytes(frame) for frame in frames].index(_DELIMITER) + 2
+        found = json.loads(bytes(frames[start + place]))
+    except (ValueError, IndexError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def message_id(frames: Frames) -> str:
+    """Return a message's id, ``""`` if it has none."""
+    return str(_part(frames, 0).get("msg_id", ""))
+
+
+def replay(
+    connection: Any, missed: Missed, since: Sequence[tuple[Any, Frames]]
+) -> frozenset[str]:
+    """Send what was missed to a websocket.
+
+    Args:
+        connection: the websocket's.
+        missed: what its kernel published.
+        since: streams and messages that came after the websocket was connected.
+
+    Returns:
+        The ids of the messages that were sent.
+    """
+    answered = {
+        _part(frames, 1).get("msg_id")
+        for stream, frames in since
+        if getattr(stream, "channel", "") == "shell"
+    }
+    if missed.dropped and missed.messages:
+        parent = _part(missed.messages[0], 1)
+        _send(connection, "iopub", "stream", {"name": "stderr", "text": _LOST}, parent)
+    replies: dict[str, dict[str, Any]] = {}
+    for frames in missed.messages:
+        _, fed = connection.session.feed_identities(list(frames))
+        as_it_is = connection.subprotocol == _V1
+        message = fed[1:] if as_it_is else connection.session.deserialize(fed)
+        connection._on_zmq_reply(connection.channels["iopub"], message)
+        header, parent, content = (_part(frames, place) for place in (0, 1, 3))
+        asked = str(parent.get("msg_id", ""))
+        if parent.get("msg_type") != "execute_request":
+            continue
+        reply = replies.setdefault(
+            asked, {"status": "ok", "execution_count": None, "user_expressions": {}}
+        )
+        if content.get("execution_count") is not None:
+            reply["execution_count"] = content["execution_count"]
+        if header.get("msg_type") == "error":
+            reply.update(content, status="error")
+        ended = content.get("execution_state") == "idle"
+        if ended and asked not in answered:
+            _send(connection, "shell", "execute_reply", reply, parent)
+    return frozenset(message_id(frames) for frames in missed.messages)
+
+
+def _send(
+    connection: Any,
+    channel: str,
+    kind: str,
+    content: dict[str, Any],
+    parent: dict[str, Any],
+) -> None:
+    message = connection.session.msg(kind, content, parent=parent)
+    if connection.subprotocol == _V1:
+        packed = serialize_msg_to_ws_v1(message, channel, connection.session.pack)
+        connection.write_message(packed, binary=True)
+    else:
+        message["channel"] = channel
+        connection.write_message(json.dumps(message, default=json_default))
