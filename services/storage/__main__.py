@@ -67,7 +67,9 @@ async def open_storage(
     stack.push_async_callback(storage.tasks.close)
     upkeep = Upkeep(storage)
     stack.push_async_callback(upkeep.close)
+    stack.push_async_callback(storage.meter.close)
     connector.start()
+    storage.meter.start()
     upkeep.start()
     await storage.tasks.start()
     return storage, PAGES, storage.health

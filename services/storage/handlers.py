@@ -16,7 +16,7 @@ from .errors import Conflict
 from .objects import Mode
 from .rights import Right, own_bucket_name, require_owner
 from .service import Storage
-from .store import Measured
+from .usage_rows import Measured
 
 _LONGEST_COUNT_SECONDS = 15.0
 
@@ -26,6 +26,8 @@ async def show_me(storage: Storage, call: Call) -> m.Me:
     caller, settings = call.caller, storage.settings
     made = await storage.rows.bucket_count(caller.name)
     store = storage.store
+    own = Right(storage.default_bucket(caller.name), "", Mode.READ_WRITE, "own")
+    counted = await storage.meter.counted(own, caller.name)
     return m.Me(
         user=caller.name,
         groups=sorted(caller.groups),
@@ -37,6 +39,8 @@ async def show_me(storage: Storage, call: Call) -> m.Me:
         path=storage.prefix,
         embedded=store.embedded,
         public_links=settings.public_links,
+        quota=storage.meter.quota(own),
+        used=await storage.meter.rows.held(counted),
         credentials="none" if store.driver is None else settings.kind,
         may_create=made < settings.own_buckets,
     )
@@ -48,7 +52,8 @@ async def list_buckets(storage: Storage, call: Call) -> m.Buckets:
     rights = await storage.rights(caller.name, sorted(caller.groups))
     for right in rights:
         await storage.ensure(right)
-    usage = await storage.rows.usage([right.bucket for right in rights])
+        storage.meter.used(right.bucket)
+    usage = await storage.meter.rows.known([right.bucket for right in rights])
     return m.Buckets(
         buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights]
     )
@@ -63,7 +68,7 @@ def _bucket(storage: Storage, right: Right, measured: Measured | None) -> m.Buck
         owner=right.owner,
         share=right.share,
         expires=right.expires,
-        quota=storage.quota(right),
+        quota=storage.meter.quota(right),
         # What lies beside a shared prefix is not the guest's to know.
         usage=_usage(measured) if measured and not right.prefix else None,
     )
@@ -122,7 +127,7 @@ async def measure_bucket(storage: Storage, call: Call) -> m.Usage:
     """What a bucket holds: as measured lately, or measured now."""
     bucket = call.path["bucket"]
     await storage.require(call.caller, bucket, "", Mode.READ)
-    return _usage(await storage.usage_of(bucket, call.caller.name))
+    return _usage(await storage.meter.of(bucket, call.caller.name))
 
 
 async def list_objects(storage: Storage, call: Call) -> m.Page:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 from services.common.errors import BadRequest, Forbidden
@@ -12,7 +12,7 @@ from services.common.work import Task
 from . import models as m
 from . import models_sharing as s
 from .credentials import CredentialDriver
-from .errors import GrantRefused, NotSupported
+from .errors import GrantRefused, NotSupported, QuotaExceeded
 from .jobs import Order
 from .objects import Grant, Mode
 from .policies import split
@@ -62,6 +62,11 @@ async def issue_credentials(storage: Storage, call: Call) -> s.Credentials:
             raise Forbidden("This token may only read.", hint=f"It needs {WRITE}.")
         right = require(rights, grant)
         await storage.ensure(right)
+        writes = grant.mode is Mode.READ_WRITE
+        if writes and await storage.meter.full(right, caller.name):
+            if b.grants:
+                raise QuotaExceeded(f"The quota of bucket {grant.bucket} is used up.")
+            grant = replace(grant, mode=Mode.READ)
         covered[grant] = right
     groups = split(list(covered))
     if not groups:

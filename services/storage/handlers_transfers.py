@@ -70,8 +70,11 @@ async def sign_download(storage: Storage, call: Call) -> t.Url:
 
 async def _may_write(
     storage: Storage, call: Call, key: str, size: int, *, overwrite: bool
-) -> Right:
-    """Check right, name, room and what is there, before anything is signed."""
+) -> tuple[Right, list[str]]:
+    """Check right, name, room and what is there, before anything is signed.
+
+    Returns the right, and the ids of what was promised.
+    """
     right = await storage.require(call.caller, call.body.bucket, key, Mode.READ_WRITE)
     storage.store.keys.check(key, empty=size == 0)
     if not reachable(key):
@@ -81,8 +84,7 @@ async def _may_write(
         )
     if not overwrite:
         await must_be_free(storage, call, key)
-    await storage.reserve(right, size)
-    return right
+    return right, await storage.meter.reserve(right, call.caller.name, [(key, size)])
 
 
 async def must_be_free(storage: Storage, call: Call, key: str) -> None:
@@ -106,7 +108,7 @@ async def sign_upload(storage: Storage, call: Call) -> t.Url:
     """A URL that uploads one object of exactly this size."""
     b = call.body
     overwrite = b.overwrite or b.if_match is not None
-    right = await _may_write(storage, call, b.key, b.size, overwrite=overwrite)
+    right, _ = await _may_write(storage, call, b.key, b.size, overwrite=overwrite)
     headers = {"content-type": b.content_type, "content-length": str(b.size)}
     if b.crc32:
         headers["x-amz-checksum-crc32"] = b.crc32
@@ -125,7 +127,7 @@ async def sign_upload(storage: Storage, call: Call) -> t.Url:
 async def begin_upload(storage: Storage, call: Call) -> t.UploadStart:
     """Begin an upload in parts."""
     b = call.body
-    await _may_write(storage, call, b.key, b.size, overwrite=b.overwrite)
+    _, promised = await _may_write(storage, call, b.key, b.size, overwrite=b.overwrite)
     client = await storage.acting(call.caller.name)
     upload_id = await client.uploads.create(
         b.bucket, b.key, content_type=b.content_type
@@ -140,6 +142,7 @@ async def begin_upload(storage: Storage, call: Call) -> t.UploadStart:
         datetime.now(UTC),
     )
     await storage.uploads.add(begun)
+    await storage.meter.rows.take_back(promised)
     return t.UploadStart(
         bucket=b.bucket,
         key=b.key,
@@ -197,7 +200,7 @@ async def list_parts(storage: Storage, call: Call) -> t.Parts:
 async def complete_upload(storage: Storage, call: Call) -> t.Stored:
     """Make the object of its parts; it appears whole or not at all."""
     b = call.body
-    begun, _ = await _begun(storage, call, b)
+    begun, right = await _begun(storage, call, b)
     if not b.overwrite:
         await must_be_free(storage, call, b.key)
     if sorted(part.number for part in b.parts) != list(range(1, begun.parts + 1)):
@@ -211,6 +214,7 @@ async def complete_upload(storage: Storage, call: Call) -> t.Stored:
     client = await storage.acting(call.caller.name)
     etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
     await storage.uploads.remove(b.upload_id)
+    await storage.meter.arrived(right, b.key, begun.size)
     return t.Stored(key=b.key, etag=etag)
 
 

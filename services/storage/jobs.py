@@ -144,7 +144,11 @@ async def _copy_batch(
         target = order.destination(found.key, batch.under)
         into = require(rights, Grant(order.target, target, Mode.READ_WRITE))
     if into is not None:
-        await storage.reserve(into, sum(found.size for found in batch.objects))
+        coming = [
+            (order.destination(found.key, batch.under), found.size)
+            for found in batch.objects
+        ]
+        await storage.meter.reserve(into, order.user, coming)
 
     async def one(found: ObjectInfo) -> StorageError | None:
         target = order.destination(found.key, batch.under)

@@ -75,6 +75,10 @@ class Me(Model):
     credentials: Literal["sts", "web-identity", "keys", "pasted", "none"] = Field(
         description="How programs get keys; `pasted`: the caller enters one (`key`)."
     )
+    quota: int | None = Field(
+        description="Bytes that all of the caller's buckets may hold; null: no limit."
+    )
+    used: int = Field(description="Bytes that they hold or expect, as last counted.")
     may_create: bool = Field(description="Whether one more bucket may be created.")
 
 

@@ -26,7 +26,6 @@ from .errors import (
     AccessDenied,
     Conflict,
     KeyNotValid,
-    QuotaExceeded,
     StorageError,
 )
 from .keys import EVERY_KEY, KeyRules
@@ -38,12 +37,12 @@ from .sessions import Sessions
 from .settings import StorageSettings
 from .shares import Shares
 from .signing import Presigner
-from .store import Measured, Rows
+from .store import Rows
 from .uploads import UploadRows
+from .usage import Meter
 
 log = logging.getLogger(__name__)
 
-_MOST_PAGES_MEASURED = 1000
 _LISTED = 20.0
 _MOST_LISTS = 2000
 GATEWAY_PATH = "s3"
@@ -88,7 +87,7 @@ class Storage:
         origin: scheme and authority of its pages.
 
     Attributes:
-        sessions, shares, uploads: see their modules.
+        sessions, shares, uploads, meter: see their modules.
         tasks: the long work; set once everything is there.
         fault: why the store is not there, in one line.
     """
@@ -109,6 +108,7 @@ class Storage:
         self.sessions = Sessions(rows.database)
         self.shares = Shares(rows.database)
         self.uploads = UploadRows(rows.database)
+        self.meter = Meter(self)
         self.base_url = base_url
         self.origin = origin
         self.fault = "The store is being started."
@@ -274,6 +274,7 @@ class Storage:
         rights = await self.rights(caller.name, sorted(caller.groups))
         right = require(rights, Grant(bucket, prefix, mode))
         await self.ensure(right)
+        self.meter.used(bucket)
         return right
 
     async def ensure(self, right: Right) -> None:
@@ -297,6 +298,7 @@ class Storage:
                         raise
             if direct:
                 await open_to(buckets, right.bucket, self.origin, ours=True)
+            await self.meter.limit_at_store(right.bucket)
             self._known.add(right.bucket)
 
     def forget(self, bucket: str) -> None:
@@ -307,73 +309,6 @@ class Storage:
     def default_bucket(self, user: str) -> str:
         """Return the bucket that belongs to a user; ``""`` if there is none."""
         return user_bucket(self.settings, user)
-
-    # -- quota and usage -----------------------------------------------------------
-
-    def quota(self, right: Right) -> int | None:
-        """Return how many bytes its bucket may hold; ``None`` for no limit.
-
-        Quota is the owners': a share's bucket has its owner's.
-        """
-        if right.why == "site" or not self.settings.acts_alone:
-            return None
-        return self.settings.user_quota or None
-
-    async def reserve(self, right: Right, size: int) -> None:
-        """Reserve room for an upload, before it is allowed.
-
-        Raises:
-            QuotaExceeded: there is none, told in our own words.
-        """
-        quota = self.quota(right)
-        if quota is None:
-            return
-        if right.bucket not in await self.rows.usage([right.bucket]):
-            await self.measure(right.bucket)
-        if not await self.rows.promise(right.bucket, size, quota):
-            known = (await self.rows.usage([right.bucket]))[right.bucket]
-            raise QuotaExceeded(
-                f"Bucket {right.bucket} may hold {quota} bytes; it holds "
-                f"{known.bytes} and {size} more would not fit."
-            )
-
-    async def measure(self, bucket: str, user: str = "") -> Measured:
-        """Count what a bucket holds, page by page, and write it down.
-
-        Args:
-            bucket: any.
-            user: by whose key, where users bring their own.
-        """
-        began = datetime.now(UTC)
-        before = (await self.rows.usage([bucket])).get(bucket)
-        size, count, pages, complete = 0, 0, 0, True
-        client = await self.acting(user)
-        async for page in client.pages(bucket):
-            size += sum(found.size for found in page.objects)
-            count += len(page.objects)
-            pages += 1
-            if pages >= _MOST_PAGES_MEASURED:
-                complete = page.token is None
-                break
-        known = (await self.rows.usage([bucket])).get(bucket)
-        # What was promised while we counted may not have been seen.
-        promised = 0
-        if known is not None and before is not None:
-            promised = max(0, known.promised - before.promised)
-        measured = Measured(size, count, complete, began, promised)
-        await self.rows.set_usage(bucket, measured)
-        return measured
-
-    async def usage_of(self, bucket: str, user: str) -> Measured:
-        """Return what a bucket holds, measured lately."""
-        known = (await self.rows.usage([bucket])).get(bucket)
-        if known is not None and not self.is_stale(known):
-            return known
-        return await self.measure(bucket, user)
-
-    def is_stale(self, measured: Measured) -> bool:
-        """Whether it is time to measure again."""
-        return datetime.now(UTC) - measured.measured > self.settings.usage_every
 
     def expires_in(self, lifetime: timedelta) -> datetime:
         """Return when something made now ends."""

@@ -88,7 +88,13 @@ class StorageSettings(Section):
     )
     user_quota: Memory = Field(
         0,
-        description='Most bytes in each bucket of a user, such as "100G"; 0: no limit.',
+        description="Most bytes in all buckets of a user together, and in each group's "
+        'bucket, such as "100G"; 0: no limit.',
+    )
+    store_quota: Literal["none", "rgw"] = Field(
+        "none",
+        description="`rgw`: give each bucket the quota in Ceph's gateway, too, which "
+        "then refuses also what programs write (caps `buckets=*`).",
     )
     buckets: tuple[BucketRule, ...] = Field(
         (),
@@ -161,6 +167,8 @@ class StorageSettings(Section):
         by_role = self.credentials in ("sts", "web-identity") and self.endpoint
         if by_role and not self.role_arn:
             raise ValueError(f"credentials = {self.credentials} needs role_arn")
+        if self.store_quota == "rgw" and not self.endpoint:
+            raise ValueError("store_quota = rgw needs endpoint")
         if self.role_arn and self.credentials in ("keys", "pasted", "none"):
             raise ValueError(
                 f"role_arn has no use with credentials = {self.credentials}"

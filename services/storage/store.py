@@ -23,17 +23,6 @@ _MOST_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a bucket held, and what was promised to uploads since."""
-
-    bytes: int
-    objects: int
-    complete: bool
-    measured: datetime
-    promised: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One thing that somebody did."""
 
@@ -156,53 +145,11 @@ class Rows:
         count = sa.select(sa.func.count()).where(t.c.owner == owner)
         return await self.database.run(lambda c: c.scalar(count) or 0)
 
-    async def usage(self, names: Sequence[str]) -> dict[str, Measured]:
-        """Return what is known of these buckets."""
-        t = tables.usage
-        query = sa.select(t).where(t.c.bucket.in_(list(names)))
-
-        def work(connection: Connection) -> dict[str, Measured]:
-            found = {}
-            for row in connection.execute(query).mappings():
-                values = dict(row)
-                name = str(values.pop("bucket"))
-                found[name] = Measured(**values)
-            return found
-
-        return await self.database.run(work)
-
-    async def set_usage(self, bucket: str, measured: Measured) -> None:
-        """Write down a measurement; promises made before it are part of it."""
-        t = tables.usage
-        row = {
-            "bucket": bucket,
-            "bytes": measured.bytes,
-            "objects": measured.objects,
-            "complete": measured.complete,
-            "measured": measured.measured,
-            "promised": measured.promised,
-        }
-
-        def work(connection: Connection) -> None:
-            connection.execute(sa.delete(t).where(t.c.bucket == bucket))
-            connection.execute(sa.insert(t), [row])
-
-        await self.database.run(work)
-
-    async def promise(self, bucket: str, size: int, quota: int) -> bool:
-        """Reserve ``size`` bytes of a quota; False if there is no room for them."""
-        t = tables.usage
-
-        def work(connection: Connection) -> bool:
-            row = connection.execute(sa.select(t).where(t.c.bucket == bucket)).first()
-            held = row.bytes + row.promised if row else 0
-            if held + size > quota:
-                return False
-            more = sa.update(t).where(t.c.bucket == bucket)
-            connection.execute(more.values(promised=t.c.promised + size))
-            return True
-
-        return await self.database.run(work)
+    async def buckets_of(self, owner: str) -> list[str]:
+        """Return the buckets that ``owner`` made here."""
+        t = tables.buckets
+        query = sa.select(t.c.name).where(t.c.owner == owner)
+        return await self.database.run(lambda c: list(c.scalars(query)))
 
     async def note(
         self, actor: str, action: str, bucket: str, **detail: str | int

@@ -31,8 +31,18 @@ usage = sa.Table(
     sa.Column("objects", sa.BigInteger, nullable=False),
     sa.Column("complete", sa.Boolean, nullable=False),
     sa.Column("measured", UtcDateTime, nullable=False),
-    # Bytes that were allowed to be uploaded since it was measured.
-    sa.Column("promised", sa.BigInteger, nullable=False),
+)
+
+# Room for objects that were allowed and that no measurement has seen yet.
+promises = sa.Table(
+    "landbridge_storage_promises",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("bucket", sa.String(63), nullable=False, index=True),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created", UtcDateTime, nullable=False),
+    sa.Column("until", UtcDateTime, nullable=False),
 )
 
 sessions = sa.Table(
