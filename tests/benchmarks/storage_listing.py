@@ -1,10 +1,11 @@
-"""List one prefix to its end: our client against boto3, same store, same run.
+"""List one prefix to its end: our client, boto3 and peers, same store, same run.
 
     python tests/benchmarks/storage_listing.py            # 100,000 keys
-    python tests/benchmarks/storage_listing.py --keys 1000000
+    python tests/benchmarks/storage_listing.py --keys 1000000 --rounds 1 --peers PYTHON
 
-Each reader is a process of its own, so that its peak memory is its own; they take
-turns. Exit code 1 if ours is not three times as fast as boto3.
+PYTHON is of an environment with jupyter-fs, jupyterlab-bucket-explorer and s3fs. Each
+reader is a process of its own, so that its peak memory is its own; they take turns.
+Exit code 1 if ours is not three times as fast as boto3.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ BUCKET = "benchmark"
 PREFIX = "data/"
 WRITERS = 48
 TARGET = 3.0
+PATIENCE_SECONDS = 600
+OWN = ("ours", "boto3")
+PEERS = ("bucket-explorer", "jupyter-fs")
 
 
 async def read_ours(endpoint: str, key: AccessKey) -> dict[str, float]:
@@ -90,16 +94,30 @@ async def fill(client: S3Client, endpoint: str, keys: int) -> None:
     print(f"wrote {keys} keys in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def reader(name: str, endpoint: str, key: AccessKey) -> dict[str, float]:
-    """Run this file as the reader ``name`` in a process of its own."""
-    secret = json.dumps([endpoint, key.access_key, key.secret_key])
-    done = subprocess.run(
-        [sys.executable, __file__, "--reader", name],
-        input=secret,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def reader(
+    name: str, endpoint: str, key: AccessKey, peers: str
+) -> dict[str, float] | None:
+    """Run the reader ``name`` in a process of its own; ``None`` if it gave up."""
+    secret: list[str] = [endpoint, key.access_key, key.secret_key]
+    words = [sys.executable, __file__, "--reader", name]
+    if name not in OWN:
+        words = [peers, str(Path(__file__).with_name("storage_listing_peers.py")), name]
+        secret.append(f"{BUCKET}/{PREFIX.rstrip('/')}")
+    try:
+        done = subprocess.run(
+            words,
+            input=json.dumps(secret),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{name} was not done after {PATIENCE_SECONDS} s", flush=True)
+        return None
+    if done.returncode:
+        print(f"{name} failed: {done.stderr[-500:]}", flush=True)
+        return None
     return json.loads(done.stdout)
 
 
@@ -118,7 +136,8 @@ def be_reader(name: str) -> None:
     print(json.dumps(facts))
 
 
-async def main(keys: int, rounds: int) -> int:
+async def main(keys: int, rounds: int, peers: str) -> int:
+    names = (*OWN, *(PEERS if peers else ()))
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="lbbench-") as folder:
         store = EmbeddedStore(EmbeddedSettings(Path(folder) / "store"))
         access = await store.start()
@@ -127,11 +146,14 @@ async def main(keys: int, rounds: int) -> int:
             await fill(client, access.endpoint, keys)
             best: dict[str, dict[str, float]] = {}
             for _ in range(rounds):
-                for name in ("ours", "boto3"):
+                for name in names:
                     facts = await asyncio.to_thread(
-                        reader, name, access.endpoint, access.key
+                        reader, name, access.endpoint, access.key, peers
                     )
+                    if facts is None:
+                        continue
                     assert facts["count"] == keys, (name, facts)
+                    print(name, facts, flush=True)
                     if name not in best or facts["whole"] < best[name]["whole"]:
                         best[name] = facts
         finally:
@@ -153,9 +175,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--reader", choices=("ours", "boto3"))
+    parser.add_argument("--peers", default="", help="Python that has the peers")
+    parser.add_argument("--reader", choices=OWN)
     arguments = parser.parse_args()
     if arguments.reader:
         be_reader(arguments.reader)
     else:
-        sys.exit(asyncio.run(main(arguments.keys, arguments.rounds)))
+        sys.exit(asyncio.run(main(arguments.keys, arguments.rounds, arguments.peers)))
