@@ -101,7 +101,16 @@ export function Rename(props: { selection: Selection; close(): void; done(): voi
       run={run}
     >
       <Field label="New name" hint={prefixes.length ? 'Every object in it is copied and then deleted here.' : ''}>
-        {id => <input id={id} value={name} autoFocus spellCheck={false} onChange={event => setName(event.target.value)} />}
+        {id => (
+          <input
+            id={id}
+            value={name}
+            autoFocus
+            spellCheck={false}
+            onFocus={event => event.target.select()}
+            onChange={event => setName(event.target.value)}
+          />
+        )}
       </Field>
     </Dialog>
   );

@@ -9,6 +9,8 @@ export function Dialog(props: {
   /** The button that does it; without, there is only Close. */
   action?: string;
   danger?: boolean;
+  /** What leaving it is called; else Cancel, or Close where nothing can be done. */
+  leave?: string;
   ready?: boolean;
   /** Does it; what it rejects with is shown, and the window stays. */
   run?(): Promise<boolean | void>;
@@ -65,7 +67,7 @@ export function Dialog(props: {
         )}
         <div className="lb-Storage-buttons">
           <button type="button" className="lb-Storage-button" onClick={props.close}>
-            {props.action ? 'Cancel' : 'Close'}
+            {props.leave ?? (props.action ? 'Cancel' : 'Close')}
           </button>
           {props.action && (
             <button

@@ -117,52 +117,33 @@ export class Listing {
     return found ? (found.piece.rows?.[found.offset] ?? null) : null;
   }
 
-  /** Read what the lines `first` to `last` need. Returns once that is done. */
+  /** Read what the lines `first` to `last` need, and tell of it once that is done. */
   async look(first: number, last: number): Promise<void> {
     this.view = first;
-    if (this.busy || this.closed) {
-      return;
-    }
-    this.busy = true;
-    try {
-      if (this.gap >= 0 && first <= this.gap && last >= this.gap) {
-        await this.extend();
-      }
-      for (const piece of this.missing(first, last)) {
-        piece.rows = merge(await this.read(piece.at));
-        piece.count = piece.rows.length;
-      }
-      this.fault = null;
-      this.forget();
-    } catch (error) {
-      this.fault = error;
-    }
-    this.busy = false;
-    this.count();
-    if (!this.closed) {
-      this.changed();
+    const further = this.gap >= first && this.gap <= last;
+    const missing = this.missing(first, last);
+    if (further || missing.length) {
+      await this.reading(async () => {
+        if (further) {
+          await this.extend();
+        }
+        for (const piece of missing) {
+          piece.rows = merge(await this.read(piece.at));
+          piece.count = piece.rows.length;
+        }
+        this.forget();
+      });
     }
   }
 
   /** Read the last rows, without all those before them. */
   async toEnd(prefix: string): Promise<void> {
-    if (this.complete || this.tail.length || this.busy) {
-      return;
-    }
-    this.busy = true;
-    this.changed();
-    try {
-      const found = await this.last(prefix);
-      this.tail = [found];
-      this.join();
-      this.fault = null;
-    } catch (error) {
-      this.fault = error;
-    }
-    this.busy = false;
-    this.count();
-    if (!this.closed) {
-      this.changed();
+    await this.idle;
+    if (!this.complete && !this.tail.length) {
+      await this.reading(async () => {
+        this.tail = [await this.last(prefix)];
+        this.join();
+      });
     }
   }
 
@@ -186,6 +167,29 @@ export class Listing {
   /** Read nothing more, and tell nobody. */
   close(): void {
     this.closed = true;
+  }
+
+  /** One reading at a time: whoever comes meanwhile looks again when told. */
+  private async reading(work: () => Promise<void>): Promise<void> {
+    if (this.busy || this.closed) {
+      return;
+    }
+    let ended = (): void => undefined;
+    this.idle = new Promise(done => (ended = done));
+    this.busy = true;
+    this.changed();
+    try {
+      await work();
+      this.fault = null;
+    } catch (error) {
+      this.fault = error;
+    }
+    this.busy = false;
+    this.count();
+    ended();
+    if (!this.closed) {
+      this.changed();
+    }
   }
 
   private async extend(): Promise<void> {
@@ -298,4 +302,5 @@ export class Listing {
   private tailCount = 0;
   private view = 0;
   private closed = false;
+  private idle: Promise<void> = Promise.resolve();
 }

@@ -60,7 +60,7 @@ export function ShareDialog(props: { bucket: string; prefix: string; close(): vo
     return false;
   };
   return (
-    <Dialog title={`Share ${bucket}/${visible(prefix)}`} action="Share" ready={name !== ''} close={props.close} run={run}>
+    <Dialog title={`Share ${bucket}/${visible(prefix)}`} action="Share" leave="Close" ready={name !== ''} close={props.close} run={run}>
       {here.length > 0 && <ShareLines shares={here} changed={shares.again} place={false} />}
       <fieldset className="lb-Storage-choice">
         <legend>With</legend>
