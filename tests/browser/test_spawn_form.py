@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 def test_a_link_fills_in_the_form_and_starts_nothing(web: Browser, site) -> None:
     web.open("/hub/spawn?opt-profile=gpu&opt-time_limit=30min")
     web.ready()
+    assert web.text("h1") == "Start a server"
     assert web.find("input[name=profile]:checked").get_attribute("value") == "gpu"
     assert web.find("#gpu-time_limit").get_attribute("value") == "30min"
     assert "Nothing starts until you press Start" in web.text("#prefill-note")
