@@ -2,8 +2,8 @@ import { JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
 import { FileBrowser, FileDialog, IFileBrowserFactory } from '@jupyterlab/filebrowser';
+import { treeViewIcon } from '@jupyterlab/ui-components';
 
-import { storageIcon } from '../icons';
 import { insertable } from '../insert';
 import { PanelHost } from '../panels/storage/host';
 import { relay } from '../storage';
@@ -64,7 +64,7 @@ function openBrowser(app: JupyterFrontEnd, browsers: IFileBrowserFactory): FileB
     refreshInterval: REFRESH,
     restore: false
   });
-  browser.title.icon = storageIcon;
+  browser.title.icon = treeViewIcon;
   browser.title.caption = 'Buckets as files';
   browser.node.setAttribute('aria-label', 'Buckets as files');
   app.shell.add(browser, 'left', { rank: 311, type: 'Buckets' });

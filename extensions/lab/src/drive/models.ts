@@ -97,13 +97,21 @@ function decoded(
 export function encoded(model: Partial<Contents.IModel>): Blob {
   const { content, format, type } = model;
   if (type === 'notebook' || format === 'json') {
-    // As Jupyter itself writes notebooks, so that a diff shows what was changed.
-    return new Blob([`${JSON.stringify(content ?? null, null, 1)}\n`]);
+    // As Jupyter's own server writes notebooks, so that a diff shows what was changed.
+    return new Blob([`${JSON.stringify(content ?? null, inOrder, 1)}\n`]);
   }
   if (format === 'base64') {
     return new Blob([unbase64(String(content ?? ''))]);
   }
   return new Blob([String(content ?? '')]);
+}
+
+/** Have JSON write the fields of an object in alphabetical order. */
+function inOrder(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return value;
+  }
+  return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
 const STEP = 0x8000;
