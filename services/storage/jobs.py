@@ -2,14 +2,16 @@
 
 Each kind walks the selection in the store's order, in small batches, and writes down
 the last key of each batch before the next. After a crash at most one batch is done
-again; doing a step twice gives the same. Who may do it is asked again for every
-batch: a share that ends meanwhile ends the task.
+again; doing a step twice gives the same. While the store is away a task waits. Who may
+do it is asked again for every batch: a share that ends meanwhile ends the task.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +23,13 @@ from .objects import Grant, Mode, ObjectInfo
 from .rights import Right, require
 from .service import Storage
 
+log = logging.getLogger(__name__)
+
 _BATCH = 16
 _DELETE_BATCH = 1000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_PATIENCE = 3600.0
+"""Seconds without a step after which a task gives up waiting for the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +161,15 @@ async def _copy_batch(
         target = order.destination(found.key, batch.under)
         try:
             await _copy_one(storage, order, found, target)
-        except StoreUnavailable:
-            raise
         except StorageError as error:
             return error
         return None
 
+    # All of them are over before anything is said of the batch.
     results = await asyncio.gather(*map(one, batch.objects))
+    for error in results:
+        if isinstance(error, StoreUnavailable):
+            raise error
     copied, failures = [], []
     for found, error in zip(batch.objects, results, strict=True):
         if error is None:
@@ -217,9 +226,22 @@ def kinds(storage: Storage) -> dict[str, Kind]:
     """Return the function of each kind of task."""
 
     async def patient(progress: Progress, work: Kind) -> None:
-        # A store that is away for a moment ends no work of hours.
-        await storage.until_connected()
-        await work(progress)
+        # A store that is away for a while ends no work of hours.
+        cursor, pause, since = progress.task.cursor, _FIRST_PAUSE, time.monotonic()
+        while True:
+            await storage.until_connected()
+            try:
+                return await work(progress)
+            except StoreUnavailable as error:
+                if progress.task.cursor != cursor:
+                    cursor, pause = progress.task.cursor, _FIRST_PAUSE
+                    since = time.monotonic()
+                if time.monotonic() - since > _PATIENCE:
+                    raise
+                log.warning("Task %s waits: %s", progress.task.id, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            await progress.advance()  # ends here if its user wants that
 
     async def copy(progress: Progress) -> None:
         await patient(progress, lambda p: _transfer(storage, p, move=False))

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 _EVERY_SECONDS = 20.0
 _REAP_EVERY = 3
 _TIDY_EVERY = 30
+_SWEEP_EVERY = timedelta(days=1)
+_SWEPT_AT_ONCE = 200
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _KEEP_SESSIONS = timedelta(days=30)
 
 
@@ -27,6 +30,7 @@ class Upkeep:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._work: asyncio.Task[None] | None = None
+        self._swept: dict[str, datetime] = {}
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -82,6 +86,29 @@ class Upkeep:
             "landbridge", "abort-upload", begun.bucket, of=begun.user
         )
 
+    async def sweep(self, now: datetime) -> None:
+        """Throw away old uploads that nobody here knows: their answer was lost.
+
+        Some buckets each time, each of them once a day; none that the site lends.
+        """
+        storage = self._storage
+        others = {rule.bucket for rule in storage.settings.buckets}
+        counted = await storage.meter.rows.measured_before(now)
+        due = [
+            bucket
+            for bucket, _ in counted
+            if bucket not in others
+            and now - self._swept.get(bucket, _LONG_AGO) > _SWEEP_EVERY
+        ]
+        old = now - storage.settings.upload_lifetime
+        for bucket in due[:_SWEPT_AT_ONCE]:
+            self._swept[bucket] = now
+            uploads = storage.store.client.uploads
+            for found in (await uploads.list(bucket)).uploads:
+                if found.started is not None and found.started < old:
+                    await uploads.abort(bucket, found.key, found.upload_id)
+                    await storage.rows.note("landbridge", "abort-upload", bucket)
+
     async def tidy(self) -> None:
         """Throw old uploads away, and forget denials and rows nobody needs."""
         storage = self._storage
@@ -93,4 +120,6 @@ class Upkeep:
         driver = storage.store.driver
         if driver is not None:
             await driver.tidy()
+        if storage.settings.acts_alone:
+            await self.sweep(now)
         await storage.sessions.forget(now - _KEEP_SESSIONS)

@@ -135,7 +135,7 @@ class ServiceRig:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        until("the service is ready", lambda: self._status() == 200, seconds=60)
+        until("the service is ready", lambda: self._status() == 200, seconds=120)
         if self._document is None:
             path = f"{self.origin}{PREFIX}api/v1/openapi.json"
             self._document = Document(httpx.get(path, trust_env=False).json())

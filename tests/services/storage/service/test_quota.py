@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hub_process import until
 from rest_person import Person
@@ -95,6 +97,22 @@ async def test_programs_over_quota_may_read(weed, serve):
     asked = {"grants": [{"bucket": "q-carol"}]}
     assert carol.refused("POST", "credentials", asked) == (403, "quota")
     carol.call("POST", "objects/delete", {"bucket": "q-carol", "keys": ["big"]})
+
+
+async def test_uploads_that_nobody_knows_any_more_are_thrown_away(weed, serve):
+    rig = serve(
+        weed.facts, role_arn=weed.facts.role_arn, upload_lifetime="1s", **SETTINGS
+    )
+    erin = rig.person("erin")
+    erin.put("a", b"1", bucket="q-erin")
+    uploads = weed.client.uploads
+    await uploads.create("q-erin", "lost")
+    rig.kill()
+    rig.start()
+    async with asyncio.timeout(30):
+        while (await uploads.list("q-erin")).uploads:
+            await asyncio.sleep(0.1)
+    assert erin.names(bucket="q-erin") == ["a"]
 
 
 @pytest.mark.root
