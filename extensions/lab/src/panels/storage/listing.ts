@@ -15,6 +15,7 @@ export type ReadPage = (at: { token?: string; after?: string }) => Promise<Page>
 /** Pages whose rows are kept; others are read again when they are looked at. */
 const KEPT = 60;
 const FAR = '\u{10FFFF}';
+const SLASH = 0x2f;
 
 interface Piece {
   at: { token?: string; after?: string };
@@ -44,8 +45,11 @@ export function between(low: string, high: string): string {
     const [from, to] = [point(a, i, 0x1f), point(b, i, 0x7f)];
     // Nearly all names are ASCII: the middle of all code points would be far off.
     const top = from < 0x7e && to > 0x7f ? 0x7f : to;
-    const middle = Math.floor((from + top) / 2);
-    if (middle > from && (middle < 0xd800 || middle > 0xdfff)) {
+    let middle = Math.floor((from + top) / 2);
+    if (middle === SLASH && middle + 1 < to) {
+      middle += 1; // some stores take a slash for the start of a folder
+    }
+    if (middle > from && middle !== SLASH && (middle < 0xd800 || middle > 0xdfff)) {
       return a.slice(0, i).join('') + String.fromCodePoint(middle);
     }
     if (to > from) {
@@ -233,6 +237,9 @@ export class Listing {
         return { at: { after }, count: rows.length, rows };
       }
       const end = rows.at(-1);
+      if (end && compare(end.key, low) <= 0) {
+        throw new Error('This store cannot jump to the end here. Search by the beginning of the name.');
+      }
       if (end) {
         low = end.folder ? end.key + FAR : end.key;
       } else if (after === low) {

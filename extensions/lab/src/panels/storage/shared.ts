@@ -1,4 +1,4 @@
-import { createContext, useCallback, useContext, useEffect, useState, useSyncExternalStore } from 'react';
+import { createContext, useCallback, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 
 import { Api, Refused, words } from './api';
 import { PanelHost } from './host';
@@ -66,16 +66,16 @@ export function useQueue(queue: Queue): number {
 /** A listing of a prefix, new for each `turn`, and a number that counts its changes. */
 export function useListing(api: Api, bucket: string, prefix: string, turn: number): [Listing, number] {
   const [version, setVersion] = useState(0);
-  const [listing, setListing] = useState<Listing>(() => new Listing(at => api.page(bucket, prefix, at), () => undefined));
-  useEffect(() => {
-    const made = new Listing(
-      at => api.page(bucket, prefix, at),
-      () => setVersion(old => old + 1)
-    );
-    setListing(made);
-    void made.look(0, 1);
-    return () => made.close();
-  }, [api, bucket, prefix, turn]);
+  const listing = useMemo(
+    () =>
+      new Listing(
+        at => api.page(bucket, prefix, at),
+        () => setVersion(old => old + 1)
+      ),
+    // `turn`: read it all again.
+    [api, bucket, prefix, turn]
+  );
+  useEffect(() => () => listing.close(), [listing]);
   return [listing, version];
 }
 

@@ -124,10 +124,12 @@ export function Table(props: TableProps): JSX.Element {
       }
       const rows = extend ? span(listing, anchor.current, line) : new Map(row ? [[row.key, row]] : []);
       props.select(rows, line);
-      view.show(line);
     },
-    [listing, props, view]
+    [listing, props]
   );
+  // After all else has its place: a toolbar may have come for what was chosen.
+  const { show } = view;
+  useLayoutEffect(() => show(current), [current]);
   const ahead = (key: string): void => {
     const now = Date.now();
     const text = now - typed.current.at > TYPE_AHEAD ? key : typed.current.text + key;

@@ -1,0 +1,147 @@
+"""A user's own S3 client beside the browser: puts objects there and looks at them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from hub_process import HubProcess, until
+
+from services.storage.objects import AccessKey
+from services.storage.s3 import S3Client
+from services.storage.signing import Presigner
+from services.storage.transport import StoreAddress
+
+WRITERS = 32
+API = "services/storage/api/v1"
+
+
+class Stored:
+    """What is in the bucket that has its user's name."""
+
+    def __init__(self, hub: HubProcess, user: str) -> None:
+        self.bucket = user
+        token = hub.call("POST", f"users/{user}/tokens", {"note": "test"})["token"]
+        self.rest = httpx.Client(
+            base_url=f"http://127.0.0.1:{hub.port}/{API}/",
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+            timeout=60,
+        )
+        told = until("the store gives keys", self._keys)
+        self._key = AccessKey(
+            told["access_key"], told["secret_key"], told["session_token"]
+        )
+        self._endpoint = told["endpoint"]
+
+    def _keys(self) -> Any:
+        answer = self.rest.post("credentials", json={})
+        return answer.json() if answer.status_code == 201 else None
+
+    def close(self) -> None:
+        self.rest.close()
+
+    def put(self, objects: Mapping[str, bytes]) -> None:
+        """Store small objects, whatever their names."""
+
+        async def work(client: S3Client) -> None:
+            for key, data in objects.items():
+                await client.put(self.bucket, key, data)
+
+        self._run(work)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        async def work(client: S3Client) -> list[str]:
+            found = []
+            async for page in client.pages(self.bucket, prefix):
+                found += [one.key for one in page.objects]
+            return found
+
+        return self._run(work)
+
+    def sha256(self, key: str) -> str:
+        """The checksum of an object, read from the store."""
+
+        async def work(client: S3Client) -> str:
+            digest = hashlib.sha256()
+            async with client.stream(self.bucket, key) as pieces:
+                async for piece in pieces:
+                    digest.update(piece)
+            return digest.hexdigest()
+
+        return self._run(work)
+
+    def empty(self) -> None:
+        """Delete all that is there, and give up every upload."""
+
+        async def work(client: S3Client) -> None:
+            async for page in client.pages(self.bucket):
+                keys = [one.key for one in page.objects]
+                if keys:
+                    await client.delete_many(self.bucket, keys)
+
+        self._run(work)
+        for upload in self.unfinished():
+            wish = {"key": upload["key"], "upload_id": upload["upload_id"]}
+            self.rest.post("uploads/abort", json={"bucket": self.bucket, **wish})
+
+    def unfinished(self) -> list[dict[str, Any]]:
+        """Uploads that were begun and not ended."""
+        return self.rest.get("uploads", params={"bucket": self.bucket}).json()[
+            "uploads"
+        ]
+
+    def fill(self, state: Path, keys: Iterator[str]) -> None:
+        """Store an object of one byte under each key, as fast as the store takes it.
+
+        That is straight to the embedded store and by its own key, which costs it
+        less than a session's.
+        """
+        (identity,) = json.loads((state / "store/s3.json").read_text())["identities"]
+        (one,) = identity["credentials"]
+        port = json.loads((state / "store/ports.json").read_text())["s3"]
+        host = "127.0.0.1"
+        endpoint = f"http://{host}:{port}"
+        key = AccessKey(one["accessKey"], one["secretKey"])
+        signer = Presigner(key, "us-east-1", endpoint)
+        hour = timedelta(hours=1)
+
+        async def write() -> None:
+            reader, writer = await asyncio.open_connection(host, port)
+            for name in keys:
+                url = signer.put(self.bucket, name, hour).url
+                path = url.removeprefix(endpoint)
+                head = f"PUT {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+                writer.write(f"{head}Content-Length: 1\r\n\r\nx".encode())
+                answer = await reader.readuntil(b"\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 200"), answer
+            writer.close()
+            await writer.wait_closed()
+
+        async def work(_: S3Client) -> None:
+            await asyncio.gather(*(write() for _ in range(WRITERS)))
+
+        self._run(work)
+
+    def _run(self, work: Any) -> Any:
+        async def main() -> Any:
+            client = S3Client(StoreAddress(self._endpoint), self._key)
+            try:
+                return await work(client)
+            finally:
+                await client.close()
+
+        return _in_a_thread(main())
+
+
+def _in_a_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    # The caller's thread may be running a loop already.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
