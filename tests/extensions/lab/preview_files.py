@@ -187,6 +187,8 @@ def write_library_files(directory: Path) -> None:
     for codec in ("snappy", "zstd", "gzip"):
         pq.write_table(table, directory / f"{codec}.parquet", compression=codec)
     feather.write_feather(table, str(directory / "table.arrow"), "uncompressed")
+    for codec in ("lz4", "zstd"):
+        feather.write_feather(table, str(directory / f"{codec}.arrow"), codec)
     zeros = pa.table({"zeros": pa.array(np.zeros(40_000_000, np.int8))})
     pq.write_table(
         zeros,

@@ -1,15 +1,33 @@
-import { Field, Message, RecordBatch, RecordBatchReader, Schema } from 'apache-arrow';
+import { CompressionType, compressionRegistry, Field, Message, RecordBatch, RecordBatchReader, Schema } from 'apache-arrow';
 
 import { Format } from '../format';
 import { LONGEST_READ } from '../protocol';
 import { bytes, cell, cut, Fact, many, MOST_COLUMNS, MOST_ROWS, Node, Sheet, Unreadable } from '../sheet';
 import { Source } from '../source';
 
+import { lz4Frame } from './lz4frame';
+import { LARGEST_UNPACKED, zstd } from './unpack';
+
 const PIECE = 8 * 2 ** 20;
 const LONGEST_MESSAGE = 4 * 2 ** 20;
 const MOST_FIELDS = 2000;
 /** A schema, dictionaries and one batch are read; this many messages at most. */
 const MOST_MESSAGES = 100;
+
+/** All that one batch may be when it is unpacked. */
+const MOST_UNPACKED = 4 * LARGEST_UNPACKED;
+let unpacked = 0;
+
+function counted(data: Uint8Array): Uint8Array {
+  unpacked += data.length;
+  if (unpacked > MOST_UNPACKED) {
+    throw new Unreadable('it unpacks to too much for a preview');
+  }
+  return data;
+}
+
+compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: data => counted(lz4Frame(data, LARGEST_UNPACKED)) });
+compressionRegistry.set(CompressionType.ZSTD, { decode: data => counted(zstd(data as Uint8Array<ArrayBuffer>)) });
 
 /**
  * Arrow IPC, as a file (Feather 2) or stream: the schema and the first batch.
@@ -21,6 +39,7 @@ export const arrow: Format = {
   async read(source: Source): Promise<Sheet> {
     const isFile = new TextDecoder().decode(source.head.subarray(0, 6)) === 'ARROW1';
     const found = await messages(source, isFile ? 8 : 0);
+    unpacked = 0;
     const reader = RecordBatchReader.from(found.data);
     let schema: Schema;
     let batch: RecordBatch | null = null;
