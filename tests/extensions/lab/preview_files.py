@@ -211,13 +211,14 @@ def write_library_files(directory: Path) -> None:
         file["late/label"] = "a text at the end"
     whole = (directory / "grid.h5").read_bytes()
     (directory / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    for version in (2, 3):
+    for name, version in (("v2", 2), ("v3", 3), ("sharded", 3)):
         root = zarr.open_group(
-            directory / f"v{version}.zarr", mode="w", zarr_format=version
+            directory / f"{name}.zarr", mode="w", zarr_format=version
         )
         root.attrs["title"] = "grid"
+        shards = {"shards": (100, 100)} if name == "sharded" else {}
         array = root.create_array(
-            "level", shape=grid.shape, chunks=(50, 50), dtype="f4"
+            "level", shape=grid.shape, chunks=(50, 50), dtype="f4", **shards
         )
         array[:] = grid
         zarr.consolidate_metadata(root.store)

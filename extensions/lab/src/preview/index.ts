@@ -83,8 +83,9 @@ class Broker {
   }
 
   private async bytes(asked: Asked): Promise<ArrayBuffer | null> {
-    const { offset, length, neighbour } = asked;
-    const isRange = Number.isSafeInteger(offset) && offset >= 0 && Number.isSafeInteger(length) && length > 0;
+    const { offset, length, neighbour, isPart } = asked;
+    const least = isPart ? -LONGEST_READ : 0;
+    const isRange = Number.isSafeInteger(offset) && offset >= least && Number.isSafeInteger(length) && length > 0;
     if (!isRange || length > LONGEST_READ) {
       throw new Error('A preview reads at most 16 MB at once.');
     }
@@ -100,7 +101,9 @@ class Broker {
     if (typeof neighbour !== 'string' || !this.neighbours) {
       throw new Error('There is nothing beside this object.');
     }
-    const found = await this.neighbours.get(neighbour, length);
+    const found = await (isPart
+      ? this.neighbours.range(neighbour, offset, length)
+      : this.neighbours.get(neighbour, length));
     this._bytes -= length - (found?.byteLength ?? 0);
     return found;
   }

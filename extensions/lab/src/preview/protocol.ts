@@ -16,6 +16,8 @@ export type Read = (offset: number, length: number) => Promise<ArrayBuffer>;
 export interface Neighbours {
   /** All of a small object; null if there is none of this key. */
   get(key: string, most: number): Promise<ArrayBuffer | null>;
+  /** A range of an object; a negative offset counts from its end. */
+  range(key: string, offset: number, length: number): Promise<ArrayBuffer | null>;
 }
 
 export const MIB = 2 ** 20;
@@ -34,12 +36,13 @@ export interface Begin {
   neighbours: boolean;
 }
 
-/** The frame asks for a range, or for a neighbour as a whole. */
+/** The frame asks for a range, or for a neighbour as a whole or in part. */
 export interface Asked {
   id: number;
   offset: number;
   length: number;
   neighbour?: string;
+  isPart?: boolean;
 }
 
 /** The page's answer; `bytes` null if there is no such neighbour. */

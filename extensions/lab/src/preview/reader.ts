@@ -36,25 +36,36 @@ export function rangeReader(sign: Sign, key: string, etag = ''): Read {
   };
 }
 
-/** Return the neighbours of an object, each read as a whole. */
+/** Return the neighbours of an object: as a whole if they are small, or in part. */
 export function zarrNeighbours(sign: Sign): Neighbours {
+  const fetched = async (key: string, range: string): Promise<Response | null> => {
+    const headers = { Range: `bytes=${range}` };
+    const answer = await fetch((await sign(key)).url, { headers, credentials: 'omit', referrerPolicy: 'no-referrer' });
+    if (answer.status === 404 || answer.status === 416) {
+      return null;
+    }
+    if (!answer.ok) {
+      throw new Error(`The store answered ${answer.status}.`);
+    }
+    return answer;
+  };
   return {
     async get(key, most) {
-      const { url } = await sign(key);
-      const headers = { Range: `bytes=0-${most - 1}` };
-      const answer = await fetch(url, { headers, credentials: 'omit', referrerPolicy: 'no-referrer' });
-      if (answer.status === 404 || answer.status === 416) {
-        return null;
-      }
-      if (!answer.ok) {
-        throw new Error(`The store answered ${answer.status}.`);
-      }
-      const whole = Number(answer.headers.get('Content-Range')?.split('/')[1] ?? answer.headers.get('Content-Length'));
-      if (whole > most) {
-        await answer.body?.cancel();
+      const answer = await fetched(key, `0-${most - 1}`);
+      const told = answer?.headers.get('Content-Range')?.split('/')[1] ?? answer?.headers.get('Content-Length');
+      if (Number(told ?? 0) > most) {
+        await answer?.body?.cancel();
         throw new Error('A part of this array is too large for a preview.');
       }
-      return answer.arrayBuffer();
+      return answer && answer.arrayBuffer();
+    },
+    async range(key, offset, length) {
+      const answer = await fetched(key, offset < 0 ? `${offset}` : `${offset}-${offset + length - 1}`);
+      if (answer !== null && answer.status !== 206) {
+        await answer.body?.cancel();
+        throw new Error('This store sends no parts of objects.');
+      }
+      return answer && answer.arrayBuffer();
     }
   };
 }

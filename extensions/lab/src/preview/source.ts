@@ -2,7 +2,12 @@ import { LONGEST_READ, PreviewObject } from './protocol';
 import { Unreadable } from './sheet';
 
 /** Bytes as the frame gets them from the page; null: there is no such neighbour. */
-export type Fetch = (offset: number, length: number, neighbour?: string) => Promise<ArrayBuffer | null>;
+export type Fetch = (
+  offset: number,
+  length: number,
+  neighbour?: string,
+  isPart?: boolean
+) => Promise<ArrayBuffer | null>;
 
 /** An object as formats read it: by ranges, never more than a range may hold. */
 export class Source {
@@ -46,6 +51,15 @@ export class Source {
   /** Return all of another object, at most `most` bytes; null if there is none. */
   async neighbour(key: string, most: number): Promise<Uint8Array<ArrayBuffer> | null> {
     const found = await this.fetch(0, Math.min(most, LONGEST_READ), key);
+    return found && new Uint8Array(found);
+  }
+
+  /** Return a range of another object; a negative offset counts from its end. */
+  async neighbourRange(key: string, offset: number, length: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    if (!(length > 0 && length <= LONGEST_READ)) {
+      throw new Unreadable('A part of this array is too large for a preview.');
+    }
+    const found = await this.fetch(offset, length, key, true);
     return found && new Uint8Array(found);
   }
 }

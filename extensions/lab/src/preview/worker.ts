@@ -11,7 +11,7 @@ export type ToWorker =
 
 /** What the worker says to its frame. */
 export type FromWorker =
-  | { kind: 'ask'; id: number; offset: number; length: number; neighbour?: string }
+  | { kind: 'ask'; id: number; offset: number; length: number; neighbour?: string; isPart?: boolean }
   | { kind: 'sheet'; sheet: Sheet }
   | { kind: 'parts'; what: string; parts: Part[] }
   | { kind: 'failed'; what: string | null; message: string };
@@ -28,11 +28,16 @@ export function serve(formats: Record<string, Format>): void {
   let last = 0;
   let format: Format | undefined;
   let source: Source | undefined;
-  const fetch = (offset: number, length: number, neighbour?: string): Promise<ArrayBuffer | null> =>
+  const fetch = (
+    offset: number,
+    length: number,
+    neighbour?: string,
+    isPart?: boolean
+  ): Promise<ArrayBuffer | null> =>
     new Promise((resolve, reject) => {
       last += 1;
       waiting.set(last, { resolve, reject });
-      scope.postMessage({ kind: 'ask', id: last, offset, length, neighbour });
+      scope.postMessage({ kind: 'ask', id: last, offset, length, neighbour, isPart });
     });
   const fail = (what: string | null) => (error: unknown) => {
     scope.postMessage({ kind: 'failed', what, message: inWords(error) });

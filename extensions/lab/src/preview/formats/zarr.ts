@@ -89,12 +89,20 @@ class Chunks implements zarr.AsyncReadable {
   }
 
   async get(path: zarr.AbsolutePath): Promise<Uint8Array | undefined> {
-    // What a file names may not lead out of the hierarchy.
-    if (/(^|\/)\.\.?(\/|$)/.test(path)) {
-      return undefined;
-    }
-    const found = await this.source.neighbour(this.prefix + path.slice(1), LONGEST_READ);
-    return found ?? undefined;
+    const key = this.keyOf(path);
+    return (key === null ? null : await this.source.neighbour(key, LONGEST_READ)) ?? undefined;
+  }
+
+  async getRange(path: zarr.AbsolutePath, range: zarr.RangeQuery): Promise<Uint8Array | undefined> {
+    const key = this.keyOf(path);
+    const [offset, length] =
+      'suffixLength' in range ? [-range.suffixLength, range.suffixLength] : [range.offset, range.length];
+    return (key === null ? null : await this.source.neighbourRange(key, offset, length)) ?? undefined;
+  }
+
+  /** What a file names may not lead out of the hierarchy. */
+  private keyOf(path: string): string | null {
+    return /(^|\/)\.\.?(\/|$)/.test(path) ? null : this.prefix + path.slice(1);
   }
 
   readonly prefix: string;
