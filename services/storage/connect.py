@@ -25,7 +25,7 @@ from .embedded import EmbeddedStore
 from .embedded_files import EmbeddedSettings
 from .errors import StorageError
 from .objects import AccessKey, Grant, Mode
-from .probe import PROBE_BUCKET, probe
+from .probe import probe
 from .s3 import S3Client
 from .service import Storage, StoreConnection
 from .settings import StorageSettings
@@ -138,7 +138,7 @@ class Connector:
         )
         if client.transport.key is None:
             return replace(connection, tried=False)
-        features = await probe(client)
+        features = await probe(client, bucket=self._settings.probe_bucket)
         client = client.speaking(features.dialect)
         return replace(connection, client=client, keys=features.keys)
 
@@ -147,7 +147,9 @@ class Connector:
     ) -> StoreConnection:
         """Return the connection, with what the store was seen to do."""
         by_token = isinstance(driver, IdentityDriver)  # tries its first session itself
-        features = await probe(client, None if by_token else driver)
+        features = await probe(
+            client, None if by_token else driver, bucket=self._settings.probe_bucket
+        )
         for note in features.notes:
             log.warning("The store: %s", note)
         if self._settings.route == "direct":
@@ -170,15 +172,17 @@ class Connector:
         """Warn of a store that browsers cannot reach directly."""
         origin, key = self._storage.origin, client.transport.key
         if driver is not None:
-            grant = Grant(PROBE_BUCKET, "", Mode.READ_WRITE)
+            grant = Grant(self._settings.probe_bucket, "", Mode.READ_WRITE)
             key = (await driver.issue("probe", [grant])).key
         if key is None:
             return
-        await open_to(client.buckets, PROBE_BUCKET, origin, ours=True)
+        await open_to(client.buckets, self._settings.probe_bucket, origin, ours=True)
         address = client.transport.address
         presigner = Presigner(key, address.region, address.endpoint)
         verify = ssl.create_default_context(cafile=address.ca_file)
-        if not await preflight_passes(presigner, PROBE_BUCKET, origin, verify):
+        if not await preflight_passes(
+            presigner, self._settings.probe_bucket, origin, verify
+        ):
             log.warning(
                 "The store: Browsers cannot upload to it directly, its CORS refuses "
                 'them; set storage.route = "gateway"'

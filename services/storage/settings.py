@@ -62,6 +62,12 @@ class StorageSettings(Section):
         description="With `credentials` = `keys`: `rgw` is Ceph's Admin Ops, whose "
         "caps the guide names, `iam` AWS's IAM, asked at `endpoint`.",
     )
+    probe_bucket: str = Field(
+        "landbridge-probe",
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="The bucket in which the service tries the store at its start; it "
+        "is made if it is not there, and left empty.",
+    )
     route: Literal["gateway", "direct"] = Field(
         "gateway",
         description="How browsers reach the store: through the gateway's own `/s3/` "
