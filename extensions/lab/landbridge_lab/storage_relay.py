@@ -22,7 +22,17 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from .storage_service import StorageService
 
 # Keys for programs are not among them: no page needs any.
-_CALLS = ("me", "buckets", "objects", "tasks", "urls", "uploads", "shares", "links")
+_CALLS = (
+    "me",
+    "key",
+    "buckets",
+    "objects",
+    "tasks",
+    "urls",
+    "uploads",
+    "shares",
+    "links",
+)
 _PATH = rf"((?:{'|'.join(_CALLS)})(?:/[A-Za-z0-9._-]{{1,128}}){{0,3}})"
 _PATIENCE_SECONDS = 120.0  # a large bucket is being measured
 _LARGEST = 2**20
@@ -90,6 +100,12 @@ class RelayHandler(APIHandler):
     @authorized
     async def post(self, path: str) -> None:
         """Change something."""
+        await self._relay(path)
+
+    @web.authenticated
+    @authorized
+    async def put(self, path: str) -> None:
+        """Replace something."""
         await self._relay(path)
 
     @web.authenticated

@@ -167,6 +167,10 @@ export class Api {
 
   endLink = (id: string): Promise<void> => this.call('DELETE', `links/${encode(id)}`);
 
+  /** Keep a key of the store that its user has, where the site wants that. */
+  keepKey = (key: { access_key: string; secret_key: string; session_token: string }): Promise<void> =>
+    this.call('PUT', 'key', key);
+
   private call<T>(method: string, path: string, body?: unknown): Promise<T> {
     return this.send(method, path, body) as Promise<T>;
   }

@@ -3,7 +3,7 @@ import { DragEvent, useEffect, useRef, useState } from 'react';
 import { reach, words } from './api';
 import { Place, Remove, Rename, selectionOf, tooMany } from './chosen';
 import { Icon, Tool } from './icons';
-import { Row } from './listing';
+import { Listing, Row } from './listing';
 import { Look } from './look';
 import { owned, useListing, useShared, writable } from './shared';
 import { LinkDialog, ShareDialog } from './sharing';
@@ -151,92 +151,113 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
   );
 }
 
-/** One prefix: its rows, the way to it, and what can be done there. */
-export function Browse(props: { at: At; root: string; turn: number; go(prefix: string): void; again(): void }): JSX.Element {
-  const { api, host, queue, buckets, say } = useShared();
-  const { at } = props;
-  const [filter, setFilter] = useState('');
-  const [listing, version] = useListing(api, at.bucket, at.prefix + filter, props.turn);
-  const [selected, setSelected] = useState<ReadonlyMap<string, Row>>(new Map());
-  const [current, setCurrent] = useState(0);
-  const [asking, setAsking] = useState<Open>(null);
-  const [looking, setLooking] = useState<Row | null>(null);
+/** The tools of a place, and the search by beginning. */
+function Bar(props: {
+  at: At;
+  filter: string;
+  setFilter(text: string): void;
+  search: React.RefObject<HTMLInputElement>;
+  add(picked: Picked[]): void;
+  share(): void;
+  again(): void;
+}): JSX.Element {
+  const { host, buckets } = useShared();
+  const { bucket, prefix } = props.at;
+  const write = writable(buckets, bucket, prefix);
+  return (
+    <div className="lb-Storage-bar">
+      <AddButtons add={props.add} disabled={!write} />
+      {owned(buckets, bucket) && <Tool icon="share" label="Share this" bare onClick={props.share} />}
+      {host.copyFromHome && write && (
+        <Tool icon="home" label="Copy from home" bare onClick={() => host.copyFromHome?.(bucket, prefix)} />
+      )}
+      {host.openDrive && (
+        <Tool icon="folder" label="Open in the file browser" bare onClick={() => host.openDrive?.(bucket, prefix)} />
+      )}
+      <Tool icon="reload" label="Read again" bare onClick={props.again} />
+      <input
+        ref={props.search}
+        type="search"
+        className="lb-Storage-search"
+        placeholder="Begins with…"
+        aria-label="Show names that begin with"
+        value={props.filter}
+        onChange={event => props.setFilter(event.target.value)}
+        onKeyDown={event => event.stopPropagation()}
+      />
+    </div>
+  );
+}
+
+/** The window that asks about what is chosen. */
+function Asking(props: { what: Open; at: At; rows: Row[]; close(): void; done(): void }): JSX.Element | null {
+  const { at, rows, close, done } = props;
+  const selection = selectionOf(at.bucket, rows);
+  const [first] = rows;
+  switch (props.what) {
+    case 'remove':
+      return <Remove selection={selection} close={close} done={done} />;
+    case 'rename':
+      return <Rename selection={selection} close={close} done={done} />;
+    case 'place':
+      return <Place selection={selection} prefix={at.prefix} close={close} done={done} />;
+    case 'share':
+      return <ShareDialog bucket={at.bucket} prefix={first?.folder ? first.key : at.prefix} close={close} />;
+    case 'link':
+      return <LinkDialog bucket={at.bucket} objectKey={first.key} close={close} />;
+    default:
+      return null;
+  }
+}
+
+/** What happens when files are dragged over a place and dropped there. */
+function useDrop(write: boolean, add: (picked: AsyncIterable<Picked>) => void) {
   const [over, setOver] = useState(false);
-  const search = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    setSelected(new Map());
-    setCurrent(0);
-    setLooking(null);
-  }, [listing]);
-  useEffect(() => setFilter(''), [at.bucket, at.prefix]);
-  const write = writable(buckets, at.bucket, at.prefix);
-  const nameOf = (row: Row): string => row.key.slice(at.prefix.length);
-  const open = (row: Row): void => {
-    if (row.folder) {
-      props.go(row.key);
-    } else {
-      setSelected(new Map([[row.key, row]]));
-      if (host.previewUrl) {
-        setLooking(row);
+  return {
+    'data-over': over,
+    onDragOver(event: DragEvent): void {
+      if (write && event.dataTransfer.types.includes('Files')) {
+        event.preventDefault();
+        event.stopPropagation();
+        setOver(true);
+      }
+    },
+    onDragLeave: () => setOver(false),
+    onDrop(event: DragEvent): void {
+      if (event.dataTransfer.types.includes('Files')) {
+        event.preventDefault();
+        event.stopPropagation();
+        setOver(false);
+        if (write) {
+          add(fromDrop(event.dataTransfer));
+        }
       }
     }
   };
-  const add = (picked: Iterable<Picked> | AsyncIterable<Picked>): void => {
-    void queue.add(at.bucket, at.prefix, picked).catch(error => say(words(error), 'bad'));
-  };
-  const drop = (event: DragEvent): void => {
-    event.preventDefault();
-    event.stopPropagation();
-    setOver(false);
-    if (write) {
-      add(fromDrop(event.dataTransfer));
-    }
-  };
-  const drag = (event: DragEvent): void => {
-    if (write && event.dataTransfer.types.includes('Files')) {
-      event.preventDefault();
-      event.stopPropagation();
-      setOver(true);
-    }
-  };
-  const rows = [...selected.values()];
-  const selection = selectionOf(at.bucket, rows);
-  const ask = (what: Open): void => {
-    const problem = tooMany(selection);
-    if (problem) {
-      say(problem, 'bad');
-    } else {
-      setAsking(what);
-    }
-  };
-  const ended = { close: () => setAsking(null), done: props.again };
+}
+
+/** What is chosen in a listing, and the line that the keyboard is at. */
+function useChoice(listing: Listing) {
+  const [choice, setChoice] = useState<{ rows: ReadonlyMap<string, Row>; line: number }>({ rows: new Map(), line: 0 });
+  const [looking, look] = useState<Row | null>(null);
+  const select = (rows: ReadonlyMap<string, Row>, line: number) => setChoice({ rows, line });
+  useEffect(() => {
+    select(new Map(), 0);
+    look(null);
+  }, [listing]);
+  return { chosen: choice.rows, current: choice.line, select, looking, look };
+}
+
+/** How many there are, or why there are none. */
+function Foot(props: { listing: Listing; filter: string; write: boolean; again(): void }): JSX.Element {
+  const { listing } = props;
   return (
-    <div className="lb-Storage-browse" data-over={over} onDragOver={drag} onDragLeave={() => setOver(false)} onDrop={drop}>
-      <Crumbs at={at} root={props.root} go={props.go} />
-      <div className="lb-Storage-bar">
-        <AddButtons add={add} disabled={!write} />
-        {owned(buckets, at.bucket) && (
-          <Tool icon="share" label="Share this" bare onClick={() => (setSelected(new Map()), setAsking('share'))} />
-        )}
-        {host.copyFromHome && write && (
-          <Tool icon="home" label="Copy from home" bare onClick={() => host.copyFromHome?.(at.bucket, at.prefix)} />
-        )}
-        {host.openDrive && (
-          <Tool icon="folder" label="Open in the file browser" bare onClick={() => host.openDrive?.(at.bucket, at.prefix)} />
-        )}
-        <Tool icon="reload" label="Read again" bare onClick={props.again} />
-        <input
-          ref={search}
-          type="search"
-          className="lb-Storage-search"
-          placeholder="Begins with…"
-          aria-label="Show names that begin with"
-          value={filter}
-          onChange={event => setFilter(event.target.value)}
-          onKeyDown={event => event.stopPropagation()}
-        />
-      </div>
-      {rows.length > 0 && <Actions at={at} rows={rows} ask={ask} look={setLooking} />}
+    <>
+      {listing.complete && listing.length === 0 && (
+        <p className="lb-Storage-none lb-Storage-empty">
+          {props.filter ? 'Nothing begins like this.' : props.write ? 'Empty. Drop files here.' : 'Empty.'}
+        </p>
+      )}
       {listing.fault !== null && (
         <p className="lb-Storage-problem" role="alert">
           {words(listing.fault)}{' '}
@@ -245,49 +266,71 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
           </button>
         </p>
       )}
-      <Table
-        listing={listing}
-        version={version}
-        label={`Objects in ${at.bucket}/${visible(at.prefix)}`}
-        selected={selected}
-        current={current}
-        select={(map, line) => {
-          setSelected(map);
-          setCurrent(line);
-        }}
-        open={open}
-        up={() => at.prefix.length > props.root.length && props.go(above(at.prefix))}
-        remove={() => write && rows.length > 0 && ask('remove')}
-        toEnd={() => listing.toEnd(at.prefix + filter)}
-        search={text => {
-          setFilter(text);
-          search.current?.focus();
-        }}
-        head={HEAD}
-        name={nameOf}
-        drag={row => host.dragData?.(at.bucket, [row.key]) ?? null}
-        cells={(row, chosen, toggle) => (
-          <Cells row={row} name={nameOf(row)} chosen={chosen} toggle={toggle} open={() => open(row)} />
-        )}
-      />
-      {listing.complete && listing.length === 0 && (
-        <p className="lb-Storage-none lb-Storage-empty">
-          {filter ? 'Nothing begins like this.' : write ? 'Empty. Drop files here.' : 'Empty.'}
-        </p>
-      )}
       <p className="lb-Storage-status" role="status">
         {listing.complete ? '' : 'more than '}
         {count(listing.known, 'entry', 'entries')}
         {listing.busy && ', reading…'}
       </p>
-      {looking && <Look bucket={at.bucket} row={looking} close={() => setLooking(null)} />}
-      {asking === 'remove' && <Remove selection={selection} {...ended} />}
-      {asking === 'rename' && rows.length === 1 && <Rename selection={selection} {...ended} />}
-      {asking === 'place' && <Place selection={selection} prefix={at.prefix} {...ended} />}
-      {asking === 'share' && (
-        <ShareDialog bucket={at.bucket} prefix={rows[0]?.folder ? rows[0].key : at.prefix} close={ended.close} />
-      )}
-      {asking === 'link' && rows.length === 1 && <LinkDialog bucket={at.bucket} objectKey={rows[0].key} close={ended.close} />}
+    </>
+  );
+}
+
+/** One prefix: its rows, the way to it, and what can be done there. */
+export function Browse(props: { at: At; root: string; turn: number; go(prefix: string): void; again(): void }): JSX.Element {
+  const { api, host, queue, buckets, say } = useShared();
+  const { at, again } = props;
+  const [filter, setFilter] = useState('');
+  const [listing, version] = useListing(api, at.bucket, at.prefix + filter, props.turn);
+  const { chosen, current, select, looking, look } = useChoice(listing);
+  const [asking, setAsking] = useState<Open>(null);
+  const search = useRef<HTMLInputElement>(null);
+  useEffect(() => setFilter(''), [at.bucket, at.prefix]);
+  const write = writable(buckets, at.bucket, at.prefix);
+  const add = (picked: Iterable<Picked> | AsyncIterable<Picked>): void =>
+    void queue.add(at.bucket, at.prefix, picked).catch(error => say(words(error), 'bad'));
+  const rows = [...chosen.values()];
+  const nameOf = (row: Row): string => row.key.slice(at.prefix.length);
+  const open = (row: Row): void => {
+    if (row.folder) {
+      props.go(row.key);
+    } else {
+      select(new Map([[row.key, row]]), listing.find(other => other === row));
+      look(host.previewUrl ? row : null);
+    }
+  };
+  const ask = (what: Open): void => {
+    const problem = tooMany(selectionOf(at.bucket, rows));
+    if (problem) {
+      say(problem, 'bad');
+    } else {
+      setAsking(what);
+    }
+  };
+  const shareHere = (): void => {
+    select(new Map(), current);
+    setAsking('share');
+  };
+  return (
+    <div className="lb-Storage-browse" {...useDrop(write, add)}>
+      <Crumbs at={at} root={props.root} go={props.go} />
+      <Bar {...{ at, filter, setFilter, search, add, again }} share={shareHere} />
+      {rows.length > 0 && <Actions at={at} rows={rows} ask={ask} look={look} />}
+      <Table
+        {...{ listing, version, current, select, open }}
+        label={`Objects in ${at.bucket}/${visible(at.prefix)}`}
+        selected={chosen}
+        up={() => at.prefix.length > props.root.length && props.go(above(at.prefix))}
+        remove={() => write && rows.length > 0 && ask('remove')}
+        toEnd={() => listing.toEnd(at.prefix + filter)}
+        search={text => (setFilter(text), search.current?.focus())}
+        head={HEAD}
+        name={nameOf}
+        drag={row => host.dragData?.(at.bucket, [row.key]) ?? null}
+        cells={(row, on, toggle) => <Cells row={row} name={nameOf(row)} chosen={on} toggle={toggle} open={() => open(row)} />}
+      />
+      <Foot {...{ listing, filter, write, again }} />
+      {looking && <Look bucket={at.bucket} row={looking} close={() => look(null)} />}
+      <Asking what={asking} at={at} rows={rows} close={() => setAsking(null)} done={again} />
     </div>
   );
 }

@@ -1,9 +1,9 @@
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 
 import { Dialog, Field } from './dialog';
 import { Icon, Tool } from './icons';
 import { useShared } from './shared';
-import { Bucket } from './types';
+import { Bucket, Usage } from './types';
 import { ago, count, size, visible, when } from './words';
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$/;
@@ -18,7 +18,16 @@ const WHY: Record<Bucket['why'], (bucket: Bucket) => string> = {
 
 /** What a bucket holds, of how much, and how old that knowledge is. */
 export function Fill(props: { bucket: Bucket }): JSX.Element | null {
-  const { usage, quota } = props.bucket;
+  const { api } = useShared();
+  const { name, prefix, quota, usage: known } = props.bucket;
+  const [measured, setMeasured] = useState<Usage | null>(null);
+  useEffect(() => {
+    // Never measured: have it done now. What lies beside a shared folder is not told.
+    if (!known && !prefix) {
+      api.usage(name).then(setMeasured, () => setMeasured(null));
+    }
+  }, [api, name, prefix, known]);
+  const usage = known ?? measured;
   if (!usage) {
     return null;
   }

@@ -4,6 +4,7 @@ import { Api, Send } from './api';
 import { At, Browse } from './browse';
 import { Buckets } from './buckets';
 import { PanelHost } from './host';
+import { KeyForm } from './key';
 import { Shared, SharedProvider, useAsked, useQueue } from './shared';
 import { Shares } from './sharing';
 import { isOver, Tasks } from './tasks';
@@ -93,14 +94,22 @@ function Tabs(props: { view: View; choose(view: View): void; uploads: number; ta
   );
 }
 
-function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; reread(): void; memory: Memory }): JSX.Element {
-  const { api, me, host, buckets, memory } = props;
+/** The place that is shown: remembered, or the person's own bucket. */
+function usePlace(buckets: Bucket[], me: Me, memory: Memory) {
   const first = buckets.find(one => one.name === me.bucket) ?? buckets[0];
   const remembered = (): At | null => {
     const at = memory.read();
     return at && buckets.some(one => one.name === at.bucket && at.prefix.startsWith(one.prefix)) ? at : null;
   };
-  const [at, setAt] = useState<At | null>(() => remembered() ?? (first ? { bucket: first.name, prefix: first.prefix } : null));
+  const own = first ? { bucket: first.name, prefix: first.prefix } : null;
+  const [at, setAt] = useState<At | null>(() => remembered() ?? own);
+  useEffect(() => memory.watch?.(() => setAt(old => remembered() ?? old)), [memory, buckets]);
+  return [at, setAt] as const;
+}
+
+function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; reread(): void; memory: Memory }): JSX.Element {
+  const { api, me, host, buckets, memory } = props;
+  const [at, setAt] = usePlace(buckets, me, memory);
   const [view, setView] = useState<View>('browse');
   const [turn, setTurn] = useState(0);
   const [said, say] = useSaid();
@@ -118,7 +127,6 @@ function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; r
     });
   }, [api, me, again]);
   useEffect(() => void queue.load(), [queue]);
-  useEffect(() => memory.watch?.(() => setAt(old => remembered() ?? old)), [memory, buckets]);
   useQueue(queue);
   const go = (bucket: string, prefix: string): void => {
     setAt({ bucket, prefix });
@@ -179,6 +187,9 @@ export function StoragePanel(props: { send: Send; host: PanelHost; memory: Memor
         <p className="lb-Storage-problem" role="alert">
           {problem}
         </p>
+      )}
+      {[me.code, buckets.code].includes('key-needed') && (
+        <KeyForm api={api} kept={() => (me.again(), buckets.again())} />
       )}
       {!me.value || !buckets.value ? (
         !problem && <p className="lb-Storage-none">Reading your buckets…</p>

@@ -36,19 +36,25 @@ export interface Asked<T> {
   problem: string;
   /** Whether it may work by itself a little later. */
   passing: boolean;
+  /** The service's word for it. */
+  code: string;
   again(): void;
 }
 
 /** Read something when shown and whenever `again` is called. */
 export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
-  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false });
+  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false, code: '' });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let alive = true;
     read().then(
-      value => alive && set({ value, problem: '', passing: false }),
-      error =>
-        alive && set(old => ({ ...old, problem: words(error), passing: error instanceof Refused && error.passing }))
+      value => alive && set({ value, problem: '', passing: false, code: '' }),
+      error => {
+        const told = error instanceof Refused ? error : null;
+        if (alive) {
+          set(old => ({ ...old, problem: words(error), passing: told?.passing ?? false, code: told?.code ?? '' }));
+        }
+      }
     );
     return () => {
       alive = false;

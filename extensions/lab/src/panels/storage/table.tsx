@@ -1,4 +1,4 @@
-import { KeyboardEvent, MouseEvent, ReactNode, useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { KeyboardEvent, MouseEvent, ReactNode, useEffect, useLayoutEffect, useRef, useState } from 'react';
 
 import { Listing, Row } from './listing';
 
@@ -106,41 +106,17 @@ function span(listing: Listing, from: number, to: number): Map<string, Row> {
   return rows;
 }
 
-/** A grid of any length: keyboard, type-ahead, selection; only what shows is drawn. */
-export function Table(props: TableProps): JSX.Element {
-  const { listing, current, selected } = props;
-  const view = useWindow(listing.length);
+/** Go somewhere, tick a line, or find one by typing its beginning. */
+function useMoves(props: TableProps) {
+  const { listing, selected } = props;
   const anchor = useRef(0);
   const typed = useRef({ text: '', at: 0 });
-  const { first, last } = view;
-  useEffect(() => {
-    void listing.look(first, last);
-  }, [listing, first, last, props.version]);
-  const go = useCallback(
-    (line: number, extend: boolean) => {
-      const row = listing.row(line);
-      if (!extend) {
-        anchor.current = line;
-      }
-      const rows = extend ? span(listing, anchor.current, line) : new Map(row ? [[row.key, row]] : []);
-      props.select(rows, line);
-    },
-    [listing, props]
-  );
-  // After all else has its place: a toolbar may have come for what was chosen.
-  const { show } = view;
-  useLayoutEffect(() => show(current), [current]);
-  const ahead = (key: string): void => {
-    const now = Date.now();
-    const text = now - typed.current.at > TYPE_AHEAD ? key : typed.current.text + key;
-    typed.current = { text, at: now };
-    const low = text.toLowerCase();
-    const line = listing.find(row => props.name(row).toLowerCase().startsWith(low));
-    if (line >= 0) {
-      go(line, false);
-    } else if (!listing.complete) {
-      props.search(text);
+  const go = (line: number, extend: boolean): void => {
+    const row = listing.row(line);
+    if (!extend) {
+      anchor.current = line;
     }
+    props.select(extend ? span(listing, anchor.current, line) : new Map(row ? [[row.key, row]] : []), line);
   };
   const toggle = (line: number): void => {
     const row = listing.row(line);
@@ -153,80 +129,117 @@ export function Table(props: TableProps): JSX.Element {
       props.select(rows, line);
     }
   };
-  const press = (event: KeyboardEvent): void => {
-    if (event.target instanceof HTMLInputElement && event.key !== 'Escape' && !event.key.startsWith('Arrow')) {
-      return;
-    }
-    const page = Math.max(1, Math.floor((view.ref.current?.clientHeight ?? 600) / LINE) - 2);
-    const line = target(event.key, current, listing.length, page);
-    const row = listing.row(current);
-    const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
-    if (line !== null && plain) {
-      if (event.key === 'End') {
-        void props.toEnd().then(() => go(listing.length - 1, false));
-      } else {
-        go(line, event.shiftKey);
-      }
-    } else if (event.key === 'Enter' && row) {
-      props.open(row);
-    } else if (event.key === ' ' && Date.now() - typed.current.at > TYPE_AHEAD) {
-      toggle(current);
-    } else if (event.key === 'Delete') {
-      props.remove();
-    } else if (event.key === 'Backspace') {
-      props.up();
-    } else if (event.key === 'a' && (event.ctrlKey || event.metaKey)) {
-      props.select(span(listing, 0, listing.length - 1), current);
-    } else if (event.key === 'Escape') {
-      props.select(new Map(), current);
-    } else if (event.key.length === 1 && plain) {
-      ahead(event.key);
-    } else {
-      return;
-    }
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  const click = (event: MouseEvent, line: number): void => {
-    if (event.ctrlKey || event.metaKey) {
-      toggle(line);
-    } else {
-      go(line, event.shiftKey);
+  const typing = (): boolean => Date.now() - typed.current.at < TYPE_AHEAD;
+  const ahead = (key: string): void => {
+    const text = typing() ? typed.current.text + key : key;
+    typed.current = { text, at: Date.now() };
+    const low = text.toLowerCase();
+    const line = listing.find(row => props.name(row).toLowerCase().startsWith(low));
+    if (line >= 0) {
+      go(line, false);
+    } else if (!listing.complete) {
+      props.search(text);
     }
   };
-  const lines: JSX.Element[] = [];
-  for (let line = first; line <= last; line++) {
-    const row = listing.row(line);
-    const chosen = row !== null && selected.has(row.key);
-    const data = row && props.drag ? props.drag(row) : null;
-    lines.push(
-      <div
-        key={line}
-        id={`lb-storage-line-${line}`}
-        role="row"
-        className="lb-Storage-line"
-        aria-rowindex={line + 2}
-        aria-selected={chosen}
-        data-current={line === current}
-        data-kind={row ? (row.folder ? 'folder' : 'object') : 'waiting'}
-        style={{ top: view.top(line) }}
-        draggable={data !== null}
-        onDragStart={event => {
-          Object.entries(data ?? {}).forEach(([type, value]) => event.dataTransfer.setData(type, value));
-        }}
-        onClick={event => row && click(event, line)}
-        onDoubleClick={() => row && props.open(row)}
-      >
-        {row ? (
-          props.cells(row, chosen, () => toggle(line))
-        ) : (
-          <span role="gridcell" className="lb-Storage-waiting">
-            {line === listing.gap && listing.known > line ? 'More lies between: scroll here to read on.' : 'Reading…'}
-          </span>
-        )}
-      </div>
-    );
+  return { go, toggle, ahead, typing };
+}
+
+type Moves = ReturnType<typeof useMoves>;
+
+/** What a key does; false for one that does nothing here. */
+function act(event: KeyboardEvent, props: TableProps, moves: Moves, page: number): boolean {
+  const { listing, current } = props;
+  const { key } = event;
+  const command = event.ctrlKey || event.metaKey;
+  const plain = !command && !event.altKey;
+  const line = target(key, current, listing.length, page);
+  const row = listing.row(current);
+  if (key === 'End' && plain) {
+    void props.toEnd().then(() => moves.go(listing.length - 1, false));
+  } else if (line !== null && plain) {
+    moves.go(line, event.shiftKey);
+  } else if (key === 'Enter' && row) {
+    props.open(row);
+  } else if (key === ' ' && !moves.typing()) {
+    moves.toggle(current);
+  } else if (key === 'Delete') {
+    props.remove();
+  } else if (key === 'Backspace') {
+    props.up();
+  } else if (key === 'a' && command) {
+    props.select(span(listing, 0, listing.length - 1), current);
+  } else if (key === 'Escape') {
+    props.select(new Map(), current);
+  } else if (key.length === 1 && plain) {
+    moves.ahead(key);
+  } else {
+    return false;
   }
+  return true;
+}
+
+/** One line, or what stands for it while it is not there. */
+function Line(props: { table: TableProps; moves: Moves; line: number; top: number }): JSX.Element {
+  const { table, moves, line } = props;
+  const { listing } = table;
+  const row = listing.row(line);
+  const chosen = row !== null && table.selected.has(row.key);
+  const data = row && table.drag ? table.drag(row) : null;
+  const click = (event: MouseEvent): void => {
+    if (event.ctrlKey || event.metaKey) {
+      moves.toggle(line);
+    } else {
+      moves.go(line, event.shiftKey);
+    }
+  };
+  return (
+    <div
+      id={`lb-storage-line-${line}`}
+      role="row"
+      className="lb-Storage-line"
+      aria-rowindex={line + 2}
+      aria-selected={chosen}
+      data-current={line === table.current}
+      data-kind={row ? (row.folder ? 'folder' : 'object') : 'waiting'}
+      style={{ top: props.top }}
+      draggable={data !== null}
+      onDragStart={event => {
+        Object.entries(data ?? {}).forEach(([type, value]) => event.dataTransfer.setData(type, value));
+      }}
+      onClick={event => row && click(event)}
+      onDoubleClick={() => row && table.open(row)}
+    >
+      {row ? (
+        table.cells(row, chosen, () => moves.toggle(line))
+      ) : (
+        <span role="gridcell" className="lb-Storage-waiting">
+          {line === listing.gap && listing.known > line ? 'More lies between: scroll here to read on.' : 'Reading…'}
+        </span>
+      )}
+    </div>
+  );
+}
+
+/** A grid of any length: keyboard, type-ahead, selection; only what shows is drawn. */
+export function Table(props: TableProps): JSX.Element {
+  const { listing, current } = props;
+  const view = useWindow(listing.length);
+  const moves = useMoves(props);
+  const { first, last, show } = view;
+  useEffect(() => {
+    void listing.look(first, last);
+  }, [listing, first, last, props.version]);
+  // After all else has its place: a toolbar may have come for what was chosen.
+  useLayoutEffect(() => show(current), [current]);
+  const press = (event: KeyboardEvent): void => {
+    const typing = event.target instanceof HTMLInputElement && event.key === ' ';
+    const page = Math.max(1, Math.floor((view.ref.current?.clientHeight ?? 600) / LINE) - 2);
+    if (!typing && act(event, props, moves, page)) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  };
+  const lines = Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
   return (
     <div
       ref={view.ref}
@@ -244,7 +257,9 @@ export function Table(props: TableProps): JSX.Element {
         {props.head}
       </div>
       <div className="lb-Storage-rows" role="rowgroup" style={{ height: view.height }}>
-        {lines}
+        {lines.map(line => (
+          <Line key={line} table={props} moves={moves} line={line} top={view.top(line)} />
+        ))}
       </div>
     </div>
   );

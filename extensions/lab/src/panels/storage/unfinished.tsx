@@ -6,6 +6,22 @@ import { useShared } from './shared';
 import { Unfinished as Upload, UnfinishedPage } from './types';
 import { ago, visible } from './words';
 
+function Line(props: { upload: Upload; ours: boolean; abort(): void }): JSX.Element {
+  const { upload } = props;
+  return (
+    <li data-unfinished={upload.upload_id}>
+      <span>
+        <bdi className="lb-Storage-key">{visible(upload.key)}</bdi>
+        <span className="lb-Storage-age">
+          {upload.started && ` begun ${ago(upload.started)}`}
+          {props.ours && ', in your list of uploads'}
+        </span>
+      </span>
+      <Tool icon="trash" label={`Throw away the upload of ${upload.key}`} bare onClick={props.abort} />
+    </li>
+  );
+}
+
 /** Uploads in parts that nobody finished: they take room and show nowhere else. */
 export function Unfinished(props: { bucket: string; prefix: string }): JSX.Element {
   const { api, queue, say } = useShared();
@@ -52,16 +68,7 @@ export function Unfinished(props: { bucket: string; prefix: string }): JSX.Eleme
       {uploads?.length === 0 && <p className="lb-Storage-none">There are none.</p>}
       <ul className="lb-Storage-lines">
         {uploads?.map(one => (
-          <li key={one.upload_id} data-unfinished={one.upload_id}>
-            <span>
-              <bdi className="lb-Storage-key">{visible(one.key)}</bdi>
-              <span className="lb-Storage-age">
-                {one.started && ` begun ${ago(one.started)}`}
-                {queue.owns(one.upload_id) && ', in your list of uploads'}
-              </span>
-            </span>
-            <Tool icon="trash" label={`Throw away the upload of ${one.key}`} bare onClick={() => abort(one)} />
-          </li>
+          <Line key={one.upload_id} upload={one} ours={queue.owns(one.upload_id)} abort={() => abort(one)} />
         ))}
       </ul>
       {next && (
