@@ -172,6 +172,18 @@ def insert_code(desk: Desk) -> None:
     assert "json.load(file)" in desk.cells()[1]
 
 
+def preview(desk: Desk) -> None:
+    """The frame works on JupyterLab's page too, by its own server's relay."""
+    desk.panel.choose("t.csv")
+    desk.panel.press("Preview")
+    frame = desk.web.find(desk.panel.css(".lb-Storage-frame iframe"))
+    desk.web.driver.switch_to.frame(frame)
+    desk.web.wait_text("table", "2")
+    assert desk.web.run("return window.origin") == "null"
+    desk.web.driver.switch_to.default_content()
+    desk.panel.press("Close the preview")
+
+
 def copy_both_ways(desk: Desk) -> None:
     desk.panel.choose("t.csv")
     desk.panel.press("Copy to home")
@@ -203,4 +215,5 @@ def test_a_bucket_is_a_drive_beside_home(desk: Desk) -> None:
     rename_and_delete(desk)
     desk.open_panel()
     insert_code(desk)
+    preview(desk)
     copy_both_ways(desk)

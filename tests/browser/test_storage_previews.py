@@ -26,6 +26,7 @@ SHOWN = {
     "book.ipynb": ("print(6 * 7)", None),
     "v2.zarr/.zgroup": ("grid", ("level", "180")),
     "v3.zarr/zarr.json": ("grid", ("level", "180")),
+    "sharded.zarr/zarr.json": ("grid", ("level", "180")),
     "grid.h5": ("<b>grid</b>", ("level", "180")),
     "tides.nc": ("float (time = 3)", None),
     "w.safetensors": ("10,890", None),
