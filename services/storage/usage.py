@@ -79,8 +79,8 @@ class Meter:
         owner = {"own": user, "share": right.owner}.get(right.why)
         if owner is None:
             return [right.bucket]
-        names = {right.bucket, *await storage.rows.buckets_of(owner)}
-        return sorted(names | {user_bucket(storage.settings, owner)} - {""})
+        names = {right.bucket, user_bucket(storage.settings, owner)}
+        return sorted((names | set(await storage.rows.buckets_of(owner))) - {""})
 
     async def reserve(
         self, right: Right, user: str, objects: Sequence[tuple[str, int]]
