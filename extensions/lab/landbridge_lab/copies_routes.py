@@ -20,8 +20,9 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from .copies import Copies, Copy
+from .copies import Copies
 from .copies_files import FileRefused
+from .copies_work import Copy
 from .storage_service import StorageService
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -69,7 +70,7 @@ class CopiesHandler(_Handler):
     @authorized
     async def post(self) -> None:
         """Begin one."""
-        wish = self.get_json_body()
+        wish = self.get_json_body() or {}
         field = _problem(wish)
         if field:
             self.refuse(400, f"{field} is missing, or is not what it should be.", field)

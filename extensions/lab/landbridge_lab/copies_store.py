@@ -7,10 +7,10 @@ own listing ends at the first odd one. Keys are the user's own, for this bucket 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any  # JSON, and obstore's own objects
+from typing import Any, Literal  # JSON, and obstore's own objects
 
 from .credentials import KeyCache
 from .storage_service import ServiceFailed, StorageService
@@ -51,7 +51,7 @@ def object_store(service: StorageService, bucket: str) -> Any:
     place = service.place()
     cache = KeyCache(lambda: service.issue())
 
-    async def provide() -> dict[str, object]:
+    async def provide() -> Any:
         keys = await asyncio.to_thread(cache.get)
         return {
             "access_key_id": keys.access_key,
@@ -163,6 +163,7 @@ class Bucket:
                 )
             else:
                 data = b"".join([piece async for piece in pieces])
+                mode: Literal["overwrite", "create"]
                 mode = "overwrite" if overwrite else "create"
                 await obstore.put_async(
                     self._store, key, data, use_multipart=False, mode=mode
@@ -173,7 +174,7 @@ class Bucket:
             raise _refused(error) from error
 
 
-def _entry(found: dict[str, Any]) -> Entry:
+def _entry(found: Mapping[str, Any]) -> Entry:
     modified = found.get("modified")
     stamp = datetime.fromisoformat(modified).timestamp() if modified else 0.0
     return Entry(

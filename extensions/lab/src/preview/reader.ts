@@ -20,7 +20,7 @@ export function rangeReader(sign: Sign, key: string, etag = ''): Read {
       until = Date.parse((await signed).expires) - MARGIN;
     }
     const headers = { Range: `bytes=${offset}-${offset + length - 1}` };
-    const answer = await fetch((await signed).url, { headers, credentials: 'omit', referrerPolicy: 'no-referrer' });
+    const answer = await asked((await signed).url, headers);
     if (answer.status === 416) {
       return new ArrayBuffer(0);
     }
@@ -40,7 +40,7 @@ export function rangeReader(sign: Sign, key: string, etag = ''): Read {
 export function zarrNeighbours(sign: Sign): Neighbours {
   const fetched = async (key: string, range: string): Promise<Response | null> => {
     const headers = { Range: `bytes=${range}` };
-    const answer = await fetch((await sign(key)).url, { headers, credentials: 'omit', referrerPolicy: 'no-referrer' });
+    const answer = await asked((await sign(key)).url, headers);
     if (answer.status === 404 || answer.status === 416) {
       return null;
     }
@@ -68,6 +68,12 @@ export function zarrNeighbours(sign: Sign): Neighbours {
       return answer && answer.arrayBuffer();
     }
   };
+}
+
+function asked(url: string, headers: Record<string, string>): Promise<Response> {
+  return fetch(url, { headers, credentials: 'omit', referrerPolicy: 'no-referrer' }).catch(() => {
+    throw new Error('The store does not answer. Check your network and try again.');
+  });
 }
 
 /** A store that knows no ranges sends all: take what is asked for and hang up. */

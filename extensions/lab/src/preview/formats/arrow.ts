@@ -1,4 +1,13 @@
-import { CompressionType, compressionRegistry, Field, Message, RecordBatch, RecordBatchReader, Schema } from 'apache-arrow';
+import {
+  CompressionType,
+  compressionRegistry,
+  DataType,
+  Field,
+  Message,
+  RecordBatch,
+  RecordBatchReader,
+  Schema
+} from 'apache-arrow';
 
 import { Format } from '../format';
 import { LONGEST_READ } from '../protocol';
@@ -147,7 +156,9 @@ function table(batch: RecordBatch, left: string[]): Sheet['parts'][0] {
     left.push(`Only the first ${many(count, 'row')} are shown.`);
   }
   const vectors = fields.map((_, index) => batch.getChildAt(index));
-  const rows = Array.from({ length: count }, (_, row) => vectors.map(vector => shown(() => vector?.get(row))));
+  const rows = Array.from({ length: count }, (_, row) =>
+    vectors.map((vector, at) => shown(fields[at], () => vector?.get(row)))
+  );
   return {
     kind: 'table',
     title: 'First rows',
@@ -157,9 +168,12 @@ function table(batch: RecordBatch, left: string[]): Sheet['parts'][0] {
 }
 
 /** A damaged value spoils its own cell only. */
-function shown(read: () => unknown): string {
+function shown(field: Field, read: () => unknown): string {
   try {
-    return cell(read());
+    const value = read();
+    // Times come in milliseconds since 1970, whatever their unit is.
+    const isTime = DataType.isTimestamp(field.type) || DataType.isDate(field.type);
+    return cell(isTime && value !== null ? new Date(Number(value)) : value);
   } catch {
     return '(damaged)';
   }

@@ -63,7 +63,9 @@ export const zarrFormat: Format = {
 
 async function slice(source: Source, path: string): Promise<Part> {
   const store = new Chunks(source);
-  const found = await zarr.open(zarr.root(store).resolve(path || '/'), { kind: 'array' });
+  // Told which version it is, zarrita does not ask for files of the other.
+  const open = source.object.key.endsWith('zarr.json') ? zarr.open.v3 : zarr.open.v2;
+  const found = await open(zarr.root(store).resolve(path || '/'), { kind: 'array' });
   const ranges = corner(found.shape);
   const size = found.chunks.reduce((product, side) => product * side, itemSize(found.dtype));
   if (!(size <= LARGEST_CHUNK)) {
