@@ -34,6 +34,7 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
     _registered = False
     _joining: asyncio.Task[None] | None = None
     _behind: list[tuple[Any, list[Any]]] | None = None
+    _told: frozenset[str] = frozenset()
 
     @property
     def _kernel(self) -> LandbridgeServerKernelManager | None:
@@ -105,17 +106,21 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
             self.log.info("What was missed of a kernel stays so: %s", error)
         finally:
             behind, self._behind = self._behind, None
-        known = replay(self, missed, behind) if missed.messages else frozenset()
+        if missed.messages:
+            # The newest of them may come to us by ourselves as well, also later.
+            self._told = replay(self, missed, behind)
         for stream, message in behind:
-            if not known or message_id(message) not in known:
-                super().handle_outgoing_message(stream, message)
+            try:
+                self.handle_outgoing_message(stream, message)
+            except ValueError as error:
+                self.log.info("A message cannot be read: %s", error)
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
         """Hand a kernel's message on, or keep it until older ones are handed on."""
-        if self._behind is None:
-            super().handle_outgoing_message(stream, outgoing_msg)
-        else:
+        if self._behind is not None:
             self._behind.append((stream, outgoing_msg))
+        elif not self._told or message_id(outgoing_msg) not in self._told:
+            super().handle_outgoing_message(stream, outgoing_msg)
 
     def _say(self, state: str) -> None:
         if not self._closed:

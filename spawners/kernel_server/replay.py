@@ -7,6 +7,7 @@ to a server that was gone: one is made for it, or it would be shown as running f
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any  # messages, and jupyter_server's connection
 
@@ -14,6 +15,8 @@ from jupyter_client.jsonutil import json_default
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 
 from ..kernel_status import Missed
+
+log = logging.getLogger(__name__)
 
 _DELIMITER = b"<IDS|MSG>"
 _V1 = "v1.kernel.websocket.jupyter.org"
@@ -63,10 +66,11 @@ def replay(
         _send(connection, "iopub", "stream", {"name": "stderr", "text": _LOST}, parent)
     replies: dict[str, dict[str, Any]] = {}
     for frames in missed.messages:
-        _, fed = connection.session.feed_identities(list(frames))
-        as_it_is = connection.subprotocol == _V1
-        message = fed[1:] if as_it_is else connection.session.deserialize(fed)
-        connection._on_zmq_reply(connection.channels["iopub"], message)
+        try:
+            _hand_on(connection, frames)
+        except ValueError as error:
+            log.info("A message that was missed cannot be read: %s", error)
+            continue
         header, parent, content = (_part(frames, place) for place in (0, 1, 3))
         asked = str(parent.get("msg_id", ""))
         if parent.get("msg_type") != "execute_request":
@@ -82,6 +86,18 @@ def replay(
         if ended and asked not in answered:
             _send(connection, "shell", "execute_reply", reply, parent)
     return frozenset(message_id(frames) for frames in missed.messages)
+
+
+def _hand_on(connection: Any, frames: Frames) -> None:
+    session = connection.session
+    _, fed = session.feed_identities(list(frames))
+    if connection.subprotocol == _V1:
+        message = fed[1:]
+    else:
+        # The connection may have heard it while it was made, and told nobody.
+        session.digest_history.discard(bytes(fed[0]))
+        message = session.deserialize(fed)
+    connection._on_zmq_reply(connection.channels["iopub"], message)
 
 
 def _send(

@@ -84,9 +84,13 @@ def test_a_kernel_survives_a_crash_of_its_server_and_ends_when_idle(
     first = lab.run(WHERE)
     (job,) = set(site.jobs("alice")) - {server}
     assert lab.run("x = 4711; print(x)") == "4711"
+    talk = lab.send("import time; _ = [print(i) or time.sleep(.2) for i in range(9)]")
+    until("it talks", lambda: "1" in lab.output(talk))
     os.kill(notebook_server("alice"), signal.SIGKILL)
     until("it is back", lambda: site.hub.answers("alice"))
     assert set(site.jobs("alice")) == {server, job}  # in its old job
+    until("its last words", lambda: lab.output(talk).endswith("7\n8"))
+    until("it is no cell that runs", lambda: "*" not in lab.prompt(talk))
     assert lab.run("print(x)") == "4711"
     assert lab.run(WHERE) == first
 

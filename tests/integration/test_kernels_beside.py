@@ -86,7 +86,7 @@ def pid_of_server(hub: HubProcess) -> int:
     raise AssertionError("ann has no server")
 
 
-def test_a_kernel_outlives_a_crash_of_its_server_and_if_kept_its_job(
+def test_a_kernel_outlives_hub_and_server_and_if_kept_its_servers_job(
     hub: HubProcess,
 ) -> None:
     hub.add_user("ann")
@@ -103,6 +103,12 @@ def test_a_kernel_outlives_a_crash_of_its_server_and_if_kept_its_job(
     os.kill(pid_of_server(hub), signal.SIGKILL)
     until("it answers again", lambda: hub.answers("ann"))
     server.wait(kernel, "running")
+    assert server.run(kernel, f"print(x); {JOB}").split() == ["4711", job]
+
+    hub.kill()
+    assert server.run(kernel, "print(x)") == "4711"  # the edge goes on
+    hub.start()
+    until("it answers", lambda: hub.answers("ann"))
     assert server.run(kernel, f"print(x); {JOB}").split() == ["4711", job]
 
     body = {"keep": True, "hours": 1}

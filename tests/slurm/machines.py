@@ -36,7 +36,8 @@ _NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files\n"
 # Not "ip netns exec": it remounts /sys, and slurmd then finds no cgroups.
 _ENTER = (
     'hostname "$0"; mount --bind "$1/hosts" /etc/hosts;'
-    ' mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf; shift; exec "$@"'
+    ' mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf;'
+    ' mount -t tmpfs none "$1/own"; shift; exec "$@"'  # a disk that is not shared
 )
 
 
@@ -90,7 +91,7 @@ class Machines(Rig):
         if not self.root:
             raise RigFailure("namespaces need root")
         make_accounts()
-        self.make_directories(*(f"run/spool.{node}" for node in NODES))
+        self.make_directories("own", *(f"run/spool.{node}" for node in NODES))
         self._remove_network()
         self._lay_network()
         self.lap("network")

@@ -52,8 +52,10 @@ def kernels(nodes: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel
 
 
 @contextlib.contextmanager
-def kernel_rig(nodes, monkeypatch, **settings: object) -> Iterator[KernelRig]:
-    path = Path(tempfile.mkdtemp(prefix="lbk-", dir="/var/tmp"))
+def kernel_rig(
+    nodes, monkeypatch, parent: Path = Path("/var/tmp"), **settings: object
+) -> Iterator[KernelRig]:
+    path = Path(tempfile.mkdtemp(prefix="lbk-", dir=parent))
     slurm = {
         "scheduler": "slurm",
         "slurm_conf": nodes.environment["SLURM_CONF"],
@@ -298,6 +300,21 @@ def test_a_machine_that_fails_is_named(nodes, kernels, monkeypatch):
     assert nodes.state(job) == "NODE_FAIL"
     nodes.plug(node)
     nodes.admin("scontrol", "update", f"nodename={node}", "state=resume")
+
+
+def test_server_and_kernel_share_no_disk(nodes, monkeypatch):
+    with kernel_rig(nodes, monkeypatch, nodes.path / "own", logs="none") as kernels:
+        manager, client = kernels.start()  # in a directory that is only here
+        look = f"import os; print(os.path.exists({str(kernels.config)!r}), os.getcwd())"
+        there, cwd = run(client, look).split()
+        assert there == "False"
+        assert cwd != str(kernels.path)
+        (note,) = manager.provisioner.status.notes
+        assert "is not on this node" in note
+        job, _ = run(client, WHERE).split()
+        manager.restart_kernel(now=True)
+        client.wait_for_ready(timeout=20)
+        assert run(client, WHERE).split()[0] == job
 
 
 FROM_WITHIN = """

@@ -128,7 +128,12 @@ def client_suite(pytestconfig) -> Path:
 
 
 def test_jupyter_clients_own_tests_pass_with_kernels_in_jobs(kernels, client_suite):
-    kernels.write(pass_environment=["PYTHONPATH", "JUPYTER_*", "IPYTHONDIR", "TEST_*"])
+    kernels.write(
+        pass_environment=["PYTHONPATH", "JUPYTER_*", "IPYTHONDIR", "TEST_*"],
+        # As the suite gives to its local kernels: it interrupts shells that must have
+        # read somebody's start-up files within a second.
+        prologue=[f"export HOME={kernels.path}/home"],
+    )
     deselected = [f"--deselect=tests/test_provisioning.py::{t}" for t in LOCAL_ONLY]
     options = ["-q", "-o", "addopts=", "-o", "filterwarnings="]
     shares = {

@@ -327,6 +327,19 @@ open({0!r} + '.said', 'w').close()
 """
 
 
+def test_what_a_cell_says_while_the_browser_is_away_is_told_later(server):
+    kernel = server.start_kernel()
+    flag = server.path / "browser"
+    with server.channel(kernel) as channel:
+        cell = channel.execute(TALK.format(str(flag)))
+        while channel.hear()["msg_type"] != "stream":
+            pass
+    flag.touch()
+    until(Path(f"{flag}.said").exists, 10, "the cell's end")
+    with server.channel(kernel, channel.session) as again:
+        assert again.result(cell) == "while away"
+
+
 def test_what_a_cell_says_while_the_server_is_away_is_told_later(new_server):
     server = new_server().start()
     kernel = server.start_kernel()
