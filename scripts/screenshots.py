@@ -25,6 +25,8 @@ from cluster import Cluster  # noqa: E402
 from gateway import gateway  # noqa: E402
 from hub_process import PASSWORD  # noqa: E402
 from PIL import Image  # noqa: E402
+from storage_page import StoragePage  # noqa: E402
+from stored import Stored  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 # Only bob's group sees it: its start fails, for the picture of that.
@@ -38,7 +40,16 @@ _BARE = """
 """
 _TEST_PARTITIONS = ("broken", "closed", "drain", "low", "kill", "high", "staff")
 # The pictures that README and docs show; the others are only to be looked at.
-_SHOWN = frozenset({"sign-in", "spawn", "pending", "lab", "home", "failure"})
+_SHOWN = frozenset(
+    ("sign-in", "spawn", "pending", "lab", "home", "failure", "storage", "storage-lab")
+)
+_FILES = {
+    "cities.csv": b"city,height\nOslo,23\nLima,154\nQuito,2850\n",
+    "model.safetensors": bytes(14_200_000),
+    "notes.md": b"# Notes\n",
+    "run-7/loss.csv": b"step,loss\n1,0.9\n",
+    "run-8/loss.csv": b"step,loss\n1,0.7\n",
+}
 _CELL = "import os; os.environ['CUDA_VISIBLE_DEVICES'], os.environ['SLURM_JOB_ID']"
 
 
@@ -137,6 +148,42 @@ def running_pages(browser: Browser, camera: Camera) -> None:
     camera.take("home", 560)
 
 
+def storage_pages(browser: Browser, camera: Camera, hub, directory: Path) -> None:
+    """The storage page with a few objects of alice's."""
+    stored = Stored(hub, "alice")
+    stored.put(_FILES)
+    stored.close()
+    page = StoragePage(browser)
+    page.open()
+    page.wait_rows("cities.csv", "run-8/")
+    browser.find(".lb-Storage-fill")
+    given = directory / "results.parquet"
+    given.write_bytes(bytes(9_000_000))
+    page.give("files", given)
+    page.wait_rows(given.name, seconds=60)
+    page.choose("cities.csv")
+    camera.take("storage", 620)
+    page.show("uploads")
+    camera.take("storage-uploads", 620)
+    page.show("browse")
+    page.choose("run-7/")
+    page.press("Share")
+    browser.find("dialog[open]")
+    camera.take("storage-share", 620)
+    page.answer("Close")
+
+
+def storage_sidebar(browser: Browser, camera: Camera) -> None:
+    """The same panel in JupyterLab."""
+    browser.open("/user/alice/lab?reset")
+    browser.find(".jp-LauncherCard", 60)
+    browser.find('[data-id="landbridge-storage"]').click()
+    page = StoragePage(browser, "#landbridge-storage")
+    page.wait_rows("cities.csv")
+    page.choose("cities.csv")
+    camera.take("storage-lab", 700)
+
+
 def failed_pages(browser: Browser, camera: Camera) -> None:
     """A start that fails."""
     browser.sign_in("bob", PASSWORD)
@@ -174,6 +221,9 @@ def main() -> None:
             free_pages(browser, camera)
             waiting_pages(browser, camera, rig)
             running_pages(browser, camera)
+            storage_pages(browser, camera, hub, directory)
+            storage_sidebar(browser, camera)
+            browser.leave("/hub/home")
             failed_pages(browser, camera)
     finally:
         rig.down()

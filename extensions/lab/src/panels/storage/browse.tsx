@@ -169,10 +169,10 @@ function Bar(props: {
       <AddButtons add={props.add} disabled={!write} />
       {owned(buckets, bucket) && <Tool icon="share" label="Share this" bare onClick={props.share} />}
       {host.copyFromHome && write && (
-        <Tool icon="home" label="Copy from home" bare onClick={() => host.copyFromHome?.(bucket, prefix)} />
+        <Tool icon="homeUp" label="Copy from home" bare onClick={() => host.copyFromHome?.(bucket, prefix)} />
       )}
       {host.openDrive && (
-        <Tool icon="folder" label="Open in the file browser" bare onClick={() => host.openDrive?.(bucket, prefix)} />
+        <Tool icon="list" label="Open in the file browser" bare onClick={() => host.openDrive?.(bucket, prefix)} />
       )}
       <Tool icon="reload" label="Read again" bare onClick={props.again} />
       <input

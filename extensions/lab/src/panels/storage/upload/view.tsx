@@ -56,7 +56,7 @@ export function AddButtons(props: { add(picked: Picked[]): void; disabled: boole
   return (
     <>
       <Tool icon="upload" label="Upload" kind="main" disabled={props.disabled} title="Upload files" onClick={ask} />
-      <Tool icon="folder" label="Upload folder" bare disabled={props.disabled} onClick={() => folder.current?.click()} />
+      <Tool icon="folderUp" label="Upload folder" bare disabled={props.disabled} onClick={() => folder.current?.click()} />
       <input ref={files} type="file" multiple hidden data-upload="files" aria-label="Files to upload" onChange={event => take(event.target)} />
       <input
         ref={folder}
