@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from services.common.process import ProcessId, end
+from spawners.batch.local import LocalScheduler, LocalSettings
 
+from .schedulers import local_queue
 from .settings import Settings
 
 _PATIENCE_SECONDS = 5.0
@@ -48,3 +50,7 @@ async def end_leftovers(settings: Settings) -> None:
     if store is not None:
         # It writes down what it holds: more than a proxy has to do.
         await end(store, patience_seconds=_STORE_PATIENCE_SECONDS)
+    queue = local_queue(settings)
+    if (queue / "jobs").is_dir():
+        # Kernels that their users keep have no server any more.
+        await LocalScheduler(LocalSettings(directory=queue, gpus=0)).shutdown()

@@ -62,8 +62,9 @@ def replay(
         if getattr(stream, "channel", "") == "shell"
     }
     if missed.dropped and missed.messages:
-        parent = _part(missed.messages[0], 1)
-        _send(connection, "iopub", "stream", {"name": "stderr", "text": _LOST}, parent)
+        first = missed.messages[0]
+        said = {"name": "stderr", "text": _LOST}
+        _send(connection, "iopub", "stream", said, first)
     replies: dict[str, dict[str, Any]] = {}
     for frames in missed.messages:
         try:
@@ -84,7 +85,7 @@ def replay(
             reply.update(content, status="error")
         ended = content.get("execution_state") == "idle"
         if ended and asked not in answered:
-            _send(connection, "shell", "execute_reply", reply, parent)
+            _send(connection, "shell", "execute_reply", reply, frames)
     return frozenset(message_id(frames) for frames in missed.messages)
 
 
@@ -105,9 +106,12 @@ def _send(
     channel: str,
     kind: str,
     content: dict[str, Any],
-    parent: dict[str, Any],
+    beside: Frames,
 ) -> None:
-    message = connection.session.msg(kind, content, parent=parent)
+    """Send a message of ours in answer to what a kernel's message answers."""
+    message = connection.session.msg(kind, content, parent=_part(beside, 1))
+    # JupyterLab drops messages of a session that is not its kernel's newest.
+    message["header"]["session"] = _part(beside, 0).get("session", "")
     if connection.subprotocol == _V1:
         packed = serialize_msg_to_ws_v1(message, channel, connection.session.pack)
         connection.write_message(packed, binary=True)
