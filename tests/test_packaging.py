@@ -42,6 +42,8 @@ def test_the_wheel_holds_the_code_with_its_templates(wheel):
         "hub/templates/spawn.html",
         "hub/static/landbridge.css",
         "hub/proxy/templates/haproxy.cfg.j2",
+        "services/storage/static/storage.js",
+        "services/storage/templates/storage.html",
         "spawners/batch/agent.py",
         "spawners/py.typed",
     ):
