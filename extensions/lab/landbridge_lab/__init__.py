@@ -43,5 +43,5 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
         sources += kernel_jobs.load(server_app)
     ours = [*routes(base_url, facts), *jobs.routes(base_url, sources, settings)]
     ours += storage_relay.routes(base_url, os.environ)
-    ours += copies_routes.routes(base_url, server_app.root_dir, os.environ)
+    ours += copies_routes.routes(settings, server_app.root_dir, os.environ)
     server_app.web_app.add_handlers(".*$", ours)

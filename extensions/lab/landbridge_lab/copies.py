@@ -37,6 +37,7 @@ class Copies:
         root: the notebook server's root directory.
         journal: a directory for what is written down.
         open_bucket: replaces the bucket in tests.
+        active: is called while something is copied, so that nobody thinks us idle.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Copies:
         root: Path,
         journal: Path,
         open_bucket: Callable[..., Any] = Bucket.open,
+        active: Callable[[], None] = lambda: None,
     ) -> None:
         self._service = service
         self._root = Root(root)
         self._journal = journal
         self._open_bucket = open_bucket
+        self._active = active
         self._copies: dict[str, Copy] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unwanted: set[str] = set()
@@ -150,6 +153,7 @@ class Copies:
         self._check(copy)
 
     def _check(self, copy: Copy) -> None:
+        self._active()
         if copy.id in self._unwanted:
             raise CopyCancelled
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any  # JSON, and handlers' arguments
@@ -136,12 +137,12 @@ class ActHandler(_Handler):
 
 
 def routes(
-    base_url: str, root: str, environment: Mapping[str, str]
+    settings: dict[str, Any], root: str, environment: Mapping[str, str]
 ) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
-    """Return the handlers to add below ``base_url``; none where there is no gateway.
+    """Return the handlers to add; none where there is no gateway.
 
     Args:
-        base_url: the notebook server's.
+        settings: the notebook server's.
         root: its root directory.
         environment: says where the storage service is.
     """
@@ -149,12 +150,17 @@ def routes(
     if service is None:
         return []
 
+    def active() -> None:
+        # A server that copies is not idle, though nobody asks it anything.
+        times = settings.setdefault("last_activity_times", {})
+        times["landbridge-copies"] = datetime.now(UTC)
+
     @cache
     def copies() -> Copies:
         journal = Path(jupyter_data_dir()) / "landbridge" / "copies"
-        return Copies(service, Path(root), journal)
+        return Copies(service, Path(root), journal, active=active)
 
-    place = url_path_join(base_url, "landbridge", "storage", "copies")
+    place = url_path_join(settings["base_url"], "landbridge", "storage", "copies")
     shared = {"copies": copies}
     return [
         (place, CopiesHandler, shared),

@@ -95,6 +95,8 @@ async def test_a_folder_goes_there_and_back_with_odd_names(home, alice):
 
 async def test_nothing_is_replaced_unless_that_is_asked_for(home, alice):
     alice.put("keep.txt", b"object", overwrite=True)
+    seen: list[bool] = []
+    home.again(active=lambda: seen.append(True))
     (home.path / "keep.txt").write_bytes(b"file, another")
     for kind, names in (("to-home", ["keep.txt"]), ("from-home", ["keep.txt"])):
         copy = await home.copy(kind, names, "")
@@ -106,6 +108,7 @@ async def test_nothing_is_replaced_unless_that_is_asked_for(home, alice):
         await home.copy("to-home", ["keep.txt"], "", overwrite=True)
     ).phase == "done"
     assert (home.path / "keep.txt").read_bytes() == b"object"
+    assert seen  # whoever stops idle servers is told
     # What was copied before is not copied again.
     again = await home.copy("to-home", ["keep.txt"], "")
     assert (again.phase, again.bytes_done) == ("done", 6)
