@@ -207,8 +207,12 @@ export class BucketDrive implements Contents.IDrive {
     const path = pathOf(bucket, key);
     const writable = mayWrite(rights, bucket, key);
     const kind = this.kindOf(path);
+    // JupyterLab asks for the hash right after it has saved. It gets that of what was
+    // saved: somebody may have been quick, and would be overwritten the next time.
+    const saved = this.saved.get(path);
+    this.saved.delete(path);
     if (options.content === false || options.content === undefined) {
-      const facts = await this.objects.head(bucket, key);
+      const facts = saved && options.hash ? saved : await this.objects.head(bucket, key);
       if (facts === null) {
         return this.folderOrNothing(rights, spot, false);
       }
@@ -251,6 +255,9 @@ export class BucketDrive implements Contents.IDrive {
     const now = await this.objects.write(bucket, key, blob, kind.mimetype, etag);
     const facts: Facts = { size: blob.size, etag: now, modified: new Date().toISOString() };
     this.seen.set(path, now);
+    if (type === 'save') {
+      this.saved.set(path, facts);
+    }
     this.kinds.set(path, 'file');
     this.empty.delete(path.slice(0, path.lastIndexOf('/')));
     return this.changed(type, null, file(path, facts, kind, true));
@@ -283,7 +290,7 @@ export class BucketDrive implements Contents.IDrive {
   }
 
   private forget(path: string): void {
-    for (const map of [this.seen, this.kinds]) {
+    for (const map of [this.seen, this.saved, this.kinds]) {
       for (const one of map.keys()) {
         if (one === path || one.startsWith(`${path}/`)) {
           map.delete(one);
@@ -308,6 +315,8 @@ export class BucketDrive implements Contents.IDrive {
 
   /** ETag of the content that is open or was asked about, by path. */
   private readonly seen = new Map<string, string>();
+  /** What was just saved, until JupyterLab asks for its hash. */
+  private readonly saved = new Map<string, Facts>();
   private readonly kinds = new Map<string, 'file' | 'directory'>();
   private readonly empty = new Set<string>();
   private readonly pieces = new Map<string, Blob[]>();
