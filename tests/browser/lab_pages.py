@@ -85,11 +85,6 @@ class Lab:
 
         return self.web.until(f"output of cell {cell}", look, seconds)
 
-    def prompt(self, cell: int) -> str:
-        """Return what stands before a cell: ``[3]:``, ``[*]:`` while it runs."""
-        css = f"{_SHOWN} .jp-CodeCell .jp-InputArea-prompt"
-        return self.web.all(css)[cell].text
-
     def run(self, code: str) -> str:
         """Run code that prints something; return that."""
         return self.output(self.send(code))
