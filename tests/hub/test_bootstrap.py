@@ -242,7 +242,9 @@ def test_failed_tests_are_tried_again_alone_and_named(
         lambda arguments, _: (asked.append(arguments), next(runs))[1],
     )
     assert bool(check.main(["--strict"])) == bool(code)
-    assert asked == [[], ["--last-failed"]]
+    first, again = asked
+    assert "--dist=loadfile" in first
+    assert again == ["--last-failed"]
     assert ("tests/a.py::test_two" in capsys.readouterr().out) == (code == 0)
 
 

@@ -63,7 +63,9 @@ async def test_a_running_job_tells_its_node_and_its_end(
     (a100, _) = snapshot.partition("gpu").gpus
     assert (a100.total, a100.idle, a100.per_node) == (8, 6, 4)
     assert snapshot.node_addresses[status.nodes[0]] == "127.0.0.1"
-    output = await scheduler.read_output(job, spec.output)
+    output = ""
+    while not output:
+        output = await scheduler.read_output(job, spec.output)
     assert output == "0,1\n"
 
 
