@@ -47,7 +47,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import machines
-from rig import PLAIN, Rig, RigFailure, make_accounts, wait_for
+from rig import PLAIN, Rig, RigFailure, make_accounts, quiet_logins, wait_for
 
 NODES = ("n1", "n2", "n3", "n4")
 _PORTS = (17, 19, 21, 22, 23, 24, 25, 36)
@@ -150,6 +150,12 @@ class Cluster(Rig):
         super().__init__(path)
         self._base, self._gather, self._cpus = base, gather, cpus
         self._cgroups, self._extra = cgroups, extra
+
+    def prefix(self, name: str) -> Sequence[str]:
+        if not self.root or name.partition(".")[0] != "slurmd":
+            return ()
+        inside = quiet_logins() + 'exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", inside, "sh"]
 
     def daemons(self) -> dict[str, list[str]]:
         rig, base = self.path, self.base

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from rig import PLAIN, Rig, RigFailure, make_accounts, wait_for
+from rig import PLAIN, Rig, RigFailure, make_accounts, quiet_logins, wait_for
 
 NODES = ("m1", "m2", "m3")
 _MACHINES = ("ctl", *NODES)
@@ -79,7 +79,8 @@ class Machines(Rig):
         if name == "munged":
             return ()
         machine = "ctl" if name == "slurmctld" else name.partition(".")[2]
-        inside = ["unshare", "--uts", "--mount", "sh", "-c", _ENTER, machine]
+        enter = quiet_logins() + _ENTER
+        inside = ["unshare", "--uts", "--mount", "sh", "-c", enter, machine]
         return [*self.enter(machine), *inside, str(self.path)]
 
     def enter(self, machine: str) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import pwd
 import secrets
+import shlex
 import signal
 import subprocess
 import time
@@ -364,6 +365,19 @@ class Rig:
                 ):
                     found.append(int(entry.name))
         return found
+
+
+def quiet_logins() -> str:
+    """Return shell commands that empty root's start-up files, in this mount namespace.
+
+    Slurm runs ``su - USER -c env`` before a job whose variables are named. Whatever
+    root's shell does then, such as waiting for a lock, is not what tests are about.
+    """
+    home = Path(pwd.getpwuid(0).pw_dir)
+    names = (".bash_profile", ".bash_login", ".profile", ".bashrc")
+    files = [home / name for name in names if (home / name).is_file()]
+    binds = [f"mount --bind /dev/null {shlex.quote(str(file))}; " for file in files]
+    return "".join(binds)
 
 
 def make_accounts() -> None:
