@@ -36,8 +36,8 @@ PACKAGES = (
     "slurmdbd",
     "sudo",
 )
-# Most tests wait for daemons: two run at a time, each file by one process.
-_SHARED_OUT = ("--numprocesses=2", "--dist=loadfile")
+# Most tests wait for daemons: three run at a time, each file by one process.
+_SHARED_OUT = ("--numprocesses=3", "--dist=loadfile")
 # More failures than this are not tried again.
 _ACCIDENTS = 12
 CHECKS = (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,13 +94,31 @@ while True:
 """
 
 
+@contextlib.contextmanager
+def ending(shell: subprocess.Popen[str]) -> Iterator[None]:
+    """End a shell and its command, whatever the test found."""
+    try:
+        yield
+    finally:
+        shell.terminate()
+
+
 @pytest.mark.parametrize("epilogue", [(), ("echo end",)])
 def test_signals_reach_the_command_and_interrupts_are_not_ignored(tmp_path, epilogue):
     path = tmp_path / "job.sh"
     path.write_text(
         render_job_script([sys.executable, "-c", _CHILD], epilogue=epilogue)
     )
-    with subprocess.Popen(["bash", path], stdout=subprocess.PIPE, text=True) as shell:
+    with (
+        subprocess.Popen(
+            ["bash", path],
+            stdout=subprocess.PIPE,
+            text=True,
+            # Whoever runs the tests may ignore it, and so would all below.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as shell,
+        ending(shell),
+    ):
         assert shell.stdout is not None
         assert shell.stdout.readline() == "True\n"
         assert shell.stdout.readline() == "up\n"
