@@ -85,6 +85,11 @@ class Lab:
 
         return self.web.until(f"output of cell {cell}", look, seconds)
 
+    def prompt(self, cell: int) -> str:
+        """Return what stands before a cell: ``[*]:``, ``[3]:`` or ``[ ]:``."""
+        found = self.web.all(f"{_SHOWN} .jp-CodeCell")[cell]
+        return found.find_element("css selector", ".jp-InputPrompt").text
+
     def run(self, code: str) -> str:
         """Run code that prints something; return that."""
         return self.output(self.send(code))

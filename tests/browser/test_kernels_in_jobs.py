@@ -90,6 +90,7 @@ def test_a_kernel_survives_a_crash_of_its_server_and_ends_when_idle(
     until("it is back", lambda: site.hub.answers("alice"))
     assert set(site.jobs("alice")) == {server, job}  # in its old job
     until("its last words", lambda: lab.output(talk).endswith("7\n8"))
+    until("it is shown as run", lambda: "*" not in lab.prompt(talk))
     assert lab.run("print(x)") == "4711"
     assert lab.run(WHERE) == first
 

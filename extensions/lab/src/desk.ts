@@ -8,6 +8,7 @@ import { Widget } from '@lumino/widgets';
 
 import { Chosen, chooseResources } from './ask';
 import { Notice } from './notice';
+import { settlePrompts } from './prompts';
 import { Wanted } from './sessions';
 import { Memory, Watched } from './watched';
 
@@ -71,7 +72,9 @@ export class Desk implements DocumentRegistry.WidgetExtension {
       return true;
     });
     attach();
+    const prompts = settlePrompts(panel, context.sessionContext);
     return new DisposableDelegate(() => {
+      prompts.dispose();
       notice.dispose();
       watched.dispose();
     });
