@@ -127,6 +127,11 @@ class FaultSite:
 
     # -- what there is ---------------------------------------------------------------
 
+    @property
+    def stub(self) -> str:
+        """Path of this site's stub server: its processes are known by it."""
+        return str(self.tools.directory.parent / "stub_server.py")
+
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the batch core's database, from outside."""
         file = self.hub.state / "db" / "jobs.sqlite"

@@ -51,7 +51,7 @@ def test_no_secret_is_in_sight_of_others(site: FaultSite) -> None:
                 secrets[f"cookie {cookie.name}"] = str(cookie.value).strip('"')
         asked = site.hub.call("POST", "users/alice/tokens", {"note": "canary"})
         secrets["alice's token"] = asked["token"]
-        (stub,) = processes("alice", "stub_server.py")
+        (stub,) = processes("alice", site.stub)
         own = environment_of(stub)
         secrets["the server's token"] = own["JUPYTERHUB_API_TOKEN"]
         key = Path(own["JUPYTERHUB_SSL_KEYFILE"]).read_text().splitlines()

@@ -52,11 +52,11 @@ def test_bob_on_alices_port_gets_not_even_a_request(site: FaultSite, kind: str) 
         " and phase = 'submitted'"
     )
     port = json.loads(record[0])["port"]
-    (stub,) = processes("alice", "stub_server.py")
+    (stub,) = processes("alice", site.stub)
     agent = int(Path(f"/proc/{stub}/stat").read_text().rpartition(")")[2].split()[1])
     certificate: list[str] = []
     if kind == "certificate":
-        (bobs,) = processes("bob", "stub_server.py")
+        (bobs,) = processes("bob", site.stub)
         own = environment_of(bobs)
         certificate = [own["JUPYTERHUB_SSL_KEYFILE"], own["JUPYTERHUB_SSL_CERTFILE"]]
     # Without the agent's report the gateway still believes in alice's server.
