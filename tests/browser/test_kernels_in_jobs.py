@@ -7,6 +7,7 @@ import pwd
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Browser
@@ -21,16 +22,18 @@ WHERE = (
 )
 
 
-def notebook_server(user: str) -> int:
-    """The process id of a user's notebook server."""
+def notebook_server(site: Any, user: str) -> int:
+    """The process id of a user's notebook server on this site's Slurm."""
     uid = pwd.getpwnam(user).pw_uid
+    mark = f"SLURM_CONF={site.slurm.environment['SLURM_CONF']}".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes()
+            around = (entry / "environ").read_bytes()
             owner = entry.stat().st_uid
         except OSError:
             continue
-        if b"singleuser.py" in words and owner == uid:
+        if b"singleuser.py" in words and mark in around and owner == uid:
             return int(entry.name)
     raise AssertionError(f"{user} has no notebook server")
 
@@ -86,7 +89,7 @@ def test_a_kernel_survives_a_crash_of_its_server_and_ends_when_idle(
     assert lab.run("x = 4711; print(x)") == "4711"
     talk = lab.send("import time; _ = [print(i) or time.sleep(.2) for i in range(9)]")
     until("it talks", lambda: "1" in lab.output(talk))
-    os.kill(notebook_server("alice"), signal.SIGKILL)
+    os.kill(notebook_server(site, "alice"), signal.SIGKILL)
     until("it is back", lambda: site.hub.answers("alice"))
     assert set(site.jobs("alice")) == {server, job}  # in its old job
     until("its last words", lambda: lab.output(talk).endswith("7\n8"))
