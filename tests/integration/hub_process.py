@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -201,3 +203,33 @@ def running_hub(directory: Path, **environment: str) -> Iterator[HubProcess]:
         yield hub
     finally:
         hub.close()
+
+
+@contextmanager
+def hub_of_its_own() -> Iterator[HubProcess]:
+    """A hub in a directory that every account can enter; for a module's tests."""
+    directory = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    try:
+        with running_hub(directory) as hub:
+            yield hub
+    finally:
+        shutil.rmtree(directory)
+
+
+def find_server(hub: HubProcess, user: str) -> int | None:
+    """Pid of the single-user server of ``user``, if there is one."""
+    home = str(hub.state / "users" / user)
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes()
+            if b"singleuser.py" in words and str((entry / "cwd").readlink()) == home:
+                return int(entry.name)
+    return None
+
+
+def server_process(hub: HubProcess, user: str) -> int:
+    """Pid of the single-user server of ``user``."""
+    found = find_server(hub, user)
+    assert found, f"no server of {user}"
+    return found

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_process import ADMIN_TOKEN, HubProcess, running_hub, until
+from hub_process import ADMIN_TOKEN, HubProcess, hub_of_its_own, server_process, until
 from notebook_rig import Channel
 from websockets.sync.client import connect
 
@@ -22,13 +19,8 @@ JOB = "import os; print(os.environ['LANDBRIDGE_JOB_ID'])"
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubProcess]:
-    directory = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
-    directory.chmod(0o755)
-    try:
-        with running_hub(directory) as hub:
-            yield hub
-    finally:
-        shutil.rmtree(directory)
+    with hub_of_its_own() as hub:
+        yield hub
 
 
 class Server:
@@ -76,16 +68,6 @@ class Server:
             return channel.run(code)
 
 
-def pid_of_server(hub: HubProcess) -> int:
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes()
-            home = str((entry / "cwd").readlink())
-            if b"singleuser.py" in words and home == str(hub.state / "users/ann"):
-                return int(entry.name)
-    raise AssertionError("ann has no server")
-
-
 def test_a_kernel_outlives_hub_and_server_and_if_kept_its_servers_job(
     hub: HubProcess,
 ) -> None:
@@ -100,7 +82,7 @@ def test_a_kernel_outlives_hub_and_server_and_if_kept_its_servers_job(
     # One queue for the hub's jobs and the kernels'.
     assert (hub.state / "local/jobs" / job / "run.json").exists()
 
-    os.kill(pid_of_server(hub), signal.SIGKILL)
+    os.kill(server_process(hub, "ann"), signal.SIGKILL)
     until("it answers again", lambda: hub.answers("ann"))
     server.wait(kernel, "running")
     assert server.run(kernel, f"print(x); {JOB}").split() == ["4711", job]

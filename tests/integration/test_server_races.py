@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hub_process import HubProcess, running_hub, until
+from hub_process import HubProcess, find_server, hub_of_its_own, server_process, until
 
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubProcess]:
     """One hub for all tests of this module; each takes users of its own."""
-    directory = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
-    directory.chmod(0o755)
-    try:
-        with running_hub(directory) as hub:
-            yield hub
-    finally:
-        shutil.rmtree(directory)
+    with hub_of_its_own() as hub:
+        yield hub
 
 
 def live_jobs(hub: HubProcess, user: str) -> int:
@@ -47,24 +38,6 @@ def post(hub: HubProcess, path: str, body: Any) -> httpx.Response:
         timeout=60,
         trust_env=False,
     )
-
-
-def find_server(hub: HubProcess, user: str) -> int | None:
-    """Pid of the single-user server of ``user``, if there is one."""
-    home = str(hub.state / "users" / user)
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes()
-            if b"singleuser.py" in words and str((entry / "cwd").readlink()) == home:
-                return int(entry.name)
-    return None
-
-
-def server_process(hub: HubProcess, user: str) -> int:
-    """Pid of the single-user server of ``user``."""
-    found = find_server(hub, user)
-    assert found, f"no server of {user}"
-    return found
 
 
 def test_fifty_equal_starts_make_one_job(hub: HubProcess) -> None:

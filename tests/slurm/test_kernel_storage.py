@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,12 +9,9 @@ from typing import ClassVar
 
 import pytest
 from kernel_rig import KernelRig, run
+from key_offer import keys_offered
 from machines import Machines
-from storage_stub import StorageStub
 from test_kernel_jobs import kernel_rig
-
-from landbridge_lab import credentials
-from spawners import kernel_storage
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -53,25 +49,16 @@ def kernels(
     machines_rig.clear_jobs()
     server = ThreadingHTTPServer((machines_rig.hub_address, 0), Store)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    stub = StorageStub("http://127.0.0.1:9")
-    stub.me["gateway"] = f"http://{machines_rig.hub_address}:{server.server_port}"
-    before = dict(os.environ)
-    for name, value in stub.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(credentials, "_offer", None)
-    monkeypatch.setattr(kernel_storage, "_offers", [])
-    credentials.start()
-    assert credentials._offer is not None
+    gateway = f"http://{machines_rig.hub_address}:{server.server_port}"
     try:
-        with kernel_rig(machines_rig, monkeypatch) as rig:
+        with (
+            keys_offered(gateway, monkeypatch),
+            kernel_rig(machines_rig, monkeypatch) as rig,
+        ):
             yield rig
     finally:
-        credentials._offer.close()
-        stub.close()
         server.shutdown()
         server.server_close()
-        os.environ.clear()
-        os.environ.update(before)
         machines_rig.clear_jobs()
 
 

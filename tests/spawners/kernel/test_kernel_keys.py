@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from kernel_rig import KernelRig, run
+from key_offer import keys_offered
 from storage_stub import StorageStub
 
-from landbridge_lab import credentials
 from spawners import kernel_keys, kernel_storage
 
 ASK = """
@@ -34,20 +34,8 @@ def storage(
     kernels: KernelRig, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[StorageStub]:
     """A notebook server with a storage service, which starts kernels as jobs."""
-    stub = StorageStub("http://127.0.0.1:9")
-    stub.me["gateway"] = "https://gateway.example.org/s3"
-    before = dict(os.environ)
-    for name, value in stub.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(credentials, "_offer", None)
-    monkeypatch.setattr(kernel_storage, "_offers", [])
-    credentials.start()
-    assert credentials._offer is not None
-    yield stub
-    credentials._offer.close()
-    stub.close()
-    os.environ.clear()
-    os.environ.update(before)
+    with keys_offered("https://gateway.example.org/s3", monkeypatch) as stub:
+        yield stub
 
 
 def test_a_kernel_in_a_job_gets_keys_by_its_tunnel(
