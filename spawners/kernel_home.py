@@ -172,7 +172,8 @@ def bind(address: str, ports: tuple[int, int] | None, wanted: int = 0) -> socket
     choices = [wanted] if wanted else range(ports[0], ports[1] + 1) if ports else [0]
     trouble = OSError("no port")
     for port in choices:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small messages at once only on what says that it is TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address, port))

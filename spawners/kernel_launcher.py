@@ -69,7 +69,8 @@ class Launcher:
     def listen(self, address: str, ports: Optional[List[int]]) -> int:
         """Take a port on the address that reaches home; return its number."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small messages at once only on what says that it is TCP.
+        self.socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         choices = [0]
         if ports:
             choices = list(range(ports[0], ports[1] + 1))

@@ -62,6 +62,21 @@ def cluster() -> Iterator[tuple[Machines, KernelRig]]:
             machines.down()
 
 
+def answer(client: BlockingKernelClient) -> None:
+    """Ask until the kernel answers, in the same way for every peer.
+
+    ``wait_for_ready`` would not do: without a manager, it counts as dead what is not
+    there yet, and with one it waits a while more for output that might still come.
+    """
+    client.start_channels()
+    while True:
+        client.kernel_info()
+        with contextlib.suppress(queue.Empty):
+            client.get_shell_msg(timeout=0.1)
+            break
+    client.stop_channels()
+
+
 def by_hand(machines: Machines, kernels: KernelRig, *, batch: bool) -> float:
     """Start an ipykernel as a person would; return the seconds until it answers."""
     file = kernels.path / f"hand-{uuid.uuid4()}.json"
@@ -75,25 +90,18 @@ def by_hand(machines: Machines, kernels: KernelRig, *, batch: bool) -> float:
     began = time.perf_counter()
     child = None
     if batch:
-        job = machines.submit(f"exec {command}", f"--nodelist={NODE}", user="root")
+        machines.submit(f"exec {command}", f"--nodelist={NODE}", user="root")
     else:
         argv = ["srun", "--quiet", "--mem=10", f"--nodelist={NODE}", *command.split()]
         child = subprocess.Popen(argv, env={**os.environ, **machines.environment})
     client = BlockingKernelClient()
     client.load_connection_info(info)
-    client.start_channels()
-    while True:  # without a manager, what is not there yet counts as dead
-        client.kernel_info()
-        with contextlib.suppress(queue.Empty):
-            client.get_shell_msg(timeout=0.1)
-            break
+    answer(client)
     took = time.perf_counter() - began
-    client.shutdown()
-    client.stop_channels()
     if child is not None:
-        child.wait(30)
-    else:
-        machines.wait_state(job, "COMPLETED", "FAILED")
+        child.terminate()
+        child.wait(60)
+    machines.clear_jobs()
     return took
 
 
@@ -101,12 +109,8 @@ def ready(manager: KernelManager, start: Callable[[], object]) -> float:
     """Return the seconds from ``start`` until a client has an answer."""
     began = time.perf_counter()
     start()
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=60)
-    took = time.perf_counter() - began
-    client.stop_channels()
-    return took
+    answer(manager.client())
+    return time.perf_counter() - began
 
 
 def ours(name: str) -> tuple[float, float]:

@@ -32,7 +32,7 @@ BUCKET = "benchmark"
 PREFIX = "data/"
 WRITERS = 48
 TARGET = 3.0
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 1500
 OWN = ("ours", "boto3")
 PEERS = ("bucket-explorer", "jupyter-fs")
 

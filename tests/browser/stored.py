@@ -78,6 +78,12 @@ class Stored:
 
         return self._run(work)
 
+    def delete(self, key: str) -> None:
+        async def work(client: S3Client) -> None:
+            await client.delete(self.bucket, key)
+
+        self._run(work)
+
     def empty(self) -> None:
         """Delete all that is there, and give up every upload."""
 

@@ -179,6 +179,26 @@ def test_objects_are_renamed_moved_and_deleted_by_keyboard(page, stored) -> None
     page.web.find(page.css("[data-phase=done]"))
 
 
+def test_what_is_chosen_and_asked_outlives_a_new_reading(page, stored) -> None:
+    stored.put({"a/one.txt": b"1", "b.txt": b"22", "c.txt": b"333"})
+    page.press("Read again")
+    page.wait_rows("a/", "b.txt", "c.txt")
+    page.choose("a/", "b.txt", "c.txt")
+    page.keys(Keys.DELETE)
+    page.web.wait_text(DIALOG, "deletes 3 objects, 6 B")
+    stored.put({"d.txt": b"4444"})
+    stored.delete("c.txt")
+    # As the end of a task does it: a person cannot press this behind a dialog.
+    again = page.web.find(page.css('button[aria-label="Read again"]'))
+    page.web.run("arguments[0].click()", again)
+    page.wait_rows("a/", "b.txt", "d.txt")
+    assert "c.txt" not in page.rows()
+    assert "deletes 3 objects, 6 B" in page.web.find(DIALOG).text
+    page.answer("Cancel")
+    page.wait_closed()
+    page.web.wait_text(page.css(".lb-Storage-actions b"), "2 selected")
+
+
 def test_a_share_is_given_used_and_revoked(page, stored, site) -> None:
     stored.put({"results/final.csv": b"1,2\n"})
     page.press("Read again")

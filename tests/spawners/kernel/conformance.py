@@ -11,6 +11,9 @@ import unittest
 
 import jupyter_kernel_test
 
+# Three kernels at a time on a busy machine: the suite's 15 s are at times too few.
+jupyter_kernel_test.TIMEOUT = 60
+
 
 class IPython(jupyter_kernel_test.KernelTests):
     """ipykernel."""

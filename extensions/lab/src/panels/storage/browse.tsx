@@ -1,4 +1,4 @@
-import { DragEvent, useEffect, useRef, useState } from 'react';
+import { DragEvent, useEffect, useMemo, useRef, useState } from 'react';
 
 import { reach, words } from './api';
 import { Place, Remove, Rename, selectionOf, tooMany } from './chosen';
@@ -19,6 +19,7 @@ export interface At {
 }
 
 type Open = 'remove' | 'rename' | 'place' | 'share' | 'link' | null;
+const NOTHING = { what: null, rows: [] };
 
 /** The way from the bucket to the prefix, each step to be pressed. */
 function Crumbs(props: { at: At; root: string; go(prefix: string): void }): JSX.Element {
@@ -192,7 +193,7 @@ function Bar(props: {
 /** The window that asks about what is chosen. */
 function Asking(props: { what: Open; at: At; rows: Row[]; close(): void; done(): void }): JSX.Element | null {
   const { at, rows, close, done } = props;
-  const selection = selectionOf(at.bucket, rows);
+  const selection = useMemo(() => selectionOf(at.bucket, rows), [at.bucket, rows]);
   const [first] = rows;
   switch (props.what) {
     case 'remove':
@@ -236,16 +237,27 @@ function useDrop(write: boolean, add: (picked: AsyncIterable<Picked>) => void) {
   };
 }
 
-/** What is chosen in a listing, and the line that the keyboard is at. */
-function useChoice(listing: Listing) {
+/** What is chosen at a place, and the line that the keyboard is at. */
+function useChoice(listing: Listing, place: string) {
   const [choice, setChoice] = useState<{ rows: ReadonlyMap<string, Row>; line: number }>({ rows: new Map(), line: 0 });
   const [looking, look] = useState<Row | null>(null);
   const select = (rows: ReadonlyMap<string, Row>, line: number) => setChoice({ rows, line });
   useEffect(() => {
     select(new Map(), 0);
     look(null);
+  }, [place]);
+  // The same place was read again: what is no longer there is no longer chosen.
+  useEffect(() => {
+    if (listing.complete) {
+      setChoice(old => {
+        const now = [...old.rows.keys()].map(key => listing.row(listing.find(row => row.key === key)));
+        const rows = now.filter(row => row !== null);
+        return { rows: new Map(rows.map(row => [row.key, row])), line: old.line };
+      });
+    }
   }, [listing]);
-  return { chosen: choice.rows, current: choice.line, select, looking, look };
+  const current = Math.min(choice.line, Math.max(0, listing.length - 1));
+  return { chosen: choice.rows, current, select, looking, look };
 }
 
 /** How many there are, or why there are none. */
@@ -281,8 +293,9 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
   const { at, again } = props;
   const [filter, setFilter] = useState('');
   const [listing, version] = useListing(api, at.bucket, at.prefix + filter, props.turn);
-  const { chosen, current, select, looking, look } = useChoice(listing);
-  const [asking, setAsking] = useState<Open>(null);
+  const { chosen, current, select, looking, look } = useChoice(listing, `${at.bucket}/${at.prefix}${filter}`);
+  // With what was chosen when it was asked: the list may be read again meanwhile.
+  const [asking, setAsking] = useState<{ what: Open; rows: Row[] }>(NOTHING);
   const search = useRef<HTMLInputElement>(null);
   useEffect(() => setFilter(''), [at.bucket, at.prefix]);
   const write = writable(buckets, at.bucket, at.prefix);
@@ -303,12 +316,16 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
     if (problem) {
       say(problem, 'bad');
     } else {
-      setAsking(what);
+      setAsking({ what, rows });
     }
+  };
+  const done = (): void => {
+    select(new Map(), current);
+    again();
   };
   const shareHere = (): void => {
     select(new Map(), current);
-    setAsking('share');
+    setAsking({ what: 'share', rows: [] });
   };
   return (
     <div className="lb-Storage-browse" {...useDrop(write, add)}>
@@ -330,7 +347,7 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
       />
       <Foot {...{ listing, filter, write, again }} />
       {looking && <Look bucket={at.bucket} row={looking} close={() => look(null)} />}
-      <Asking what={asking} at={at} rows={rows} close={() => setAsking(null)} done={again} />
+      <Asking {...asking} at={at} close={() => setAsking(NOTHING)} done={done} />
     </div>
   );
 }

@@ -100,6 +100,11 @@ export class Listing {
     return this.next === null;
   }
 
+  /** Whether there is something to show, be it why there is nothing. */
+  get begun(): boolean {
+    return this.complete || this.known > 0 || this.fault !== null;
+  }
+
   /** Rows that are known. */
   get known(): number {
     return this.headCount + this.tailCount;

@@ -69,10 +69,14 @@ export function useQueue(queue: Queue): number {
   return useSyncExternalStore(queue.subscribe, () => queue.version);
 }
 
-/** A listing of a prefix, new for each `turn`, and a number that counts its changes. */
+/**
+ * A listing of a prefix, new for each `turn`, and a number that counts its changes.
+ *
+ * When the same place is read again, what was known stays until the new answer is there.
+ */
 export function useListing(api: Api, bucket: string, prefix: string, turn: number): [Listing, number] {
   const [version, setVersion] = useState(0);
-  const listing = useMemo(
+  const fresh = useMemo(
     () =>
       new Listing(
         at => api.page(bucket, prefix, at),
@@ -81,7 +85,18 @@ export function useListing(api: Api, bucket: string, prefix: string, turn: numbe
     // `turn`: read it all again.
     [api, bucket, prefix, turn]
   );
-  useEffect(() => () => listing.close(), [listing]);
+  const place = `${bucket}/${prefix}`;
+  const [shown, show] = useState({ place, listing: fresh });
+  const listing = shown.place === place && !fresh.begun ? shown.listing : fresh;
+  useEffect(() => {
+    void fresh.look(0, 0);
+    return () => fresh.close();
+  }, [fresh]);
+  useEffect(() => {
+    if (listing === fresh) {
+      show({ place, listing });
+    }
+  }, [listing, fresh, place]);
   return [listing, version];
 }
 
