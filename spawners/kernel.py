@@ -246,7 +246,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
             owner=str(getattr(manager, "kernel_owner", "")),
             user=context.user,
             near=self._directory,
-            keep=context.settings.lease.total_seconds(),
+            lease=context.settings.lease.total_seconds(),
         )
         job = KernelJob(record, resolved.resources, context, self._teller())
         self._hold(job)
@@ -310,7 +310,7 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         await self.cleanup(restart=False)
 
     async def keep(self, seconds: float) -> None:
-        """Let the job outlive this process by ``seconds`` (it always does a little).
+        """Let the job live without its owner until ``seconds`` from now, 0 for not.
 
         Raises:
             KernelUnreachable: its node does not answer.

@@ -23,7 +23,7 @@ from .batch.models import BatchJob, JobState, JobStatus, Resources
 from .batch.records import NOT_READ, Failure
 from .kernel_context import KernelContext, remove_log
 from .kernel_errors import KernelNotStarted
-from .kernel_record import KernelRecord
+from .kernel_record import KernelRecord, from_now
 from .kernel_relay import Json
 from .kernel_status import (
     KernelStatus,
@@ -271,6 +271,7 @@ class KernelJob:
             self.warned = datetime.now(UTC)
         self.host = str(hello.get("host") or self.host)[:255]
         self._has_missed = bool(hello.get("missed"))
+        self.tunnel.tell({"op": "keep", "seconds": self.record.keep_seconds})
         self._settle()
         self._changed()
 
@@ -298,13 +299,13 @@ class KernelJob:
         return self.ended
 
     async def keep(self, seconds: float) -> None:
-        """Let the job outlive its owner for so long.
+        """Let the job outlive its owner, from now on for so long.
 
         Raises:
             KernelUnreachable: its launcher does not answer.
         """
-        self.save(keep=seconds)
-        await self.tunnel.ask({"op": "lease", "seconds": seconds})
+        self.save(keep_until=from_now(seconds))
+        await self.tunnel.ask({"op": "keep", "seconds": seconds})
 
     async def signal(self, number: int) -> None:
         """Send a signal to the kernel and its children."""

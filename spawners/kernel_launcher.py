@@ -57,6 +57,7 @@ class Launcher:
         launch["keys"] = self.keys.environment(launch.get("storage"))
         self.kernel = Kernel(1, directory, launch, launch["connection"])
         self.lease = float(launch["lease"])
+        self.keep_until = 0.0
         self.ending = ""  # why, once it is
         self.code = 0
         self.warned: Optional[Json] = None
@@ -133,7 +134,8 @@ class Launcher:
         now = time.monotonic()
         if self.owner is not None and self.owner.silent_seconds > SILENCE_SECONDS:
             self.owner.abort()
-        if self.owner is None and now - self.alone_since > self.lease:
+        alone_until = max(self.alone_since + self.lease, self.keep_until)
+        if self.owner is None and now > alone_until:
             self.end("nobody has been attached to the kernel for a while", 0)
         elif self.kernel.poll() is not None and now - self.dead_since > self.lease:
             self.end("the kernel has been dead for a while", 0)
@@ -249,8 +251,8 @@ class Launcher:
             answer.update(self.restart(message))
         elif op == "missed":
             answer.update(self.ring.take())
-        elif op == "lease":
-            self.lease = float(message["seconds"])
+        elif op == "keep":
+            self.keep_until = time.monotonic() + float(message["seconds"])
         elif op == "gpus":
             self.spawn(self.answer_gpus(answer))
             return

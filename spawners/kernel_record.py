@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ class KernelRecord:
         far_address, far_port: where the launcher listens, once it told.
         connection: HMAC ``key`` and ``signature_scheme`` of the kernel's messages.
         launch: what the launcher is to start: argv, env, cwd.
-        keep: seconds for which the job outlives its owner.
+        lease: seconds for which the job outlives its owner in any case.
+        keep_until: until then it outlives its owner, ISO in UTC; ``""`` if not kept.
         output: path of the job's log, ``""`` for none.
         home_addresses: where the launcher was told to dial.
         uncertain: the scheduler's answer to the submission was lost.
@@ -68,11 +69,24 @@ class KernelRecord:
     home_port: int = 0
     far_address: str = ""
     far_port: int = 0
-    keep: float = 300.0
+    lease: float = 300.0
+    keep_until: str = ""
     output: str = ""
     home_addresses: tuple[str, ...] = ()
     uncertain: bool = False
     ending: bool = False
+
+    @property
+    def kept(self) -> datetime | None:
+        """Until when its user keeps it; ``None`` if not, or no longer."""
+        until = datetime.fromisoformat(self.keep_until) if self.keep_until else None
+        return until if until is not None and until > datetime.now(UTC) else None
+
+    @property
+    def keep_seconds(self) -> float:
+        """For how long from now its user keeps it."""
+        until, now = self.kept, datetime.now(UTC)
+        return 0.0 if until is None else max(0.0, (until - now).total_seconds())
 
     def to_json(self) -> str:
         """Return it as text, for its user only."""
@@ -98,6 +112,8 @@ class KernelRecord:
             if set(data) - {each.name for each in fields(cls)}:
                 raise ValueError("it has fields of another release")
             data["home_addresses"] = tuple(data["home_addresses"])
+            if data.get("keep_until"):
+                datetime.fromisoformat(data["keep_until"])  # raises if it is none
             return cls(**data, job=job)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
@@ -115,7 +131,7 @@ def new_record(
         kernel_id: jupyter_client's.
         asked: the choice of resources, canonical.
         connection: what the manager knows of the kernel's connection.
-        fields: ``kernel_name``, ``owner``, ``user``, ``near``, ``keep``.
+        fields: ``kernel_name``, ``owner``, ``user``, ``near``, ``lease``.
     """
     key = connection.get("key", b"")
     return KernelRecord(
@@ -129,6 +145,13 @@ def new_record(
         },
         **fields,
     )
+
+
+def from_now(seconds: float) -> str:
+    """Return a moment for ``keep_until``; none for 0."""
+    if seconds <= 0:
+        return ""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
 class KernelRecords:

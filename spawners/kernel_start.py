@@ -126,7 +126,7 @@ async def _open_home(
         "key": record.key,
         "certificate": record.certificate,
         "connection": dict(record.connection),
-        "lease": record.keep,
+        "lease": record.lease,
         "warn_before": settings.warn_before.total_seconds(),
     }
     home = Home(proofs, answer)
@@ -150,7 +150,7 @@ def _spec(job: KernelJob, prologue: tuple[str, ...]) -> JobSpec:
         fingerprint=record.fingerprint,
         proof="token" if record.token else "munge",
         munge_socket=settings.munge_socket,
-        patience=record.keep,
+        patience=record.lease,
         ports=settings.ports,
     )
     limit = job.resources.time_limit

@@ -72,6 +72,8 @@ async def _entry(
         "resources": "" if resources is None else resources["summary"],
         "gpu_use": await gpu_use(kernel),
         "can_end": True,
+        "keep_until": view["keep_until"],
+        "keep_hours": view["keep_hours"] if view["state"] == "running" else None,
     }
 
 

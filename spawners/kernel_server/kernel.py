@@ -269,26 +269,23 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         self._make_provisioner(record.kernel_id)
         if self.batch is None:
             raise KernelJobEnded(Failure("This kernel is no job any more"))
-        lease = self.kernel_settings.lease.total_seconds()
-        if record.keep > lease:
-            self.pinned_until = datetime.now(UTC) + timedelta(seconds=record.keep)
+        self.pinned_until = record.kept
         await self.batch.load_provisioner_info({"kernel_id": record.kernel_id})
         self.write_connection_file()
         await self._async_post_start_kernel()
 
     async def keep(self, seconds: float) -> None:
-        """Let the kernel outlive the server by ``seconds``; 0 for the usual lease.
+        """Let the kernel outlive the server until ``seconds`` from now; 0 for not.
 
         Raises:
             KernelUnreachable: its node does not answer now.
         """
-        lease = self.kernel_settings.lease.total_seconds()
         self.pinned_until = None
         if seconds > 0:
             self.pinned_until = datetime.now(UTC) + timedelta(seconds=seconds)
         self.idle_warning = None
         if self.batch is not None:
-            await self.batch.keep(max(seconds, lease))
+            await self.batch.keep(seconds)
 
 
 def _in_a_line(failure: Failure | None) -> str:

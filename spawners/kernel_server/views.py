@@ -94,6 +94,7 @@ def kernel_view(kernel: LandbridgeServerKernelManager, now: datetime) -> Json:
         "failure": failure_view(failure),
         "keep": kernel.kept,
         "keep_until": iso(kernel.pinned_until) if kernel.kept else None,
+        "keep_hours": kernel.kernel_settings.keep_limit.total_seconds() / 3600,
         "warned": iso(status.warned) if status is not None else None,
         "notes": [] if status is None else list(status.notes),
         "idle": {"warning": kernel.idle_warning},

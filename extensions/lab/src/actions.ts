@@ -5,6 +5,7 @@ import * as api from './api';
 import { chooseResources, words } from './ask';
 import { choiceOf } from './choice';
 import { asksFirst } from './sessions';
+import { KernelView } from './types';
 import { Watched } from './watched';
 
 /** The kernelspec that asks first, of the same kernel as `name`; "" if there is none. */
@@ -80,15 +81,17 @@ async function replaceSuccessor(watched: Watched): Promise<void> {
   }
 }
 
-/** Let a kernel outlive idle times and its server, or no longer. */
-export async function keepKernel(watched: Watched, on: boolean): Promise<void> {
+/** Let a kernel outlive idle times and its server for some hours; 0 for no longer. */
+export async function keepKernel(watched: Watched, hours: number): Promise<KernelView | null> {
   const id = watched.kernelId;
+  let view: KernelView | null = null;
   if (id !== null) {
     await guarded('It could not be kept', async () => {
-      await api.keep(id, on);
+      view = await api.keep(id, hours);
       watched.look();
     });
   }
+  return view;
 }
 
 /** End a job after its user has confirmed. */

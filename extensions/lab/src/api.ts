@@ -76,9 +76,10 @@ export function cancel(kernelId: string): Promise<void> {
   return call(`landbridge/kernels/${part(kernelId)}/cancel`, 'POST', {});
 }
 
-/** Let a kernel outlive the server and its idle times, or no longer. */
-export function keep(kernelId: string, on: boolean): Promise<KernelView> {
-  return call(`landbridge/kernels/${part(kernelId)}/keep`, 'PUT', { keep: on });
+/** Let a kernel outlive the server and its idle times for some hours; 0 for no longer. */
+export function keep(kernelId: string, hours: number): Promise<KernelView> {
+  const asked = hours > 0 ? { keep: true, hours } : { keep: false };
+  return call(`landbridge/kernels/${part(kernelId)}/keep`, 'PUT', asked);
 }
 
 /** Everything of mine that runs as a job. */

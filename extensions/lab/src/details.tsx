@@ -2,6 +2,7 @@ import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 
 import { keepKernel } from './actions';
+import { Keep } from './keep';
 import { queueWords } from './tell';
 import { Failure, KernelView } from './types';
 import { Watched } from './watched';
@@ -73,14 +74,11 @@ function Details(props: { watched: Watched }): JSX.Element {
         <p key={note}>{note}</p>
       ))}
       {isOld && view.state === 'running' && (
-        <label className="lb-Details-keep">
-          <input
-            type="checkbox"
-            checked={view.keep}
-            onChange={event => void keepKernel(watched, event.target.checked)}
-          />
-          Keep this kernel while it is idle and after the notebook server ends
-        </label>
+        <Keep
+          until={view.keep_until}
+          most={view.keep_hours}
+          change={hours => void keepKernel(watched, hours)}
+        />
       )}
     </div>
   );

@@ -6,6 +6,7 @@ import { confirmEnd } from './actions';
 import * as api from './api';
 import { words } from './ask';
 import { jobsIcon } from './icons';
+import { Keep } from './keep';
 import { Repeat } from './repeat';
 import { GpuUse, JobEntry } from './types';
 import { duration, memory } from './words';
@@ -55,7 +56,11 @@ function Gpu(props: { use: GpuUse }): JSX.Element {
   );
 }
 
-function Entry(props: { job: JobEntry; end: (job: JobEntry) => void }): JSX.Element {
+function Entry(props: {
+  job: JobEntry;
+  end: (job: JobEntry) => void;
+  keep: (job: JobEntry, hours: number) => void;
+}): JSX.Element {
   const { job } = props;
   const where = [job.node, job.job_id && `job ${job.job_id}`].filter(Boolean).join(' · ');
   const left = job.time_left === null ? '' : `${duration(job.time_left * 1000)} left`;
@@ -79,6 +84,13 @@ function Entry(props: { job: JobEntry; end: (job: JobEntry) => void }): JSX.Elem
       {job.resources && <div className="lb-Jobs-line">{job.resources}</div>}
       {(where || left) && <div className="lb-Jobs-line">{[where, left].filter(Boolean).join(' · ')}</div>}
       {job.gpu_use?.map(use => <Gpu key={use.index} use={use} />)}
+      {!!job.keep_hours && (
+        <Keep
+          until={job.keep_until ?? null}
+          most={job.keep_hours}
+          change={hours => props.keep(job, hours)}
+        />
+      )}
       {job.can_end && (
         <button
           className="jp-Button lb-Button lb-Jobs-end"
@@ -93,7 +105,7 @@ function Entry(props: { job: JobEntry; end: (job: JobEntry) => void }): JSX.Elem
 }
 
 function List(props: { panel: JobsPanel }): JSX.Element {
-  const { jobs, problem, end } = props.panel;
+  const { jobs, problem, end, keep } = props.panel;
   return (
     <div className="lb-Jobs-list">
       {problem && (
@@ -108,7 +120,7 @@ function List(props: { panel: JobsPanel }): JSX.Element {
           <h3>{kindOf(kind).heading}</h3>
           <ul>
             {entries.map(job => (
-              <Entry key={job.id} job={job} end={end} />
+              <Entry key={job.id} job={job} end={end} keep={keep} />
             ))}
           </ul>
         </section>
@@ -136,6 +148,11 @@ export class JobsPanel extends ReactWidget {
     void this.endAfterWord(job);
   };
 
+  /** Keep a kernel for some hours; 0 for no longer. */
+  readonly keep = (job: JobEntry, hours: number): void => {
+    void this.tried(`${job.title} could not be kept`, () => api.keep(job.id, hours));
+  };
+
   dispose(): void {
     this._repeat.dispose();
     super.dispose();
@@ -159,10 +176,14 @@ export class JobsPanel extends ReactWidget {
     if (asks && !(await confirmEnd(`End ${job.title}?`, kindOf(job.kind).loss))) {
       return;
     }
+    await this.tried(`${job.title} could not be ended`, () => api.end(job));
+  }
+
+  private async tried(problem: string, work: () => Promise<unknown>): Promise<void> {
     try {
-      await api.end(job);
+      await work();
     } catch (error) {
-      Notification.error(`${job.title} could not be ended: ${words(error)}`);
+      Notification.error(`${problem}: ${words(error)}`);
     }
     this._repeat.now();
   }

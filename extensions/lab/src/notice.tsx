@@ -1,3 +1,4 @@
+import { Notification } from '@jupyterlab/apputils';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import { useEffect, useState } from 'react';
 
@@ -5,6 +6,7 @@ import { callOff, keepKernel, moveKernel, startAgain } from './actions';
 import { showDetails } from './details';
 import { Line, noticeLine } from './tell';
 import { Watched } from './watched';
+import { clock } from './words';
 
 const TICK = 10_000;
 
@@ -34,9 +36,19 @@ function act(action: Line['actions'][number], watched: Watched): Promise<void> {
     case 'move':
       return moveKernel(watched);
     case 'keep':
-      return keepKernel(watched, true);
+      return keepAsLong(watched);
     case 'details':
       return showDetails(watched);
+  }
+}
+
+/** Keep a kernel for as long as the site allows, and say where that is changed. */
+async function keepAsLong(watched: Watched): Promise<void> {
+  const view = await keepKernel(watched, watched.view?.keep_hours ?? 1);
+  if (view?.keep_until) {
+    Notification.success(`The kernel of ${watched.context.name} is kept until ${clock(view.keep_until)}.`, {
+      actions: [{ label: 'Change…', callback: () => void showDetails(watched) }]
+    });
   }
 }
 

@@ -86,6 +86,10 @@ export interface KernelView {
   resources: Resources | null;
   failure: Failure | null;
   keep: boolean;
+  /** Until then it is kept; null if it is not. */
+  keep_until: string | null;
+  /** The most hours for which it may be kept. */
+  keep_hours: number;
   idle: { warning: string | null };
   notes?: string[];
 }
@@ -112,5 +116,8 @@ export interface JobEntry {
   resources: string;
   gpu_use: GpuUse[] | null;
   can_end: boolean;
+  keep_until?: string | null;
+  /** The most hours for which it may be kept; nothing where it cannot. */
+  keep_hours?: number | null;
   url?: string;
 }

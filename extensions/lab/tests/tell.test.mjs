@@ -17,6 +17,8 @@ const view = {
   resources: null,
   failure: null,
   keep: false,
+  keep_until: null,
+  keep_hours: 72,
   idle: { warning: null }
 };
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import uuid
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -371,7 +372,9 @@ def test_kernels_end_with_the_server_unless_they_are_kept(new_server):
     answer = server.api.put(
         f"landbridge/kernels/{kept}/keep", json={"keep": True, "hours": 1}
     )
+    until = datetime.fromisoformat(answer.json()["keep_until"])
     assert answer.json()["keep"] is True
+    assert answer.json()["keep_hours"] == 72
     for wrong in ({"keep": True, "hours": 1000}, {"keep": True, "hours": 0}, {}):
         put = server.api.put(f"landbridge/kernels/{kept}/keep", json=wrong)
         assert put.status_code == 400, wrong
@@ -381,4 +384,6 @@ def test_kernels_end_with_the_server_unless_they_are_kept(new_server):
     server.start()
     assert server.run(kept, "print(x)") == "1"
     assert server.view(kept)["keep"] is True
+    later = datetime.fromisoformat(server.view(kept)["keep_until"]) - until
+    assert later < timedelta(seconds=1)  # no more than was asked for
     server.api.delete(f"api/kernels/{kept}")
