@@ -81,12 +81,24 @@ async def identify(auth: HubOAuth, handler: RequestHandler) -> Caller | None:
     if not model:
         return None
     by_token = bool(getattr(handler, "_token_authenticated", False))
+    if not by_token and not _same_session(model, auth.get_session_id(handler)):
+        return None
     if auth.access_scopes and not auth.check_scopes(auth.access_scopes, model):
         raise Forbidden(
             "This token or account may not use this service.",
             hint=f"It needs the scope {' or '.join(sorted(auth.access_scopes))}.",
         )
     return caller_from(model, by_token=by_token)
+
+
+def _same_session(model: Mapping[str, Any], session: str) -> bool:
+    """Whether a browser's cookie was made in the session that its hub cookies name.
+
+    The hub ends what was made in a session when somebody signs out of that. Where its
+    cookies went another way (deleted, or another person's by now), it does not.
+    """
+    made_in = model.get("session_id")
+    return not made_in or made_in == session
 
 
 def unknown_caller(handler: RequestHandler, auth: HubOAuth) -> NotSignedIn | Forbidden:

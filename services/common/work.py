@@ -62,7 +62,7 @@ class Task:
         failures: steps that did not work, the first fifty, with their reason.
         failed: how many did not work.
         cancel_wanted: somebody wants it to end.
-        message: why it ended as it did.
+        message: why it ended as it did, or what it waits for.
     """
 
     id: str
@@ -125,8 +125,11 @@ class Progress:
         bytes_done: int = 0,
         total: int | None = None,
         failures: tuple[Mapping[str, str], ...] = (),
+        message: str = "",
     ) -> None:
         """Write down a step, durably; ``done`` and ``bytes_done`` are added.
+
+        ``message`` says what it waits for, until the next step.
 
         Raises:
             CancelWanted: the task is to end here.
@@ -141,6 +144,7 @@ class Progress:
             total=task.total if total is None else total,
             failures=kept,
             failed=task.failed + len(failures),
+            message=message,
             updated=datetime.now(UTC),
         )
         await self._save(self.task)

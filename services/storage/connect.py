@@ -193,7 +193,13 @@ class Connector:
     ) -> S3Client:
         settings: StorageSettings = self._settings
         ca_file = str(self._folder / settings.ca_file) if settings.ca_file else None
-        address = StoreAddress(endpoint, region=settings.region, ca_file=ca_file)
+        address = StoreAddress(
+            endpoint,
+            region=settings.region,
+            ca_file=ca_file,
+            answer=settings.store_timeout,
+            patience=settings.store_timeout,
+        )
         client = S3Client(address, key)
         opened.push_async_callback(client.close)
         return client

@@ -12,7 +12,7 @@ from services.common.spec import Call, Nothing
 
 from . import models as m
 from . import models_sharing as sharing
-from .errors import Conflict
+from .errors import Conflict, StoreUnavailable
 from .objects import Mode
 from .rights import Right, own_bucket_name, require_owner
 from .service import Storage
@@ -243,6 +243,8 @@ async def count_objects(storage: Storage, call: Call) -> m.Count:
                     count += len(page.objects)
                     size += sum(found.size for found in page.objects)
     except TimeoutError:
+        if count == 0:
+            raise StoreUnavailable("The store counts too slowly.") from None
         complete = False
     return m.Count(objects=count, bytes=size, complete=complete)
 

@@ -239,9 +239,11 @@ def kinds(storage: Storage) -> dict[str, Kind]:
                 if time.monotonic() - since > _PATIENCE:
                     raise
                 log.warning("Task %s waits: %s", progress.task.id, error)
+                # Ends here if its user wants that.
+                await progress.advance(message=f"It waits for the store. {error}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-            await progress.advance()  # ends here if its user wants that
+            await progress.advance(message=progress.task.message)
 
     async def copy(progress: Progress) -> None:
         await patient(progress, lambda p: _transfer(storage, p, move=False))

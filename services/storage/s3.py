@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from xml.sax.saxutils import escape
 
 from .errors import AccessDenied, StoreAnswerInvalid
@@ -85,6 +86,13 @@ class S3Client:
         transport = self.transport.signed_by(key)
         return S3Client(
             transport.address, key, dialect=self.dialect, transport=transport
+        )
+
+    def hurried(self, answer: timedelta) -> S3Client:
+        """Return a client that tries once and waits this long for an answer."""
+        transport = self.transport.hurried(answer)
+        return S3Client(
+            transport.address, transport.key, dialect=self.dialect, transport=transport
         )
 
     def speaking(self, dialect: Dialect) -> S3Client:

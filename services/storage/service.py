@@ -22,12 +22,8 @@ from services.common.work import Tasks
 from .cors import open_to
 from .credentials import CredentialDriver
 from .drivers_pasted import PastedDriver
-from .errors import (
-    AccessDenied,
-    Conflict,
-    KeyNotValid,
-    StorageError,
-)
+from .errors import AccessDenied, Conflict, KeyNotValid, StorageError
+from .health import Pulse
 from .keys import EVERY_KEY, KeyRules
 from .objects import AccessKey, Grant, Mode
 from .probe import probe
@@ -109,6 +105,7 @@ class Storage:
         self.shares = Shares(rows.database)
         self.uploads = UploadRows(rows.database)
         self.meter = Meter(self)
+        self._pulse = Pulse(settings.probe_bucket)
         self.base_url = base_url
         self.origin = origin
         self.fault = "The store is being started."
@@ -154,7 +151,9 @@ class Storage:
         """Return whether users can work, and why not."""
         if self._connection is None:
             return False, {"store": self.fault}
-        return True, {"store": "ready", "embedded": self._connection.embedded}
+        fault = await self._pulse.fault(self._connection.client)
+        facts = {"store": fault or "ready", "embedded": self._connection.embedded}
+        return not fault, facts
 
     @property
     def prefix(self) -> str:

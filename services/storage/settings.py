@@ -62,6 +62,11 @@ class StorageSettings(Section):
         description="With `credentials` = `keys`: `rgw` is Ceph's Admin Ops, whose "
         "caps the guide names, `iam` AWS's IAM, asked at `endpoint`.",
     )
+    store_timeout: Duration = Field(
+        timedelta(seconds=30),
+        description="How long the store may be silent before what was asked of it "
+        "fails; after that long nothing is tried again.",
+    )
     probe_bucket: str = Field(
         "landbridge-probe",
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ class StoreAddress:
         connect: until a connection stands.
         answer: until an answer begins, and between its pieces.
         attempts: how often a request is made at most.
+        patience: since the first attempt; after it no other one is begun.
         pause: before the second attempt, on average half of it; it doubles.
         connections: how many at once.
         ca_file: PEM of who signs its certificate; ``None`` for the system's.
@@ -48,6 +50,7 @@ class StoreAddress:
     connect: timedelta = timedelta(seconds=5)
     answer: timedelta = timedelta(seconds=30)
     attempts: int = 4
+    patience: timedelta = timedelta(seconds=30)
     pause: timedelta = timedelta(seconds=0.2)
     connections: int = 64
     ca_file: str | None = None
@@ -123,6 +126,11 @@ class Transport:
         """Return a transport for ``key`` over the same connections."""
         return Transport(self.address, key, client=self._client)
 
+    def hurried(self, answer: timedelta) -> Transport:
+        """Return one over the same connections that waits little, and tries once."""
+        address = replace(self.address, connect=answer, answer=answer, attempts=1)
+        return Transport(address, self.key, client=self._client)
+
     async def close(self) -> None:
         """Close the connections, if they are ours."""
         if self._own:
@@ -132,9 +140,10 @@ class Transport:
         """Make a request until it is answered.
 
         Raises:
-            StorageError: refused, or failed as often as is allowed.
+            StorageError: refused, or failed as often or as long as is allowed.
         """
         attempt = 0
+        deadline = time.monotonic() + self.address.patience.total_seconds()
         while True:
             attempt += 1
             wait: float | None = None
@@ -153,7 +162,10 @@ class Transport:
                 wait = retry_after(answer.headers.get("retry-after"))
             if not again or attempt >= self.address.attempts:
                 raise failure
-            await asyncio.sleep(self._pause(attempt) if wait is None else wait)
+            pause = self._pause(attempt) if wait is None else wait
+            if time.monotonic() + pause >= deadline:
+                raise failure
+            await asyncio.sleep(pause)
 
     def _pause(self, attempt: int) -> float:
         longest: float = self.address.pause.total_seconds() * 2 ** (attempt - 1)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -67,6 +71,7 @@ def rig(
         "key_file": write_key(directory, key.access_key, key.secret_key),
         "role_arn": seaweedfs_facts.role_arn,
         "user_bucket": "f-{user}",
+        "store_timeout": "8s",
     }
     with running_service(directory, settings) as one:
         yield one
@@ -117,6 +122,108 @@ def test_every_fault_has_a_name_at_every_kind_of_call(alice, door, name):
     assert len(left) == (1 if isinstance(fault, CutAnswer) else 0)
     for one in left:
         where = {"bucket": OWN, "key": "new", "upload_id": one["upload_id"]}
+        alice.call("POST", "uploads/abort", where)
+
+
+def health(rig: ServiceRig) -> httpx.Response:
+    return httpx.get(f"{rig.origin}{PREFIX}health", trust_env=False, timeout=30)
+
+
+def until_health(rig: ServiceRig, status: int) -> dict:
+    def look() -> dict | None:
+        answer = health(rig)
+        return answer.json() if answer.status_code == status else None
+
+    return until(f"health is {status}", look, seconds=90)
+
+
+def test_health_tells_of_a_store_that_went_away_and_came_back(rig, door):
+    until_health(rig, 200)
+    door.fail(Refuse())
+    told = until_health(rig, 503)
+    assert told["status"] == "not-ready"
+    assert "did not answer" in told["store"]
+    door.heal()
+    assert until_health(rig, 200) == {
+        "status": "ready",
+        "store": "ready",
+        "embedded": False,
+    }
+    before = len(door.proxy.seen)
+    for _ in range(40):
+        health(rig)
+    looks = [line for line in door.proxy.seen[before:] if b"max-keys=1&" in line]
+    assert len(looks) < 10  # one in five seconds, whoever asks
+
+
+def every_operation(rig: ServiceRig, upload: dict) -> dict[str, tuple]:
+    """Each call that has to ask the store, with an uploads' names."""
+    where = {k: upload[k] for k in ("bucket", "key", "upload_id")}
+    new = {"bucket": OWN, "key": "new", "size": 1}
+    some = {"bucket": OWN, "keys": ["src/00"]}
+    gone = {"bucket": OWN, "keys": ["none"]}
+    tags = {"bucket": OWN, "key": "src/00", "tags": {"a": "b"}}
+    ends = where | {"parts": [{"number": 1, "etag": "x"}]}
+    grants = {"grants": [{"bucket": OWN, "mode": "read"}]}
+    at = {"bucket": OWN, "key": "src/00"}
+    return {
+        "list": ("GET", "objects", None, {"bucket": OWN}),
+        "head": ("GET", "objects/head", None, at),
+        "versions": ("GET", "objects/versions", None, {"bucket": OWN}),
+        "tags": ("GET", "objects/tags", None, at),
+        "set tags": ("PUT", "objects/tags", tags, {}),
+        "count": ("POST", "objects/count", some, {}),
+        "count all": ("POST", "objects/count", {"bucket": OWN, "prefixes": [""]}, {}),
+        "delete": ("POST", "objects/delete", gone, {}),
+        "new bucket": ("POST", "buckets", {"name": "slow"}, {}),
+        "uploads": ("GET", "uploads", None, {"bucket": OWN}),
+        "begin": ("POST", "uploads", new, {}),
+        "put": ("POST", "urls/upload", new, {}),
+        "parts": ("GET", "uploads/parts", None, where),
+        "end": ("POST", "uploads/complete", ends, {}),
+        "abort": ("POST", "uploads/abort", where, {}),
+        "keys": ("POST", "credentials", grants, {}),
+        "link": ("POST", "links", at, {}),
+    }
+
+
+def test_a_store_that_stands_still_ends_each_call_by_name_and_a_copy_waits(
+    rig, alice, door, weed_rig
+):
+    wish = {"bucket": OWN, "key": "begun", "size": 9 * 2**20}
+    calls = every_operation(rig, alice.call("POST", "uploads", wish))
+    pid = weed_rig.store.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        task = copy(alice, "stopped/")
+        began = time.monotonic()
+        with ThreadPoolExecutor(len(calls)) as threads:
+            told = {
+                name: threads.submit(alice.refused, method, path, body, **query)
+                for name, (method, path, body, query) in calls.items()
+            }
+        found = {name: one.result() for name, one in told.items()}
+        took = time.monotonic() - began
+        assert found == dict.fromkeys(calls, (503, "store-unavailable"))
+        assert took < 45  # 8 s each, at once, on a machine that has other work
+        assert "answer" in until_health(rig, 503)["store"]
+        waiting = until(
+            "the copy says what it waits for",
+            lambda: (t := alice.call("GET", f"tasks/{task['id']}"))["message"] and t,
+            seconds=60,
+        )
+        assert waiting["phase"] == "running"
+        assert waiting["message"].startswith("It waits for the store.")
+        assert alice.call("GET", "me")["user"] == "alice"  # the rest goes on
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    until_health(rig, 200)
+    done = alice.finish(task)
+    assert (done["phase"], done["failures"], done["message"]) == ("done", [], "")
+    again = alice.finish(copy(alice, "stopped/"))  # what is there is left alone
+    assert (again["phase"], again["done"]) == ("done", len(alice.names("src/", OWN)))
+    for one in alice.call("GET", "uploads", bucket=OWN)["uploads"]:
+        where = {"bucket": OWN, "key": one["key"], "upload_id": one["upload_id"]}
         alice.call("POST", "uploads/abort", where)
 
 

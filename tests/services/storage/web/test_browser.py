@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import httpx
+from hub_process import until
+
 API = "/services/storage/api/v1/"
 
 
@@ -59,3 +62,45 @@ def test_the_session_is_not_sent_to_the_store(browser):
     answer = browser.get("/s3/carol/x")
     assert answer.status_code == 403
     assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+
+
+PAGE = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html"}
+
+
+def opened(browser) -> dict[str, str]:
+    """What the page's own calls carry."""
+    page = browser.get("/services/storage/", headers=PAGE)
+    assert 'data-user="carol"' in page.text
+    sent = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
+    return sent | {"X-XSRFToken": xsrf_of(page.text)}
+
+
+def is_strange(client, sent: dict[str, str]) -> bool:
+    """Whether the service knows this browser no more, neither by page nor by call."""
+    call = client.get(f"{API}buckets", headers=sent)
+    page = client.get("/services/storage/", headers=PAGE, follow_redirects=False)
+    if call.status_code == 200 or page.status_code == 200:
+        return False
+    assert call.status_code in (401, 403), call.text
+    assert page.status_code == 302, page.text
+    return True
+
+
+def test_a_sign_out_ends_the_session_at_once_and_its_copies_soon(gateway, browser):
+    sent = opened(browser)
+    with httpx.Client(base_url=browser.base_url, trust_env=False) as thief:
+        thief.cookies = httpx.Cookies(browser.cookies)
+        assert thief.get(f"{API}buckets", headers=sent).status_code == 200
+        browser.get("/hub/logout", headers=PAGE)
+        assert is_strange(browser, sent)
+        page = browser.get("/services/storage/", headers=PAGE)
+        assert page.url.path == "/hub/login"
+        until("the copy is refused", lambda: is_strange(thief, sent), seconds=60)
+
+
+def test_a_session_counts_only_beside_the_hubs_own(browser):
+    sent = opened(browser)
+    del browser.cookies["jupyterhub-session-id"]
+    assert is_strange(browser, sent)
+    # Who is still signed in to the hub is let in again without a question.
+    assert browser.get(f"{API}buckets", headers=opened(browser)).status_code == 200

@@ -91,3 +91,26 @@ def test_a_kill_loses_no_work_and_stops_no_download(gateway, person, ready):
         ]
         assert {found["size"] for found in page["objects"]} == {len("copy/src/000")}
         assert len(grace.names(f"{kind}/src/")) == (COUNT if kind == "copy" else 0)
+
+
+def test_a_kill_of_the_store_loses_nothing_and_heals_by_itself(gateway, person, ready):
+    heidi = person("heidi")
+    task = begin(heidi, "copy")
+    until(
+        "some of it is done",
+        lambda: heidi.call("GET", f"tasks/{task['id']}")["done"] >= 16,
+        every=0.01,
+    )
+    pid = store_pid(gateway)
+    os.kill(pid, signal.SIGKILL)
+    # Before or after it is back: an answer, or an error that has a name.
+    for _ in range(5):
+        answer = heidi.ask("GET", "objects", bucket="heidi", prefix="copy/")
+        named = answer.is_success or answer.json()["error"]["code"]
+        assert named in (True, "store-unavailable")
+    until("another store serves", lambda: store_pid(gateway) != pid, seconds=60)
+    ready()
+    done = heidi.finish(task)
+    assert (done["phase"], done["failures"]) == ("done", [])
+    assert len(heidi.names("copy/dst/src/")) == COUNT
+    assert heidi.get("copy/src/000").content == b"copy/src/000"
