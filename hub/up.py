@@ -218,7 +218,9 @@ class Gateway:
                 continue
             url = f"{spec.url}{self._settings.hub.base_url}services/{spec.name}/health"
             while not await asyncio.to_thread(service_answers, url):
-                if self._stopping.is_set() or time.monotonic() > deadline:
+                if self._stopping.is_set():
+                    return
+                if time.monotonic() > deadline:
                     self._say(f"The service {spec.name} does not answer: {self.log}")
                     break
                 await asyncio.sleep(_STEP_SECONDS)
