@@ -14,7 +14,7 @@ from typing import Any
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import HTTPError, RequestHandler
 
-from .errors import Forbidden, NotReady, NotSignedIn
+from .errors import Forbidden, NotReady, NotSignedIn, SessionEnded
 
 CACHE_SECONDS = 25
 _SERVER_FAULT = 500
@@ -108,7 +108,7 @@ def unknown_caller(handler: RequestHandler, auth: HubOAuth) -> NotSignedIn | For
             "This token is not good, or not any more.", hint="Make another one."
         )
     if handler.get_cookie(auth.cookie_name):
-        return Forbidden(
+        return SessionEnded(
             "This session has ended, or the request does not carry its XSRF token.",
             hint="Reload the page; send the cookie _xsrf also as X-XSRFToken.",
         )

@@ -6,6 +6,7 @@
     ├── BadRequest        400  what was sent cannot be used; names the field
     ├── NotSignedIn       401  nobody, or a token that is not good (any more)
     ├── Forbidden         403  known, but not allowed
+    │   └── SessionEnded  403  a browser that has to sign in, or to send its token
     ├── NotThere          404  not there, or not for this caller: the same words
     ├── InTheWay          409  something is there that must not be
     ├── TooLarge          413  more than may be sent at once
@@ -61,6 +62,12 @@ class Forbidden(Refusal):
 
     status = 403
     code = "forbidden"
+
+
+class SessionEnded(Forbidden):
+    """A browser whose session is over, or that does not carry its token."""
+
+    code = "session-ended"
 
 
 class NotThere(Refusal):

@@ -101,3 +101,41 @@ test('names show what hides in them', () => {
   assert.equal(size(999), '999 B');
   assert.equal(size(1_400_000), '1.4 MB');
 });
+
+test('a store that is away is not asked without end, and asked again by itself', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { read, calls } = store(NAMES.numbers);
+  let away = true;
+  const asked = at => (away ? (calls.push(at), Promise.reject(new Error('away'))) : read(at));
+  // As the table does it: whatever has changed, it looks again.
+  const listing = new Listing(asked, () => void listing.look(0, 5));
+  await listing.look(0, 5);
+  assert.equal(listing.fault?.message, 'away');
+  assert.equal(calls.length, 1);
+  t.mock.timers.tick(2000);
+  await new Promise(setImmediate);
+  assert.equal(calls.length, 2);
+  t.mock.timers.tick(3999); // the rest has doubled
+  await new Promise(setImmediate);
+  assert.equal(calls.length, 2);
+  away = false;
+  t.mock.timers.tick(1);
+  await new Promise(setImmediate);
+  assert.equal(listing.fault, null);
+  assert.equal(listing.known, 10);
+});
+
+test('what no waiting mends is not asked again', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let calls = 0;
+  const refused = () => ((calls += 1), Promise.reject(new Error('no')));
+  const listing = new Listing(
+    refused,
+    () => void listing.look(0, 5),
+    () => false
+  );
+  await listing.look(0, 5);
+  t.mock.timers.tick(3_600_000);
+  await new Promise(setImmediate);
+  assert.equal(calls, 1);
+});

@@ -47,7 +47,9 @@ export function pageSend(prefix: string, xsrf: string): Send {
       throw new Refused('The gateway does not answer.', 0, '', 'Check your network; this page tries again.');
     });
     if (!answer.ok) {
-      throw await refusal(answer);
+      const refused = await refusal(answer);
+      const out = refused.code === 'session-ended' || refused.code === 'not-signed-in';
+      throw out ? new Refused('You are signed out.', refused.status, refused.code, 'Reload this page to sign in again.') : refused;
     }
     return answer.json();
   };

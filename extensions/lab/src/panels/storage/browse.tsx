@@ -261,8 +261,8 @@ function useChoice(listing: Listing, place: string) {
 }
 
 /** How many there are, or why there are none. */
-function Foot(props: { listing: Listing; filter: string; write: boolean; again(): void }): JSX.Element {
-  const { listing } = props;
+function Foot(props: { listing: Listing; fault: unknown; filter: string; write: boolean; again(): void }): JSX.Element {
+  const { listing, fault } = props;
   return (
     <>
       {listing.complete && listing.length === 0 && (
@@ -270,18 +270,19 @@ function Foot(props: { listing: Listing; filter: string; write: boolean; again()
           {props.filter ? 'Nothing begins like this.' : props.write ? 'Empty. Drop files here.' : 'Empty.'}
         </p>
       )}
-      {listing.fault !== null && (
+      {fault !== null && (
         <p className="lb-Storage-problem" role="alert">
-          {words(listing.fault)}{' '}
+          {words(fault)}{' '}
           <button type="button" className="lb-Storage-button" onClick={props.again}>
             Try again
           </button>
         </p>
       )}
       <p className="lb-Storage-status" role="status">
-        {listing.complete ? '' : 'more than '}
-        {count(listing.known, 'entry', 'entries')}
-        {listing.busy && ', reading…'}
+        {fault !== null && (listing.known ? 'As read before: ' : 'Not read')}
+        {(fault === null || listing.known > 0) &&
+          `${listing.complete ? '' : 'more than '}${count(listing.known, 'entry', 'entries')}`}
+        {listing.busy && fault === null && ', reading…'}
       </p>
     </>
   );
@@ -292,7 +293,7 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
   const { api, host, queue, buckets, say } = useShared();
   const { at, again } = props;
   const [filter, setFilter] = useState('');
-  const [listing, version] = useListing(api, at.bucket, at.prefix + filter, props.turn);
+  const [listing, version, fault] = useListing(api, at.bucket, at.prefix + filter, props.turn);
   const { chosen, current, select, looking, look } = useChoice(listing, `${at.bucket}/${at.prefix}${filter}`);
   // With what was chosen when it was asked: the list may be read again meanwhile.
   const [asking, setAsking] = useState<{ what: Open; rows: Row[] }>(NOTHING);
@@ -345,7 +346,7 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
         drag={row => host.dragData?.(at.bucket, [row.key]) ?? null}
         cells={(row, on, toggle) => <Cells row={row} name={nameOf(row)} chosen={on} toggle={toggle} open={() => open(row)} />}
       />
-      <Foot {...{ listing, filter, write, again }} />
+      <Foot {...{ listing, fault, filter, write, again }} />
       {looking && <Look bucket={at.bucket} row={looking} close={() => look(null)} />}
       <Asking {...asking} at={at} close={() => setAsking(NOTHING)} done={done} />
     </div>

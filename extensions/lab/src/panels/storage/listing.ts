@@ -14,6 +14,9 @@ export type ReadPage = (at: { token?: string; after?: string }) => Promise<Page>
 
 /** Pages whose rows are kept; others are read again when they are looked at. */
 const KEPT = 60;
+/** After a fault nothing is read for a while, ever longer, or who looks would not stop. */
+const FIRST_REST = 2000;
+const LONGEST_REST = 30_000;
 const FAR = '\u{10FFFF}';
 const SLASH = 0x2f;
 
@@ -88,21 +91,23 @@ export function merge(page: Page): Row[] {
 export class Listing {
   constructor(
     private readonly read: ReadPage,
-    private readonly changed: () => void
+    private readonly changed: () => void,
+    /** Whether what failed may work later without anybody's doing. */
+    private readonly passing: (fault: unknown) => boolean = () => true
   ) {}
 
   /** Whether something is being read now. */
   busy = false;
-  /** Why reading failed; the next look tries again. */
+  /** Why reading failed, until it works; a look after a rest tries again. */
   fault: unknown = null;
   /** Whether all rows from first to last are known. */
   get complete(): boolean {
     return this.next === null;
   }
 
-  /** Whether there is something to show, be it why there is nothing. */
+  /** Whether there is something to show, be it that there is nothing. */
   get begun(): boolean {
-    return this.complete || this.known > 0 || this.fault !== null;
+    return this.complete || this.known > 0;
   }
 
   /** Rows that are known. */
@@ -129,6 +134,9 @@ export class Listing {
   /** Read what the lines `first` to `last` need, and tell of it once that is done. */
   async look(first: number, last: number): Promise<void> {
     this.view = first;
+    if (this.rests) {
+      return;
+    }
     const further = this.gap >= first && this.gap <= last;
     const missing = this.missing(first, last);
     if (further || missing.length) {
@@ -176,6 +184,7 @@ export class Listing {
   /** Read nothing more, and tell nobody. */
   close(): void {
     this.closed = true;
+    clearTimeout(this.rests);
   }
 
   /** One reading at a time: whoever comes meanwhile looks again when told. */
@@ -190,8 +199,10 @@ export class Listing {
     try {
       await work();
       this.fault = null;
+      this.rest = FIRST_REST;
     } catch (error) {
       this.fault = error;
+      this.pause(error);
     }
     this.busy = false;
     this.count();
@@ -199,6 +210,17 @@ export class Listing {
     if (!this.closed) {
       this.changed();
     }
+  }
+
+  /** Read nothing for a while; for ever if that cannot help. */
+  private pause(fault: unknown): void {
+    clearTimeout(this.rests);
+    const wake = (): void => {
+      this.rests = undefined;
+      this.changed();
+    };
+    this.rests = setTimeout(this.passing(fault) ? wake : () => undefined, this.rest);
+    this.rest = Math.min(2 * this.rest, LONGEST_REST);
   }
 
   private async extend(): Promise<void> {
@@ -314,5 +336,7 @@ export class Listing {
   private tailCount = 0;
   private view = 0;
   private closed = false;
+  private rest = FIRST_REST;
+  private rests: ReturnType<typeof setTimeout> | undefined;
   private idle: Promise<void> = Promise.resolve();
 }

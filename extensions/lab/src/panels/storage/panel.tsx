@@ -40,11 +40,11 @@ function useTasks(api: Api, ended: () => void) {
       ended();
     }
     before.current = running;
-    if (running) {
-      const timer = setTimeout(again, TASKS_EVERY);
+    if (running || asked.passing) {
+      const timer = setTimeout(again, asked.passing ? AGAIN_LATER : TASKS_EVERY);
       return () => clearTimeout(timer);
     }
-  }, [asked.value, running]);
+  }, [asked.answers]);
   return { tasks, running, problem: asked.problem, again };
 }
 
@@ -180,7 +180,7 @@ export function StoragePanel(props: { send: Send; host: PanelHost; memory: Memor
     }
     const timer = setTimeout(() => (me.again(), buckets.again()), AGAIN_LATER);
     return () => clearTimeout(timer);
-  }, [me, buckets]);
+  }, [me.answers, buckets.answers]);
   return (
     <div className="lb-Storage" data-lm-suppress-shortcuts="true">
       {problem && (

@@ -38,21 +38,29 @@ export interface Asked<T> {
   passing: boolean;
   /** The service's word for it. */
   code: string;
+  /** How many answers there were, good or bad. */
+  answers: number;
   again(): void;
 }
 
 /** Read something when shown and whenever `again` is called. */
 export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
-  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false, code: '' });
+  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false, code: '', answers: 0 });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let alive = true;
     read().then(
-      value => alive && set({ value, problem: '', passing: false, code: '' }),
+      value => alive && set(old => ({ value, problem: '', passing: false, code: '', answers: old.answers + 1 })),
       error => {
         const told = error instanceof Refused ? error : null;
         if (alive) {
-          set(old => ({ ...old, problem: words(error), passing: told?.passing ?? false, code: told?.code ?? '' }));
+          set(old => ({
+            value: old.value,
+            problem: words(error),
+            passing: told?.passing ?? false,
+            code: told?.code ?? '',
+            answers: old.answers + 1
+          }));
         }
       }
     );
@@ -70,34 +78,39 @@ export function useQueue(queue: Queue): number {
 }
 
 /**
- * A listing of a prefix, new for each `turn`, and a number that counts its changes.
+ * A listing of a prefix, new for each `turn`, a number that counts its changes, and why
+ * the last reading failed.
  *
- * When the same place is read again, what was known stays until the new answer is there.
+ * When the same place is read again, what was known stays until there is something new.
  */
-export function useListing(api: Api, bucket: string, prefix: string, turn: number): [Listing, number] {
+export function useListing(api: Api, bucket: string, prefix: string, turn: number): [Listing, number, unknown] {
   const [version, setVersion] = useState(0);
   const fresh = useMemo(
     () =>
       new Listing(
         at => api.page(bucket, prefix, at),
-        () => setVersion(old => old + 1)
+        () => setVersion(old => old + 1),
+        error => error instanceof Refused && error.passing
       ),
     // `turn`: read it all again.
     [api, bucket, prefix, turn]
   );
   const place = `${bucket}/${prefix}`;
   const [shown, show] = useState({ place, listing: fresh });
-  const listing = shown.place === place && !fresh.begun ? shown.listing : fresh;
+  const keep = shown.place === place && !fresh.begun && (fresh.fault === null || shown.listing.known > 0);
+  const listing = keep ? shown.listing : fresh;
+  useEffect(() => () => fresh.close(), [fresh]);
   useEffect(() => {
-    void fresh.look(0, 0);
-    return () => fresh.close();
-  }, [fresh]);
+    if (!fresh.begun) {
+      void fresh.look(0, 0);
+    }
+  }, [fresh, version]);
   useEffect(() => {
     if (listing === fresh) {
       show({ place, listing });
     }
   }, [listing, fresh, place]);
-  return [listing, version];
+  return [listing, version, fresh.fault ?? listing.fault];
 }
 
 /** Whether a right allows changes at a prefix. */
