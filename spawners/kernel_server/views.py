@@ -16,6 +16,7 @@ from ..batch.scheduler import ClusterSnapshot, UserLimits
 from ..kernel_status import KernelStatus
 from ..profiles import Profile
 from .kernel import LandbridgeServerKernelManager, Life
+from .offered import offered_choices
 
 Json = dict[str, Any]
 GpuUse = Mapping[str, int]
@@ -175,7 +176,7 @@ def options_view(
             if partition.up
         ],
         "accounts": [] if limits is None else sorted(limits.accounts),
-        "choices": {} if dialog is None else dialog.choices.to_json(),
+        "choices": {} if dialog is None else offered_choices(dialog, snapshot, limits),
         "profiles": [
             {
                 "key": profile.key,

@@ -6,6 +6,7 @@ from browser import Browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select
 
 _SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 STRIP = f"{_SHOWN} .lb-Notice-strip"
@@ -25,14 +26,18 @@ class Lab:
 
     def reload(self) -> None:
         """Save, and load the page again; the notebook is open as before."""
+        self.save()
+        self.web.leave(self.web.path)
+        self.web.find(f"{_SHOWN} .jp-CodeCell", 60)
+
+    def save(self) -> None:
+        """Save a notebook for the first time."""
         self.press_tool("save")
         self.web.find(".jp-Dialog .jp-mod-accept").click()  # its name is all right
         self.web.until(
             "the notebook is saved",
             lambda: not self.web.all(".lm-TabBar-tab.jp-mod-dirty"),
         )
-        self.web.leave(self.web.path)
-        self.web.find(f"{_SHOWN} .jp-CodeCell", 60)
 
     def new_notebook(self, words: str) -> None:
         """Press the launcher's card with these words."""
@@ -120,6 +125,21 @@ class Lab:
     def press(self, action: str) -> None:
         """Press a button of that strip."""
         self.web.find(f'{STRIP} [data-action="{action}"]').click()
+
+    def keep(self, entry: str, words: str) -> None:
+        """Choose in "My jobs" for how long a kernel is kept."""
+        Select(self.web.find(f"{entry} [name=keep]")).select_by_visible_text(words)
+
+    def kept(self, entry: str, words: str) -> str:
+        """Wait until "My jobs" says so of a kernel; return all that it says."""
+
+        def look() -> str | None:
+            select = Select(self.web.find(f"{entry} [name=keep]"))
+            # What is chosen now is no choice of the list: it has no text to be seen.
+            text = select.first_selected_option.get_attribute("textContent") or ""
+            return text if words in text else None
+
+        return self.web.until(f"{entry} is kept {words}", look)
 
     def open_jobs(self) -> None:
         """Show "My jobs"."""

@@ -105,11 +105,40 @@ def test_a_kernel_survives_a_crash_of_its_server_and_ends_when_idle(
     until("only the server is left", lambda: site.jobs("alice") == [server])
 
 
+def test_a_kernel_that_is_kept_outlives_its_servers_job(lab: Lab, site) -> None:
+    (server,) = site.jobs("alice")
+    lab.new_notebook("1 GPU")
+    first = lab.run(WHERE)
+    (job,) = set(site.jobs("alice")) - {server}
+    assert lab.run("x = 4711; print(x)") == "4711"
+    lab.save()
+    lab.open_jobs()
+    entry = '.lb-Jobs-entry[data-kind="{}"][data-state="running"]'
+    kernel = entry.format("kernel")
+    lab.keep(kernel, "for 1 h")
+    chosen = lab.kept(kernel, "until")
+    lab.web.press(lab.web.find(entry.format("server")), "End")
+    lab.web.find(".jp-Dialog .jp-mod-warn").click()
+    until("only the kernel is left", lambda: site.jobs("alice") == [job])
+
+    until("the hub knows", lambda: not site.hub.call("GET", "users/alice")["servers"])
+    lab.web.leave("/hub/home")
+    lab.web.start("alice", "small")
+    lab.web.wait_path("/user/alice/lab", seconds=90)
+    assert lab.run("print(x)") == "4711"  # the notebook is open, its kernel is found
+    assert lab.run(WHERE) == first
+    lab.kept(kernel, chosen)
+    lab.keep(kernel, "while its server runs")
+    lab.kept(kernel, "while")
+    site.hub.stop_server("alice")
+    until("nothing is left", lambda: site.jobs("alice") == [])
+
+
 def test_a_notebook_moves_to_other_resources(lab: Lab, site) -> None:
     (server,) = site.jobs("alice")
     lab.new_notebook("choose resources")
     lab.fill(cpus="999")
-    lab.web.wait_text(".lb-Choose-row[data-wrong=yes]", "Must be 1 to 256")
+    lab.web.wait_text(".lb-Choose-row[data-wrong=yes]", "Must be 1 to ")
     lab.choose(cpus="1", partition="short", time_limit="5", unit="m")
     first = lab.run(WHERE)
     (job,) = set(site.jobs("alice")) - {server}

@@ -6,7 +6,7 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from . import copies_routes, credentials, jobs, storage_relay
+from . import copies_routes, credentials, jobs, programs, storage_relay
 from .handlers import JobFacts, routes
 
 # Where kernels may be batch jobs, the server is told so, and its environment has it.
@@ -28,6 +28,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _link_jupyter_server_extension(server_app: Any) -> None:
     """Choose classes before the server makes its parts (called by jupyter_server)."""
+    programs.offer(server_app)
     if kernel_jobs is not None:
         kernel_jobs.link(server_app)
 

@@ -77,6 +77,7 @@ function Details(props: { watched: Watched }): JSX.Element {
         <Keep
           until={view.keep_until}
           most={view.keep_hours}
+          left={watched.left}
           change={hours => void keepKernel(watched, hours)}
         />
       )}

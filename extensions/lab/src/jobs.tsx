@@ -88,6 +88,7 @@ function Entry(props: {
         <Keep
           until={job.keep_until ?? null}
           most={job.keep_hours}
+          left={job.time_left === null ? null : job.time_left * 1000}
           change={hours => props.keep(job, hours)}
         />
       )}

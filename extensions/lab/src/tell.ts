@@ -1,7 +1,8 @@
 import { KernelView } from './types';
-import { clock, duration } from './words';
+import { clock, duration, soonClock } from './words';
 
 const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
 
 /** How much a line wants to be seen. */
 export type Tone = 'quiet' | 'wait' | 'warn' | 'wrong';
@@ -98,6 +99,29 @@ function running(view: KernelView, left: number | null): Line | null {
     return { tone: 'warn', text, more: 'Save what it holds in memory.', actions: ['move', 'details'] };
   }
   return null;
+}
+
+const KEEP_HOURS = [1, 4, 12, 24, 72, 168];
+const JOBS_END = 'until its job ends';
+
+/**
+ * For how long a kernel may be kept, as hours and in words.
+ *
+ * @param most - hours that the site allows.
+ * @param left - milliseconds until its job's time limit; null for none.
+ */
+export function keepChoices(most: number, left: number | null): [hours: number, words: string][] {
+  const lasts = left === null ? Infinity : left / HOUR;
+  const some = KEEP_HOURS.filter(hours => hours < Math.min(most, lasts));
+  const last: [number, string] =
+    lasts <= most ? [Math.min(most, Math.max(lasts, 0.1)), JOBS_END] : [most, `for ${duration(most * HOUR)}`];
+  return [...some.map((hours): [number, string] => [hours, `for ${duration(hours * HOUR)}`]), last];
+}
+
+/** Until when a kernel is kept, in words. */
+export function keptWords(until: string, left: number | null, now = Date.now()): string {
+  const isJobsEnd = left !== null && Date.parse(until) > now + left - 2 * MINUTE;
+  return isJobsEnd ? JOBS_END : `until ${soonClock(until)}`;
 }
 
 /** The few words in the status bar; "" for a kernel that is no job. */

@@ -29,6 +29,15 @@ export function clock(moment: string, today = new Date()): string {
     : date.toLocaleString([], { weekday: 'short', day: 'numeric', month: 'short', ...time });
 }
 
+/** A moment of the coming days in few words: "14:32", "Wed 14:32"; later ones as `clock`. */
+export function soonClock(moment: string, today = new Date()): string {
+  const date = new Date(moment);
+  const time = date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  const isFar = date.getTime() - today.getTime() > 6 * 24 * 60 * MINUTE;
+  const isToday = date.toDateString() === today.toDateString();
+  return isFar || isToday ? clock(moment, today) : `${date.toLocaleDateString([], { weekday: 'short' })} ${time}`;
+}
+
 /** "1 GPU", "3 GPUs" */
 export function count(number: number, one: string): string {
   return `${number} ${one}${number === 1 ? '' : 's'}`;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { noticeLine, queueWords, statusWords } from '../lib/tell.js';
-import { duration, memory } from '../lib/words.js';
+import { keepChoices, keptWords, noticeLine, queueWords, statusWords } from '../lib/tell.js';
+import { duration, memory, soonClock } from '../lib/words.js';
 
 const MINUTE = 60_000;
 const view = {
@@ -59,6 +59,20 @@ test('the kernel that is to take over goes before the one that runs', () => {
     'move',
     'details'
   ]);
+});
+
+test('a kernel is kept for hours that its job has', () => {
+  const hours = (most, left) => keepChoices(most, left).map(one => one[1]);
+  assert.deepEqual(hours(24, null), ['for 1 h', 'for 4 h', 'for 12 h', 'for 1 d']);
+  assert.deepEqual(hours(0.5, null), ['for 30 min']);
+  assert.deepEqual(hours(72, 5 * 60 * MINUTE), ['for 1 h', 'for 4 h', 'until its job ends']);
+  assert.deepEqual(keepChoices(72, 0), [[0.1, 'until its job ends']]);
+  const now = Date.parse('2026-03-02T10:00:00');
+  assert.equal(keptWords('2026-03-02T11:00:00', 60 * MINUTE, now), 'until its job ends');
+  assert.match(keptWords('2026-03-02T11:00:00', null, now), /^until .*11:00$/);
+  assert.equal(soonClock('2026-03-02T11:00:00', new Date(now)), '11:00');
+  assert.equal(soonClock('2026-03-04T11:00:00', new Date(now)), 'Wed 11:00');
+  assert.match(soonClock('2026-03-30T11:00:00', new Date(now)), /30/);
 });
 
 test('times and sizes are short', () => {

@@ -191,6 +191,7 @@ def test_a_choice_is_checked_used_once_and_changes_with_a_new_kernel(server):
     options = server.api.get("landbridge/kernels/options").json()
     assert options["choices"]["gpus"] == {"min": 0, "max": 2}
     assert options["gpus"][0]["model"] == "a100"
+    assert not {"partition", "account", "qos"} & set(options["choices"])
     assert options["defaults"]["profile"] == "custom"
     body = {"name": "python3.lb.choose", "path": "a.ipynb", "type": "notebook"}
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
