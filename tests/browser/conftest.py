@@ -14,12 +14,19 @@ from browser import PROGRAMS, Browser, chromium
 from cluster import Cluster
 from gateway import PROFILES, gateway
 from hub_process import PASSWORD, HubProcess, until
+from storage_page import StoragePage
+from stored import Stored
 
 # Long enough for a page that asks four times a minute to see the warning.
 KERNELS = """
 [kernels]
 idle_after = "32s"
 idle_warning = "16s"
+"""
+# Shorter than a test may wait for what is said of a store that stands still.
+STORAGE = """
+[storage]
+store_timeout = "15s"
 """
 NVIDIA_SMI = """#!/bin/sh
 echo "0, $(cat {0}/percent), 1024, 40960"
@@ -82,7 +89,9 @@ def running_site(slurm_rig: Cluster, people: object) -> Iterator[Site]:
         path = f"    prologue: export PATH={tools}:$PATH\n    requires: gpu\n"
         profiles = PROFILES.replace("    requires: gpu\n", path)
         socket, environment = slurm_rig.munge_socket, slurm_rig.environment
-        with gateway(directory, socket, environment, profiles, KERNELS) as hub:
+        with gateway(
+            directory, socket, environment, profiles, KERNELS + STORAGE
+        ) as hub:
             for user in ("alice", "bob"):
                 hub.add_user(user)
             yield Site(hub, slurm_rig, tools)
@@ -122,3 +131,26 @@ def web(site: Site, running_browser: Browser) -> Iterator[Browser]:
     yield browser
     browser.close_others()
     browser.open("/hub/health")
+
+
+@pytest.fixture(scope="session")
+def alice_stored(running_site: Site) -> Iterator[Stored]:
+    stored = Stored(running_site.hub, "alice")
+    yield stored
+    stored.close()
+
+
+@pytest.fixture
+def stored(alice_stored: Stored) -> Stored:
+    """Alice's bucket, empty."""
+    alice_stored.empty()
+    return alice_stored
+
+
+@pytest.fixture
+def page(web: Browser, stored: Stored) -> Iterator[StoragePage]:
+    """Her storage page, at that bucket."""
+    page = StoragePage(web)
+    page.open()
+    yield page
+    page.forget()

@@ -13,6 +13,8 @@ from selenium.webdriver.remote.webelement import WebElement
 
 ROWS = ".lb-Storage-rows .lb-Storage-line"
 DIALOG = "dialog.lb-Storage-dialog[open]"
+CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+"""Lists what stands out too little, or is too small, below a selector."""
 
 
 class StoragePage:
@@ -93,6 +95,22 @@ class StoragePage:
         """Give files as the browser's own window for choosing them does."""
         (field,) = self.web.all(self.css(f"input[data-upload={kind}]"))
         field.send_keys("\n".join(map(str, files)))
+
+    def drop(self, *paths: Path) -> None:
+        """Drag files or folders over the list, see that it says so, and drop them."""
+        box = self.web.find(self.css(".lb-Storage-table")).rect
+        facts = {
+            "x": box["x"] + box["width"] / 2,
+            "y": box["y"] + box["height"] / 2,
+            "data": {"items": [], "files": list(map(str, paths))}
+            | {"dragOperationsMask": 1},
+        }
+        for kind in ("dragEnter", "dragOver"):
+            drag = {"type": kind, **facts}
+            self.web.driver.execute_cdp_cmd("Input.dispatchDragEvent", drag)
+        self.web.find(self.css(".lb-Storage-browse[data-over=true]"))
+        drop = {"type": "drop", **facts}
+        self.web.driver.execute_cdp_cmd("Input.dispatchDragEvent", drop)
 
     def answer(self, button: str, **fields: Any) -> None:
         """Fill in the dialog that is open, and press one of its buttons."""

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from hub_process import HubProcess, until
 
+from services.storage.cors import open_to
 from services.storage.objects import AccessKey
 from services.storage.s3 import S3Client
 from services.storage.signing import Presigner
@@ -110,17 +111,13 @@ class Stored:
         That is straight to the embedded store and by its own key, which costs it
         less than a session's.
         """
-        (identity,) = json.loads((state / "store/s3.json").read_text())["identities"]
-        (one,) = identity["credentials"]
-        port = json.loads((state / "store/ports.json").read_text())["s3"]
-        host = "127.0.0.1"
-        endpoint = f"http://{host}:{port}"
-        key = AccessKey(one["accessKey"], one["secretKey"])
+        endpoint, key = store_of(state)
+        host, port = endpoint.removeprefix("http://").split(":")
         signer = Presigner(key, "us-east-1", endpoint)
         hour = timedelta(hours=1)
 
         async def write() -> None:
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, int(port))
             for name in keys:
                 url = signer.put(self.bucket, name, hour).url
                 path = url.removeprefix(endpoint)
@@ -145,6 +142,29 @@ class Stored:
                 await client.close()
 
         return _in_a_thread(main())
+
+
+def store_of(state: Path) -> tuple[str, AccessKey]:
+    """Where the embedded store of a gateway is, and the key that may do all there."""
+    (identity,) = json.loads((state / "store/s3.json").read_text())["identities"]
+    (one,) = identity["credentials"]
+    port = json.loads((state / "store/ports.json").read_text())["s3"]
+    key = AccessKey(one["accessKey"], one["secretKey"])
+    return f"http://127.0.0.1:{port}", key
+
+
+def open_bucket(state: Path, bucket: str, origin: str) -> None:
+    """Let pages of ``origin`` reach a bucket by themselves, as its owner would."""
+
+    async def work() -> None:
+        endpoint, key = store_of(state)
+        client = S3Client(StoreAddress(endpoint), key)
+        try:
+            assert await open_to(client.buckets, bucket, origin, ours=True)
+        finally:
+            await client.close()
+
+    _in_a_thread(work())
 
 
 def _in_a_thread(work: Coroutine[Any, Any, Any]) -> Any:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import time
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -16,8 +16,7 @@ from hostile_names import hostile_folders, hostile_names
 from lab_pages import Lab
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from storage_page import DIALOG, ROWS, StoragePage
-from stored import Stored
+from storage_page import CONTRAST, DIALOG, ROWS, StoragePage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
@@ -32,26 +31,17 @@ window.alert = window.confirm = window.prompt = () => { window.pwned = 1; };
 """
 
 
-@pytest.fixture(scope="module")
-def alice_stored(running_site) -> Iterator[Stored]:
-    stored = Stored(running_site.hub, "alice")
-    yield stored
-    stored.close()
-
-
-@pytest.fixture
-def stored(alice_stored: Stored) -> Stored:
-    """Alice's bucket, empty."""
-    alice_stored.empty()
-    return alice_stored
-
-
-@pytest.fixture
-def page(web: Browser, stored: Stored) -> Iterator[StoragePage]:
-    page = StoragePage(web)
-    page.open()
-    yield page
-    page.forget()
+# Of the cookies of this name, one is the notebook server's.
+_SET_THEME = """
+const [raw, done] = arguments;
+const at = '/user/alice/lab/api/settings/@jupyterlab/apputils-extension:themes';
+const put = token => fetch(at, {
+  method: 'PUT', body: JSON.stringify({ raw }),
+  headers: { 'X-XSRFToken': token, 'Content-Type': 'application/json' }
+}).then(answer => answer.status);
+const tokens = document.cookie.split('; ').filter(one => one.startsWith('_xsrf='));
+Promise.all(tokens.map(one => put(one.slice(6)))).then(done);
+"""
 
 
 def progress_of(page: StoragePage) -> int:
@@ -127,8 +117,10 @@ def test_a_folder_is_uploaded_paused_and_taken_off_the_list(
 def test_many_keys_are_browsed_to_the_end(page, stored, site) -> None:
     stored.fill(site.hub.state, (f"many/k-{number:07}" for number in range(MANY)))
     stored.put({"zz.txt": b"z"})
+    began = time.monotonic()
     page.open("alice%2Fmany%2F")
     page.wait_rows("k-0000000")
+    print(f"the first of {MANY} keys after {time.monotonic() - began:.1f} s")
     assert len(page.web.all(page.css(ROWS))) < 80  # only what shows is drawn
     began = time.monotonic()
     page.keys(Keys.END)
@@ -347,4 +339,27 @@ def test_the_sidebar_of_jupyterlab_has_the_same_panel(web, stored, tmp_path) -> 
         ".then(done)"
     )
     assert answers == [404, 404, 404, 403]  # 403: without the page's XSRF token
+    for theme in ("Dark", "Light"):  # the last one is how it was
+        use_theme(web, panel, theme)
+        panel.choose("seen.txt")
+        for view in ("browse", "uploads", "tasks", "shares", "unfinished"):
+            panel.show(view)
+            web.settle()
+            assert web.run(CONTRAST, panel.within) == [], (theme, view)
+        panel.show("browse")
     web.leave("/hub/home")
+
+
+def use_theme(web: Browser, panel: StoragePage, name: str) -> None:
+    """Load JupyterLab again in one of its themes."""
+    status = web.driver.execute_async_script(
+        _SET_THEME, json.dumps({"theme": f"JupyterLab {name}"})
+    )
+    assert 204 in status, status
+    web.leave(web.path)
+    web.find(".jp-LauncherCard", 60)
+    light = "return document.body.dataset.jpThemeLight"
+    web.until(name, lambda: web.run(light) == str(name == "Light").lower())
+    if not web.all(panel.css(".lb-Storage-bucket")):
+        web.find('[data-id="landbridge-storage"]').click()
+    panel.wait_rows("seen.txt")
