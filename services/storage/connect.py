@@ -21,7 +21,7 @@ from .credentials import CredentialDriver
 from .drivers import IdentityDriver, Means, choose_driver
 from .drivers_pasted import PastedDriver
 from .drivers_sts import StsDriver, StsSettings
-from .embedded import EmbeddedStore
+from .embedded import EmbeddedAccess, EmbeddedStore
 from .embedded_files import EmbeddedSettings
 from .errors import StorageError
 from .objects import AccessKey, Grant, Mode
@@ -105,7 +105,7 @@ class Connector:
             external_url=self._external_url,
             account=self._settings.account or None,
         )
-        embedded = EmbeddedStore(settings)
+        embedded = EmbeddedStore(settings, self._moved)
         opened.push_async_callback(embedded.close)
         access = await embedded.start()
         client = self._client(opened, access.endpoint, access.key)
@@ -113,6 +113,22 @@ class Connector:
         if self._settings.kind == "sts":
             driver = StsDriver(client, StsSettings(access.role_arn))
         return await self._tried(client, driver)
+
+    def _moved(self, access: EmbeddedAccess) -> None:
+        """Go on with the embedded store at another port.
+
+        Who has the old client is told that nobody is there, and asks again with this.
+        """
+        old = self._storage.store
+        client = self._client(self._open, access.endpoint, access.key)
+        driver = old.driver
+        if driver is not None:
+            driver = StsDriver(client, StsSettings(access.role_arn))
+        client = client.speaking(old.client.dialect)
+        log.warning("The embedded store's port was taken: it serves another one now")
+        self._storage.connect(
+            replace(old, client=client, endpoint=access.endpoint, driver=driver)
+        )
 
     async def _reach_site(self, opened: AsyncExitStack) -> StoreConnection:
         settings, key = self._settings, None

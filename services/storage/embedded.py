@@ -29,6 +29,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -75,10 +76,16 @@ class EmbeddedStore:
 
     Args:
         settings: where it lives and who may call it.
+        moved: told of its new address, where somebody took its port while it was down.
     """
 
-    def __init__(self, settings: EmbeddedSettings) -> None:
+    def __init__(
+        self,
+        settings: EmbeddedSettings,
+        moved: Callable[[EmbeddedAccess], None] | None = None,
+    ) -> None:
         self._settings = settings
+        self._moved = moved
         self._process: ProcessId | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -159,11 +166,15 @@ class EmbeddedStore:
                 # One that had served long is back at once.
                 pause = 0.0 if time.monotonic() - began > 60 else 0.5
             await asyncio.sleep(pause)
+            before = self.access.endpoint
             try:
                 await self._launch(key)
             except (StorageError, OSError) as error:
                 log.warning("The embedded store does not start: %s", error)
                 pause = min(_LONGEST_PAUSE_SECONDS, pause * 2 or 0.5)
+                continue
+            if self._moved is not None and self.access.endpoint != before:
+                self._moved(self.access)
 
     async def _launch(self, key: AccessKey) -> None:
         ports = await asyncio.to_thread(choose_ports, self._settings.directory)

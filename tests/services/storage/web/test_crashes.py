@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +115,41 @@ def test_a_kill_of_the_store_loses_nothing_and_heals_by_itself(gateway, person, 
     assert (done["phase"], done["failures"]) == ("done", [])
     assert len(heidi.names("copy/dst/src/")) == COUNT
     assert heidi.get("copy/src/000").content == b"copy/src/000"
+
+
+def test_a_store_whose_port_was_taken_meanwhile_is_found_at_its_new_one(
+    gateway, person, ready
+):
+    heidi = person("heidi")
+    heidi.put("still", b"here")
+    task = begin(heidi, "move")
+    ports = gateway.state / "store" / "ports.json"
+    taken = json.loads(ports.read_text())["s3"]
+    service = service_pid(gateway)
+    os.kill(service, signal.SIGSTOP)  # for as long as it takes to get the port
+    try:
+        os.kill(store_pid(gateway), signal.SIGKILL)
+        squatter = until("the port is free", lambda: take(taken), every=0.01)
+    finally:
+        os.kill(service, signal.SIGCONT)
+    with squatter:
+        until("it has moved", lambda: json.loads(ports.read_text())["s3"] != taken)
+        ready()
+        until("it lists", lambda: heidi.ask("GET", "me").is_success)
+        assert heidi.get("still").content == b"here"
+        assert heidi.finish(task)["phase"] == "done"
+        told = heidi.call("POST", "credentials", {})["endpoint"]
+        assert told != f"http://127.0.0.1:{taken}"
+
+
+def take(port: int) -> socket.socket | None:
+    """Listen where the store did, as anybody on the machine may."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        one.bind(("127.0.0.1", port))
+    except OSError:
+        one.close()
+        return None
+    one.listen()
+    return one
