@@ -60,7 +60,7 @@ class Launcher:
         self.keep_until = 0.0
         self.ending = ""  # why, once it is
         self.code = 0
-        self.warned: Optional[Json] = None
+        self.ends: Optional[float] = None  # about, once its end is near
         self.listeners: List[Lines] = []
         self.tasks: Set[Any] = set()
         self.ring = Ring()
@@ -161,19 +161,28 @@ class Launcher:
 
     def warn(self) -> None:
         """Tell everybody that the time limit is near."""
-        self.warned = {"event": "time-limit", "seconds": self.launch["warn_before"]}
+        self.ends = time.monotonic() + float(self.launch["warn_before"])
         say("This job's time limit is near.")
-        self.report(self.warned)
+        self.report(self.warning())
         for listener in self.listeners:
-            listener.send(self.warned)
+            listener.send(self.warning())
+
+    def warning(self) -> Json:
+        """Return what is told of the time limit; nothing before it is near."""
+        if self.ends is None:
+            return {}
+        left = max(0.1, self.ends - time.monotonic())
+        return {"event": "time-limit", "seconds": round(left, 1)}
 
     def new_listener(self) -> Lines:
         """Serve a program in the job that waits for warnings."""
-        listener = Lines(lambda message: None, self.listeners_lost)
+        return Lines(lambda message: None, self.listeners_lost, self.listeners_made)
+
+    def listeners_made(self, listener: Lines) -> None:
+        """Tell one that came what it missed."""
         self.listeners.append(listener)
-        if self.warned is not None:
-            asyncio.get_event_loop().call_soon(listener.send, self.warned)
-        return listener
+        if self.ends is not None:
+            listener.send(self.warning())
 
     def listeners_lost(self, listener: Lines) -> None:
         """Forget one that went."""
@@ -220,7 +229,7 @@ class Launcher:
         self.owner = owner
         owner.connection_made(transport)
         transport.set_protocol(owner)
-        hello = dict(self.kernel.facts(), event="hello", warned=self.warned)
+        hello = dict(self.kernel.facts(), event="hello", warned=self.warning())
         hello["ending"] = self.ending
         hello["host"] = host_name()
         hello["missed"] = self.ring.keeping

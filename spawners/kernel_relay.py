@@ -86,8 +86,12 @@ class Lines(asyncio.Protocol):
     """A connection that carries one JSON object a line, both ways."""
 
     def __init__(
-        self, heard: Callable[[Json], None], lost: Callable[["Lines"], None]
+        self,
+        heard: Callable[[Json], None],
+        lost: Callable[["Lines"], None],
+        made: Optional[Callable[["Lines"], None]] = None,
     ) -> None:
+        self._made = made
         self.transport: Optional[asyncio.Transport] = None
         self._heard = heard
         self._lost = lost
@@ -95,9 +99,11 @@ class Lines(asyncio.Protocol):
         self.last = asyncio.get_event_loop().time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to write."""
+        """Remember where to write; nothing can be sent before."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self.transport = transport
+        if self._made is not None:
+            self._made(self)
 
     def data_received(self, data: bytes) -> None:
         """Hand on each object of a complete line; anything else ends it."""

@@ -120,14 +120,13 @@ async def _open_home(
     proofs = Proofs(
         record.name, record.fingerprint, context.munge, record.token, identity, from_job
     )
-    settings = context.settings
     answer: Json = {
         **record.launch,
         "key": record.key,
         "certificate": record.certificate,
         "connection": dict(record.connection),
         "lease": record.lease,
-        "warn_before": settings.warn_before.total_seconds(),
+        "warn_before": _warn_before(job).total_seconds(),
     }
     home = Home(proofs, answer)
     identity_file = Path(record.near) / "home.pem"
@@ -139,6 +138,12 @@ async def _open_home(
     finally:
         identity_file.unlink()
     return home
+
+
+def _warn_before(job: KernelJob) -> timedelta:
+    """Return how long before its end a job is warned, a short one in its last third."""
+    limit, warn = job.resources.time_limit, job.context.settings.warn_before
+    return max(warn if limit is None else min(warn, limit / 3), timedelta(seconds=1))
 
 
 def _spec(job: KernelJob, prologue: tuple[str, ...]) -> JobSpec:
@@ -153,10 +158,6 @@ def _spec(job: KernelJob, prologue: tuple[str, ...]) -> JobSpec:
         patience=record.lease,
         ports=settings.ports,
     )
-    limit = job.resources.time_limit
-    warn = settings.warn_before
-    if limit is not None:  # a short job is warned in its last third
-        warn = min(warn, limit / 3)
     return JobSpec(
         name=record.name,
         script=render_kernel_script(
@@ -166,7 +167,7 @@ def _spec(job: KernelJob, prologue: tuple[str, ...]) -> JobSpec:
         workdir=job.context.home,
         output=record.output or None,
         environment={"LANDBRIDGE_TOKEN": record.token} if record.token else {},
-        warn_before=max(warn, timedelta(seconds=1)),
+        warn_before=_warn_before(job),
         comment="Jupyter kernel",
         options=settings.options,
     )

@@ -214,7 +214,7 @@ class Cluster(Rig):
         self.lap("accounts")
         return self
 
-    def wait_up(self, timeout: float = 60) -> None:
+    def wait_up(self, timeout: float = 180) -> None:
         self.wait_nodes(len(NODES), timeout)
 
     def _write_files(self) -> None:

@@ -109,7 +109,7 @@ class Machines(Rig):
         self.lap("slurmctld, 3 slurmd")
         return self
 
-    def wait_up(self, timeout: float = 60) -> None:
+    def wait_up(self, timeout: float = 180) -> None:
         self.wait_nodes(len(NODES), timeout)
 
     def unplug(self, machine: str) -> None:

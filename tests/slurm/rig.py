@@ -306,7 +306,7 @@ class Rig:
 
     # -- up and down ----------------------------------------------------------
 
-    def wait_up(self, timeout: float = 60) -> None:
+    def wait_up(self, timeout: float = 180) -> None:
         """Wait until the controller answers and every node takes jobs."""
         raise NotImplementedError
 

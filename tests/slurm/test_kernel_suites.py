@@ -82,7 +82,7 @@ def conformance(kind: str, **variables: str) -> subprocess.Popen[str]:
 
 
 def results(program: subprocess.Popen[str]) -> Mapping[str, str]:
-    text, _ = program.communicate(timeout=240)
+    text, _ = program.communicate(timeout=280)
     lines = [line for line in text.splitlines() if re.match(r"(IPython|Bash)\.", line)]
     assert lines, text[-3000:]
     return dict(line.split("\t", 1) for line in lines)

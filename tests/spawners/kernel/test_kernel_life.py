@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -153,19 +154,23 @@ async def test_a_kernel_in_the_queue_is_cancelled_at_once(kernels):
 
 
 def test_the_time_limits_warning_reaches_the_server_and_the_users_code(kernels):
-    manager, client = kernels.start()
+    short = kernels.spec("batch-short", profile="default", time_limit="3min")
+    manager, client = kernels.start(short)
     pid = int(run(client, "import os; print(os.getppid())"))
-    run(
-        client,
+    listen = (
         "import json, os, socket\n"
         "s = socket.socket(socket.AF_UNIX)\n"
         "s.connect(os.environ['LANDBRIDGE_EVENTS'])\n"
-        "s.settimeout(10)",
+        "s.settimeout(10)"
     )
+    run(client, listen)
     os.kill(pid, signal.SIGUSR1)
     wait_until(lambda: manager.provisioner.status.warned, 5, "the warning")
-    said = run(client, "print(json.loads(s.makefile().readline())['event'])")
-    assert said == "time-limit"
+    said = json.loads(run(client, "print(s.makefile().readline())"))
+    assert said["event"] == "time-limit"
+    assert 55 < said["seconds"] <= 60
+    late = json.loads(run(client, f"{listen}\nprint(s.makefile().readline())"))
+    assert 0 < late["seconds"] < said["seconds"]  # as long as is left then
     assert manager.is_alive()
 
 
