@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC
+import logging
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
 
@@ -15,10 +16,14 @@ from . import models_sharing as sharing
 from .errors import Conflict, StoreUnavailable
 from .objects import Mode
 from .rights import Right, own_bucket_name, require_owner
+from .s3 import S3Client
 from .service import Storage
 from .usage_rows import Measured
 
+log = logging.getLogger(__name__)
+
 _LONGEST_COUNT_SECONDS = 15.0
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 async def show_me(storage: Storage, call: Call) -> m.Me:
@@ -95,15 +100,37 @@ async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
             )
     except IntegrityError:
         raise InTheWay(f"There is a bucket {name} already.") from None
+    client, began = await storage.acting(user), datetime.now(UTC)
     try:
-        await (await storage.acting(user)).buckets.create(name)
+        await client.buckets.create(name)
     except BaseException as error:
-        await storage.rows.remove_bucket(name)
-        if isinstance(error, Conflict):
-            raise InTheWay(f"The store has a bucket {name} already.") from error
-        raise
+        if isinstance(error, Conflict) and await _made_lately(storage, client, name):
+            log.info("Bucket %s was made when no answer came", name)
+        else:
+            await storage.rows.remove_bucket(name)
+            if isinstance(error, StoreUnavailable):
+                storage.unsure.setdefault(name, began)
+            if isinstance(error, Conflict):
+                raise InTheWay(f"The store has a bucket {name} already.") from error
+            raise
+    storage.unsure.pop(name, None)
     await storage.rows.note(user, "create-bucket", name)
     return _bucket(storage, Right(name, "", Mode.READ_WRITE, "own"), None)
+
+
+async def _made_lately(storage: Storage, client: S3Client, name: str) -> bool:
+    """Whether a bucket that is there was made by a request whose answer was lost.
+
+    That is one that is empty, and no older than the first of these requests.
+    """
+    began = storage.unsure.get(name)
+    if began is None:
+        return False
+    for found in await client.buckets.list():
+        if found.name == name and found.created is not None:
+            young = found.created >= began - _CLOCKS_DIFFER
+            return young and not (await client.list(name, limit=1)).objects
+    return False
 
 
 async def delete_bucket(storage: Storage, call: Call) -> Nothing:

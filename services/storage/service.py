@@ -86,6 +86,7 @@ class Storage:
         sessions, shares, uploads, meter: see their modules.
         tasks: the long work; set once everything is there.
         fault: why the store is not there, in one line.
+        unsure: buckets that were to be made, since when; no answer came.
     """
 
     tasks: Tasks
@@ -111,6 +112,7 @@ class Storage:
         self.fault = "The store is being started."
         self._connection: StoreConnection | None = None
         self._connected = asyncio.Event()
+        self.unsure: dict[str, datetime] = {}
         self._known: set[str] = set()
         self._looked_at: set[str] = set()
         self._lists: dict[str, tuple[AccessKey | None, float, list[Right]]] = {}

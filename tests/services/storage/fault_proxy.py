@@ -111,13 +111,26 @@ class FaultProxy:
         fault: Fault | None,
     ) -> None:
         there, back = await asyncio.open_connection(*self._target)
+        try:
+            await self._pass(head, body, there, back, writer, fault)
+        finally:
+            back.close()
+
+    async def _pass(
+        self,
+        head: bytes,
+        body: bytes,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter,
+        fault: Fault | None,
+    ) -> None:
         request = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body
         if isinstance(fault, CutRequest):
             request = request[: fault.after]
         back.write(request)
         await back.drain()
         if isinstance(fault, CutRequest):
-            back.close()
             return
         sent = 0
         while piece := await there.read(65_536):
@@ -128,7 +141,6 @@ class FaultProxy:
             sent += len(piece)
             if isinstance(fault, CutAnswer) and sent >= fault.after:
                 break
-        back.close()
 
 
 def _length(head: bytes) -> int:

@@ -220,6 +220,12 @@ def test_a_store_that_stands_still_ends_each_call_by_name_and_a_copy_waits(
     until_health(rig, 200)
     done = alice.finish(task)
     assert (done["phase"], done["failures"], done["message"]) == ("done", [], "")
+    # The store did what it had not answered: she gets what she asked for.
+    until(
+        "the bucket is hers",
+        lambda: alice.ask("POST", "buckets", {"name": "slow"}).status_code == 201,
+    )
+    assert alice.refused("POST", "buckets", {"name": "slow"}) == (409, "conflict")
     again = alice.finish(copy(alice, "stopped/"))  # what is there is left alone
     assert (again["phase"], again["done"]) == ("done", len(alice.names("src/", OWN)))
     for one in alice.call("GET", "uploads", bucket=OWN)["uploads"]:
