@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,6 +139,7 @@ class Machines(Rig):
         self._ip("link", "add", bridge, "type", "bridge")
         self._ip("addr", "add", f"{self.hub_address}/24", "dev", bridge)
         self._ip("link", "set", bridge, "up")
+        self._let_pass("-I")
         for machine in _MACHINES:
             space, cable = f"{self.tag}-{machine}", f"{self.tag}v{machine}"
             self._ip("netns", "add", space)
@@ -149,6 +152,14 @@ class Machines(Rig):
             self._ip("-n", space, "link", "set", "lo", "up")
             self._ip("-n", space, "route", "add", "default", "via", self.hub_address)
 
+    def _let_pass(self, action: str) -> None:
+        """Exempt our bridge from Docker's firewall, which drops what bridges pass."""
+        program, bridge = shutil.which("iptables"), f"{self.tag}br"
+        if program:
+            rule = ("FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT")
+            command = [program, "-w", action, *rule]
+            subprocess.run(command, capture_output=True, check=False)
+
     def _remove_network(self) -> None:
         for machine in _MACHINES:
             space = f"{self.tag}-{machine}"
@@ -158,5 +169,6 @@ class Machines(Rig):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
             self._ip("netns", "del", space)
+        self._let_pass("-D")
         if Path(f"/sys/class/net/{self.tag}br").exists():
             self._ip("link", "del", f"{self.tag}br")

@@ -56,7 +56,7 @@ EXTENSIONS = {
 }
 
 
-def until(fact: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+def until(fact: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
     """Return the first true answer of ``fact``."""
     deadline = time.monotonic() + seconds
     while not (answer := fact()):
@@ -65,7 +65,7 @@ def until(fact: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
     return answer
 
 
-def until_gone(pid: int, seconds: float = 10) -> None:
+def until_gone(pid: int, seconds: float = 40) -> None:
     """Wait until a process is no more."""
 
     def gone() -> bool:
@@ -103,19 +103,19 @@ class Channel:
         )
         return identity
 
-    def hear(self, seconds: float = 20) -> dict[str, Any]:
+    def hear(self, seconds: float = 60) -> dict[str, Any]:
         """Return the next message."""
         message: dict[str, Any] = json.loads(self.socket.recv(timeout=seconds))
         if message["msg_type"] == "status":
             self.states.append(message["content"]["execution_state"])
         return message
 
-    def hear_state(self, state: str, seconds: float = 20) -> None:
+    def hear_state(self, state: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while state not in self.states:
             self.hear(deadline - time.monotonic())
 
-    def run(self, code: str, seconds: float = 30) -> str:
+    def run(self, code: str, seconds: float = 90) -> str:
         """Execute ``code`` and return what it printed, or the error."""
         return self.result(self.execute(code), seconds)
 
@@ -126,7 +126,7 @@ class Channel:
             {**content, "user_expressions": {}, "allow_stdin": False},
         )
 
-    def result(self, identity: str, seconds: float = 30) -> str:
+    def result(self, identity: str, seconds: float = 90) -> str:
         printed, deadline = [], time.monotonic() + seconds
         replied = idle = False
         while not (replied and idle):
@@ -282,7 +282,7 @@ class NotebookServer:
         return dict(answer.json())
 
     def wait_state(
-        self, kernel: str, *states: str, seconds: float = 30
+        self, kernel: str, *states: str, seconds: float = 90
     ) -> dict[str, Any]:
         """Wait until our route tells one of ``states``; return what it tells."""
 
@@ -306,12 +306,12 @@ class NotebookServer:
         with connect(
             f"{address}api/kernels/{kernel}/channels?session_id={session}",
             additional_headers={"Authorization": f"token {self.token}"},
-            open_timeout=5,
+            open_timeout=30,
             max_size=None,
         ) as socket:
             yield Channel(socket, session)
 
-    def run(self, kernel: str, code: str, seconds: float = 30) -> str:
+    def run(self, kernel: str, code: str, seconds: float = 90) -> str:
         with self.channel(kernel) as channel:
             return channel.run(code, seconds)
 
