@@ -52,7 +52,7 @@ class Browser:
     def path(self) -> str:
         return self.driver.current_url.removeprefix(self.home)
 
-    def until(self, what: str, look: Callable[[], Any], seconds: float = 30) -> Any:
+    def until(self, what: str, look: Callable[[], Any], seconds: float = 60) -> Any:
         """Return the first true answer of ``look``; fail naming ``what``."""
         wait = WebDriverWait(self.driver, seconds, 0.1, ignored_exceptions=_MISSED)
         try:
@@ -63,7 +63,7 @@ class Browser:
                 f"waited {seconds} s in vain for: {what}; at {self.path}:\n{page}"
             ) from None
 
-    def find(self, css: str, seconds: float = 30) -> WebElement:
+    def find(self, css: str, seconds: float = 60) -> WebElement:
         """Return the first visible element, waiting for it."""
 
         def look() -> WebElement | None:
@@ -78,7 +78,7 @@ class Browser:
     def text(self, css: str = "body") -> str:
         return self.find(css).text
 
-    def wait_text(self, css: str, *words: str, seconds: float = 30) -> str:
+    def wait_text(self, css: str, *words: str, seconds: float = 60) -> str:
         """Wait until an element's text has one of the words; return the text."""
 
         def look() -> str | None:
