@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "spawners/kernel_server")]
 
 from hub_process import hub_of_its_own, until  # noqa: E402
-from test_kernels_beside import Server  # noqa: E402
+from notebook_server import NotebookServer  # noqa: E402
 
 TARGET = 0.9
 PROGRAM = """
@@ -96,10 +96,11 @@ def measure(size: int, rounds: int) -> dict[str, dict[str, list[float]]]:
         health = "/services/storage/health"
         until("storage works", lambda: hub.api.get(health).status_code == 200)
         hub.add_user("ann")
-        server = Server(hub)
+        server = NotebookServer(hub, "ann")
         server.start()
         kernel = server.call("POST", "api/kernels", {"name": "python3"})["id"]
-        said = server.run(kernel, PROGRAM.format(size=size, rounds=rounds))
+        program = PROGRAM.format(size=size, rounds=rounds)
+        said = server.run(kernel, program, seconds=1200)
         server.stop()
     _, mark, text = said.partition("FOUND")
     if not mark:

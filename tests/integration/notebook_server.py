@@ -1,0 +1,61 @@
+"""A notebook server of a hub as a program sees it: REST, and kernels by websocket."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from hub_process import ADMIN_TOKEN, HubProcess, until
+from notebook_rig import Channel
+from websockets.sync.client import connect
+
+
+class NotebookServer:
+    """A user's notebook server, through the edge."""
+
+    def __init__(self, hub: HubProcess, user: str) -> None:
+        self.hub = hub
+        self.user = user
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self.hub.api.request(method, f"/user/{self.user}/{path}", json=body)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def start(self) -> None:
+        self.hub.start_server(self.user)
+        self.hub.wait_state(self.user, "ready")
+        until("it answers", lambda: self.hub.answers(self.user))
+
+    def stop(self) -> None:
+        self.hub.stop_server(self.user)
+        self.hub.wait_state(self.user, "stopped")
+
+    def wait(self, kernel: str, state: str) -> dict[str, Any]:
+        """Wait until a kernel is in a state; return what is told of it."""
+
+        def look() -> dict[str, Any] | None:
+            answer = self.hub.api.get(f"/user/{self.user}/landbridge/kernels/{kernel}")
+            view = dict(answer.json()) if answer.is_success else {}
+            return view if view.get("state") == state else None
+
+        return dict(until(f"{kernel} is {state}", look))
+
+    @contextlib.contextmanager
+    def channel(self, kernel: str) -> Iterator[Channel]:
+        session = uuid.uuid4().hex
+        path = f"user/{self.user}/api/kernels/{kernel}/channels?session_id={session}"
+        with connect(
+            f"ws://127.0.0.1:{self.hub.port}/{path}",
+            additional_headers={"Authorization": f"token {ADMIN_TOKEN}"},
+            open_timeout=60,
+            max_size=None,
+        ) as socket:
+            yield Channel(socket, session)
+
+    def run(self, kernel: str, code: str, seconds: float = 90) -> str:
+        """Run code in a kernel and return what it printed."""
+        with self.channel(kernel) as channel:
+            return channel.run(code, seconds)
