@@ -58,7 +58,10 @@ def kernels(machines_rig, shared, monkeypatch) -> Iterator[KernelRig]:
         ("local", "local-provisioner"),
         ("batch", "landbridge-batch"),
     ):
-        rig.spec(f"{name}-python", provisioner=provisioner)
+        python = (sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}")
+        # Its completer by jedi gives up after a moment, which a busy machine takes.
+        quick = "--IPCompleter.use_jedi=False"
+        rig.spec(f"{name}-python", *python, quick, provisioner=provisioner)
         bash = (sys.executable, "-m", "bash_kernel", "-f", "{connection_file}")
         rig.spec(f"{name}-bash", *bash, provisioner=provisioner)
     yield rig
