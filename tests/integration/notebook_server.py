@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 from hub_process import ADMIN_TOKEN, HubProcess, until
-from notebook_rig import Channel
-from websockets.sync.client import connect
+from notebook_rig import Channel, open_channel
 
 
 class NotebookServer:
@@ -45,15 +43,9 @@ class NotebookServer:
 
     @contextlib.contextmanager
     def channel(self, kernel: str) -> Iterator[Channel]:
-        session = uuid.uuid4().hex
-        path = f"user/{self.user}/api/kernels/{kernel}/channels?session_id={session}"
-        with connect(
-            f"ws://127.0.0.1:{self.hub.port}/{path}",
-            additional_headers={"Authorization": f"token {ADMIN_TOKEN}"},
-            open_timeout=60,
-            max_size=None,
-        ) as socket:
-            yield Channel(socket, session)
+        url = f"http://127.0.0.1:{self.hub.port}/user/{self.user}/"
+        with open_channel(url, kernel, ADMIN_TOKEN, seconds=60) as channel:
+            yield channel
 
     def run(self, kernel: str, code: str, seconds: float = 90) -> str:
         """Run code in a kernel and return what it printed."""

@@ -146,6 +146,22 @@ class Channel:
         return "".join(printed).strip()
 
 
+@contextmanager
+def open_channel(
+    url: str, kernel: str, token: str, *, session: str = "", seconds: float = 30
+) -> Iterator[Channel]:
+    """A client of a kernel, by the websocket of the notebook server at ``url``."""
+    session = session or uuid.uuid4().hex
+    address = url.replace("http", "ws", 1)
+    with connect(
+        f"{address}api/kernels/{kernel}/channels?session_id={session}",
+        additional_headers={"Authorization": f"token {token}"},
+        open_timeout=seconds,
+        max_size=None,
+    ) as socket:
+        yield Channel(socket, session)
+
+
 class NotebookServer:
     """A jupyter_server process, its settings, and its REST API.
 
@@ -301,15 +317,8 @@ class NotebookServer:
 
     @contextmanager
     def channel(self, kernel: str, session: str = "") -> Iterator[Channel]:
-        session = session or uuid.uuid4().hex
-        address = self.url.replace("http", "ws", 1)
-        with connect(
-            f"{address}api/kernels/{kernel}/channels?session_id={session}",
-            additional_headers={"Authorization": f"token {self.token}"},
-            open_timeout=30,
-            max_size=None,
-        ) as socket:
-            yield Channel(socket, session)
+        with open_channel(self.url, kernel, self.token, session=session) as channel:
+            yield channel
 
     def run(self, kernel: str, code: str, seconds: float = 90) -> str:
         with self.channel(kernel) as channel:
