@@ -18,13 +18,13 @@ from spawners.settings import ConfigError
 
 from .auth import assemble_auth
 from .detect import Site, detect
+from .local_store import PortNow, store_socket
 from .places import (
     database_url,
     hub_socket,
     pki_directory,
     prepare_state,
     site_profiles,
-    store_socket,
 )
 from .ports import internal_port
 from .registry import roles, service_specs
@@ -139,6 +139,8 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     edge.client_certificate = str(pki.client_pem)
     if settings.storage.enabled and settings.storage.route == "gateway":
         edge.store = settings.storage.endpoint or str(store_socket(settings))
+        if not settings.storage.endpoint:
+            edge.store_port = PortNow(settings)
         if settings.storage.ca_file:
             edge.store_ca = str(settings.folder / settings.storage.ca_file)
 

@@ -21,7 +21,7 @@ from .secret_files import ensure_secret, operator_token_file
 from .sections import JobsSettings
 from .settings import Settings
 
-_LONGEST_SOCKET = 100
+LONGEST_SOCKET = 100
 
 
 def prepare_state(settings: Settings) -> None:
@@ -70,7 +70,7 @@ def short_socket(directory: Path, name: str) -> Path:
         ConfigError: somebody else has made that directory.
     """
     path = directory / name
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+    if len(os.fsencode(path)) <= LONGEST_SOCKET:
         return path
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"landbridge-{os.geteuid()}-{digest}"
@@ -80,19 +80,6 @@ def short_socket(directory: Path, name: str) -> Path:
         raise ConfigError(short, ["belongs to somebody else: remove it."])
     short.chmod(0o700)
     return short / name
-
-
-def store_socket(settings: Settings) -> Path:
-    """Return the socket on which the embedded store speaks S3; HAProxy connects."""
-    directory = settings.state / "store" / "sock"
-    path = directory / "s3.sock"
-    if len(os.fsencode(path)) <= _LONGEST_SOCKET:
-        return path
-    # The store makes it in its own directory: what is short is a way to there.
-    way = short_socket(directory, "s3.sock").parent / "store"
-    way.unlink(missing_ok=True)
-    way.symlink_to(directory)
-    return way / "s3.sock"
 
 
 def database_url(settings: Settings, name: str) -> str:

@@ -52,6 +52,7 @@ class HAProxyProxy(EdgeTraits):
         self._refused = ""
         self._starting = asyncio.Lock()
         self._changing = asyncio.Lock()
+        self._reloading = asyncio.Lock()
         self._guard: asyncio.Task[None] | None = None
 
     # -- what JupyterHub calls ---------------------------------------------------
@@ -145,14 +146,15 @@ class HAProxyProxy(EdgeTraits):
         """Use changed certificates and settings without refusing a connection."""
         if self._supervisor is None:
             return
-        files, signature = await asyncio.to_thread(self._render)
-        if signature in {self._supervisor.signature, self._refused}:
-            return
-        try:
-            await self._supervisor.reload(files, signature)
-        except ProxyFault:
-            self._refused = signature  # not again until something changes
-            raise
+        async with self._reloading:  # each takes over from the one before
+            files, signature = await asyncio.to_thread(self._render)
+            if signature in {self._supervisor.signature, self._refused}:
+                return
+            try:
+                await self._supervisor.reload(files, signature)
+            except ProxyFault:
+                self._refused = signature  # not again until something changes
+                raise
 
     # -- inside ------------------------------------------------------------------
 

@@ -168,6 +168,8 @@ class Supervisor:
             if process is not None:
                 began = time.monotonic()
                 await wait_ended(process)
+                async with self._changing:
+                    pass  # an idle one ends before a reload's new one is known
                 if process != self._process:
                     continue  # a reload took its place
                 self.up.clear()

@@ -89,6 +89,13 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         "the URL of an S3 store; empty: nowhere.",
     ).tag(config=True)
 
+    store_port = t.Callable(
+        None,
+        allow_none=True,
+        help="Where `store` is a socket: gives the `StorePort` by which large objects "
+        "pass faster. Called at each look at our files, for ports may change.",
+    ).tag(config=True)
+
     store_ca = t.Unicode(
         help="PEM that signs the store's certificate; empty: the system's.",
     ).tag(config=True)
@@ -150,6 +157,7 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             hosts=tuple(self.hosts),
             trusted_proxies=tuple(self.trusted_proxies),
             store=self.store,
+            store_port=None if self.store_port is None else self.store_port(),
             store_ca=Path(self.store_ca).absolute() if self.store_ca else None,
             metrics=self.metrics_address,
             threads=self.threads or edge.default_threads(),

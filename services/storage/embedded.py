@@ -42,6 +42,7 @@ from .embedded_files import (
     Ports,
     choose_ports,
     command_line,
+    link_socket,
     prepare,
     write_private,
 )
@@ -178,6 +179,7 @@ class EmbeddedStore:
 
     async def _launch(self, key: AccessKey) -> None:
         ports = await asyncio.to_thread(choose_ports, self._settings.directory)
+        await asyncio.to_thread(link_socket, self._settings.directory, ports)
         command = command_line(self._settings, ports, weed_program())
         offset = self._trim_log()
         process = self._spawn(command)

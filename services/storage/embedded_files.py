@@ -54,6 +54,9 @@ _JWT_PARTS = (
     "jwt.filer_signing.read",
 )
 _CENTURY = timedelta(days=36_500)
+_PORTS = "ports.json"
+SOCKET = "s3.sock"
+"""In ``sock``: leads to the socket on which the store speaks S3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def command_line(settings: EmbeddedSettings, ports: Ports, program: str) -> list
         "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
         "-filer.localSocket=sock/filer.sock",
-        "-s3.localSocket=sock/s3.sock",
+        f"-s3.localSocket=sock/{port_socket(ports)}",
     ]
     if settings.allowed_origins:
         command.append(f"-s3.allowedOrigins={','.join(settings.allowed_origins)}")
@@ -176,17 +179,44 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
     return AccessKey(credential["accessKey"], credential["secretKey"])
 
 
+def port_socket(ports: Ports) -> str:
+    """Return the name of the socket that proves who listens at the S3 port.
+
+    Anybody may listen at a port that the store does not have just now. The name holds
+    the port, so a store that went to another one no longer answers for the old one.
+    """
+    return f"s3-{ports.s3}.sock"
+
+
+def link_socket(directory: Path, ports: Ports) -> None:
+    """Lead ``SOCKET`` to the store that is about to start, and forget earlier ones."""
+    sockets = directory / "sock"
+    for old in sockets.glob("s3*.sock"):
+        old.unlink()
+    (sockets / SOCKET).symlink_to(port_socket(ports))
+
+
+def kept_ports(directory: Path) -> Ports:
+    """Return the ports of last time, free or not; chosen now if there was none."""
+    try:
+        return Ports.from_json(json.loads((directory / _PORTS).read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return _new_ports(directory)
+
+
 def choose_ports(directory: Path) -> Ports:
     """Return free ports: those of last time, or else others, kept for next time."""
-    kept = directory / "ports.json"
-    try:
-        ports = Ports.from_json(json.loads(kept.read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        ports = None
-    if ports is None or not all(_free(port) for port in ports.all()):
-        pairs = _free_pairs()
-        ports = Ports(*(next(pairs) for _ in range(5)))
-        write_private(kept, json.dumps(ports.as_json()))
+    ports = kept_ports(directory)
+    if not all(_free(port) for port in ports.all()):
+        return _new_ports(directory)
+    return ports
+
+
+def _new_ports(directory: Path) -> Ports:
+    pairs = _free_pairs()
+    ports = Ports(*(next(pairs) for _ in range(5)))
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(directory / _PORTS, json.dumps(ports.as_json()))
     return ports
 
 

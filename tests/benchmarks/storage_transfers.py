@@ -5,13 +5,15 @@
 
 Starts a whole gateway. The client is curl with presigned URLs, as a browser has them:
 through the gateway by the REST API, and straight to the embedded store by keys that
-the same API gave. Both ways take turns; the best round of each counts. Exit code 1 if
-``/s3/`` has less than 0.8 of the direct speed in either direction.
+the same API gave. Both ways take turns, and the median of each counts: a single
+download on two cores varies by a third. Exit code 1 if ``/s3/`` has less than 0.8 of
+the direct speed in either direction.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from services.storage.signing import Presigner  # noqa: E402
 TARGET = 0.8
 API = "/services/storage/api/v1"
 HOUR = timedelta(hours=1)
+WAYS = ("direct", "/s3/")
 
 
 def curl(*words: str) -> float:
@@ -85,9 +88,25 @@ class Ways:
         return [str(self._call("POST", "urls/download", wish)["url"])]
 
 
+def measure(ways: Ways, data: Path, rounds: int) -> dict[tuple[str, str], list[float]]:
+    """Return bytes per second by direction and way, one for each round.
+
+    An upload takes ten times as long as a download, and varies less.
+    """
+    size = data.stat().st_size
+    speeds: dict[tuple[str, str], list[float]] = {}
+    for number in range(rounds):
+        for way in WAYS:
+            if number % 3 == 0:
+                upload = curl("-T", str(data), *ways.upload(way, "big", size))
+                speeds.setdefault(("upload", way), []).append(upload)
+            download = curl(*ways.download(way, "big"))
+            speeds.setdefault(("download", way), []).append(download)
+    return speeds
+
+
 def main(size: int, rounds: int) -> int:
     """Measure, print a table, and return the exit code."""
-    best: dict[tuple[str, str], float] = {}
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="lbbench-") as folder:
         data = Path(folder) / "data"
         with data.open("wb") as file:
@@ -95,24 +114,17 @@ def main(size: int, rounds: int) -> int:
         with running_hub(Path(folder)) as hub:
             health = "/services/storage/health"
             until("storage works", lambda: hub.api.get(health).status_code == 200)
-            ways = Ways(hub)
-            for _ in range(rounds):
-                for way in ("direct", "/s3/"):
-                    upload = ways.upload(way, "big", size)
-                    speed = {
-                        "upload": curl("-T", str(data), *upload),
-                        "download": curl(*ways.download(way, "big")),
-                    }
-                    for what, found in speed.items():
-                        best[what, way] = max(found, best.get((what, way), 0))
-    print(f"| {size / 2**20:.0f} MiB | direct MB/s | /s3/ MB/s | ratio |")
-    print("| --- | --- | --- | --- |")
+            speeds = measure(Ways(hub), data, rounds)
+    print(f"| {size / 2**20:.0f} MiB, MB/s | direct | `/s3/` | ratio | best of each |")
+    print("| --- | --- | --- | --- | --- |")
     ratios = []
     for what in ("upload", "download"):
-        direct, through = best[what, "direct"], best[what, "/s3/"]
-        ratios.append(through / direct)
+        direct, through = (speeds[what, way] for way in WAYS)
+        middle = statistics.median(direct), statistics.median(through)
+        ratios.append(middle[1] / middle[0])
         print(
-            f"| {what} | {direct / 1e6:.0f} | {through / 1e6:.0f} | {ratios[-1]:.2f} |"
+            f"| {what} | {middle[0] / 1e6:.0f} | {middle[1] / 1e6:.0f} | "
+            f"{ratios[-1]:.2f} | {max(through) / max(direct):.2f} |"
         )
     return 0 if min(ratios) >= TARGET else 1
 
@@ -120,6 +132,6 @@ def main(size: int, rounds: int) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=1024, help="MiB")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
     arguments = parser.parse_args()
     sys.exit(main(arguments.size * 2**20, arguments.rounds))

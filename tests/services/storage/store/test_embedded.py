@@ -16,7 +16,10 @@ from services.common.process import ProcessId
 from services.storage.embedded import EmbeddedStore, try_store
 from services.storage.embedded_files import (
     EmbeddedSettings,
+    Ports,
     choose_ports,
+    kept_ports,
+    link_socket,
     prepare,
 )
 from services.storage.errors import StorageError, StoreUnavailable
@@ -157,3 +160,15 @@ def test_ports_stay_and_move_when_one_is_taken(settings):
         taken.bind(("127.0.0.1", ports.filer + 10_000))
         taken.listen(1)
         assert choose_ports(settings.directory) != ports
+        assert kept_ports(settings.directory) != ports
+
+
+def test_a_socket_speaks_for_the_port_in_its_name_only(settings):
+    """What was left by a store at another port is forgotten."""
+    prepare(settings)
+    sockets = settings.directory / "sock"
+    for ports in (choose_ports(settings.directory), Ports(1, 2, 3, 4, 5)):
+        link_socket(settings.directory, ports)
+        assert [path.name for path in sockets.iterdir()] == ["s3.sock"]
+        assert (sockets / "s3.sock").readlink() == Path(f"s3-{ports.s3}.sock")
+        (sockets / f"s3-{ports.s3}.sock").touch()

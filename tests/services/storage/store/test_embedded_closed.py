@@ -199,7 +199,9 @@ async def test_the_sockets_and_files_are_closed(people, treasure, ports, weed_ri
         "    except OSError as error: print(type(error).__name__)\n"
         "    else: print('CONNECTED', path)\n"
     )
-    inside = [str(directory / "sock" / name) for name in ("s3.sock", "filer.sock")]
+    names = ("s3.sock", f"s3-{ports.s3}.sock", "filer.sock")
+    inside = [str(directory / "sock" / name) for name in names]
+    assert all(Path(path).is_socket() for path in inside)
     done = as_bob(["/usr/bin/python3", "-c", connect, *map(str, sockets), *inside])
     assert done.returncode == 0, done.stderr
     assert "CONNECTED" not in done.stdout
