@@ -8,11 +8,12 @@ memory is bytes, and what is not known is ``null``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from spawners.batch.models import JobState, Resources
-from spawners.batch.records import Failure, JobEvent, JobRecord, Phase
+from spawners.batch.records import JobEvent, JobRecord, Phase
 from spawners.batch.scheduler import ClusterSnapshot, Partition, UserLimits
 
 # JSON objects are the one place where a dict of anything is the honest type.
@@ -42,18 +43,6 @@ def server_state(record: JobRecord) -> str:
     if record.phase is Phase.INTENT:
         return "submitting"
     return "starting" if record.status.state.on_nodes else "queued"
-
-
-def failure_view(failure: Failure | None) -> Json | None:
-    """Return title, detail, hint and the job's last log lines."""
-    if failure is None:
-        return None
-    return {
-        "title": failure.title,
-        "detail": failure.detail,
-        "hint": failure.hint,
-        "log": failure.log,
-    }
 
 
 def resources_view(resources: Resources) -> Json:
@@ -115,7 +104,7 @@ def server_view(record: JobRecord, name: str, url: str, now: datetime) -> Json:
         "profile_title": record.facts.get("title"),
         "resources": resources_view(record.resources),
         "job": job_view(record, now),
-        "failure": failure_view(record.failure),
+        "failure": None if record.failure is None else asdict(record.failure),
         "cancel_wanted": iso(record.cancel_wanted),
         "created": iso(record.created),
         "updated": iso(record.updated),

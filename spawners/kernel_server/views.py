@@ -6,12 +6,12 @@ Times are ISO 8601 in UTC, durations seconds, memory bytes; ``None`` is not know
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any  # JSON
 
 from ..batch.models import Resources
 from ..batch.phrases import resources_in_words
-from ..batch.records import Failure
 from ..batch.scheduler import ClusterSnapshot, UserLimits
 from ..kernel_status import KernelStatus
 from ..profiles import Profile
@@ -27,18 +27,6 @@ _STATES = {"intent": "submitting", "lost": "running", "ended": "dead"}
 def iso(moment: datetime | None) -> str | None:
     """Return ``moment`` as text."""
     return None if moment is None else moment.isoformat()
-
-
-def failure_view(failure: Failure | None) -> Json | None:
-    """Return why, in parts."""
-    if failure is None:
-        return None
-    return {
-        "title": failure.title,
-        "detail": failure.detail,
-        "hint": failure.hint,
-        "log": failure.log,
-    }
 
 
 def resources_view(resources: Resources) -> Json:
@@ -92,7 +80,7 @@ def kernel_view(kernel: LandbridgeServerKernelManager, now: datetime) -> Json:
         "ends_at": iso(reading.ends) if reading and state != "dead" else None,
         "now": iso(now),
         "resources": None if resources is None else resources_view(resources),
-        "failure": failure_view(failure),
+        "failure": None if failure is None else asdict(failure),
         "keep": kernel.kept,
         "keep_until": iso(kernel.pinned_until) if kernel.kept else None,
         "keep_hours": kernel.kernel_settings.keep_limit.total_seconds() / 3600,
