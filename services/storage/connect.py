@@ -108,7 +108,7 @@ class Connector:
         embedded = EmbeddedStore(settings, self._moved)
         opened.push_async_callback(embedded.close)
         access = await embedded.start()
-        client = self._client(opened, access.endpoint, access.key)
+        client = self._client(opened, access.endpoint, access.key, access.socket)
         driver = None
         if self._settings.kind == "sts":
             driver = StsDriver(client, StsSettings(access.role_arn))
@@ -120,7 +120,7 @@ class Connector:
         Who has the old client is told that nobody is there, and asks again with this.
         """
         old = self._storage.store
-        client = self._client(self._open, access.endpoint, access.key)
+        client = self._client(self._open, access.endpoint, access.key, access.socket)
         driver = old.driver
         if driver is not None:
             driver = StsDriver(client, StsSettings(access.role_arn))
@@ -205,7 +205,11 @@ class Connector:
             )
 
     def _client(
-        self, opened: AsyncExitStack, endpoint: str, key: AccessKey | None
+        self,
+        opened: AsyncExitStack,
+        endpoint: str,
+        key: AccessKey | None,
+        socket: str | None = None,
     ) -> S3Client:
         settings: StorageSettings = self._settings
         ca_file = str(self._folder / settings.ca_file) if settings.ca_file else None
@@ -215,6 +219,7 @@ class Connector:
             ca_file=ca_file,
             answer=settings.store_timeout,
             patience=settings.store_timeout,
+            socket=socket,
         )
         client = S3Client(address, key)
         opened.push_async_callback(client.close)

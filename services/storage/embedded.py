@@ -43,6 +43,7 @@ from .embedded_files import (
     choose_ports,
     command_line,
     link_socket,
+    port_socket,
     prepare,
     write_private,
 )
@@ -61,14 +62,24 @@ _PATIENCE_SECONDS = 15.0
 _STEP_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
 _LOG_BYTES = 10_000_000
+_LONGEST_SOCKET = 107
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedAccess:
-    """How to reach the store, with the one key that may do everything."""
+    """How to reach the store, with the one key that may do everything.
+
+    Attributes:
+        endpoint: for programs of users, who have keys of their own.
+        key: the broker's.
+        socket: for requests that the broker signs: nobody else can listen there while
+            the store is down, and make them again.
+        role_arn: the role that the broker assumes.
+    """
 
     endpoint: str
     key: AccessKey
+    socket: str
     role_arn: str = ROLE_ARN
 
 
@@ -91,6 +102,7 @@ class EmbeddedStore:
         self._child: subprocess.Popen[bytes] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._access: EmbeddedAccess | None = None
+        self._sockets: int | None = None
         self.up = asyncio.Event()
 
     @property
@@ -138,6 +150,9 @@ class EmbeddedStore:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
             self._watch = None
+        if self._sockets is not None:
+            os.close(self._sockets)
+            self._sockets = None
 
     async def stop(self) -> None:
         """End the store (SIGTERM, and after a while SIGKILL)."""
@@ -148,6 +163,18 @@ class EmbeddedStore:
         self._forget_child()
         self._process = None
         self._state_file.unlink(missing_ok=True)
+
+    def _access_by(self, ports: Ports, key: AccessKey) -> EmbeddedAccess:
+        path = self._settings.directory / "sock" / port_socket(ports)
+        return EmbeddedAccess(f"http://127.0.0.1:{ports.s3}", key, self._short(path))
+
+    def _short(self, path: Path) -> str:
+        """Return a path of at most 107 bytes, which is all that a socket's may have."""
+        if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+            return str(path)
+        if self._sockets is None:
+            self._sockets = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self._sockets}/{path.name}"
 
     @property
     def _state_file(self) -> Path:
@@ -197,7 +224,7 @@ class EmbeddedStore:
             "signature": _signature(self._settings),
         }
         write_private(self._state_file, json.dumps(state))
-        self._access = EmbeddedAccess(_endpoint(ports), key)
+        self._access = self._access_by(ports, key)
         self.up.set()
         log.info("The embedded store serves, pid %s", process.pid)
 
@@ -245,7 +272,7 @@ class EmbeddedStore:
                 await wait_ended(process)
                 break
             try:
-                await try_store(_endpoint(ports), key)
+                await try_store(self._access_by(ports, key))
             except StorageError as error:
                 failure = str(error)
             else:
@@ -270,11 +297,11 @@ class EmbeddedStore:
             return None
         if same:
             try:
-                await try_store(_endpoint(ports), key)
+                await try_store(self._access_by(ports, key))
             except StorageError as error:
                 log.warning("The store, pid %s, does not work: %s", process.pid, error)
             else:
-                self._access = EmbeddedAccess(_endpoint(ports), key)
+                self._access = self._access_by(ports, key)
                 return process
         log.info("Ending the store of an earlier gateway, pid %s", process.pid)
         await end(process, patience_seconds=_PATIENCE_SECONDS)
@@ -314,19 +341,20 @@ def weed_program() -> str:
     return program
 
 
-async def try_store(endpoint: str, key: AccessKey) -> None:
+async def try_store(access: EmbeddedAccess) -> None:
     """Return if a put, a get and a delete work, which is what ready means.
 
     Raises:
         StorageError: what did not work.
     """
     address = StoreAddress(
-        endpoint,
+        access.endpoint,
         connect=timedelta(seconds=2),
         answer=timedelta(seconds=5),
         attempts=1,
+        socket=access.socket,
     )
-    client = S3Client(address, key)
+    client = S3Client(address, access.key)
     name, data = secrets.token_hex(8), secrets.token_bytes(64)
     try:
         if not await client.buckets.exists(READY_BUCKET):
@@ -338,10 +366,6 @@ async def try_store(endpoint: str, key: AccessKey) -> None:
         await client.close()
     if got.data != data:
         raise StoreUnavailable("The store gives back other bytes than were stored.")
-
-
-def _endpoint(ports: Ports) -> str:
-    return f"http://127.0.0.1:{ports.s3}"
 
 
 def _signature(settings: EmbeddedSettings) -> str:

@@ -43,6 +43,7 @@ class StoreAddress:
         pause: before the second attempt, on average half of it; it doubles.
         connections: how many at once.
         ca_file: PEM of who signs its certificate; ``None`` for the system's.
+        socket: path of a socket to connect to instead of the endpoint's port.
     """
 
     endpoint: str
@@ -54,6 +55,7 @@ class StoreAddress:
     pause: timedelta = timedelta(seconds=0.2)
     connections: int = 64
     ca_file: str | None = None
+    socket: str | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint)
@@ -253,18 +255,21 @@ def _pool(address: StoreAddress) -> httpx.AsyncClient:
     verify: ssl.SSLContext | bool = True
     if address.ca_file:
         verify = ssl.create_default_context(cafile=address.ca_file)
-    return httpx.AsyncClient(
+    # Nothing of the environment: no proxy, no .netrc, no other certificates.
+    transport = httpx.AsyncHTTPTransport(
         http1=True,
         http2=False,
-        # Nothing of the environment: no proxy, no .netrc, no other certificates.
         trust_env=False,
-        follow_redirects=False,
         verify=verify if address.endpoint.startswith("https") else False,
         limits=httpx.Limits(
             max_connections=address.connections,
             max_keepalive_connections=address.connections,
             keepalive_expiry=20.0,
         ),
+        uds=address.socket,
+    )
+    return httpx.AsyncClient(
+        transport=transport, trust_env=False, follow_redirects=False
     )
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from services.storage.embedded_files import (
     prepare,
 )
 from services.storage.errors import StorageError, StoreUnavailable
+from services.storage.objects import AccessKey
 from services.storage.s3 import S3Client
 from services.storage.transport import StoreAddress
 
@@ -75,9 +77,10 @@ async def test_other_settings_start_it_anew_with_the_same_keys(settings):
 
 
 async def test_a_killed_store_comes_back_with_every_acknowledged_object(settings):
-    store = EmbeddedStore(settings)
+    # So deep that the path of its socket is longer than the kernel takes.
+    store = EmbeddedStore(EmbeddedSettings(settings.directory / ("deep" * 25)))
     access = await store.start()
-    client = S3Client(StoreAddress(access.endpoint), access.key)
+    client = S3Client(StoreAddress(access.endpoint, socket=access.socket), access.key)
     try:
         await client.buckets.create("bucket")
         written: list[str] = []
@@ -131,11 +134,10 @@ async def test_a_store_that_cannot_start_says_its_last_words(settings, monkeypat
     assert store.pid is None
 
 
-async def test_a_wrong_key_is_not_ready(weed):
-    from services.storage.objects import AccessKey
-
+async def test_a_wrong_key_is_not_ready(weed_rig):
+    wrong = replace(weed_rig.access, key=AccessKey("wrong", "wrong"))
     with pytest.raises(StorageError):
-        await try_store(weed.address.endpoint, AccessKey("wrong", "wrong"))
+        await try_store(wrong)
 
 
 def test_secrets_are_made_once(settings):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from hub_process import HubProcess, until
 
 
@@ -140,6 +141,9 @@ def test_a_store_whose_port_was_taken_meanwhile_is_found_at_its_new_one(
         assert heidi.finish(task)["phase"] == "done"
         told = heidi.call("POST", "credentials", {})["endpoint"]
         assert told != f"http://127.0.0.1:{taken}"
+        squatter.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody of ours called there
+            squatter.accept()
 
 
 def take(port: int) -> socket.socket | None:
