@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from services.common.process import ProcessId, end, spawn, wait_ended
+from services.common.process_log import begin_log, lines_since
 
 from .config import ROUTES
 from .faults import ConfigRefused, ProxyFault, RuntimeFault, StartFailed
@@ -29,7 +30,6 @@ _PATIENCE_SECONDS = 5.0
 _STEP_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 5.0
 _BREATH_SECONDS = 0.2
-_LOG_BYTES = 1_000_000
 
 
 class Supervisor:
@@ -198,7 +198,7 @@ class Supervisor:
         arguments = [*self._command, "-db", "-f", str(self._config_file)]
         if takes_over is not None:
             arguments += ["-x", self._runtime.address, "-sf", str(takes_over.pid)]
-        size = self._trim_log()
+        size = begin_log(self.log_file)
         try:
             process = spawn(arguments, self.log_file)
         except OSError as error:
@@ -311,23 +311,8 @@ class Supervisor:
         self._reapers.add(task)
         task.add_done_callback(self._reapers.discard)
 
-    def _trim_log(self) -> int:
-        """Where the log ends now; it begins anew when it has grown long."""
-        try:
-            size = self.log_file.stat().st_size
-        except FileNotFoundError:
-            return 0
-        if size > _LOG_BYTES:
-            write_atomically(self.log_file, "")
-            return 0
-        return size
-
     def _last_words(self, offset: int) -> str:
-        try:
-            text = self.log_file.read_bytes()[offset:].decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-        return "\n".join(text.splitlines()[-8:])
+        return "\n".join(lines_since(self.log_file, offset)[-8:])
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:

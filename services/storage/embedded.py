@@ -35,6 +35,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.common.process import ProcessId, end, wait_ended
+from services.common.process_log import begin_log, lines_since
 
 from .embedded_files import (
     ROLE_ARN,
@@ -61,7 +62,6 @@ _START = timedelta(seconds=60)
 _PATIENCE_SECONDS = 15.0
 _STEP_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
-_LOG_BYTES = 10_000_000
 _LONGEST_SOCKET = 107
 
 
@@ -208,7 +208,7 @@ class EmbeddedStore:
         ports = await asyncio.to_thread(choose_ports, self._settings.directory)
         await asyncio.to_thread(link_socket, self._settings.directory, ports)
         command = command_line(self._settings, ports, weed_program())
-        offset = self._trim_log()
+        offset = begin_log(self.log_file)
         process = self._spawn(command)
         try:
             await self._wait_ready(process, ports, key, offset)
@@ -307,23 +307,10 @@ class EmbeddedStore:
         await end(process, patience_seconds=_PATIENCE_SECONDS)
         return None
 
-    def _trim_log(self) -> int:
-        try:
-            size = self.log_file.stat().st_size
-        except FileNotFoundError:
-            return 0
-        if size > _LOG_BYTES:
-            os.truncate(self.log_file, 0)
-            return 0
-        return size
-
     def _last_words(self, offset: int) -> str:
-        try:
-            text = self.log_file.read_bytes()[offset:].decode(errors="replace")
-        except FileNotFoundError:
-            return ""
-        told = [line for line in text.splitlines() if line[:1] in {"F", "E"}]
-        return " ".join(told[-3:] or text.splitlines()[-3:])
+        lines = lines_since(self.log_file, offset)
+        told = [line for line in lines if line[:1] in {"F", "E"}]
+        return " ".join(told[-3:] or lines[-3:])
 
 
 def weed_program() -> str:
