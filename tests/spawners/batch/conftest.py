@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from agent_rig import served, start  # noqa: F401 -- fixtures
 from jobs_rig import OWNER
 
 from spawners.batch.fake import FakeScheduler
@@ -92,7 +93,7 @@ async def open_jobs(
     """Start a ``Jobs`` on this test's store; more than one is a restart."""
     opened: list[tuple[Jobs, JobStore]] = []
 
-    async def start(
+    async def open_one(
         scheduler: Scheduler | None = None, settings: WatchSettings | None = None
     ) -> Jobs:
         store = await JobStore.open(store_url, timeout_seconds=0.3)
@@ -101,7 +102,7 @@ async def open_jobs(
         await jobs.start()
         return jobs
 
-    yield start
+    yield open_one
     for jobs, store in opened:
         await jobs.close()
         await store.close()
