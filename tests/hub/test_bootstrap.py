@@ -28,6 +28,11 @@ def bootstrap():
 
 
 @pytest.fixture
+def pythons():
+    return load_script("pythons")
+
+
+@pytest.fixture
 def check():
     return load_script("check")
 
@@ -45,45 +50,45 @@ def fake_python(path: Path, version: str) -> Path:
     return path
 
 
-def test_a_python_is_probed(bootstrap):
-    facts = bootstrap.probe(sys.executable)
+def test_a_python_is_probed(pythons):
+    facts = pythons.probe(sys.executable)
     assert tuple(facts["version"]) == sys.version_info[:3]
-    assert bootstrap.probe("/nowhere/python3") is None
-    assert bootstrap.probe("/bin/false") is None
+    assert pythons.probe("/nowhere/python3") is None
+    assert pythons.probe("/bin/false") is None
 
 
-def test_only_old_pythons_are_one_clear_failure(bootstrap, tmp_path, monkeypatch):
+def test_only_old_pythons_are_one_clear_failure(pythons, tmp_path, monkeypatch):
     old = fake_python(tmp_path / "python3", "3.9.2")
-    monkeypatch.setattr(bootstrap, "candidates", lambda: iter([old]))
-    with pytest.raises(bootstrap.Failure, match=r"3\.11 or newer.*3\.9\.2"):
-        bootstrap.choose_python(shared=False)
+    monkeypatch.setattr(pythons, "candidates", lambda: iter([old]))
+    with pytest.raises(pythons.Failure, match=r"3\.11 or newer.*3\.9\.2"):
+        pythons.choose_python(shared=False)
 
 
-def test_a_newer_python_on_the_path_is_found(bootstrap, tmp_path, monkeypatch):
+def test_a_newer_python_on_the_path_is_found(pythons, tmp_path, monkeypatch):
     old = fake_python(tmp_path / "python3", "3.9.2")
     new = fake_python(tmp_path / "python3.12", "3.12.1")
-    monkeypatch.setattr(bootstrap, "candidates", lambda: iter([old, new]))
-    assert bootstrap.choose_python(shared=False)["executable"] == str(new)
+    monkeypatch.setattr(pythons, "candidates", lambda: iter([old, new]))
+    assert pythons.choose_python(shared=False)["executable"] == str(new)
 
 
-def test_root_prefers_a_python_that_others_can_run(bootstrap, tmp_path, monkeypatch):
+def test_root_prefers_a_python_that_others_can_run(pythons, tmp_path, monkeypatch):
     tmp_path.chmod(0o755)
     (tmp_path / "private").mkdir(mode=0o700)
     private = fake_python(tmp_path / "private" / "python3", "3.12.1")
-    monkeypatch.setattr(bootstrap, "candidates", lambda: iter([private]))
-    assert not bootstrap.open_to_others(private)
-    assert bootstrap.choose_python(shared=False)["executable"] == str(private)
+    monkeypatch.setattr(pythons, "candidates", lambda: iter([private]))
+    assert not pythons.open_to_others(private)
+    assert pythons.choose_python(shared=False)["executable"] == str(private)
     open_one = Path("/usr/bin/python3")
-    if bootstrap.probe(open_one)["version"] >= [3, 11]:
-        monkeypatch.setattr(bootstrap, "candidates", lambda: iter([private, open_one]))
-        assert bootstrap.choose_python(shared=True)["executable"] != str(private)
+    if pythons.probe(open_one)["version"] >= [3, 11]:
+        monkeypatch.setattr(pythons, "candidates", lambda: iter([private, open_one]))
+        assert pythons.choose_python(shared=True)["executable"] != str(private)
 
 
 def test_the_script_is_readable_by_old_pythons():
     """No syntax later than 3.6, so that an old python can say that it is too old."""
     import ast
 
-    for name in ("bootstrap.py", "check.py"):
+    for name in ("bootstrap.py", "check.py", "pythons.py", "wheels.py"):
         ast.parse((SCRIPT.parent / name).read_text(), feature_version=(3, 6))
         assert (
             "from __future__ import annotations"
