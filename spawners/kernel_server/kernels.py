@@ -151,13 +151,25 @@ class LandbridgeMappingKernelManager(AdoptingKernelManager):
         """Take back a start, or forget a dead kernel; whatever job it has ends."""
         if kernel_id not in self:
             return
+        self._take_off_the_list(kernel_id, kernel)
+        self._kernel_connections.pop(kernel_id, None)
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=kernel.kernel_name).dec()
+        await self._stop_starting(kernel_id, kernel)
+        with contextlib.suppress(KernelJobError):
+            await kernel.cleanup_resources(restart=False)
+
+    def _take_off_the_list(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
         kernel.shutting_down = True
         kernel.stop_restarter()
         self.stop_watching_activity(kernel_id)
         self.stop_buffering(kernel_id)
         self.remove_kernel(kernel_id)
-        self._kernel_connections.pop(kernel_id, None)
-        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=kernel.kernel_name).dec()
+
+    async def _stop_starting(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
         tasks = [
             task
             for kept in (self._pending_kernels, self._pending_kernel_tasks, self._tasks)
@@ -169,8 +181,6 @@ class LandbridgeMappingKernelManager(AdoptingKernelManager):
             await asyncio.wait(tasks, timeout=_DELETE_SECONDS)
         if not kernel.ready.done():
             kernel.ready.cancel()
-        with contextlib.suppress(KernelJobError):
-            await kernel.cleanup_resources(restart=False)
 
     def refuse_while_pending(self, kernel_id: str) -> None:
         """Answer 409 where a kernel can neither be interrupted nor restarted yet.
@@ -258,13 +268,10 @@ class LandbridgeMappingKernelManager(AdoptingKernelManager):
     async def _let_go(
         self, kernel_id: str, kernel: LandbridgeServerKernelManager
     ) -> None:
-        kernel.shutting_down = True
-        kernel.stop_restarter()
-        self.stop_watching_activity(kernel_id)
-        self.stop_buffering(kernel_id)
-        self.remove_kernel(kernel_id)
+        self._take_off_the_list(kernel_id, kernel)
         if kernel.batch is not None:
             await kernel.batch.detach()
+        await self._stop_starting(kernel_id, kernel)  # it may wait in the queue
         kernel.cleanup_connection_file()
         self.log.info("Kernel %s goes on without this server", kernel_id)
 

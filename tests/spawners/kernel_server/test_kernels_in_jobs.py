@@ -7,7 +7,6 @@ import os
 import signal
 import time
 import uuid
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -363,31 +362,3 @@ def test_what_a_cell_says_while_the_server_is_away_is_told_later(new_server):
     with server.channel(kernel) as other:  # it is told once
         assert other.run("print(2)") == "2"
     server.api.delete(f"api/kernels/{kernel}")
-
-
-def test_kernels_end_with_the_server_unless_they_are_kept(new_server):
-    server = new_server().start()
-    kept, other = server.start_kernel(), server.start_kernel()
-    server.wait_state(kept, "running")
-    server.wait_state(other, "running")
-    server.run(kept, "x = 1")
-    pid = int(server.run(other, LAUNCHER))
-    assert server.view(kept)["keep"] is False
-    answer = server.api.put(
-        f"landbridge/kernels/{kept}/keep", json={"keep": True, "hours": 1}
-    )
-    until = datetime.fromisoformat(answer.json()["keep_until"])
-    assert answer.json()["keep"] is True
-    assert answer.json()["keep_hours"] == 72
-    for wrong in ({"keep": True, "hours": 1000}, {"keep": True, "hours": 0}, {}):
-        put = server.api.put(f"landbridge/kernels/{kept}/keep", json=wrong)
-        assert put.status_code == 400, wrong
-    server.stop()
-    until_gone(pid)
-    assert [path.stem for path in server.records] == [kept]
-    server.start()
-    assert server.run(kept, "print(x)") == "1"
-    assert server.view(kept)["keep"] is True
-    later = datetime.fromisoformat(server.view(kept)["keep_until"]) - until
-    assert later < timedelta(seconds=1)  # no more than was asked for
-    server.api.delete(f"api/kernels/{kept}")
