@@ -7,12 +7,14 @@ Source: the STS API (2011-06-15), SeaweedFS 4.48 and Ceph RGW 16.2 as they answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from .credentials import LIFETIME, SHORTEST, check_lifetime, new_tag
-from .errors import AccessDenied, StoreAnswerInvalid
+from .errors import AccessDenied, GrantRefused, NotFound, StoreAnswerInvalid
 from .objects import Grant, Session
 from .parsing import AssumedRole, parse_assumed_role, parse_xml, text_of
 from .policies import session_name, session_policy
@@ -23,6 +25,11 @@ from .transport import Answer, Call
 
 _VERSION = "2011-06-15"
 _LIMIT = 65_536
+_CHECKED_SECONDS = 60.0
+_NOT_TRUSTED = (
+    "Sign out of the gateway and in again. If that does not help, the gateway's "
+    "operators must look at what the store trusts; its log says more."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +59,17 @@ class StsDriver:
         self._client = client
         self._settings = settings
         self.revocations = Revocations(client)
+        self._bounds = Bounds(client)
         self._buckets: set[str] = set()
 
     async def issue(
         self, user: str, grants: Sequence[Grant], lifetime: timedelta = LIFETIME
     ) -> Session:
-        """Return a session for exactly ``grants``."""
+        """Return a session for exactly ``grants``.
+
+        Raises:
+            GrantRefused: a bucket's policy gives it more.
+        """
         seconds = check_lifetime(min(lifetime, self._settings.longest))
         name = session_name(user, new_tag())
         form = {
@@ -67,7 +79,10 @@ class StsDriver:
             "Policy": session_policy(grants),
         }
         role = await ask_sts(self._client, "AssumeRole", form)
-        return Session(name, self.name, role.key, tuple(grants), role.arn, role.expires)
+        given = tuple(grants)
+        session = Session(name, self.name, role.key, given, role.arn, role.expires)
+        await self._bounds.check(session)
+        return session
 
     async def revoke(self, session: Session) -> None:
         """Deny the session in each of its buckets; read back."""
@@ -103,6 +118,7 @@ class WebIdentityDriver:
         self._anonymous = client.signed_by(None)
         self._settings = settings
         self.revocations = Revocations(client)
+        self._bounds = Bounds(client)
 
     async def issue(
         self,
@@ -114,8 +130,8 @@ class WebIdentityDriver:
         """Return a session for ``grants``, at most what the role gives this token.
 
         Raises:
-            KeyNotValid: the token has expired.
-            AccessDenied: the store does not trust it.
+            AccessDenied: the store does not trust the token, or it has expired.
+            GrantRefused: a bucket's policy gives the session more.
         """
         seconds = check_lifetime(min(lifetime, self._settings.longest))
         name = session_name(user, new_tag())
@@ -126,10 +142,21 @@ class WebIdentityDriver:
             "WebIdentityToken": token,
             "Policy": session_policy(grants),
         }
-        role = await ask_sts(self._anonymous, "AssumeRoleWithWebIdentity", form)
+        try:
+            role = await ask_sts(self._anonymous, "AssumeRoleWithWebIdentity", form)
+        except AccessDenied as error:
+            raise AccessDenied(
+                "The store does not take your sign-in at the identity provider.",
+                hint=_NOT_TRUSTED,
+                code=error.code,
+                status=error.status,
+            ) from None
         # SeaweedFS leaves the session's ARN out of this answer.
         arn = role.arn or await caller_arn(self._client.signed_by(role.key))
-        return Session(name, self.name, role.key, tuple(grants), arn, role.expires)
+        given = tuple(grants)
+        session = Session(name, self.name, role.key, given, arn, role.expires)
+        await self._bounds.check(session)
+        return session
 
     async def revoke(self, session: Session) -> None:
         """Deny the session in each of its buckets; read back."""
@@ -146,6 +173,66 @@ class WebIdentityDriver:
         """Drop the denials of sessions that have expired, in all buckets."""
         names = [bucket.name for bucket in await self._client.buckets.list()]
         return await self.revocations.tidy(names)
+
+
+class Bounds:
+    """Whether buckets' own policies leave sessions as narrow as they were made.
+
+    On Ceph RGW 16.2 a session counts as the user who assumed its role. A bucket
+    policy that allows that user something allows it to all of her sessions, whatever
+    these were cut down to, unless the policy's last statement names the role too, or
+    somebody else. So each new session asks for what none is ever granted: the bucket's
+    policy, its open uploads, and the names outside of its prefixes. A session that
+    gets any of it is given to nobody.
+
+    Args:
+        client: any client of the store.
+    """
+
+    def __init__(self, client: S3Client) -> None:
+        self._client = client
+        self._checked: dict[tuple[str, bool], float] = {}
+
+    async def check(self, session: Session) -> None:
+        """Return if the session is narrow in all its buckets, as known for a minute.
+
+        Raises:
+            GrantRefused: it is not.
+            StorageError: the store does not let one know.
+        """
+        narrowed = self._client.signed_by(session.key)
+        late = time.monotonic() - _CHECKED_SECONDS
+        self._checked = {one: at for one, at in self._checked.items() if at > late}
+        whole = {grant.bucket for grant in session.grants if not grant.prefix}
+        asked = {(grant.bucket, grant.bucket in whole) for grant in session.grants}
+        await asyncio.gather(
+            *(
+                self._check(narrowed, bucket, whole=is_whole)
+                for bucket, is_whole in sorted(asked - self._checked.keys())
+            )
+        )
+
+    async def _check(self, narrowed: S3Client, bucket: str, *, whole: bool) -> None:
+        asked: list[Awaitable[object]] = [
+            narrowed.buckets.policy(bucket),
+            narrowed.uploads.list(bucket, limit=1),
+        ]
+        if not whole:
+            asked.append(narrowed.list(bucket, limit=1))
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, NotFound):
+                return  # no bucket: nothing to reach in it
+            if isinstance(answer, BaseException):
+                if not isinstance(answer, AccessDenied):
+                    raise answer
+                continue
+            raise GrantRefused(
+                f"The policy of bucket {bucket} would let keys do more than they are "
+                "for, so that none are made.",
+                hint="Its owner must allow the gateway's account and role together, in "
+                "one statement that is the policy's last.",
+            )
+        self._checked[(bucket, whole)] = time.monotonic()
 
 
 async def caller_arn(client: S3Client) -> str:

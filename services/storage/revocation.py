@@ -144,9 +144,11 @@ def revised(
     adding = arn is not None and arn not in known and until is not None and until > now
     if arn is not None and until is not None and adding:
         ours.setdefault(_rounded(until), set()).add(arn)
-    statements = theirs + [
-        _statement(bucket, expiry, sorted(arns))
-        for expiry, arns in sorted(ours.items())
+    # Ours first: on RGW 16.2 the last statement decides what the others are worth to
+    # a session, and must be the owner's.
+    statements = [
+        *(_statement(bucket, end, sorted(arns)) for end, arns in sorted(ours.items())),
+        *theirs,
     ]
     changed = adding or dropped > 0
     if not statements:

@@ -153,7 +153,8 @@ rgw_sts_key = {secrets.token_hex(8)}
         self.admin(
             *("user", "create", f"--uid={BROKER}", "--display-name=broker"),
             *(f"--access-key={self.access_key}", f"--secret-key={self.secret_key}"),
-            "--caps=users=*;user-policy=*;metadata=read;buckets=*;roles=*",
+            "--caps=users=*;user-policy=*;metadata=read;buckets=*;roles=*"
+            ";oidc-provider=*",
         )
         trust = {
             "Effect": "Allow",

@@ -99,7 +99,7 @@ class ServiceRig:
         self.state = directory / "state"
         self.log = directory / "service.log"
         self._config = directory / "gateway.toml"
-        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
         self._config.write_text("[storage]\n" + "\n".join(lines) + "\n")
         (self.state / "db").mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
@@ -170,6 +170,15 @@ class ServiceRig:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(30)
         self.hub.close()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        inside = ", ".join(f"{name} = {_toml(one)}" for name, one in value.items())
+        return f"{{ {inside} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    return json.dumps(value)
 
 
 @contextmanager
