@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 from .credentials import LIFETIME, CredentialDriver
 from .drivers_keys import IamUsers, KeysDriver, RgwUsers
 from .drivers_pasted import PastedDriver, SealedKeys, Vault
 from .drivers_sts import StsDriver, StsSettings, WebIdentityDriver
-from .errors import AccessDenied, GrantRefused
-from .objects import Grant, Session
+from .errors import AccessDenied, GrantRefused, RequestRefused
+from .identity import forgeries
+from .objects import Grant, Mode, Session
+from .probe import doubts
 from .s3 import S3Client
 from .settings import StorageSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,8 @@ def choose_driver(
             return StsDriver(client, role)
         case "web-identity":
             driver = WebIdentityDriver(client, role)
-            return IdentityDriver(driver, client, means.identity_token)
+            tokens, bucket = means.identity_token, settings.probe_bucket
+            return IdentityDriver(driver, client, tokens, bucket)
         case "keys" if settings.admin_api == "rgw":
             return KeysDriver(client, RgwUsers(client))
         case "keys":
@@ -61,13 +69,15 @@ def choose_driver(
 class IdentityDriver:
     """Sessions by each user's own token, which the hub keeps.
 
-    The probe has no such token, so the first session is tried before any is given
-    out: it must not reach a bucket beside its grants, nor assume the role anew.
+    The probe has no such token, so the first that comes is used to try the store
+    before any session is given out: it must refuse forged tokens, and sessions must
+    be as narrow as the probe wants them.
 
     Args:
         driver: asks the store.
         client: signs as the broker.
         identity_token: returns the newest token of a user.
+        bucket: in which the store may be tried.
     """
 
     name = "web-identity"
@@ -77,10 +87,12 @@ class IdentityDriver:
         driver: WebIdentityDriver,
         client: S3Client,
         identity_token: Callable[[str], Awaitable[str]],
+        bucket: str,
     ) -> None:
         self._driver = driver
         self._client = client
         self._identity_token = identity_token
+        self._bucket = bucket
         self._trying = asyncio.Lock()
         self._tried = False
 
@@ -91,12 +103,13 @@ class IdentityDriver:
 
         Raises:
             KeyNeeded: the user has to sign in at the identity provider anew.
+            GrantRefused: the store's sessions are not safe to hand out.
         """
         token = await self._identity_token(user)
         session = await self._driver.issue(user, token, grants, lifetime)
         async with self._trying:
             if not self._tried:
-                await self._try(session)
+                await self._try(token)
                 self._tried = True
         return session
 
@@ -112,21 +125,67 @@ class IdentityDriver:
         """Drop the denials of sessions that have expired, in all buckets."""
         return await self._driver.tidy()
 
-    async def _try(self, session: Session) -> None:
-        narrowed = self._client.signed_by(session.key)
-        granted = {grant.bucket for grant in session.grants}
-        others = [b.name for b in await self._client.buckets.list()]
-        for bucket in [name for name in others if name not in granted][:1]:
-            try:
-                await narrowed.list(bucket, limit=1)
-            except AccessDenied:
-                continue
-            raise GrantRefused(
-                "The store's sessions reach more than they were granted.",
-                hint="Tell the gateway's operators: no keys are given out.",
+    async def _try(self, token: str) -> None:
+        for forged in forgeries(token):
+            if await self._takes(forged):
+                self._refuse("It takes tokens that the identity provider never signed.")
+        driver = _OneToken(self._driver, token)
+        found = await doubts(self._client, driver, self._bucket)
+        if found:
+            self._refuse(found)
+        await self._look_at_owner(driver)
+
+    async def _look_at_owner(self, driver: CredentialDriver) -> None:
+        """Warn where objects belong to the session that wrote them, as on Ceph."""
+        key = f"probe-{secrets.token_hex(6)}"
+        session = await driver.issue(
+            "probe", [Grant(self._bucket, key, Mode.READ_WRITE)]
+        )
+        await self._client.signed_by(session.key).put(self._bucket, key, b"a")
+        try:
+            await self._client.get(self._bucket, key)
+        except AccessDenied:
+            log.warning(
+                "The store: The gateway's account may not read what users write, so "
+                "that copies and looks at objects will fail; the guide on storage "
+                "names the policy that it needs."
             )
-        if await self.escapes(session):
-            raise GrantRefused(
-                "The store's sessions can get themselves wider keys.",
-                hint="An operator must deny the role itself in its trust policy.",
-            )
+        finally:
+            await self._client.delete(self._bucket, key)
+
+    async def _takes(self, token: str) -> bool:
+        try:
+            await self._driver.issue("probe", token, [Grant(self._bucket)])
+        except (AccessDenied, RequestRefused):
+            return False
+        return True
+
+    def _refuse(self, why: str) -> NoReturn:
+        log.error("The store's sessions are not safe to hand out: %s", why)
+        raise GrantRefused(
+            f"The store's keys are not safe to hand out, so there are none. {why}",
+            hint="Tell the gateway's operators.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _OneToken:
+    """A driver for the trial alone: everybody's token is the same."""
+
+    driver: WebIdentityDriver
+    token: str
+    name: str = "web-identity"
+
+    async def issue(
+        self, user: str, grants: Sequence[Grant], lifetime: timedelta = LIFETIME
+    ) -> Session:
+        return await self.driver.issue(user, self.token, grants, lifetime)
+
+    async def revoke(self, session: Session) -> None:
+        await self.driver.revoke(session)
+
+    async def escapes(self, session: Session) -> bool:
+        return await self.driver.escapes(session)
+
+    async def tidy(self) -> int:
+        return 0

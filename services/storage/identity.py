@@ -37,6 +37,23 @@ def identity_tokens(people: People) -> Callable[[str], Awaitable[str]]:
     return newest
 
 
+def forgeries(token: str) -> list[str]:
+    """Return two tokens that claim the same as a JWT and that its issuer never signed.
+
+    The first says itself that it is not signed, which Ceph RGW was known to accept
+    (CVE-2024-48916); the second bears the signature of other bytes.
+    """
+    _, _, rest = token.partition(".")
+    claims, _, signature = rest.partition(".")
+    unsigned = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode()
+    half = len(signature) // 2
+    swapped = signature[half:] + signature[:half]
+    return [
+        f"{unsigned.rstrip('=')}.{claims}.",
+        f"{token.removesuffix(signature)}{swapped}",
+    ]
+
+
 def expiry(token: str) -> float:
     """Return when a JWT expires, in seconds since 1970; 0 if it does not say.
 

@@ -132,6 +132,23 @@ async def probe(
     return features
 
 
+async def doubts(client: S3Client, driver: CredentialDriver, bucket: str) -> str:
+    """Return why sessions of ``driver`` are not to be handed out; ``""``: they may be.
+
+    For a driver that has no session of its own to show to :func:`probe`.
+
+    Args:
+        client: signed by the broker.
+        driver: gives the session that is tried.
+        bucket: as :func:`probe` left it.
+    """
+    trials = _Trials(client, bucket)
+    seen = await trials.sessions(driver)
+    if seen.given and seen.narrow and seen.no_escape and seen.acl:
+        return ""
+    return " ".join(trials.notes)
+
+
 @dataclass
 class _Seen:
     given: bool = False
@@ -332,6 +349,8 @@ class _Trials:
                 "Its sessions can get themselves wider keys: deny the role itself in "
                 "the role's trust policy."
             )
+        if seen.given and not seen.acl:
+            self.notes.append("Its sessions can publish objects by an ACL.")
         if seen.single_deletes:
             self.notes.append("Its sessions may not delete many objects at once.")
         if seen.given and not seen.revoked:

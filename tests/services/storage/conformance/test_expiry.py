@@ -11,9 +11,16 @@ import time
 
 import pytest
 
+from services.storage.credentials import LIFETIME
+from services.storage.drivers import IdentityDriver
 from services.storage.drivers_sts import StsSettings, WebIdentityDriver, ask_sts
 from services.storage.embedded_files import web_role_arn
-from services.storage.errors import AccessDenied, KeyNotValid, StorageError
+from services.storage.errors import (
+    AccessDenied,
+    GrantRefused,
+    KeyNotValid,
+    StorageError,
+)
 from services.storage.objects import Grant, Mode
 from services.storage.policies import session_policy
 from services.storage.s3 import S3Client
@@ -77,3 +84,31 @@ async def test_a_wrong_token_gets_nothing(provider, client, wrong):
     with pytest.raises(StorageError) as caught:
         await driver.issue("alice", provider.token(**wrong), [Grant("alice")])
     assert provider.token(**wrong)[:20] not in str(caught.value)
+
+
+class Gullible(WebIdentityDriver):
+    """A store that looks at what a token says, and not at who signed it."""
+
+    genuine = ""
+
+    async def issue(self, user, token, grants, lifetime=LIFETIME):
+        return await super().issue(user, self.genuine, grants, lifetime)
+
+
+async def test_a_store_that_takes_forged_tokens_gives_nobody_keys(provider, client):
+    token = provider.token()
+
+    async def newest(user: str) -> str:
+        return token
+
+    await client.buckets.create("probe")
+    grants = [Grant("alice", "in/", Mode.READ)]
+    role = StsSettings(web_role_arn("hub"))
+    safe = IdentityDriver(WebIdentityDriver(client, role), client, newest, "probe")
+    await safe.issue("alice", grants)
+    gullible = Gullible(client, role)
+    gullible.genuine = token
+    unsafe = IdentityDriver(gullible, client, newest, "probe")
+    for _ in range(2):
+        with pytest.raises(GrantRefused, match="never signed"):
+            await unsafe.issue("alice", grants)
