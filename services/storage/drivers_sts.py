@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from .credentials import LIFETIME, SHORTEST, check_lifetime, new_tag
-from .errors import AccessDenied, GrantRefused, NotFound, StoreAnswerInvalid
+from .errors import AccessDenied, GrantWidened, NotFound, StoreAnswerInvalid
 from .objects import Grant, Session
 from .parsing import AssumedRole, parse_assumed_role, parse_xml, text_of
 from .policies import session_name, session_policy
@@ -68,7 +68,7 @@ class StsDriver:
         """Return a session for exactly ``grants``.
 
         Raises:
-            GrantRefused: a bucket's policy gives it more.
+            GrantWidened: a bucket's policy gives it more.
         """
         seconds = check_lifetime(min(lifetime, self._settings.longest))
         name = session_name(user, new_tag())
@@ -131,7 +131,7 @@ class WebIdentityDriver:
 
         Raises:
             AccessDenied: the store does not trust the token, or it has expired.
-            GrantRefused: a bucket's policy gives the session more.
+            GrantWidened: a bucket's policy gives the session more.
         """
         seconds = check_lifetime(min(lifetime, self._settings.longest))
         name = session_name(user, new_tag())
@@ -197,7 +197,7 @@ class Bounds:
         """Return if the session is narrow in all its buckets, as known for a minute.
 
         Raises:
-            GrantRefused: it is not.
+            GrantWidened: it is not.
             StorageError: the store does not let one know.
         """
         narrowed = self._client.signed_by(session.key)
@@ -205,34 +205,41 @@ class Bounds:
         self._checked = {one: at for one, at in self._checked.items() if at > late}
         whole = {grant.bucket for grant in session.grants if not grant.prefix}
         asked = {(grant.bucket, grant.bucket in whole) for grant in session.grants}
-        await asyncio.gather(
+        new = sorted(asked - self._checked.keys())
+        wide = await asyncio.gather(
             *(
-                self._check(narrowed, bucket, whole=is_whole)
-                for bucket, is_whole in sorted(asked - self._checked.keys())
+                self._is_wide(narrowed, bucket, whole=all_of_it)
+                for bucket, all_of_it in new
             )
         )
+        self._checked |= dict.fromkeys(
+            (one for one, found in zip(new, wide, strict=True) if found is False),
+            time.monotonic(),
+        )
+        if any(wide):
+            raise GrantWidened(
+                [one[0] for one, found in zip(new, wide, strict=True) if found]
+            )
 
-    async def _check(self, narrowed: S3Client, bucket: str, *, whole: bool) -> None:
+    async def _is_wide(
+        self, narrowed: S3Client, bucket: str, *, whole: bool
+    ) -> bool | None:
+        """Whether the session does what it may not; ``None``: there is no bucket."""
         asked: list[Awaitable[object]] = [
             narrowed.buckets.policy(bucket),
             narrowed.uploads.list(bucket, limit=1),
         ]
         if not whole:
             asked.append(narrowed.list(bucket, limit=1))
-        for answer in await asyncio.gather(*asked, return_exceptions=True):
-            if isinstance(answer, NotFound):
-                return  # no bucket: nothing to reach in it
-            if isinstance(answer, BaseException):
-                if not isinstance(answer, AccessDenied):
-                    raise answer
-                continue
-            raise GrantRefused(
-                f"The policy of bucket {bucket} would let keys do more than they are "
-                "for, so that none are made.",
-                hint="Its owner must allow the gateway's account and role together, in "
-                "one statement that is the policy's last.",
-            )
-        self._checked[(bucket, whole)] = time.monotonic()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        if any(isinstance(answer, NotFound) for answer in answers):
+            return None
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(
+                answer, AccessDenied
+            ):
+                raise answer
+        return not all(isinstance(answer, AccessDenied) for answer in answers)
 
 
 async def caller_arn(client: S3Client) -> str:

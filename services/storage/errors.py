@@ -18,6 +18,7 @@
     ├── QuotaExceeded, StoreFull
     ├── KeyRefused              a key that this store would change or lose
     ├── GrantRefused            rights that cannot be expressed, or not given
+    │   └── GrantWidened        a bucket's own policy gives more
     ├── NotSupported            the store does not have it
     └── RequestRefused          any other refusal of the store
 
@@ -27,6 +28,7 @@ secret, and text that a store sent is cut and made printable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 _LONGEST_TEXT = 300
@@ -166,6 +168,22 @@ class KeyRefused(StorageError):
 
 class GrantRefused(StorageError):
     """Rights that cannot be written as a policy of this store."""
+
+
+class GrantWidened(GrantRefused):
+    """In ``buckets`` a session could do more than it was made for."""
+
+    hint = (
+        "Its owner must allow the gateway's account and role together, in one "
+        "statement that is the policy's last."
+    )
+
+    def __init__(self, buckets: Sequence[str]) -> None:
+        super().__init__(
+            f"The policy of bucket {', '.join(buckets)} would let keys do more than "
+            "they are for, so that none are made."
+        )
+        self.buckets = frozenset(buckets)
 
 
 class NotSupported(StorageError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,14 +14,16 @@ from services.common.work import Task
 from . import models as m
 from . import models_sharing as s
 from .credentials import CredentialDriver
-from .errors import GrantRefused, NotSupported, QuotaExceeded
+from .errors import GrantRefused, GrantWidened, NotSupported, QuotaExceeded
 from .jobs import Order
-from .objects import Grant, Mode
+from .objects import Grant, Mode, Session
 from .policies import split
 from .rights import Right, require, require_owner
 from .service import Storage
 from .sessions import Issued
 from .shares import Link, Share
+
+log = logging.getLogger(__name__)
 
 WRITE = "custom:storage:write"
 _LINK_LIFE = timedelta(days=7)
@@ -71,21 +75,15 @@ async def issue_credentials(storage: Storage, call: Call) -> s.Credentials:
     groups = split(list(covered))
     if not groups:
         raise BadRequest("There is no bucket that these keys could be for.")
-    lifetime = min(timedelta(seconds=b.seconds), storage.settings.session_lifetime)
-    session = await storage.sessions.issue(
-        driver,
-        caller.name,
-        [(grant, covered[grant]) for grant in groups[0]],
-        lifetime=lifetime,
-        purpose=b.purpose,
-    )
+    session = await _issue(storage, driver, call, [(g, covered[g]) for g in groups[0]])
+    missing = set(covered) - set(session.grants)
     await storage.rows.note(
         caller.name,
         "issue-keys",
-        groups[0][0].bucket,
+        session.grants[0].bucket,
         id=session.name,
         purpose=b.purpose,
-        grants=len(groups[0]),
+        grants=len(session.grants),
     )
     return s.Credentials(
         id=session.name,
@@ -94,10 +92,36 @@ async def issue_credentials(storage: Storage, call: Call) -> s.Credentials:
         session_token=session.key.token,
         expires=session.expires,
         grants=[_model(grant) for grant in session.grants],
-        left_out=[_model(grant) for group in groups[1:] for grant in group],
+        left_out=[_model(grant) for grant in covered if grant in missing],
         endpoint=storage.store.endpoint,
         region=storage.settings.region,
     )
+
+
+async def _issue(
+    storage: Storage,
+    driver: CredentialDriver,
+    call: Call,
+    rights: Sequence[tuple[Grant, Right]],
+) -> Session:
+    """Return new keys; without grants asked for, but for buckets that widen keys.
+
+    Raises:
+        GrantWidened: all do, or just these were asked for.
+    """
+    b, user, left = call.body, call.caller.name, list(rights)
+    lifetime = min(timedelta(seconds=b.seconds), storage.settings.session_lifetime)
+    while True:
+        try:
+            return await storage.sessions.issue(
+                driver, user, left, lifetime=lifetime, purpose=b.purpose
+            )
+        except GrantWidened as error:
+            kept = [one for one in left if one[0].bucket not in error.buckets]
+            if b.grants or not kept or len(kept) == len(left):
+                raise
+            log.warning("%s %s", error, error.hint)
+            left = kept
 
 
 async def list_credentials(storage: Storage, call: Call) -> s.CredentialList:

@@ -86,6 +86,9 @@ async def test_a_lent_bucket_serves_as_its_rules_say(
         await check_read_keys(rgw, carol, bucket)
         kept = (await owner.buckets.policy(bucket))["Statement"]
         assert [one["Effect"] for one in kept] == ["Deny", "Allow", "Allow"]
+        ours = allow([BROKER_ARN], READ, bucket)
+        await owner.buckets.set_policy(bucket, policy(owners, ours))
+        await check_widened(rig, bucket)
         assert (await owner.get(bucket, "runs/a")).data == b"12345"
 
 
@@ -160,6 +163,21 @@ def check_a_reader(carol: Person, bucket: str) -> None:
     assert carol.refused("POST", "objects/delete", gone) == (403, "forbidden")
     where = {"bucket": bucket, "prefix": ""}
     assert carol.refused("GET", "objects", **where) == (403, "forbidden")
+
+
+async def check_widened(rig, bucket: str) -> None:
+    """Where the policy opens the bucket to every session, there are keys but for it."""
+    rig.kill()  # forget what was known a minute ago
+    rig.start()
+    alice = rig.person("alice")
+    asked = {"grants": [{"bucket": bucket, "mode": "read"}]}
+    answer = alice.ask("POST", "credentials", asked)
+    assert answer.json()["error"]["code"] == "grant-refused"
+    assert "in one statement that is the policy's last" in answer.text
+    answer = alice.call("POST", "credentials", {})
+    assert "o-alice" in [grant["bucket"] for grant in answer["grants"]]
+    assert [grant["bucket"] for grant in answer["left_out"]] == [bucket]
+    assert f"The policy of bucket {bucket} would let keys" in rig.words()
 
 
 def signed(rgw: Site, answer: dict):
