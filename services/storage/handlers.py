@@ -15,7 +15,7 @@ from . import models as m
 from . import models_sharing as sharing
 from .errors import Conflict, StoreUnavailable
 from .objects import Mode
-from .rights import Right, own_bucket_name, require_owner
+from .rights import Right, fingerprint, own_bucket_name, require_owner
 from .s3 import S3Client
 from .service import Storage
 from .usage_rows import Measured
@@ -60,7 +60,8 @@ async def list_buckets(storage: Storage, call: Call) -> m.Buckets:
         storage.meter.used(right.bucket)
     usage = await storage.meter.rows.known([right.bucket for right in rights])
     return m.Buckets(
-        buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights]
+        buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights],
+        rights=fingerprint(rights),
     )
 
 

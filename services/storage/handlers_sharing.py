@@ -18,7 +18,7 @@ from .errors import GrantRefused, GrantWidened, NotSupported, QuotaExceeded
 from .jobs import Order
 from .objects import Grant, Mode, Session
 from .policies import split
-from .rights import Right, require, require_owner
+from .rights import Right, fingerprint, require, require_owner
 from .service import Storage
 from .sessions import Issued
 from .shares import Link, Share
@@ -93,6 +93,7 @@ async def issue_credentials(storage: Storage, call: Call) -> s.Credentials:
         expires=session.expires,
         grants=[_model(grant) for grant in session.grants],
         left_out=[_model(grant) for grant in covered if grant in missing],
+        rights=fingerprint(rights),
         endpoint=storage.store.endpoint,
         region=storage.settings.region,
     )

@@ -40,6 +40,7 @@ class Credentials(Model):
     left_out: list[GrantModel] = Field(
         description="What had no room in one set of keys: ask for it by `grants`."
     )
+    rights: str = Field(description="What `GET buckets` says when these are all there.")
     endpoint: str
     region: str
 

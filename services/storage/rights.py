@@ -57,6 +57,13 @@ class Right:
         )
 
 
+def fingerprint(rights: Iterable[Right]) -> str:
+    """Return a word that is another one whenever somebody may do other things."""
+    lines = sorted(f"{one.bucket}/{one.prefix}\0{one.mode.value}" for one in rights)
+    text = "\n".join(lines).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
 def bucket_word(name: str) -> str:
     """Return ``name`` as it stands in a bucket's name: never the same for two names.
 

@@ -7,6 +7,7 @@ programs, which prove themselves by the text of a file that only the user can re
                                   "Expiration"}, as AWS's container credentials
     GET URL?bucket=B&prefix=P&mode=read
                                  the same, for only that
+    GET URL?renew=1              the same, for all that the user may by now
     GET URL/../storage           {"endpoint", "region", "bucket"}
     GET URL/../buckets           {"buckets": [...]} as the storage service has it
 

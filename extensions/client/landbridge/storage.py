@@ -8,6 +8,7 @@ another store. Keys live for an hour and renew by themselves where it says so.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +39,7 @@ __all__ = [
     "place",
     "pyarrow_filesystem",
     "rclone_config",
+    "renew",
     "store",
 ]
 
@@ -150,6 +152,24 @@ def credentials(
         str(found["Token"]),
         datetime.fromisoformat(expires),
     )
+
+
+def renew() -> None:
+    """Let libraries fetch keys anew, for buckets that have become yours since.
+
+    New keys come by themselves to programs that start later. In this kernel it makes
+    boto3, s3fs and what uses them forget theirs; clients that you hold keep them, so
+    make those again.
+
+    Raises:
+        StorageUnavailable: keys cannot be had now.
+    """
+    _http.ask("credentials", renew="1")
+    loaded: Mapping[str, Any] = sys.modules  # nothing else can hold keys
+    if "boto3" in loaded:
+        loaded["boto3"].DEFAULT_SESSION = None
+    if "s3fs" in loaded:
+        loaded["s3fs"].S3FileSystem.clear_instance_cache()
 
 
 def _sdks_are_ours() -> bool:

@@ -9,6 +9,7 @@ this server's own hub token; nothing is written to the home directory.
 
     GET /credentials   {"AccessKeyId", "SecretAccessKey", "Token", "Expiration"}
                        ?bucket=B[&prefix=P][&mode=read]: keys for only that
+                       ?renew=1: for all that its user may by now
     GET /storage       {"endpoint", "region", "bucket"}: where S3 is, from here
     GET /buckets       the storage service's own answer
 
@@ -55,6 +56,8 @@ log = logging.getLogger(__name__)
 _PROCESS = Path(__file__).with_name("credential_process.py")
 
 _ERROR_SECONDS = 3.0
+_LOOK_SECONDS = 15.0
+_LOOK_PATIENCE_SECONDS = 2.0
 _MOST_KINDS = 64
 _FIRST_PATIENCE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -69,21 +72,31 @@ class KeyCache:
     Args:
         fetch: asks the storage service.
         clock: seconds since 1970.
+        rights: asks it for the word on all that the user may now; keys that were made
+            under another are fetched anew. ``None``: these keys are for less.
     """
 
     def __init__(
-        self, fetch: Callable[[], Keys], clock: Callable[[], float] = time.time
+        self,
+        fetch: Callable[[], Keys],
+        clock: Callable[[], float] = time.time,
+        rights: Callable[[], str] | None = None,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
+        self._rights = rights
+        self._looked_at = 0.0
         self._lock = threading.Lock()
         self._keys: Keys | None = None
         self._renew_at = 0.0
         self._failed_at = -_ERROR_SECONDS
         self._failure = ServiceFailed("")
 
-    def get(self) -> Keys:
+    def get(self, *, renew: bool = False) -> Keys:
         """Return keys that are good for a while.
+
+        Args:
+            renew: look now whether the user may do other things than they may.
 
         Raises:
             ServiceFailed: there are none.
@@ -91,7 +104,10 @@ class KeyCache:
         with self._lock:
             now = self._clock()
             if self._keys is not None and now < self._renew_at:
-                return self._keys
+                if renew or now - self._looked_at >= _LOOK_SECONDS:
+                    self._look(self._keys, now)
+                if now < self._renew_at:
+                    return self._keys
             if now - self._failed_at >= _ERROR_SECONDS:
                 try:
                     self._keys = self._fetch()
@@ -100,11 +116,22 @@ class KeyCache:
                     self._failure, self._failed_at = error, now
                 else:
                     life = self._keys.expires.timestamp() - now
-                    self._renew_at = now + life * 2 / 3
+                    self._renew_at, self._looked_at = now + life * 2 / 3, now
                     return self._keys
             if self._keys is not None and now < self._keys.expires.timestamp():
                 return self._keys
             raise self._failure
+
+    def _look(self, keys: Keys, now: float) -> None:
+        """Have ``keys`` renewed if they are no longer for all that the user may."""
+        if self._rights is None:
+            return
+        self._looked_at = now
+        try:
+            if self._rights() != keys.rights:
+                self._renew_at = now
+        except ServiceFailed as error:
+            log.info("Whether there are new rights is not known: %s", error)
 
 
 class CredentialEndpoint:
@@ -165,7 +192,7 @@ class CredentialEndpoint:
     def _find(self, path: str, query: Mapping[str, list[str]]) -> object | None:
         if path == "/credentials":
             wanted = [query.get(name, [""])[0] for name in ("bucket", "prefix", "mode")]
-            return self._cache(*wanted).get().to_json()
+            return self._cache(*wanted).get(renew="renew" in query).to_json()
         if path == "/storage":
             return self.service.place().to_json()
         if path == "/buckets":
@@ -178,8 +205,14 @@ class CredentialEndpoint:
             if kind not in self._caches:
                 while len(self._caches) >= _MOST_KINDS:
                     del self._caches[next(iter(self._caches))]
-                self._caches[kind] = KeyCache(lambda: self.service.issue(*kind))
+                self._caches[kind] = KeyCache(
+                    lambda: self.service.issue(*kind),
+                    rights=None if bucket else self._rights,
+                )
             return self._caches[kind]
+
+    def _rights(self) -> str:
+        return self.service.with_patience(_LOOK_PATIENCE_SECONDS).rights()
 
 
 class _Handler(BaseHTTPRequestHandler):

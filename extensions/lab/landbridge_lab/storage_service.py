@@ -41,12 +41,17 @@ class ServiceFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Keys of an S3 client, good until ``expires``."""
+    """Keys of an S3 client, good until ``expires``.
+
+    Attributes:
+        rights: the service's word for all that their user might then.
+    """
 
     access_key: str
     secret_key: str = field(repr=False)
     token: str = field(repr=False)
     expires: datetime
+    rights: str = ""
 
     def to_json(self) -> dict[str, str]:
         """Return them in the form of AWS's container credentials."""
@@ -144,6 +149,14 @@ class StorageService:
         """
         return self._call("GET", "buckets")
 
+    def rights(self) -> str:
+        """Return the service's word for all that the user may now.
+
+        Raises:
+            ServiceFailed: it cannot be had.
+        """
+        return str(self._call("GET", "buckets").get("rights") or "")
+
     def objects(self, bucket: str, prefix: str, after: str) -> Mapping[str, Any]:
         """Return one page of what lies under a prefix, from a key on.
 
@@ -237,6 +250,7 @@ def _keys(found: Mapping[str, Any]) -> Keys:
             str(found["secret_key"]),
             str(found.get("session_token") or ""),
             datetime.fromisoformat(str(expires)) if expires else soon,
+            str(found.get("rights") or ""),
         )
     except (KeyError, ValueError) as error:
         raise ServiceFailed("The storage service answered no keys.") from error

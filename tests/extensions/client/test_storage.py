@@ -50,6 +50,17 @@ def test_importing_it_loads_no_library() -> None:
     assert not heavy & set(done.stdout.split())
 
 
+def test_renewing_gets_keys_for_what_was_given_since(stub: StorageStub) -> None:
+    before = storage.credentials().access_key
+    storage.renew()
+    assert storage.credentials().access_key == before
+    stub.buckets["rights"] = "one bucket more"
+    storage.renew()
+    assert storage.credentials().access_key != before
+    stub.trouble = (503, refusal("not-ready", "Storage is not ready."))
+    storage.renew()  # what there is is still good
+
+
 def test_keys_and_place_are_told(stub: StorageStub) -> None:
     keys = storage.credentials()
     assert keys.access_key.startswith("ACCESS")

@@ -49,7 +49,10 @@ class StorageStub:
             "endpoint": endpoint,
             "region": "us-east-1",
         }
-        self.buckets: Json = {"buckets": [{"name": "ada", "prefix": ""}]}
+        self.buckets: dict[str, Any] = {
+            "buckets": [{"name": "ada", "prefix": ""}],
+            "rights": "at-first",
+        }
         self.trouble: tuple[int, Json] | None = None
         self.asked: list[Json] = []
         self.issue: Callable[[Json], Json] = lambda body: made_up_keys(len(self.asked))
@@ -81,7 +84,7 @@ class StorageStub:
             return 401, refusal("not-signed-in", "Nobody is signed in.")
         if (method, path) == ("POST", "credentials"):
             self.asked.append(body)
-            return 200, self.issue(body)
+            return 200, {"rights": self.buckets.get("rights"), **self.issue(body)}
         found = {"me": self.me, "buckets": self.buckets}.get(path)
         return (
             (404, refusal("not-found", "Nothing.")) if found is None else (200, found)

@@ -104,6 +104,17 @@ class TestEndpoint:
         grants = [body.get("grants") for body in stub.asked]
         assert grants == [None, [{"bucket": "b", "prefix": "in/", "mode": "read"}]]
 
+    def test_new_rights_are_for_who_asks_to_renew(
+        self, offered: Offer, stub: StorageStub
+    ) -> None:
+        before = ask(offered).json()
+        stub.buckets["rights"] = "one bucket more"
+        assert ask(offered).json() == before
+        after = ask(offered, "/credentials?renew=1").json()
+        assert after != before
+        assert ask(offered).json() == after
+        assert ask(offered, "/credentials?renew=1").json() == after
+
     def test_a_refusal_is_passed_on_in_the_services_words(
         self, offered: Offer, stub: StorageStub
     ) -> None:
@@ -127,13 +138,20 @@ class Source:
     def __init__(self, life: float = 3600) -> None:
         self.now, self.life = 1_000_000.0, life
         self.count, self.broken = 0, False
+        self.rights, self.looked = "a", 0
+
+    def look(self) -> str:
+        self.looked += 1
+        if self.broken:
+            raise ServiceFailed("no")
+        return self.rights
 
     def __call__(self) -> Keys:
         self.count += 1
         if self.broken:
             raise ServiceFailed("no")
         ends = datetime.fromtimestamp(self.now + self.life, UTC)
-        return Keys(f"A{self.count}", "s", "t", ends)
+        return Keys(f"A{self.count}", "s", "t", ends, self.rights)
 
 
 class TestCache:
@@ -156,6 +174,37 @@ class TestCache:
         source.now += 2
         with pytest.raises(ServiceFailed):
             cache.get()
+
+    def test_keys_follow_new_rights_soon_and_seldom_ask(self) -> None:
+        source = Source()
+        cache = KeyCache(source, lambda: source.now, source.look)
+        cache.get()
+        source.rights = "b"
+        source.now += 14
+        assert cache.get().access_key == "A1"
+        assert source.looked == 0
+        source.now += 2
+        assert cache.get().access_key == "A2"
+        for _ in range(50):
+            assert cache.get().access_key == "A2"
+        assert source.looked == 1
+
+    def test_who_asks_to_renew_does_not_wait(self) -> None:
+        source = Source()
+        cache = KeyCache(source, lambda: source.now, source.look)
+        cache.get()
+        assert cache.get(renew=True).access_key == "A1"
+        source.rights = "b"
+        assert cache.get(renew=True).access_key == "A2"
+
+    def test_keys_that_are_good_go_on_when_rights_are_not_known(self) -> None:
+        source = Source()
+        cache = KeyCache(source, lambda: source.now, source.look)
+        cache.get()
+        source.broken = True
+        source.now += 20
+        assert cache.get().access_key == "A1"
+        assert (source.looked, source.count) == (1, 1)
 
     def test_a_service_that_is_down_is_not_asked_at_every_call(self) -> None:
         source = Source()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from client_code import PRELUDE
 from storage_stub import Json, StorageStub
 from store_rigs import Site, StoreFacts
 
@@ -118,7 +119,8 @@ class Kernel:
         self.stub.buckets = {
             "buckets": [
                 {"name": source.mine, "prefix": "", "mode": "read-write", "why": "own"}
-            ]
+            ],
+            "rights": "",
         }
         service = StorageService.of(self.stub.environment)
         assert service is not None
@@ -139,9 +141,8 @@ class Kernel:
 
     def start(self, code: str, **more: str) -> subprocess.Popen[str]:
         """Start a program; its output comes by a pipe."""
-        head = "import os\nmine, foreign = os.environ['MINE'], os.environ['FOREIGN']\n"
         return subprocess.Popen(
-            [self.python, "-u", "-W", "ignore", "-c", head + textwrap.dedent(code)],
+            [self.python, "-u", "-W", "ignore", "-c", PRELUDE + textwrap.dedent(code)],
             env={**self.variables, **more},
             cwd=self.home,
             stdin=subprocess.PIPE,
