@@ -36,6 +36,10 @@ class CredentialDriver(Protocol):
     def name(self) -> str:
         """``sts``, ``web-identity``, ``keys`` or ``pasted``."""
 
+    @property
+    def by_bucket(self) -> bool:
+        """Whether :meth:`revoke` ends a session in the buckets of its grants only."""
+
     async def issue(
         self, user: str, grants: Sequence[Grant], lifetime: timedelta = LIFETIME
     ) -> Session:

@@ -81,6 +81,7 @@ class IdentityDriver:
     """
 
     name = "web-identity"
+    by_bucket = True
 
     def __init__(
         self,
@@ -175,6 +176,7 @@ class _OneToken:
     driver: WebIdentityDriver
     token: str
     name: str = "web-identity"
+    by_bucket: bool = True
 
     async def issue(
         self, user: str, grants: Sequence[Grant], lifetime: timedelta = LIFETIME

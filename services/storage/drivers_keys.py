@@ -60,6 +60,7 @@ class KeysDriver:
     """
 
     name = "keys"
+    by_bucket = False
 
     def __init__(self, client: S3Client, users: AdminUsers) -> None:
         self._client = client

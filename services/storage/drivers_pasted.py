@@ -103,6 +103,7 @@ class PastedDriver:
     """
 
     name = "pasted"
+    by_bucket = False
 
     def __init__(self, client: S3Client, vault: Vault, sealed: SealedKeys) -> None:
         self._client = client

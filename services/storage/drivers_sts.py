@@ -54,6 +54,7 @@ class StsDriver:
     """
 
     name = "sts"
+    by_bucket = True
 
     def __init__(self, client: S3Client, settings: StsSettings) -> None:
         self._client = client
@@ -112,6 +113,7 @@ class WebIdentityDriver:
     """
 
     name = "web-identity"
+    by_bucket = True
 
     def __init__(self, client: S3Client, settings: StsSettings) -> None:
         self._client = client

@@ -15,7 +15,7 @@ from . import models as m
 from . import models_sharing as sharing
 from .errors import Conflict, StoreUnavailable
 from .objects import Mode
-from .rights import Right, fingerprint, own_bucket_name, require_owner
+from .rights import Right, own_bucket_name, require_owner
 from .s3 import S3Client
 from .service import Storage
 from .usage_rows import Measured
@@ -61,7 +61,6 @@ async def list_buckets(storage: Storage, call: Call) -> m.Buckets:
     usage = await storage.meter.rows.known([right.bucket for right in rights])
     return m.Buckets(
         buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights],
-        rights=fingerprint(rights),
     )
 
 
@@ -94,6 +93,12 @@ async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
     user = call.caller.name
     name = own_bucket_name(user, call.body.name)
     most = storage.settings.own_buckets
+    if until := await storage.sessions.of_others(name, user):
+        raise InTheWay(
+            f"Keys that were given out for an earlier bucket {name} are good until "
+            f"{until:%H:%M} UTC, and would open this one.",
+            hint="Choose another name, or wait until then.",
+        )
     try:
         if not await storage.rows.add_bucket(name, user, most=most):
             raise TooMany(

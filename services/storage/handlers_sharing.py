@@ -141,6 +141,14 @@ def _issued(issued: Issued) -> s.CredentialFact:
     )
 
 
+async def show_credentials(storage: Storage, call: Call) -> s.CredentialState:
+    """Whether some of the caller's keys are still good, and for all that she may."""
+    caller = call.caller
+    issued = await storage.sessions.get(call.path["id"], caller.name)
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    return s.CredentialState(**dict(_issued(issued)), rights=fingerprint(rights))
+
+
 async def revoke_credentials(storage: Storage, call: Call) -> Nothing:
     """End some of the caller's keys now."""
     name, user = call.path["id"], call.caller.name
@@ -231,7 +239,7 @@ async def end_share(storage: Storage, call: Call) -> Nothing:
     user = call.caller.name
     share = await storage.shares.end(call.path["id"], user)
     await storage.rows.note(user, "end-share", share.grant.bucket, id=share.id)
-    await storage.settle(share.id)
+    await storage.settle(share)
     return Nothing()
 
 

@@ -109,10 +109,6 @@ class Buckets(Model):
     """Every bucket that the caller may use."""
 
     buckets: list[Bucket]
-    rights: str = Field(
-        description="Another word whenever the caller may do other things: keys that "
-        "were made with another one are not for all of this."
-    )
 
 
 class NewBucket(Model):

@@ -28,6 +28,12 @@ class NewCredentials(Model):
     purpose: Annotated[str, Field(max_length=80, pattern=r"^[\x20-\x7e]*$")] = ""
 
 
+_RIGHTS = (
+    "One word for all that the caller may now. Keys that were made without grants when "
+    "it was another one are not for all of it: ask for new ones."
+)
+
+
 class Credentials(Model):
     """Keys for an S3 client, shown once and never again."""
 
@@ -40,7 +46,7 @@ class Credentials(Model):
     left_out: list[GrantModel] = Field(
         description="What had no room in one set of keys: ask for it by `grants`."
     )
-    rights: str = Field(description="What `GET buckets` says when these are all there.")
+    rights: str = Field(description=_RIGHTS)
     endpoint: str
     region: str
 
@@ -53,6 +59,12 @@ class CredentialFact(Model):
     grants: list[GrantModel]
     created: datetime
     expires: datetime | None
+
+
+class CredentialState(CredentialFact):
+    """Keys that are still good, and what their user may by now."""
+
+    rights: str = Field(description=_RIGHTS)
 
 
 class CredentialList(Model):

@@ -58,8 +58,14 @@ class Right:
 
 
 def fingerprint(rights: Iterable[Right]) -> str:
-    """Return a word that is another one whenever somebody may do other things."""
-    lines = sorted(f"{one.bucket}/{one.prefix}\0{one.mode.value}" for one in rights)
+    """Return a word that is another one whenever somebody may do other things.
+
+    A share that ended and was given again is another one: keys that rest on the first
+    are dead.
+    """
+    lines = sorted(
+        f"{one.bucket}/{one.prefix}\0{one.mode.value}\0{one.share}" for one in rights
+    )
     text = "\n".join(lines).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:16]
 

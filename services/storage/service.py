@@ -31,7 +31,7 @@ from .rights import Right, require, site_rights, user_bucket
 from .s3 import S3Client
 from .sessions import Sessions
 from .settings import StorageSettings
-from .shares import Shares
+from .shares import Share, Shares
 from .signing import Presigner
 from .store import Rows
 from .uploads import UploadRows
@@ -208,8 +208,8 @@ class Storage:
             origin = store.endpoint
         return Presigner(key, self.settings.region, origin, self.prefix)
 
-    async def settle(self, share: str) -> None:
-        """End every key that rests on a share which has ended.
+    async def settle(self, share: Share) -> None:
+        """End every key that rests on a share which has ended, in its bucket.
 
         Raises:
             StorageError: some may still work; the upkeep tries again.
@@ -217,7 +217,7 @@ class Storage:
         driver = self.store.driver
         if driver is not None:
             await self.sessions.end_share(driver, share)
-        await self.shares.settle(share)
+        await self.shares.settle(share.id)
 
     # -- rights --------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from . import tables
 from .credentials import LIFETIME, SHORTEST, CredentialDriver
 from .objects import AccessKey, Grant, Mode, Session
 from .rights import Right
+from .shares import Share
 
 FOR_BROWSER = "browser"
 
@@ -75,7 +76,21 @@ class Sessions:
         }
         insert = sa.insert(tables.sessions)
         await self._database.run(lambda c: c.execute(insert, [row]))
+        if await self._has_ended({right.share for _, right in rights}):
+            # Whoever ended it may not have seen this session.
+            await self._end(driver, _remembered(session, user, purpose))
+            raise NotThere("A share ended while keys were made.", hint="Ask again.")
         return session
+
+    async def _has_ended(self, shares: set[str]) -> bool:
+        """Whether one of these is no longer there; ``""`` always is."""
+        asked = shares - {""}
+        t = tables.shares
+        live = sa.select(sa.func.count()).where(
+            t.c.id.in_(asked), t.c.revoked.is_(None), t.c.expires > datetime.now(UTC)
+        )
+        count = await self._database.run(lambda c: c.scalar(live)) if asked else 0
+        return count != len(asked)
 
     async def signer(
         self, driver: CredentialDriver, user: str, right: Right, enough: timedelta
@@ -105,15 +120,8 @@ class Sessions:
 
     async def of(self, user: str) -> list[Issued]:
         """Return the keys of a user's programs that are still good."""
-        t = tables.sessions
-        query = (
-            sa.select(t)
-            .where(t.c.user == user, t.c.purpose != FOR_BROWSER)
-            .where(t.c.revoked.is_(None), t.c.expires > datetime.now(UTC))
-            .order_by(t.c.created.desc())
-            .limit(500)
-        )
-        return await self._select(query)
+        newest = tables.sessions.c.created.desc()
+        return await self._select(_live(user).order_by(newest).limit(500))
 
     async def revoke(self, driver: CredentialDriver, name: str, user: str) -> Issued:
         """End one of a user's sessions now.
@@ -122,14 +130,26 @@ class Sessions:
             NotThere: the user has none of this name that is still good.
             StorageError: it may still work.
         """
-        for issued in await self.of(user):
-            if issued.session.name == name:
-                await self._end(driver, issued)
-                return issued
-        raise NotThere("You have no such keys, or they have ended.")
+        issued = await self.get(name, user)
+        await self._end(driver, issued)
+        return issued
 
-    async def end_share(self, driver: CredentialDriver, share: str) -> int:
-        """End every session that rests on a share; return how many.
+    async def get(self, name: str, user: str) -> Issued:
+        """Return one of a user's sessions.
+
+        Raises:
+            NotThere: the user has none of this name that is still good.
+        """
+        found = await self._select(_live(user).where(tables.sessions.c.name == name))
+        if not found:
+            raise NotThere("You have no such keys, or they have ended.")
+        return found[0]
+
+    async def end_share(self, driver: CredentialDriver, share: Share) -> int:
+        """End every session that rests on a share, in the share's bucket.
+
+        Elsewhere they go on, where the store can do that: a guest's programs keep her
+        own buckets. Returns how many there were.
 
         Raises:
             StorageError: some may still work; ask again.
@@ -138,17 +158,34 @@ class Sessions:
         query = sa.select(t).where(
             t.c.revoked.is_(None),
             t.c.expires > datetime.now(UTC),
-            t.c.shares.contains(json.dumps(share), autoescape=True),
+            t.c.shares.contains(json.dumps(share.id), autoescape=True),
         )
         self._signers = {
             key: session
             for key, session in self._signers.items()
-            if key[1].share != share
+            if key[1].share != share.id
         }
         found = await self._select(query)
         for issued in found:
-            await self._end(driver, issued)
+            if driver.by_bucket:
+                await driver.revoke(_within(issued.session, share.grant.bucket))
+            else:
+                await self._end(driver, issued)
         return len(found)
+
+    async def of_others(self, bucket: str, owner: str) -> datetime | None:
+        """Return when the last keys end that a bucket's owner cannot be sure of.
+
+        Those are others', and her own that were ended: both know the bucket by its
+        name, and what denies them lies in its policy, which a new bucket lacks.
+        """
+        t = tables.sessions
+        query = sa.select(sa.func.max(t.c.expires)).where(
+            t.c.expires > datetime.now(UTC),
+            t.c.grants.contains(json.dumps(bucket), autoescape=True),
+            sa.or_(t.c.user != owner, t.c.revoked.is_not(None)),
+        )
+        return await self._database.run(lambda c: c.scalar(query))
 
     async def forget(self, before: datetime) -> None:
         """Forget sessions that ended before then."""
@@ -168,6 +205,22 @@ class Sessions:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
         return await self._database.run(work)
+
+
+def _live(user: str) -> sa.Select[tuple[object, ...]]:
+    """The keys of a user's programs that are still good."""
+    t = tables.sessions
+    live = sa.select(t).where(t.c.user == user, t.c.purpose != FOR_BROWSER)
+    return live.where(t.c.revoked.is_(None), t.c.expires > datetime.now(UTC))
+
+
+def _remembered(session: Session, user: str, purpose: str) -> Issued:
+    return Issued(session, user, purpose, datetime.now(UTC))
+
+
+def _within(session: Session, bucket: str) -> Session:
+    grants = tuple(grant for grant in session.grants if grant.bucket == bucket)
+    return replace(session, grants=grants)
 
 
 def _grant_json(grant: Grant) -> list[str]:

@@ -104,12 +104,16 @@ class Shares:
         await self._revoke(tables.shares, share_id)
         return found[0]
 
-    async def unsettled(self) -> list[str]:
+    async def unsettled(self) -> list[Share]:
         """Return shares that ended and on which keys may still rest."""
         t = tables.shares
         over = sa.or_(t.c.revoked.is_not(None), t.c.expires <= datetime.now(UTC))
-        query = sa.select(t.c.id).where(t.c.settled.is_(False), over).limit(500)
-        return await self._database.run(lambda c: list(c.scalars(query)))
+        query = sa.select(t).where(t.c.settled.is_(False), over).limit(500)
+
+        def work(connection: Connection) -> list[Share]:
+            return [_share(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
 
     async def settle(self, share_id: str) -> None:
         """Write down that nothing rests on a share any more."""

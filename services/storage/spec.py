@@ -131,6 +131,7 @@ _SHARING = (
         body=ms.NewCredentials,
         status=201,
     ),
+    Route("GET", "credentials/{id}", sh.show_credentials, READ, ms.CredentialState),
     Route("DELETE", "credentials/{id}", sh.revoke_credentials, READ, Nothing),
     Route("GET", "key", k.show_key, READ, ms.KeyFact),
     Route("PUT", "key", k.keep_key, WRITE, ms.KeyFact, body=ms.NewKey),

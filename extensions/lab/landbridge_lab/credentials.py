@@ -72,19 +72,19 @@ class KeyCache:
     Args:
         fetch: asks the storage service.
         clock: seconds since 1970.
-        rights: asks it for the word on all that the user may now; keys that were made
-            under another are fetched anew. ``None``: these keys are for less.
+        are_current: asks it whether keys are still what their user should have; new
+            ones are fetched if not. ``None``: they are until their end.
     """
 
     def __init__(
         self,
         fetch: Callable[[], Keys],
         clock: Callable[[], float] = time.time,
-        rights: Callable[[], str] | None = None,
+        are_current: Callable[[Keys], bool] | None = None,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._rights = rights
+        self._are_current = are_current
         self._looked_at = 0.0
         self._lock = threading.Lock()
         self._keys: Keys | None = None
@@ -96,7 +96,7 @@ class KeyCache:
         """Return keys that are good for a while.
 
         Args:
-            renew: look now whether the user may do other things than they may.
+            renew: look now whether they are still what their user should have.
 
         Raises:
             ServiceFailed: there are none.
@@ -123,15 +123,15 @@ class KeyCache:
             raise self._failure
 
     def _look(self, keys: Keys, now: float) -> None:
-        """Have ``keys`` renewed if they are no longer for all that the user may."""
-        if self._rights is None:
+        """Have ``keys`` renewed if they were ended, or their user may more or less."""
+        if self._are_current is None:
             return
         self._looked_at = now
         try:
-            if self._rights() != keys.rights:
+            if not self._are_current(keys):
                 self._renew_at = now
         except ServiceFailed as error:
-            log.info("Whether there are new rights is not known: %s", error)
+            log.info("Whether the keys are still good is not known: %s", error)
 
 
 class CredentialEndpoint:
@@ -207,12 +207,11 @@ class CredentialEndpoint:
                     del self._caches[next(iter(self._caches))]
                 self._caches[kind] = KeyCache(
                     lambda: self.service.issue(*kind),
-                    rights=None if bucket else self._rights,
+                    are_current=lambda keys: self.service.with_patience(
+                        _LOOK_PATIENCE_SECONDS
+                    ).are_current(keys, whole=not bucket),
                 )
             return self._caches[kind]
-
-    def _rights(self) -> str:
-        return self.service.with_patience(_LOOK_PATIENCE_SECONDS).rights()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -44,13 +44,15 @@ class Keys:
     """Keys of an S3 client, good until ``expires``.
 
     Attributes:
-        rights: the service's word for all that their user might then.
+        id: what the service calls them.
+        rights: its word for all that their user might then.
     """
 
     access_key: str
     secret_key: str = field(repr=False)
     token: str = field(repr=False)
     expires: datetime
+    id: str = ""
     rights: str = ""
 
     def to_json(self) -> dict[str, str]:
@@ -149,13 +151,19 @@ class StorageService:
         """
         return self._call("GET", "buckets")
 
-    def rights(self) -> str:
-        """Return the service's word for all that the user may now.
+    def are_current(self, keys: Keys, *, whole: bool) -> bool:
+        """Whether keys are still good and, if ``whole``, for all that their user may.
 
         Raises:
-            ServiceFailed: it cannot be had.
+            ServiceFailed: it cannot be known.
         """
-        return str(self._call("GET", "buckets").get("rights") or "")
+        try:
+            found = self._call("GET", f"credentials/{quote(keys.id, safe='')}")
+        except ServiceFailed as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return not whole or found.get("rights") == keys.rights
 
     def objects(self, bucket: str, prefix: str, after: str) -> Mapping[str, Any]:
         """Return one page of what lies under a prefix, from a key on.
@@ -250,6 +258,7 @@ def _keys(found: Mapping[str, Any]) -> Keys:
             str(found["secret_key"]),
             str(found.get("session_token") or ""),
             datetime.fromisoformat(str(expires)) if expires else soon,
+            str(found.get("id") or ""),
             str(found.get("rights") or ""),
         )
     except (KeyError, ValueError) as error:

@@ -54,7 +54,7 @@ def test_renewing_gets_keys_for_what_was_given_since(stub: StorageStub) -> None:
     before = storage.credentials().access_key
     storage.renew()
     assert storage.credentials().access_key == before
-    stub.buckets["rights"] = "one bucket more"
+    stub.rights = "one bucket more"
     storage.renew()
     assert storage.credentials().access_key != before
     stub.trouble = (503, refusal("not-ready", "Storage is not ready."))

@@ -39,6 +39,8 @@ class StorageStub:
         issue: gives the answer of ``POST credentials`` for what was sent.
         me: the answer of ``GET me``.
         trouble: status and JSON of every answer; ``None`` for none.
+        rights: its word for all that its user may.
+        ended: names of keys that are no longer good.
         asked: the bodies of every ``POST credentials``.
     """
 
@@ -49,10 +51,9 @@ class StorageStub:
             "endpoint": endpoint,
             "region": "us-east-1",
         }
-        self.buckets: dict[str, Any] = {
-            "buckets": [{"name": "ada", "prefix": ""}],
-            "rights": "at-first",
-        }
+        self.buckets: Json = {"buckets": [{"name": "ada", "prefix": ""}]}
+        self.rights = "at-first"
+        self.ended: set[str] = set()
         self.trouble: tuple[int, Json] | None = None
         self.asked: list[Json] = []
         self.issue: Callable[[Json], Json] = lambda body: made_up_keys(len(self.asked))
@@ -84,7 +85,11 @@ class StorageStub:
             return 401, refusal("not-signed-in", "Nobody is signed in.")
         if (method, path) == ("POST", "credentials"):
             self.asked.append(body)
-            return 200, {"rights": self.buckets.get("rights"), **self.issue(body)}
+            return 200, {"rights": self.rights, **self.issue(body)}
+        if method == "GET" and path.startswith("credentials/"):
+            if path.removeprefix("credentials/") in self.ended:
+                return 404, refusal("not-found", "You have no such keys.")
+            return 200, {"rights": self.rights}
         found = {"me": self.me, "buckets": self.buckets}.get(path)
         return (
             (404, refusal("not-found", "Nothing.")) if found is None else (200, found)

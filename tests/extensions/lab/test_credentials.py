@@ -108,12 +108,23 @@ class TestEndpoint:
         self, offered: Offer, stub: StorageStub
     ) -> None:
         before = ask(offered).json()
-        stub.buckets["rights"] = "one bucket more"
+        stub.rights = "one bucket more"
         assert ask(offered).json() == before
         after = ask(offered, "/credentials?renew=1").json()
         assert after != before
         assert ask(offered).json() == after
         assert ask(offered, "/credentials?renew=1").json() == after
+
+    def test_keys_that_were_ended_are_replaced(
+        self, offered: Offer, stub: StorageStub
+    ) -> None:
+        narrow = "/credentials?bucket=b&renew=1"
+        whole, part = ask(offered).json(), ask(offered, narrow).json()
+        stub.rights = "one bucket more"
+        assert ask(offered, narrow).json() == part
+        stub.ended = {"ada--1", "ada--2"}
+        assert ask(offered, "/credentials?renew=1").json() != whole
+        assert ask(offered, narrow).json() != part
 
     def test_a_refusal_is_passed_on_in_the_services_words(
         self, offered: Offer, stub: StorageStub
@@ -140,18 +151,18 @@ class Source:
         self.count, self.broken = 0, False
         self.rights, self.looked = "a", 0
 
-    def look(self) -> str:
+    def look(self, keys: Keys) -> bool:
         self.looked += 1
         if self.broken:
             raise ServiceFailed("no")
-        return self.rights
+        return keys.rights == self.rights
 
     def __call__(self) -> Keys:
         self.count += 1
         if self.broken:
             raise ServiceFailed("no")
         ends = datetime.fromtimestamp(self.now + self.life, UTC)
-        return Keys(f"A{self.count}", "s", "t", ends, self.rights)
+        return Keys(f"A{self.count}", "s", "t", ends, rights=self.rights)
 
 
 class TestCache:

@@ -120,7 +120,6 @@ class Kernel:
             "buckets": [
                 {"name": source.mine, "prefix": "", "mode": "read-write", "why": "own"}
             ],
-            "rights": "",
         }
         service = StorageService.of(self.stub.environment)
         assert service is not None

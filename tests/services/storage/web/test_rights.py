@@ -39,6 +39,7 @@ NEEDS = {
     "POST uploads/abort": WRITE,
     "GET credentials": READ,
     "POST credentials": READ,
+    "GET credentials/{id}": READ,
     "DELETE credentials/{id}": READ,
     "GET key": READ,
     "PUT key": WRITE,

@@ -21,6 +21,15 @@ def s3(keys: dict) -> S3Client:
     return S3Client(address, key)
 
 
+async def listed(keys: dict, bucket: str, prefix: str = "") -> int:
+    """How many objects these keys show."""
+    client = s3(keys)
+    try:
+        return len((await client.list(bucket, prefix)).objects)
+    finally:
+        await client.close()
+
+
 def share(owner, prefix, name, mode="read", kind="user"):
     body = {"bucket": owner.name, "prefix": prefix, "mode": mode}
     return owner.call("POST", "shares", body | {"kind": kind, "name": name})
@@ -71,23 +80,56 @@ def test_the_end_of_a_share_ends_urls_and_keys_at_once(alice, bob):
     own = bob.call("POST", "credentials", {"grants": [{"bucket": "bob"}]})
     grant = {"bucket": "alice", "prefix": "ends/", "mode": "read"}
     keys = bob.call("POST", "credentials", {"grants": [grant]})
-
-    async def listed(given) -> int:
-        client = s3(given)
-        try:
-            grant = given["grants"][0]
-            page = await client.list(grant["bucket"], grant["prefix"])
-            return len(page.objects)
-        finally:
-            await client.close()
-
-    assert asyncio.run(listed(keys)) == 1
+    assert asyncio.run(listed(keys, "alice", "ends/")) == 1
     alice.call("DELETE", f"shares/{made['id']}")
     assert httpx.get(url, trust_env=False).status_code == 403
     with pytest.raises(AccessDenied):
-        asyncio.run(listed(keys))
-    asyncio.run(listed(own))
+        asyncio.run(listed(keys, "alice", "ends/"))
+    asyncio.run(listed(own, "bob"))
     assert bob.call("POST", "urls/download", {"bucket": "bob", "key": "x"})
+
+
+def test_the_end_of_a_share_leaves_its_guest_what_is_hers(alice, bob):
+    """Keys for all that somebody may, as notebooks have them."""
+    made = share(alice, "guest/", "bob")
+    keys = bob.call("POST", "credentials", {})
+    path = f"credentials/{keys['id']}"
+    assert bob.call("GET", path)["rights"] == keys["rights"]
+    asyncio.run(listed(keys, "alice", "guest/"))
+    alice.call("DELETE", f"shares/{made['id']}")
+    with pytest.raises(AccessDenied):
+        asyncio.run(listed(keys, "alice", "guest/"))
+    asyncio.run(listed(keys, "bob"))
+    assert bob.call("GET", path)["rights"] != keys["rights"]
+    # Given again it is another share: the keys of the first stay dead in it.
+    made = share(alice, "guest/", "bob")
+    assert bob.call("GET", path)["rights"] != keys["rights"]
+    again = bob.call("POST", "credentials", {})
+    asyncio.run(listed(again, "alice", "guest/"))
+    bob.call("DELETE", path)
+    with pytest.raises(AccessDenied):
+        asyncio.run(listed(keys, "bob"))
+    assert bob.refused("GET", path) == (404, "not-found")
+    assert alice.refused("GET", f"credentials/{again['id']}") == (404, "not-found")
+    alice.call("DELETE", f"shares/{made['id']}")
+
+
+def test_a_bucket_that_is_made_again_is_closed_to_old_guests(alice, bob):
+    alice.call("POST", "buckets", {"name": "again"})
+    bucket = "alice--again"
+    body = {"bucket": bucket, "kind": "user", "name": "bob", "mode": "read"}
+    alice.call("POST", "shares", body)
+    keys = bob.call(
+        "POST", "credentials", {"grants": [{"bucket": bucket, "mode": "read"}]}
+    )
+    asyncio.run(listed(keys, bucket))
+    alice.call("DELETE", f"buckets/{bucket}")
+    answer = alice.ask("POST", "buckets", {"name": "again"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert f"for an earlier bucket {bucket} are good until" in answer.text
+    alice.call("POST", "buckets", {"name": "another"})
+    alice.call("DELETE", "buckets/alice--another")
+    alice.call("POST", "buckets", {"name": "another"})
 
 
 def test_a_share_needs_somebody_and_an_end(alice):
