@@ -33,6 +33,7 @@ PACKAGES = (
     "radosgw",
     "rclone",
     "slurm-wlm",
+    "slurm-wlm-jwt-plugin",
     "slurmdbd",
     "sudo",
 )
