@@ -43,6 +43,15 @@ def people() -> tuple[str, str]:
     return "alice", "bob"
 
 
+@pytest.fixture(scope="session")
+def clients_python() -> str:
+    """The interpreter of the environment ``clients``."""
+    python = os.environ.get("LANDBRIDGE_TEST_CLIENTS", "")
+    if not python:
+        pytest.skip("needs the environment `clients`: run `make test`")
+    return python
+
+
 def _need_daemons() -> None:
     search = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin"
     missing = [name for name in _DAEMONS if not shutil.which(name, path=search)]

@@ -1,73 +1,85 @@
-"""S3 without arguments in a notebook that runs as alice in a real Slurm job."""
+"""S3 clients in a kernel that runs as alice in a real Slurm job."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import httpx
 import pytest
+from client_code import LOOP, NO_ARGUMENTS, ONE_LINE, PRELUDE
 from cluster import Cluster
 from hub_process import CHECKOUT, HubProcess, running_hub, until
-from notebook_rig import Channel
-from websockets.sync.client import connect
+from notebook_rig import Channel, open_channel
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
-BOTO3 = """
-import boto3, os
-s3 = boto3.client("s3")
-names = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
-s3.put_object(Bucket="alice", Key="by boto3", Body=b"hello")
-print(os.getuid(), names, s3.get_object(Bucket="alice", Key="by boto3")["Body"].read())
-try:
-    s3.get_object(Bucket="bob", Key="secret")
-except s3.exceptions.ClientError as error:
-    print(error.response["Error"]["Code"])
-"""
-S3FS = """
-import s3fs
-fs = s3fs.S3FileSystem()
-fs.pipe("alice/by-s3fs", b"hello")
-print(fs.cat("alice/by-s3fs"), fs.cat("alice/by boto3"))
-try:
-    fs.cat("bob/secret")
-except PermissionError:
-    print("refused")
-"""
+API = "/services/storage/api/v1"
+FINE = "All of it worked."
 HOME = """
 from pathlib import Path
+print(os.getuid(), os.environ["SLURM_JOB_ID"].isdigit())
 print([str(path) for path in Path.home().rglob("*") if "aws" in path.name.lower()])
 from landbridge import storage
-print([(b.name, b.why) for b in storage.buckets()])
+print([(bucket.name, bucket.why) for bucket in storage.buckets()])
+"""
+RCLONE = """
+import subprocess
+def rclone(*words):
+    done = subprocess.run(["rclone", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(done.stderr)
+    return done.stdout
+open("file", "w").write("hello")
+rclone("copyto", "file", f"s3:{mine}/rclone/file")
+assert rclone("cat", f"s3:{mine}/rclone/file") == "hello"
+refused(lambda: rclone("cat", f"s3:{foreign}/secret"))
 """
 
 
 @pytest.fixture
-def storage_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProcess]:
-    """A hub as root with its store, where alice and bob have accounts."""
+def storage_hub(
+    slurm: Cluster, shared: Path, people: object, clients_python: str
+) -> Iterator[HubProcess]:
+    """A hub as root with its store; servers have a kernel with every client."""
     settings = shared / "gateway.toml"
     settings.write_text(
         f'[jobs]\naddress = "127.0.0.1"\nmunge_socket = "{slurm.munge_socket}"\n'
         'proof = "munge"\nprofiles = "profiles.yaml"\n'
     )
     extensions = CHECKOUT / "extensions"
-    config = shared / "jupyter"
-    config.mkdir()
-    (config / "jupyter_server_config.json").write_text(
-        json.dumps({"ServerApp": {"jpserver_extensions": {"landbridge_lab": True}}})
-    )
+    for folder, name, content in (
+        (
+            "config",
+            "jupyter_server_config.json",
+            {"ServerApp": {"jpserver_extensions": {"landbridge_lab": True}}},
+        ),
+        (
+            "share/kernels/clients",
+            "kernel.json",
+            {
+                "argv": [
+                    *(clients_python, "-W", "ignore"),
+                    *("-m", "ipykernel_launcher", "-f", "{connection_file}"),
+                ],
+                "display_name": "Clients",
+                "language": "python",
+            },
+        ),
+    ):
+        (shared / folder).mkdir(parents=True)
+        (shared / folder / name).write_text(json.dumps(content))
     (shared / "profiles.yaml").write_text(
         "profiles:\n"
         "  cpu:\n    title: One core\n"
-        "    resources: {cpus: 1, memory: 600M, time_limit: 20min}\n"
+        "    resources: {cpus: 1, memory: 4G, time_limit: 20min}\n"
         "    environment:\n"
         f"      PYTHONPATH: {extensions / 'client'}:{extensions / 'lab'}\n"
-        f"      JUPYTER_CONFIG_PATH: {config}\n"
+        f"      JUPYTER_CONFIG_PATH: {shared / 'config'}\n"
+        f"      JUPYTER_PATH: {shared / 'share'}\n"
+        "      MINE: alice\n      FOREIGN: bob\n"
     )
     with running_hub(
         shared,
@@ -85,43 +97,111 @@ def health(hub: HubProcess) -> bool:
     return hub.api.get("/services/storage/health").status_code == 200
 
 
-def run_in_kernel(hub: HubProcess, user: str, *codes: str) -> list[str]:
-    """Run cells in a new kernel of a user's server, as a browser would."""
-    token = hub.call("POST", f"users/{user}/tokens", {"note": "test"})["token"]
-    headers = {"Authorization": f"token {token}"}
-    path = f"127.0.0.1:{hub.port}/user/{user}/api/kernels"
-    answer = httpx.post(f"http://{path}", headers=headers, timeout=60, json={})
-    assert answer.status_code == 201, answer.text
-    session = uuid.uuid4().hex
-    with connect(
-        f"ws://{path}/{answer.json()['id']}/channels?session_id={session}",
-        additional_headers=headers,
-        max_size=None,
-        open_timeout=30,
-    ) as socket:
-        channel = Channel(socket, session)
-        return [channel.run(code, 120) for code in codes]
+class Caller:
+    """A user of the storage service, by a token of her own."""
+
+    def __init__(self, hub: HubProcess, user: str) -> None:
+        self.token = hub.call("POST", f"users/{user}/tokens", {"note": "test"})["token"]
+        self._api = hub.api
+
+    def call(self, method: str, path: str, body: object = None) -> dict:
+        answer = self._api.request(
+            method,
+            f"{API}/{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+        assert answer.is_success, answer.text
+        return answer.json()
 
 
-def test_alices_kernel_reads_and_writes_her_bucket_and_not_bobs(
-    storage_hub: HubProcess,
-) -> None:
+@pytest.fixture
+def alice(storage_hub: HubProcess) -> Caller:
+    return Caller(storage_hub, "alice")
+
+
+@pytest.fixture
+def kernel(storage_hub: HubProcess, alice: Caller) -> Iterator[Channel]:
+    """A kernel with the clients, on alice's server, which is a job."""
     hub = storage_hub
-    secret = hub.call("POST", "users/bob/tokens", {"note": "test"})["token"]
-    answer = hub.api.get(
-        "/services/storage/api/v1/buckets",
-        headers={"Authorization": f"Bearer {secret}"},
-    )
-    assert [each["name"] for each in answer.json()["buckets"]] == ["bob"]
     hub.start_server("alice", options={"profile": "cpu"})
     ready = hub.wait_state("alice", "ready", "failed", seconds=90)
     assert ready["state"] == "ready", ready
     until("it answers", lambda: hub.answers("alice"))
-    python = os.environ.get("LANDBRIDGE_TEST_CLIENTS") or sys.executable
-    run = "import subprocess\nprint(subprocess.run({}, capture_output=True, text=True))"
-    with_s3fs = run.format([python, "-W", "ignore", "-c", S3FS])
-    boto3, s3fs, home = run_in_kernel(hub, "alice", BOTO3, with_s3fs, HOME)
-    assert boto3.splitlines() == ["1001 ['alice'] b'hello'", "AccessDenied"], boto3
-    if "LANDBRIDGE_TEST_CLIENTS" in os.environ:
-        assert "b'hello' b'hello'\\nrefused" in s3fs, s3fs
-    assert home.splitlines() == ["[]", "[('alice', 'own')]"], home
+    url = f"http://127.0.0.1:{hub.port}/user/alice/"
+    answer = httpx.post(
+        f"{url}api/kernels",
+        headers={"Authorization": f"token {alice.token}"},
+        json={"name": "clients"},
+        timeout=60,
+    )
+    assert answer.status_code == 201, answer.text
+    with open_channel(url, answer.json()["id"], alice.token, seconds=60) as channel:
+        works(channel, PRELUDE)
+        yield channel
+
+
+def works(kernel: Channel, code: str) -> None:
+    """Run a cell, which fails the test unless it comes to its end."""
+    printed = kernel.run(f"{code}\nprint({FINE!r})", 180)
+    assert printed.endswith(FINE), printed[-3000:]
+
+
+def test_every_client_uses_her_bucket_and_not_bobs(
+    storage_hub: HubProcess, alice: Caller, kernel: Channel
+) -> None:
+    bob = Caller(storage_hub, "bob")
+    found = bob.call("GET", "buckets")["buckets"]
+    assert [each["name"] for each in found] == ["bob"]
+    pieces = {
+        **{name: code for name, code in NO_ARGUMENTS.items()},
+        **{f"{name}, one line": code for name, code in ONE_LINE.items()},
+        "rclone": RCLONE,
+    }
+    failures = {}
+    for name, code in pieces.items():
+        printed = kernel.run(f"{code}\nprint({FINE!r})", 180)
+        if not printed.endswith(FINE):
+            failures[name] = printed[-1500:]
+    assert failures == {}
+    home = kernel.run(HOME).splitlines()
+    assert home == ["1001 True", "[]", "[('alice', 'own')]"], home
+
+
+def test_keys_follow_her_rights_and_end_at_once(
+    storage_hub: HubProcess, alice: Caller, kernel: Channel
+) -> None:
+    """A bucket made later, a share that ends, and keys that are ended."""
+    works(kernel, LOOP["boto3"] + "s3.put_object(Bucket=mine, Key='loop', Body=b'x')")
+    bob = Caller(storage_hub, "bob")
+    bob.call("GET", "buckets")
+    share = {"bucket": "bob", "prefix": "in/", "mode": "read-write"}
+    share = bob.call("POST", "shares", {**share, "kind": "user", "name": "alice"})
+    alice.call("POST", "buckets", {"name": "new"})
+    works(kernel, "refused(lambda: s3.put_object(Bucket='alice--new', Key='k'))")
+    works(
+        kernel,
+        "from landbridge import storage\nstorage.renew()\ns3 = boto3.client('s3')\n"
+        "s3.put_object(Bucket='alice--new', Key='k', Body=b'1')\n"
+        "s3.put_object(Bucket='bob', Key='in/k', Body=b'1')",
+    )
+    # Its end takes nothing else away.
+    bob.call("DELETE", f"shares/{share['id']}")
+    works(kernel, "refused(lambda: s3.put_object(Bucket='bob', Key='in/k'))")
+    works(kernel, "assert read() == b'x'")
+    # Ended keys are dead within a second; others go on, and new ones come.
+    keys = alice.call("POST", "credentials", {"purpose": "another program"})
+    others = boto3.client(
+        "s3",
+        endpoint_url=keys["endpoint"],
+        region_name=keys["region"],
+        aws_access_key_id=keys["access_key"],
+        aws_secret_access_key=keys["secret_key"],
+        aws_session_token=keys["session_token"],
+    )
+    for one in alice.call("GET", "credentials")["credentials"]:
+        if one["purpose"] == "notebook":
+            alice.call("DELETE", f"credentials/{one['id']}")
+    works(kernel, "refused(read)")
+    assert others.get_object(Bucket="alice", Key="loop")["Body"].read() == b"x"
+    works(kernel, "storage.renew()\ns3 = boto3.client('s3')\nassert read() == b'x'")

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from client_kernel import CredentialSource, Kernel
 from store_rigs import StoreFacts
-
-
-@pytest.fixture(scope="session")
-def clients_python() -> str:
-    """The interpreter of the environment ``clients``."""
-    python = os.environ.get("LANDBRIDGE_TEST_CLIENTS", "")
-    if not python:
-        pytest.skip("needs the environment `clients`: run `make test`")
-    return python
 
 
 @pytest.fixture(scope="module")
