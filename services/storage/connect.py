@@ -179,6 +179,7 @@ class Connector:
             driver,
             embedded=not self._settings.endpoint,
             keys=features.keys,
+            urls_bound=features.urls_bound,
             gateway="" if self._settings.endpoint else self._external_url,
         )
 

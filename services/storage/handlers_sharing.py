@@ -14,13 +14,20 @@ from services.common.work import Task
 from . import models as m
 from . import models_sharing as s
 from .credentials import CredentialDriver
-from .errors import GrantRefused, GrantWidened, NotSupported, QuotaExceeded
+from .errors import (
+    GrantRefused,
+    GrantWidened,
+    KeyRefused,
+    NotSupported,
+    QuotaExceeded,
+)
 from .jobs import Order
+from .names import reachable
 from .objects import Grant, Mode, Session
 from .policies import split
 from .rights import Right, fingerprint, require, require_owner
 from .service import Storage
-from .sessions import Issued
+from .sessions import FOR_BROWSER, Issued
 from .shares import Link, Share
 
 log = logging.getLogger(__name__)
@@ -46,6 +53,8 @@ def _model(grant: Grant) -> s.GrantModel:
 async def issue_credentials(storage: Storage, call: Call) -> s.Credentials:
     """Keys for an S3 client, for what was asked or for all that the caller may."""
     caller, b, driver = call.caller, call.body, _driver(storage)
+    if b.purpose == FOR_BROWSER:
+        raise BadRequest("That word is the gateway's own.", field="body.purpose")
     rights = await storage.rights(caller.name, sorted(caller.groups))
     may_write = caller.may(WRITE)
     if storage.store.own_keys is not None and (b.grants or not may_write):
@@ -266,6 +275,8 @@ async def create_link(storage: Storage, call: Call) -> s.LinkFact:
         raise Forbidden("This site allows no public links.")
     rights = await storage.rights(caller.name, sorted(caller.groups))
     await storage.ensure(require_owner(rights, b.bucket))
+    if not reachable(b.key):
+        raise KeyRefused("A browser cannot ask for this name by a link.")
     await (await storage.acting(caller.name)).head(b.bucket, b.key)
     ends = _end_of(storage, b.expires, _LINK_LIFE)
     link, secret = await storage.shares.add_link(caller.name, b.bucket, b.key, ends)

@@ -37,9 +37,11 @@ def _answer(storage: Storage, signed: PresignedUrl) -> t.Url:
     )
 
 
-async def _presigner(storage: Storage, call: Call, right: Right) -> Presigner:
+async def _presigner(
+    storage: Storage, call: Call, right: Right, *, writes: bool = True
+) -> Presigner:
     return await storage.presigner(
-        call.caller.name, right, call.origin, object_key=call.body.key
+        call.caller.name, right, call.origin, object_key=call.body.key, writes=writes
     )
 
 
@@ -49,7 +51,8 @@ async def sign_download(storage: Storage, call: Call) -> t.Url:
     right = await storage.require(call.caller, b.bucket, b.key, Mode.READ)
     lifetime = storage.settings.url_lifetime
     if not reachable(b.key):
-        query = urlencode({"bucket": b.bucket, "key": b.key, "version": b.version})
+        where = {"bucket": b.bucket, "key": b.key, "version": b.version}
+        query = urlencode(where, errors="surrogateescape")
         path = f"{storage.base_url}services/storage/content?{query}"
         return t.Url(
             method="GET",
@@ -57,7 +60,7 @@ async def sign_download(storage: Storage, call: Call) -> t.Url:
             headers={},
             expires=storage.expires_in(lifetime),
         )
-    presigner = await _presigner(storage, call, right)
+    presigner = await _presigner(storage, call, right, writes=False)
     signed = presigner.get(
         b.bucket,
         b.key,

@@ -91,16 +91,17 @@ class ContentPage(PageHandler):
         if caller is None:
             return
         storage: Storage = self.serving.context
-        bucket, key = self.get_query_argument("bucket"), self.get_query_argument("key")
+        bucket, key = self.raw_argument("bucket"), self.raw_argument("key")
+        version = self.raw_argument("version") or None
         await storage.require(caller, bucket, key, Mode.READ)
         if reachable(key):
             raise NotThere("Download this object by a URL of urls/download.")
         client = await storage.acting(caller.name)
-        head = await client.head(bucket, key)
+        head = await client.head(bucket, key, version=version)
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", attachment(key))
         self.set_header("Content-Length", str(head.size))
-        async with client.stream(bucket, key) as pieces:
+        async with client.stream(bucket, key, version=version) as pieces:
             async for piece in pieces:
                 self.write(piece)
                 await self.flush()

@@ -16,27 +16,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 from .credentials import CredentialDriver
 from .errors import (
     AccessDenied,
     ChecksumMismatch,
     Conflict,
-    GrantRefused,
     PreconditionFailed,
     RequestRefused,
     StorageError,
     StoreUnavailable,
 )
 from .keys import KeyRules
-from .objects import Dialect, Grant, Mode
+from .objects import Dialect
 from .parsing import http_moment
+from .probe_sessions import SessionsSeen, try_sessions
 from .s3 import S3Client
 from .s3_headers import crc32
+from .signing import Presigner
 from .transport import Call
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ log = logging.getLogger(__name__)
 PROBE_BUCKET = "landbridge-probe"
 WRONG_CRC32 = "AAAAAA=="
 _SKEW = timedelta(minutes=5)
-_REVOKED_WITHIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class StoreFeatures:
         conditional_put: ``If-None-Match`` and ``If-Match`` are obeyed.
         conditional_delete: ``If-Match`` is obeyed.
         versions: a bucket can keep versions.
+        urls_bound: headers that a URL's signature does not cover change nothing.
         clock_difference: the store's clock minus ours, as far as it tells.
         notes: what an operator should know.
     """
@@ -80,6 +81,7 @@ class StoreFeatures:
     conditional_put: bool = False
     conditional_delete: bool = False
     versions: bool = False
+    urls_bound: bool = False
     clock_difference: timedelta | None = None
     notes: tuple[str, ...] = ()
 
@@ -111,7 +113,7 @@ async def probe(
     await trials.basics()
     dialect, rules = await asyncio.gather(trials.dialect(), trials.key_rules())
     client = trials.speak(dialect)
-    seen = await trials.sessions(driver) if driver else _Seen()
+    seen = await trials.sessions(driver) if driver else SessionsSeen()
     features = StoreFeatures(
         server=server,
         keys=rules,
@@ -125,6 +127,7 @@ async def probe(
         conditional_put=await trials.holds("conditions", trials.conditional_put),
         conditional_delete=await trials.holds("deletes", trials.conditional_delete),
         versions=await trials.holds("versions", trials.versions),
+        urls_bound=await trials.holds("URLs", trials.urls_bound),
         clock_difference=clock,
         notes=tuple(trials.notes),
     )
@@ -147,16 +150,6 @@ async def doubts(client: S3Client, driver: CredentialDriver, bucket: str) -> str
     if seen.given and seen.narrow and seen.no_escape and seen.acl:
         return ""
     return " ".join(trials.notes)
-
-
-@dataclass
-class _Seen:
-    given: bool = False
-    narrow: bool = False
-    no_escape: bool = False
-    acl: bool = False
-    revoked: bool = False
-    single_deletes: bool = False
 
 
 class _Trials:
@@ -266,6 +259,13 @@ class _Trials:
         except StorageError as error:
             log.debug("Cannot delete the trial %r: %s", key, error)
 
+    async def sessions(self, driver: CredentialDriver) -> SessionsSeen:
+        seen, notes = await try_sessions(
+            self._client, driver, self._bucket, f"{self._root}/sessions"
+        )
+        self.notes += notes
+        return seen
+
     async def checksums(self) -> bool:
         key = f"{self._root}/checksum"
         data = b"checksum"
@@ -310,83 +310,44 @@ class _Trials:
             await self._drop(key)
         return True
 
+    async def urls_bound(self) -> bool:
+        """Whether who has a URL cannot copy by it what its signer may read.
+
+        Ceph RGW 16.2 obeys ``x-amz-copy-source`` though nobody signed it.
+        """
+        key, address = self._client.transport.key, self._client.transport.address
+        if key is None:
+            return False
+        source, target = f"{self._root}/secret", f"{self._root}/copied"
+        await self._client.put(self._bucket, source, b"secret")
+        signed = Presigner(key, address.region, address.endpoint).put(
+            self._bucket, target, timedelta(minutes=1)
+        )
+        call = Call(
+            "PUT",
+            self._bucket,
+            target,
+            query=dict(parse_qsl(urlsplit(signed.url).query)),
+            headers={"x-amz-copy-source": f"/{self._bucket}/{source}"},
+            what="try a URL",
+        )
+        try:
+            await self._client.signed_by(None).transport.ask(call)
+            if (await self._client.get(self._bucket, target)).data != b"secret":
+                return True
+        except (AccessDenied, RequestRefused):
+            return True
+        finally:
+            for name in (source, target):
+                await self._drop(name)
+        self.notes.append("Who has a URL can add headers that nobody signed.")
+        return False
+
     async def versions(self) -> bool:
         """Only asked: to turn versions on leaves traces in the bucket."""
         await self._client.buckets.versioned(self._bucket)
         await self._client.buckets.versions(self._bucket, self._root, limit=1)
         return True
-
-    async def sessions(self, driver: CredentialDriver) -> _Seen:
-        """Take a session for one folder, leave the folder, publish, get revoked."""
-        seen = _Seen()
-        inside, outside = f"{self._root}/in/", f"{self._root}/out"
-        await self._client.put(self._bucket, outside, b"secret")
-        try:
-            grant = Grant(self._bucket, inside, Mode.READ_WRITE)
-            session = await driver.issue("probe", [grant])
-            narrowed = self._client.signed_by(session.key)
-            await narrowed.put(self._bucket, f"{inside}a", b"a")
-            seen.given = True
-            seen.narrow = await _refused(narrowed.get(self._bucket, outside))
-            seen.narrow &= await _refused(narrowed.put(self._bucket, outside, b"!"))
-            seen.narrow &= await _refused(narrowed.list(self._bucket))
-            seen.no_escape = not await driver.escapes(session)
-            seen.single_deletes = bool(
-                await narrowed.delete_many(self._bucket, [f"{inside}a"])
-            )
-            seen.acl = await self._acl_closed(narrowed, f"{inside}public")
-            await driver.revoke(session)
-            seen.revoked = await self._refused_soon(narrowed, f"{inside}a")
-        except (StorageError, GrantRefused) as error:
-            self.notes.append(f"sessions: {error}")
-        finally:
-            for key in (outside, f"{inside}a", f"{inside}public"):
-                await self._drop(key)
-        if seen.given and not seen.narrow:
-            self.notes.append("Its sessions reach more than they were granted.")
-        if seen.given and not seen.no_escape:
-            self.notes.append(
-                "Its sessions can get themselves wider keys: deny the role itself in "
-                "the role's trust policy."
-            )
-        if seen.given and not seen.acl:
-            self.notes.append("Its sessions can publish objects by an ACL.")
-        if seen.single_deletes:
-            self.notes.append("Its sessions may not delete many objects at once.")
-        if seen.given and not seen.revoked:
-            self.notes.append("Its sessions cannot be ended before their time.")
-        return seen
-
-    async def _acl_closed(self, narrowed: S3Client, key: str) -> bool:
-        headers = {"x-amz-acl": "public-read"}
-        call = Call(
-            "PUT", self._bucket, key, headers=headers, body=b"p", what="try an ACL"
-        )
-        try:
-            await narrowed.transport.ask(call)
-        except StorageError:
-            return True
-        nobody = self._client.signed_by(None)
-        return await _refused(nobody.get(self._bucket, key))
-
-    async def _refused_soon(self, narrowed: S3Client, key: str) -> bool:
-        """Once refused is enough: some stores take a moment to know."""
-        deadline = time.monotonic() + _REVOKED_WITHIN_SECONDS
-        pause = 0.01
-        while not await _refused(narrowed.get(self._bucket, key)):
-            if time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(pause)
-            pause *= 2
-        return True
-
-
-async def _refused(asked: Awaitable[object]) -> bool:
-    try:
-        await asked
-    except AccessDenied:
-        return True
-    return False
 
 
 async def _accepted(asked: Awaitable[object]) -> bool:

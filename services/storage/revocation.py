@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from typing import Any
 from .errors import NotFound, StorageError
 from .policies import VERSION, Statement
 from .s3 import S3Client
+
+log = logging.getLogger(__name__)
 
 LONGEST_BUCKET_POLICY = 20_480
 """Bytes, by the protocol: about 1,000 revoked sessions of one bucket."""
@@ -64,9 +67,17 @@ class Revocations:
                 raise failure
 
     async def tidy(self, buckets: Sequence[str]) -> int:
-        """Drop the denials of sessions that have expired; return how many."""
-        counts = [await self._change(bucket, None, None) for bucket in buckets]
-        return sum(counts)
+        """Drop the denials of sessions that have expired; return how many.
+
+        A bucket whose policy is not ours to see keeps what it has.
+        """
+        count = 0
+        for bucket in buckets:
+            try:
+                count += await self._change(bucket, None, None)
+            except StorageError as error:
+                log.info("Old denials in bucket %s stay: %s", bucket, error)
+        return count
 
     async def _change(
         self, bucket: str, arn: str | None, until: datetime | None

@@ -79,6 +79,10 @@ def bucket_word(name: str) -> str:
     plain = _PLAIN.fullmatch(name) and len(name) > 2 and "--" not in name
     if plain and not name.startswith(_RESERVED):
         return name
+    return _hashed(name)
+
+
+def _hashed(name: str) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:15]
     return "x--" + base64.b32encode(digest).decode().lower()
 
@@ -87,7 +91,22 @@ def user_bucket(settings: StorageSettings, user: str) -> str:
     """Return the bucket that belongs to ``user``; ``""`` if users have none."""
     if not settings.acts_alone:
         return ""
-    return settings.user_bucket.replace("{user}", bucket_word(user))
+    name = settings.user_bucket.replace("{user}", bucket_word(user))
+    if name in _lent(settings) or _is_of_a_group(settings, name):
+        name = settings.user_bucket.replace("{user}", _hashed(user))
+    return name
+
+
+def _lent(settings: StorageSettings) -> set[str]:
+    """The buckets that are there for something else, whatever users are called."""
+    return {rule.bucket for rule in settings.buckets} | {settings.probe_bucket}
+
+
+def _is_of_a_group(settings: StorageSettings, name: str) -> bool:
+    if not settings.group_bucket:
+        return False
+    before, _, after = settings.group_bucket.partition("{group}")
+    return name.startswith(before) and name.endswith(after)
 
 
 def group_bucket(settings: StorageSettings, group: str) -> str:

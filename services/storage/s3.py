@@ -198,17 +198,11 @@ class S3Client:
 
     @asynccontextmanager
     async def stream(
-        self, bucket: str, key: str, *, start: int = 0, length: int | None = None
+        self, bucket: str, key: str, *, version: str | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open an object to be read in pieces of the network's size."""
-        end = "" if length is None else str(start + length - 1)
-        call = Call(
-            "GET",
-            bucket,
-            key,
-            headers={"range": f"bytes={start}-{end}"} if start or end else {},
-            what=f"read {bucket}/{key}",
-        )
+        query = version_query(version)
+        call = Call("GET", bucket, key, query=query, what=f"read {bucket}/{key}")
         async with self.transport.stream(call) as (_, response):
             yield response.aiter_raw()
 

@@ -22,7 +22,13 @@ from services.common.work import Tasks
 from .cors import open_to
 from .credentials import CredentialDriver
 from .drivers_pasted import PastedDriver
-from .errors import AccessDenied, Conflict, KeyNotValid, StorageError
+from .errors import (
+    AccessDenied,
+    Conflict,
+    KeyNotValid,
+    NotSupported,
+    StorageError,
+)
 from .health import Pulse
 from .keys import EVERY_KEY, KeyRules
 from .objects import AccessKey, Grant, Mode
@@ -58,6 +64,7 @@ class StoreConnection:
         keys: which names it keeps.
         gateway: where programs on other machines reach it, through the gateway; ``""``
             if they use ``endpoint``, too.
+        urls_bound: see :class:`~.probe.StoreFeatures`.
         tried: whether its ways are known: not before the first user's key, where the
             service has none of its own.
     """
@@ -69,6 +76,7 @@ class StoreConnection:
     own_keys: PastedDriver | None = None
     keys: KeyRules = EVERY_KEY
     gateway: str = ""
+    urls_bound: bool = False
     tried: bool = True
 
 
@@ -183,13 +191,18 @@ class Storage:
         *,
         object_key: str,
         lifetime: timedelta | None = None,
+        writes: bool = False,
     ) -> Presigner:
         """Return what makes URLs for a user who reached us by ``origin``.
 
         They are signed by keys for ``right`` alone, where the store gives such, so
         that no header that somebody adds to a request can do more. SeaweedFS denies
         such keys every object with ``*`` in its name (4.48, tried): those URLs are
-        signed by the broker, and the edge takes such headers away.
+        signed by the broker.
+
+        Raises:
+            NotSupported: to write, by the broker's key on a store where headers that
+                nobody signed would reach all that the broker may.
         """
         store = self.store
         narrows = store.driver is not None and store.own_keys is None
@@ -198,6 +211,12 @@ class Storage:
             or store.driver is None
             or (store.embedded and "*" in object_key)
         ):
+            if writes and store.own_keys is None and not store.urls_bound:
+                raise NotSupported(
+                    "Nothing can be uploaded by a browser here: whoever has such a URL "
+                    "of this store could read everything by it.",
+                    hint="The site's operators choose `credentials` in the settings.",
+                )
             key = (await self.acting(user)).transport.key
         else:
             enough = 2 * (lifetime or self.settings.url_lifetime)

@@ -186,8 +186,11 @@ class StorageSettings(Section):
             )
         if self.route == "direct" and not self.endpoint:
             raise ValueError("route = direct needs endpoint")
-        if self.user_bucket and self.user_bucket == self.group_bucket:
-            raise ValueError("user_bucket and group_bucket must differ")
+        if self.group_bucket == "{group}":
+            raise ValueError(
+                "group_bucket needs a part of its own, such as group-{group}: a user "
+                "may be called like a group"
+            )
         return self
 
 
@@ -195,4 +198,6 @@ def _pattern(value: str, word: str) -> str:
     rest = value.replace(word, "", 1)
     if value and (word not in value or not re.fullmatch(r"[a-z0-9.-]{0,30}", rest)):
         raise ValueError(f"must hold {word}, and else small letters, digits, - and .")
+    if "--" in value:
+        raise ValueError("must not hold --, by which users' own buckets are told apart")
     return value

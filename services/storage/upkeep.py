@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 from services.common.errors import NotReady
@@ -46,18 +47,23 @@ class Upkeep:
         rounds = 0
         while True:
             await self._storage.until_connected()
-            try:
-                await self.end_shares()
-                if rounds % _REAP_EVERY == 0:
-                    await self.reap()
-                if rounds % _TIDY_EVERY == 0:
-                    await self.tidy()
-            except (StorageError, NotReady) as error:
-                log.warning("Upkeep: %s", error)
-            except Exception:
-                log.exception("Upkeep")
+            await self._try(self.end_shares())
+            if rounds % _REAP_EVERY == 0:
+                await self._try(self.reap())
+            if rounds % _TIDY_EVERY == 0:
+                await self._try(self.tidy())
             rounds += 1
             await asyncio.sleep(_EVERY_SECONDS)
+
+    @staticmethod
+    async def _try(step: Awaitable[None]) -> None:
+        """Do one step; the others do not depend on it."""
+        try:
+            await step
+        except (StorageError, NotReady) as error:
+            log.warning("Upkeep: %s", error)
+        except Exception:
+            log.exception("Upkeep")
 
     async def reap(self) -> None:
         """End keys whose time has passed, where the store does not do it itself."""
@@ -68,7 +74,7 @@ class Upkeep:
     async def end_shares(self) -> None:
         """End the keys that rest on shares which have ended."""
         for share in await self._storage.shares.unsettled():
-            await self._storage.settle(share)
+            await self._try(self._storage.settle(share))
 
     async def _abort(self, begun: Begun) -> None:
         """Throw an upload away; one that cannot be is tried again next time."""

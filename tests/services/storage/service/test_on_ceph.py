@@ -100,14 +100,32 @@ def test_odd_names_are_kept_byte_for_byte(alice):
     assert set(alice.names("moved/", bucket=OWN)) == {f"moved/{name}" for name in kept}
 
 
-async def test_names_that_no_browser_can_say_are_still_read(alice, rgw):
-    name = "odd/../up"
+@pytest.mark.parametrize("name", ["odd/../up", " odd/../\x01\n up ", "odd/../\u0141"])
+async def test_names_that_no_browser_can_say_are_still_read(alice, rgw, name):
     await rgw.client.put(OWN, name, b"up")
     wish = {"bucket": OWN, "key": name}
+
+    def downloaded(**more: str) -> bytes:
+        url = alice.call("POST", "urls/download", wish | more)["url"]
+        return httpx.get(url, headers=alice.http.headers, trust_env=False).content
+
+    assert downloaded() == b"up"
+    assert alice.refused("POST", "urls/upload", {**wish, "size": 1})[0] == 400
+    assert alice.refused("POST", "links", wish) == (400, "key-refused")
+
+
+async def test_an_old_version_of_such_a_name_is_read_too(alice, rgw):
+    alice.call("POST", "buckets", {"name": "old"})
+    bucket, name = "alice--old", "odd/../up"
+    await rgw.client.buckets.set_versioned(bucket, versioned=True)
+    for content in (b"first", b"second"):
+        await rgw.client.put(bucket, name, content)
+    found = alice.call("GET", "objects/versions", bucket=bucket)["versions"]
+    (first,) = [each["version"] for each in found if not each["latest"]]
+    wish = {"bucket": bucket, "key": name, "version": first}
     url = alice.call("POST", "urls/download", wish)["url"]
     answer = httpx.get(url, headers=alice.http.headers, trust_env=False)
-    assert answer.content == b"up"
-    assert alice.refused("POST", "urls/upload", {**wish, "size": 1})[0] == 400
+    assert answer.content == b"first"
 
 
 def test_an_upload_in_parts_appears_whole_or_not_at_all(alice):
@@ -204,3 +222,19 @@ def test_urls_for_the_gateways_own_name_hold_at_the_store(rgw_facts, tmp_path):
         wish = {"bucket": "g-alice", "key": "a b+c//ü"}
         url, host = at_the_edge(alice.call("POST", "urls/download", wish)["url"])
         assert httpx.get(url, headers=host, trust_env=False).content == b"123"
+
+
+async def test_without_keys_of_its_own_nobody_uploads(rgw_facts, tmp_path):
+    """The broker's URLs would read every bucket: a header that nobody signed copies."""
+    settings = settings_for(rgw_facts, tmp_path, credentials="none")
+    del settings["role_arn"]
+    with running_service(tmp_path, settings | {"user_bucket": "n-{user}"}) as one:
+        alice = one.person("alice")
+        wish = {"bucket": "n-alice", "key": "a", "size": 1}
+        assert alice.refused("POST", "urls/upload", wish) == (501, "not-supported")
+        begun = alice.call("POST", "uploads", wish)
+        where = {name: begun[name] for name in ("bucket", "key", "upload_id")}
+        parts = where | {"parts": [{"number": 1}]}
+        assert alice.refused("POST", "uploads/urls", parts) == (501, "not-supported")
+        assert alice.call("POST", "urls/download", {"bucket": "n-alice", "key": "a"})
+        assert "add headers that nobody signed" in one.words()

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.common.errors import Forbidden, NotThere
 from services.storage.names import attachment, file_name, reachable
@@ -16,6 +17,7 @@ from services.storage.objects import Grant, Mode
 from services.storage.rights import (
     Right,
     bucket_word,
+    group_bucket,
     own_bucket_name,
     require,
     require_owner,
@@ -90,6 +92,24 @@ SITE = StorageSettings(
         BucketRule(bucket="lab", groups=frozenset({"crew"}), mode="read-write"),
     ),
 )
+
+
+@pytest.mark.parametrize("user", ["group-crew", "sets", "lab", "landbridge-probe"])
+def test_a_users_name_gives_nobody_a_bucket_that_is_there_for_others(user):
+    (own, *_) = site_rights(SITE, user, [])
+    assert own.bucket.startswith("x--")
+    assert user_bucket(SITE, "crew") == "crew"
+
+
+@given(USERS, USERS)
+def test_no_users_bucket_is_a_groups(user, group):
+    assert user_bucket(SITE, user) != group_bucket(SITE, group)
+
+
+@pytest.mark.parametrize("pattern", ["{group}", "{group}--x", "group", "G-{group}"])
+def test_a_pattern_that_cannot_keep_them_apart_is_refused(pattern):
+    with pytest.raises(ValidationError):
+        StorageSettings(group_bucket=pattern)
 
 
 def test_the_settings_give_own_group_and_site_buckets():

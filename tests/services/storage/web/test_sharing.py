@@ -170,6 +170,11 @@ async def test_keys_reach_what_was_asked_for_and_end_when_told(alice, bob):
         await client.close()
 
 
+def test_keys_do_not_hide_among_the_gateways_own(alice):
+    body = {"grants": [{"bucket": "alice"}], "purpose": "browser"}
+    assert alice.refused("POST", "credentials", body) == (400, "bad-request")
+
+
 def test_keys_are_not_given_for_what_is_anothers(alice):
     for grant in (
         {"bucket": "bob"},
