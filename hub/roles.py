@@ -50,9 +50,10 @@ OPERATOR = Role(
 )
 STORAGE = Role(
     "storage",
-    ("read:users:name", "read:users:groups", "read:groups:name"),
-    "Tells whether a person or group that something is shared with is there, and "
-    "whose groups a public link's maker is in when the link is used.",
+    ("read:users:name", "read:users:groups", "read:groups"),
+    "Tells whether a person or group that something is shared with is there, which "
+    "groups somebody is in when a public link or long work of hers goes on, and who "
+    "has left a group and so loses keys.",
 )
 STORAGE_BY_IDENTITY = Role(
     STORAGE.service,

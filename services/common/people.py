@@ -23,7 +23,7 @@ class People:
     Args:
         api_url: the hub's, as JupyterHub gives it to services.
         token: the service's; needs ``read:users:name``, ``read:users:groups`` and
-            ``read:groups:name``.
+            ``read:groups``.
     """
 
     def __init__(self, api_url: str, token: str) -> None:
@@ -45,6 +45,11 @@ class People:
         if model is None:
             return None
         return frozenset(str(group) for group in model.get("groups") or ())
+
+    async def members_of(self, group: str) -> frozenset[str]:
+        """Return who is in a group now; nobody if there is no such group."""
+        model = await self._fetch(f"groups/{quote(group, safe='')}") or {}
+        return frozenset(str(name) for name in model.get("users") or ())
 
     async def has_group(self, name: str) -> bool:
         """Whether the hub has such a group."""

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -38,6 +38,7 @@ class Right:
         owner: who shared it, or the group; else ``""``.
         share: the share's id, or ``""``.
         expires: when a share ends.
+        via: the group whose members have it; ``""`` if it is the user's own.
     """
 
     bucket: str
@@ -47,6 +48,7 @@ class Right:
     owner: str = ""
     share: str = ""
     expires: datetime | None = None
+    via: str = ""
 
     def covers(self, grant: Grant) -> bool:
         """Whether it gives everything that ``grant`` asks for."""
@@ -60,11 +62,12 @@ class Right:
 def fingerprint(rights: Iterable[Right]) -> str:
     """Return a word that is another one whenever somebody may do other things.
 
-    A share that ended and was given again is another one: keys that rest on the first
-    are dead.
+    A share that ended and was given again is another one, and so is a right by another
+    group: keys that rest on the first are dead, or will be.
     """
     lines = sorted(
-        f"{one.bucket}/{one.prefix}\0{one.mode.value}\0{one.share}" for one in rights
+        "\0".join((one.bucket, one.prefix, one.mode.value, one.share, one.via))
+        for one in rights
     )
     text = "\n".join(lines).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:16]
@@ -134,10 +137,14 @@ def site_rights(
     if settings.group_bucket and settings.acts_alone:
         for group in sorted(member):
             bucket = group_bucket(settings, group)
-            found.append(Right(bucket, "", Mode.READ_WRITE, "group", owner=group))
+            right = Right(bucket, "", Mode.READ_WRITE, "group", owner=group, via=group)
+            found.append(right)
     for rule in settings.buckets:
-        if user in rule.users or "*" in rule.users or member & rule.groups:
-            found.append(Right(rule.bucket, rule.prefix, Mode(rule.mode), "site"))
+        right = Right(rule.bucket, rule.prefix, Mode(rule.mode), "site")
+        if user in rule.users or "*" in rule.users:
+            found.append(right)
+        elif groups_of_it := sorted(member & rule.groups):
+            found.append(replace(right, via=groups_of_it[0]))
     return found
 
 

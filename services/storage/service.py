@@ -238,6 +238,21 @@ class Storage:
             await self.sessions.end_share(driver, share)
         await self.shares.settle(share.id)
 
+    async def settle_groups(self) -> None:
+        """End what keys may by groups which their users have left.
+
+        Raises:
+            StorageError, NotReady: some may still work; the upkeep tries again.
+        """
+        driver = self.store.driver
+        if driver is None or self.store.own_keys is not None:
+            return
+        for group, users in (await self.sessions.by_groups()).items():
+            members = await self.people.members_of(group)
+            for user in sorted(users - members):
+                await self.sessions.end_membership(driver, user, group)
+                log.info("Keys of %s by the group %s have ended", user, group)
+
     # -- rights --------------------------------------------------------------------
 
     async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:

@@ -8,7 +8,7 @@ than its user. Whoever ends a share ends what rests on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +25,7 @@ from .rights import Right
 from .shares import Share
 
 FOR_BROWSER = "browser"
+_GROUP = "group:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Sessions:
             "driver": session.driver,
             "identity": session.identity,
             "grants": json.dumps([_grant_json(grant) for grant in session.grants]),
-            "shares": json.dumps(sorted({r.share for _, r in rights if r.share})),
+            "shares": json.dumps(sorted(_rests_on(right for _, right in rights))),
             "purpose": purpose,
             "created": datetime.now(UTC),
             "expires": session.expires,
@@ -173,6 +174,48 @@ class Sessions:
                 await self._end(driver, issued)
         return len(found)
 
+    async def by_groups(self) -> dict[str, set[str]]:
+        """Return whose live sessions rest on membership of each group."""
+
+        def work(connection: Connection) -> dict[str, set[str]]:
+            found: dict[str, set[str]] = {}
+            for row in connection.execute(_by_a_group()).mappings():
+                for group, _ in _memberships(row["shares"]):
+                    found.setdefault(group, set()).add(row["user"])
+            return found
+
+        return await self._database.run(work)
+
+    async def end_membership(
+        self, driver: CredentialDriver, user: str, group: str
+    ) -> None:
+        """End what a user's sessions may because she was in a group.
+
+        Raises:
+            StorageError: some may still work; ask again.
+        """
+        t = tables.sessions
+        query = _by_a_group().where(t.c.user == user)
+        self._signers = {
+            key: session
+            for key, session in self._signers.items()
+            if (key[0], key[1].via) != (user, group)
+        }
+
+        def read(connection: Connection) -> list[tuple[Issued, str]]:
+            rows = connection.execute(query).mappings()
+            return [(_from_row(row), row["shares"]) for row in rows]
+
+        for issued, shares in await self._database.run(read):
+            lost = {bucket for of, bucket in _memberships(shares) if of == group}
+            if not driver.by_bucket and lost:
+                await self._end(driver, issued)
+                continue
+            for bucket in lost:
+                await driver.revoke(_within(issued.session, bucket))
+            left = [x for x in json.loads(shares) if x not in _marks(group, lost)]
+            await self._write(issued, shares=json.dumps(left))
+
     async def of_others(self, bucket: str, owner: str) -> datetime | None:
         """Return when the last keys end that a bucket's owner cannot be sure of.
 
@@ -195,9 +238,11 @@ class Sessions:
 
     async def _end(self, driver: CredentialDriver, issued: Issued) -> None:
         await driver.revoke(issued.session)
+        await self._write(issued, revoked=datetime.now(UTC))
+
+    async def _write(self, issued: Issued, **values: str | datetime) -> None:
         t = tables.sessions
-        change = sa.update(t).where(t.c.name == issued.session.name)
-        change = change.values(revoked=datetime.now(UTC))
+        change = sa.update(t).where(t.c.name == issued.session.name).values(**values)
         await self._database.run(lambda c: c.execute(change))
 
     async def _select(self, query: sa.Select[tuple[object, ...]]) -> list[Issued]:
@@ -205,6 +250,37 @@ class Sessions:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
         return await self._database.run(work)
+
+
+def _by_a_group() -> sa.Select[tuple[object, ...]]:
+    t = tables.sessions
+    live = sa.select(t).where(t.c.revoked.is_(None), t.c.expires > datetime.now(UTC))
+    return live.where(t.c.shares.contains(f'"{_GROUP}', autoescape=True))
+
+
+def _rests_on(rights: Iterable[Right]) -> set[str]:
+    """Ids of shares, and memberships with the bucket that each opens."""
+    found: set[str] = set()
+    for right in rights:
+        if right.share:
+            found.add(right.share)
+        if right.via:
+            found |= _marks(right.via, {right.bucket})
+    return found
+
+
+def _marks(group: str, buckets: Iterable[str]) -> set[str]:
+    return {f"{_GROUP}{bucket}:{group}" for bucket in buckets}
+
+
+def _memberships(shares: str) -> list[tuple[str, str]]:
+    """Return group and bucket of each membership among what a session rests on."""
+    found = []
+    for word in json.loads(shares):
+        if word.startswith(_GROUP):
+            bucket, _, group = word.removeprefix(_GROUP).partition(":")
+            found.append((group, bucket))
+    return found
 
 
 def _live(user: str) -> sa.Select[tuple[object, ...]]:

@@ -132,6 +132,7 @@ class Rows:
                     owner=row["by"],
                     share=row["id"],
                     expires=row["expires"],
+                    via=row["name"] if row["kind"] == "group" else "",
                 )
                 for row in connection.execute(shared).mappings()
             ]

@@ -53,7 +53,8 @@ sessions = sa.Table(
     sa.Column("driver", sa.String(32), nullable=False),
     sa.Column("identity", sa.String(512), nullable=False),
     sa.Column("grants", sa.Text, nullable=False),
-    # Ids of the shares that it rests on: revoked with any of them.
+    # Ids of the shares that it rests on, and `group:BUCKET:GROUP` for memberships:
+    # it ends in their buckets with any of them.
     sa.Column("shares", sa.Text, nullable=False),
     sa.Column("purpose", sa.String(80), nullable=False),
     sa.Column("created", UtcDateTime, nullable=False),

@@ -48,6 +48,7 @@ class Upkeep:
         while True:
             await self._storage.until_connected()
             await self._try(self.end_shares())
+            await self._try(self._storage.settle_groups())
             if rounds % _REAP_EVERY == 0:
                 await self._try(self.reap())
             if rounds % _TIDY_EVERY == 0:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from hub_process import until
 
 from services.storage.errors import AccessDenied
 from services.storage.objects import AccessKey
@@ -70,6 +71,34 @@ def test_a_group_is_shared_with_and_members_may_write(alice, person, gateway):
     assert alice.get("crew/x").content == b"1"
     alice.call("DELETE", f"shares/{made['id']}")
     assert member.refused("POST", "urls/upload", wish | {"key": "crew/y"})[0] == 404
+
+
+def test_who_leaves_a_group_loses_its_keys_and_keeps_her_own(alice, person, gateway):
+    grace = person("grace")
+    gateway.call("POST", "groups/team")
+    gateway.call("POST", "groups/team/users", {"users": ["grace"]})
+    made = share(alice, "team/", "team", kind="group")
+    alice.put("team/x", b"1")
+    grace = person("grace")
+    keys = grace.call("POST", "credentials", {})
+    assert asyncio.run(listed(keys, "alice", "team/")) == 1
+    gateway.call("DELETE", "groups/team/users", {"users": ["grace"]})
+
+    def refused() -> bool:
+        try:
+            asyncio.run(listed(keys, "alice", "team/"))
+        except AccessDenied:
+            return True
+        return False
+
+    until("the group's keys have ended", refused)
+    asyncio.run(listed(keys, "grace"))
+    # Back in the group, new keys serve, and URLs are signed by new ones.
+    gateway.call("POST", "groups/team/users", {"users": ["grace"]})
+    again = person("grace")
+    assert asyncio.run(listed(again.call("POST", "credentials", {}), "alice", "team/"))
+    assert again.get("team/x", bucket="alice").content == b"1"
+    alice.call("DELETE", f"shares/{made['id']}")
 
 
 def test_the_end_of_a_share_ends_urls_and_keys_at_once(alice, bob):
