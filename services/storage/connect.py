@@ -212,6 +212,7 @@ class Connector:
         key: AccessKey | None,
         socket: str | None = None,
     ) -> S3Client:
+        """A client that ends with ``opened``; only the embedded store has a socket."""
         settings: StorageSettings = self._settings
         ca_file = str(self._folder / settings.ca_file) if settings.ca_file else None
         address = StoreAddress(
@@ -221,6 +222,7 @@ class Connector:
             answer=settings.store_timeout,
             patience=settings.store_timeout,
             socket=socket,
+            disk=self._directory if socket else None,
         )
         client = S3Client(address, key)
         opened.push_async_callback(client.close)

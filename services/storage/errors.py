@@ -157,7 +157,7 @@ class QuotaExceeded(StorageError):
 class StoreFull(StorageError):
     """The store itself has no room."""
 
-    hint = "Tell the operators of the store."
+    hint = "Delete what you do not need, and tell the operators of the store."
 
 
 class KeyRefused(StorageError):

@@ -16,17 +16,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from .errors import StorageError, StoreAnswerInvalid, StoreUnavailable
+from .disk import room
+from .errors import StorageError, StoreAnswerInvalid, StoreFull, StoreUnavailable
 from .objects import AccessKey
 from .parsing import LONGEST_ANSWER, retry_after
 from .refusals import busy, error_for
 from .signing import Signer, encode_query, object_path
 
 DEFAULT_REGION = "us-east-1"
+_HARDLY_ANY = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class StoreAddress:
         connections: how many at once.
         ca_file: PEM of who signs its certificate; ``None`` for the system's.
         socket: path of a socket to connect to instead of the endpoint's port.
+        disk: where a store on this machine keeps its objects.
     """
 
     endpoint: str
@@ -56,6 +60,7 @@ class StoreAddress:
     connections: int = 64
     ca_file: str | None = None
     socket: str | None = None
+    disk: Path | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint)
@@ -160,6 +165,7 @@ class Transport:
                 if answer.status in call.accept:
                     return answer
                 failure = error_for(answer.status, answer.headers, answer.body, call)
+                self._look_for_room(call, answer.status)
                 again = busy(failure)
                 wait = retry_after(answer.headers.get("retry-after"))
             if not again or attempt >= self.address.attempts:
@@ -168,6 +174,18 @@ class Transport:
             if time.monotonic() + pause >= deadline:
                 raise failure
             await asyncio.sleep(pause)
+
+    def _look_for_room(self, call: Call, status: int) -> None:
+        """Tell a full store from one that failed, where the store itself does not.
+
+        Raises:
+            StoreFull: there is no room for what was to be written.
+        """
+        disk = self.address.disk
+        if disk is None or status < 500 or call.method not in {"PUT", "POST"}:
+            return
+        if room(disk) <= max(len(call.body), _HARDLY_ANY):
+            raise StoreFull(f"The store's disk is full: {call.what}.", status=status)
 
     def _pause(self, attempt: int) -> float:
         longest: float = self.address.pause.total_seconds() * 2 ** (attempt - 1)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from services.common.errors import NotReady
 
+from .disk import check_room
 from .drivers_keys import set_bucket_quota
 from .errors import KeyNeeded, NotFound, QuotaExceeded, StorageError
 from .rights import Right, user_bucket
@@ -92,8 +93,10 @@ class Meter:
 
         Raises:
             QuotaExceeded: there is none, told in our own words.
+            StoreFull: the store's own disk has none.
         """
         quota, storage = self.quota(right), self._storage
+        check_room(storage.store.client.transport.address.disk, objects)
         if quota is None:
             return []
         among = await self.counted(right, user)
