@@ -74,7 +74,7 @@ def storage(settings: Settings) -> ServiceSpec:
     """Return the storage service."""
     environment = {
         "LANDBRIDGE_STATE": str(settings.state),
-        "LANDBRIDGE_STORE_URL": f"{settings.url}s3",
+        "LANDBRIDGE_STORE_URL": settings.origin,
         "PYTHONUNBUFFERED": "1",
     }
     if settings.path:

@@ -76,6 +76,11 @@ class Settings:
         return f"Settings(path={self.path}, state={self.state})"
 
     @property
+    def origin(self) -> str:
+        """Scheme and authority of :attr:`url`."""
+        return self.url.removesuffix(self.hub.base_url)
+
+    @property
     def url(self) -> str:
         """Where browsers find the gateway, with a trailing slash."""
         if self.hub.public_url:

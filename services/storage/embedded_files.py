@@ -67,7 +67,7 @@ class EmbeddedSettings:
         directory: its own, made with mode 0700 if need be.
         allowed_origins: pages that may call a bucket without CORS rules; the
             gateway's public origin.
-        external_url: under which SDKs reach it through the gateway, with ``/s3``.
+        external_url: under which SDKs reach it through the gateway.
         account: as root, run it as this account; ``None`` for root.
         providers: identity providers whose tokens STS takes, by name, each with
             ``issuer``, ``clientId`` and ``jwksUri``.

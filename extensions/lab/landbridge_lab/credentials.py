@@ -333,7 +333,7 @@ def _attempt(service: StorageService, patience: float) -> bool:
     try:
         found = offer(service.with_patience(patience), os.environ, Path.home())
     except ServiceFailed as error:
-        log.info("Storage is not offered to kernels: %s", error)
+        log.warning("Storage is not offered to kernels: %s", error)
         return error.final
     except OSError as error:
         log.warning("Storage cannot be offered to kernels: %s", error)

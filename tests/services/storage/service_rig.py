@@ -124,7 +124,7 @@ class ServiceRig:
             "JUPYTERHUB_SERVICE_URL": self.origin,
             "LANDBRIDGE_STATE": str(self.state),
             "LANDBRIDGE_CONFIG": str(self._config),
-            "LANDBRIDGE_STORE_URL": f"{self.origin}/s3",
+            "LANDBRIDGE_STORE_URL": self.origin,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

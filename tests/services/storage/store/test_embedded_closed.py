@@ -76,6 +76,32 @@ INTRUDER = textwrap.dedent(
     print(json.dumps(told))
     """
 )
+# As bob: TLS to a gRPC port, with no certificate and with one of his own, and a call.
+CALLER = textwrap.dedent(
+    """
+    import json, socket, ssl, sys
+    told = []
+    for port in json.loads(sys.argv[1]):
+        for own in ("", sys.argv[2]):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.set_alpn_protocols(["h2"])
+            if own:
+                context.load_cert_chain(own)
+            heard = b""
+            try:
+                with socket.create_connection(("127.0.0.1", port), 10) as plain:
+                    with context.wrap_socket(plain) as channel:
+                        channel.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n"
+                                        + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+                        heard = channel.recv(100)
+                        reason = ""
+            except OSError as error:
+                reason = str(error)
+            told.append([port, bool(own), heard.hex(), reason])
+    print(json.dumps(told))
+    """
+)
 # Pages of state: how full it is, and of which buckets; nothing of what is in them.
 MAY_ANSWER = {
     *("/", "/status", "/stats/disk", "/ui/index.html", "/metrics"),
@@ -164,6 +190,41 @@ async def test_no_port_gives_takes_or_destroys_anything(
     assert 403 in refused  # it was there
     at_volume = {(p, s) for q, _, p, s, _ in told if q == ports.volume}
     assert {s for p, s in at_volume if p.removeprefix("/") in fids} == {401}
+
+
+@pytest.mark.root
+async def test_no_grpc_port_speaks_to_a_stranger(people, treasure, ports, shared):
+    own = shared / "bob.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "1"),
+            *("-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=filer"),
+            *("-keyout", shared / "key.pem", "-out", shared / "cert.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    parts = [(shared / name).read_text() for name in ("cert.pem", "key.pem")]
+    own.write_text("".join(parts))
+    own.chmod(0o644)
+    grpc = ports.all()[5:]
+    assert [port - 10_000 for port in grpc] == list(ports.all()[:5])
+    done = as_bob(["/usr/bin/python3", "-c", CALLER, json.dumps(grpc), str(own)])
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) == 10
+    for port, has_own, heard, reason in told:
+        where = (port, has_own, heard, reason)
+        assert heard == "", where
+        # An alert with its reason, or the end of the connection.
+        words = (
+            "certificate required",
+            "bad certificate",
+            "unknown ca",
+            "EOF",
+            "reset",
+        )
+        assert any(word in reason for word in words), where
 
 
 @pytest.mark.root

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
+import os
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from services.storage.s3_headers import crc32
 
 
 def test_a_new_user_has_a_bucket_of_her_own(person):
@@ -30,7 +34,7 @@ def test_what_is_uploaded_is_downloaded_and_nothing_but_saved(alice):
 
 
 def test_an_upload_is_of_the_size_and_checksum_that_were_signed(alice):
-    crc = base64.b64encode(zlib.crc32(b"12345").to_bytes(4, "big")).decode()
+    crc = crc32(b"12345")
     wish = {"bucket": "alice", "key": "bound", "size": 5, "crc32": crc}
     signed = alice.call("POST", "urls/upload", wish)
 
@@ -241,3 +245,65 @@ def test_usage_is_told_with_its_age(person):
     assert (found["bytes"], found["objects"], found["complete"]) == (7, 2, True)
     (bucket,) = erin.call("GET", "buckets")["buckets"]
     assert bucket["usage"] == found
+
+
+def test_a_damaged_part_is_refused_and_sent_again(alice):
+    data = bytes(range(256)) * 4096 * 9
+    begun = alice.call(
+        "POST", "uploads", {"bucket": "alice", "key": "crc", "size": len(data)}
+    )
+    where = {k: begun[k] for k in ("bucket", "key", "upload_id")}
+    step = begun["part_size"]
+    pieces = [data[i : i + step] for i in range(0, len(data), step)]
+
+    def send(number: int, piece: bytes) -> int:
+        part = {"number": number, "crc32": crc32(pieces[number - 1])}
+        (signed,) = alice.call("POST", "uploads/urls", where | {"parts": [part]})[
+            "urls"
+        ]
+        return httpx.put(
+            signed["url"], content=piece, headers=signed["headers"], trust_env=False
+        ).status_code
+
+    damaged = pieces[0][:-1] + b"?"
+    assert send(1, damaged) == 400
+    assert alice.call("GET", "uploads/parts", **where)["parts"] == []
+    assert [send(n, piece) for n, piece in enumerate(pieces, 1)] == [200, 200]
+    parts = alice.call("GET", "uploads/parts", **where)["parts"]
+    alice.call("POST", "uploads/complete", where | {"parts": parts})
+    assert alice.get("crc").content == data
+
+
+def test_programs_elsewhere_use_the_store_by_the_gateway(alice, gateway, tmp_path):
+    """As kernels on other machines do: the store listens on loopback only."""
+    keys = alice.call("POST", "credentials", {})
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=f"http://127.0.0.1:{gateway.port}",
+        region_name=keys["region"],
+        aws_access_key_id=keys["access_key"],
+        aws_secret_access_key=keys["secret_key"],
+        aws_session_token=keys["session_token"],
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    for key in ("far/plain", "far/year=2024/a b+c#?&%2F", "far/\u00fc\u6587"):
+        s3.put_object(Bucket="alice", Key=key, Body=key.encode())
+        assert s3.get_object(Bucket="alice", Key=key)["Body"].read() == key.encode()
+        where = {"Bucket": "alice", "Key": key}
+        url = s3.generate_presigned_url("get_object", where)
+        assert httpx.get(url, trust_env=False).content == key.encode()
+    big = tmp_path / "big"
+    big.write_bytes(os.urandom(20 * 2**20))
+    s3.upload_file(str(big), "alice", "far/big")
+    s3.download_file("alice", "far/big", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == big.read_bytes()
+    s3.copy_object(Bucket="alice", Key="far/copy", CopySource="alice/far/plain")
+    found = s3.list_objects_v2(Bucket="alice", Prefix="far/")["Contents"]
+    assert len(found) == 5
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]].count("alice") == 1
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.put_object(Bucket="bob", Key="x", Body=b"")
+    s3.delete_objects(
+        Bucket="alice", Delete={"Objects": [{"Key": each["Key"]} for each in found]}
+    )
+    assert alice.names("far/") == []
