@@ -22,14 +22,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from spawners.batch.errors import StoreUnavailable
 from spawners.batch.rows import UtcDateTime
 
 from .errors import ErrorTable, NotThere, TooMany, explain
 from .store import Database
+from .turns import Turns
 
 log = logging.getLogger(__name__)
 
 _MOST_FAILURES = 50
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LONGEST_CANCEL_SECONDS = 5.0
 
 
 class Phase(StrEnum):
@@ -163,7 +167,7 @@ class Tasks:
         table: made by :func:`tasks_table`.
         kinds: the function of each kind.
         errors: whose texts users may read.
-        at_once: how many run; others wait their turn.
+        at_once: how many run, half of them for one user; others wait their turn.
         per_user: how many a user may have that are not over.
     """
 
@@ -181,7 +185,7 @@ class Tasks:
         self._table = table
         self._kinds = kinds
         self._errors = errors
-        self._turn = asyncio.Semaphore(at_once)
+        self._turns = Turns(at_once, max(1, at_once // 2))
         self._per_user = per_user
         self._running: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}
@@ -255,7 +259,9 @@ class Tasks:
         )
 
     async def cancel(self, task_id: str, user: str) -> Task:
-        """Note the wish that a task ends, and end it at its next step.
+        """Note the wish that a task ends; one that waits ends at once.
+
+        One that runs ends at its next step.
 
         Raises:
             NotThere: there is none with this id, or it is somebody else's.
@@ -269,6 +275,9 @@ class Tasks:
         progress = self._progress.get(task_id)
         if progress is not None:
             progress.cancel_wanted = True
+        if self._turns.call_off(task_id, CancelWanted()):
+            work = [self._running[task_id]]
+            await asyncio.wait(work, timeout=_LONGEST_CANCEL_SECONDS)
         return await self.get(task_id, user)
 
     async def wait(self, task_id: str) -> None:
@@ -286,10 +295,7 @@ class Tasks:
         progress = Progress(task, self._save)
         self._progress[task.id] = progress
         try:
-            async with self._turn:
-                progress.task = replace(progress.task, phase=Phase.RUNNING)
-                await progress.advance()
-                await self._kinds[task.kind](progress)
+            await self._work(progress)
             failed = progress.task.failed
             text = f"{failed} of {progress.task.done + failed} did not work."
             phase = Phase.FAILED if failed else Phase.DONE
@@ -306,10 +312,29 @@ class Tasks:
         finally:
             self._progress.pop(task.id, None)
 
+    async def _work(self, progress: Progress) -> None:
+        """Wait for a turn, and do it."""
+        task = progress.task
+        if task.cancel_wanted:  # of a former process
+            raise CancelWanted
+        async with self._turns.of(task.user, task.id):
+            progress.task = replace(task, phase=Phase.RUNNING)
+            await progress.advance()
+            await self._kinds[task.kind](progress)
+
     async def _end(self, task: Task, phase: Phase, message: str) -> None:
-        now = datetime.now(UTC)
         log.info("Task %s (%s) of %s: %s", task.id, task.kind, task.user, phase)
-        await self._save(replace(task, phase=phase, message=message, updated=now))
+        pause = _FIRST_PAUSE
+        while True:
+            now = datetime.now(UTC)
+            ended = replace(task, phase=phase, message=message, updated=now)
+            try:
+                return await self._save(ended)
+            except StoreUnavailable as error:
+                # Else it would seem to run until the next start of the service.
+                log.warning("Task %s cannot be ended yet: %s", task.id, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _save(self, task: Task) -> None:
         row = _to_row(task)

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from services.common.errors import NotThere, TooMany
 from services.common.store import Database
+from services.common.turns import Turns
 from services.common.work import Phase, Progress, Tasks, tasks_table
 from spawners.batch.database import open_engine
+from spawners.batch.errors import StoreUnavailable
 
 METADATA = sa.MetaData()
 TABLE = tasks_table("tasks", METADATA)
@@ -146,3 +148,103 @@ async def test_tasks_are_their_users_and_not_too_many(database):
         await found.cancel(task.id, "bob")
     assert len(await found.of("alice")) == 2
     await found.close()
+
+
+class Away(Database):
+    """A database that can be away."""
+
+    away = False
+    asked = asyncio.Event()
+
+    async def run(self, work):
+        if self.away:
+            self.asked.set()
+            raise StoreUnavailable("The database did not take a call.")
+        return await super().run(work)
+
+
+async def test_a_task_that_a_database_away_ended_is_ended_once_it_is_back(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("services.common.work._FIRST_PAUSE", 0.01)
+    database = Away(open_engine(f"sqlite:///{tmp_path / 'x'}", 5, what="d"), "d")
+    await database.run(METADATA.create_all)
+    worker = Worker(hold_at=4)
+    found = tasks(database, worker, per_user=1)
+    task = await found.begin("count", "alice", {})
+    await worker.held.wait()
+    database.away = True
+    worker.go.set()
+    for _ in range(3):  # its own step, and what would have ended it, twice
+        database.asked.clear()
+        await database.asked.wait()
+    database.away = False
+    await found.wait(task.id)
+    ended = await found.get(task.id, "alice")
+    assert (ended.phase, ended.done) == (Phase.FAILED, 5)
+    await found.begin("half", "alice", {})  # it does not count any more
+    await found.close()
+    await database.close()
+
+
+async def test_one_users_long_tasks_do_not_stop_those_of_others(database):
+    worker = Worker(hold_at=0)
+    found = tasks(database, worker, at_once=4)
+    mine = [await found.begin("count", "alice", {}) for _ in range(5)]
+    async with asyncio.timeout(10):
+        assert (await finished_by(found, "bob")).phase is Phase.FAILED
+    phases = [(await found.get(task.id, "alice")).phase for task in mine]
+    assert phases == [Phase.RUNNING] * 2 + [Phase.WAITING] * 3
+    worker.go.set()
+    for task in mine:
+        await found.wait(task.id)
+        assert (await found.get(task.id, "alice")).phase is Phase.DONE
+
+
+async def finished_by(found: Tasks, user: str):
+    task = await found.begin("half", user, {})
+    await found.wait(task.id)
+    return await found.get(task.id, user)
+
+
+async def test_a_task_that_waits_its_turn_is_cancelled_at_once(database):
+    worker = Worker(hold_at=0)
+    found = tasks(database, worker, at_once=1)
+    first = await found.begin("count", "alice", {})
+    await worker.held.wait()
+    second = await found.begin("count", "alice", {})
+    third = await found.begin("count", "bob", {})
+    assert (await found.cancel(second.id, "alice")).phase is Phase.CANCELLED
+    assert (await found.get(first.id, "alice")).phase is Phase.RUNNING
+    worker.go.set()
+    await found.wait(third.id)  # the place in the queue is given on
+    assert (await found.get(third.id, "bob")).phase is Phase.DONE
+
+
+async def test_turns_are_given_back_by_who_goes_away():
+    turns = Turns(2, 1)
+    going = asyncio.Event()
+
+    async def go(user: str, name: str) -> str:
+        async with turns.of(user, name):
+            await going.wait()
+        return name
+
+    first, second, other = [
+        asyncio.create_task(go(user, name))
+        for user, name in (("alice", "1"), ("alice", "2"), ("bob", "3"))
+    ]
+    await asyncio.sleep(0)
+    first.cancel()  # while it goes on
+    await asyncio.wait([first])
+    second.cancel()  # when it was just called
+    await asyncio.wait([second])
+    assert not turns.call_off("3", RuntimeError())  # it goes on
+    last = asyncio.create_task(go("alice", "4"))
+    late = asyncio.create_task(go("alice", "5"))
+    await asyncio.sleep(0)
+    assert turns.call_off("5", RuntimeError("not wanted"))
+    going.set()
+    assert await asyncio.gather(other, last) == ["3", "4"]
+    with pytest.raises(RuntimeError, match="not wanted"):
+        await late
