@@ -23,11 +23,13 @@ class Dialect:
             marks; RGW 16.2 takes no other form.
         single_deletes: sessions may not delete many objects by one request, whatever
             their policy says; RGW 16.2 refuses each key to a role's session.
+        conditional_deletes: ``If-Match`` of a DELETE is obeyed; RGW 16.2 ignores it.
     """
 
     plus_is_blank: bool = True
     bare_if_match: bool = False
     single_deletes: bool = False
+    conditional_deletes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class ObjectHead:
 
     Attributes:
         metadata: the user's own, names in lower case without ``x-amz-meta-``.
+        headers: what readers are told besides (``cache-control`` and the like).
         checksums: by algorithm (``crc32``, ``sha256`` ...), base64, as the store
             keeps them; of a multipart upload with ``-PARTS`` at the end.
         version: ``None`` in a bucket without versions.
@@ -85,6 +88,7 @@ class ObjectHead:
     checksums: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
     storage_class: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

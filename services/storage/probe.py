@@ -62,7 +62,6 @@ class StoreFeatures:
         revocation: a revoked session was refused at once.
         checksums: a part with a wrong CRC32 is refused.
         conditional_put: ``If-None-Match`` and ``If-Match`` are obeyed.
-        conditional_delete: ``If-Match`` is obeyed.
         versions: a bucket can keep versions.
         urls_bound: headers that a URL's signature does not cover change nothing.
         clock_difference: the store's clock minus ours, as far as it tells.
@@ -79,7 +78,6 @@ class StoreFeatures:
     revocation: bool = False
     checksums: bool = False
     conditional_put: bool = False
-    conditional_delete: bool = False
     versions: bool = False
     urls_bound: bool = False
     clock_difference: timedelta | None = None
@@ -117,7 +115,13 @@ async def probe(
     features = StoreFeatures(
         server=server,
         keys=rules,
-        dialect=replace(dialect, single_deletes=seen.single_deletes),
+        dialect=replace(
+            dialect,
+            single_deletes=seen.single_deletes,
+            conditional_deletes=await trials.holds(
+                "deletes", trials.conditional_delete
+            ),
+        ),
         sessions=seen.given,
         session_policy=seen.narrow,
         no_escape=seen.no_escape,
@@ -125,7 +129,6 @@ async def probe(
         revocation=seen.revoked,
         checksums=await trials.holds("checksums", trials.checksums),
         conditional_put=await trials.holds("conditions", trials.conditional_put),
-        conditional_delete=await trials.holds("deletes", trials.conditional_delete),
         versions=await trials.holds("versions", trials.versions),
         urls_bound=await trials.holds("URLs", trials.urls_bound),
         clock_difference=clock,

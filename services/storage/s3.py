@@ -345,24 +345,29 @@ class S3Client:
         *,
         version: str | None = None,
         single: int = LARGEST_SINGLE,
+        known: ObjectHead | None = None,
     ) -> str:
         """Copy an object inside the store, of any size, and return its ETag.
 
         Over ``single`` bytes it is copied in parts; it then appears whole at the
         end, or not at all. An object that changes meanwhile is not mixed:
-        :class:`~services.storage.errors.PreconditionFailed`.
+        :class:`~services.storage.errors.PreconditionFailed`. ``known`` is the
+        source's head, where it was read just now.
         """
+        head = known or await self.head(source_bucket, source, version=version)
         return await copy_object(
-            self, source_bucket, source, bucket, key, version=version, single=single
+            self, source_bucket, head, bucket, key, version=version, single=single
         )
 
-    async def tags(self, bucket: str, key: str) -> dict[str, str]:
+    async def tags(
+        self, bucket: str, key: str, *, version: str | None = None
+    ) -> dict[str, str]:
         """Return an object's tags."""
-        call = Call(
-            "GET", bucket, key, query={"tagging": ""}, what=f"tags of {bucket}/{key}"
-        )
+        query = {"tagging": "", **version_query(version)}
+        call = Call("GET", bucket, key, query=query, what=f"tags of {bucket}/{key}")
         answer = await self.transport.ask(call)
-        return parse_tags(answer.body)
+        # RGW 16.2 says nothing of some objects that have none.
+        return parse_tags(answer.body) if answer.body else {}
 
     async def set_tags(self, bucket: str, key: str, tags: Mapping[str, str]) -> None:
         """Give an object these tags and no others (at most 10)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
+from collections.abc import Iterator
 
 import httpx
 
@@ -14,6 +15,14 @@ from .signing import quote_key
 
 METADATA = "x-amz-meta-"
 CHECKSUM = "x-amz-checksum-"
+_STORED = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+)
+"""What a PUT may carry and a GET repeats, besides type and metadata."""
 
 
 def crc32(data: bytes) -> str:
@@ -49,7 +58,7 @@ def total_in(headers: httpx.Headers, start: int) -> int:
 def head_in(key: str, headers: httpx.Headers) -> ObjectHead:
     """Return the facts of ``key`` that a HEAD answers."""
     metadata, checksums = {}, {}
-    for name, value in headers.items():
+    for name, value in _texts(headers):
         if name.startswith(METADATA):
             metadata[name.removeprefix(METADATA)] = value
         elif name.startswith(CHECKSUM) and not name.endswith("-type"):
@@ -65,4 +74,15 @@ def head_in(key: str, headers: httpx.Headers) -> ObjectHead:
         checksums,
         headers.get("x-amz-version-id"),
         headers.get("x-amz-storage-class", ""),
+        {name: headers[name] for name in _STORED if name in headers},
     )
+
+
+def _texts(headers: httpx.Headers) -> Iterator[tuple[str, str]]:
+    """Yield names and values, each in UTF-8 if it is that, else in Latin 1."""
+    for name, value in headers.raw:
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("latin-1")
+        yield name.decode("latin-1").lower(), text

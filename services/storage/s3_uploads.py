@@ -47,6 +47,7 @@ class Uploads:
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
         checksum: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """Begin an upload and return its id.
 
@@ -56,17 +57,18 @@ class Uploads:
             content_type: of the object.
             metadata: the user's own.
             checksum: the algorithm that all parts carry (``CRC32``), or ``""``.
+            headers: more that the object is to have.
         """
-        headers = {"content-type": content_type}
-        headers |= {f"x-amz-meta-{k}": v for k, v in (metadata or {}).items()}
+        sent = {**(headers or {}), "content-type": content_type}
+        sent |= {f"x-amz-meta-{k}": v for k, v in (metadata or {}).items()}
         if checksum:
-            headers["x-amz-checksum-algorithm"] = checksum
+            sent["x-amz-checksum-algorithm"] = checksum
         call = Call(
             "POST",
             bucket,
             key,
             query={"uploads": ""},
-            headers=headers,
+            headers=sent,
             what=f"begin to upload {bucket}/{key}",
             repeatable=False,  # a second one would be an orphan
         )

@@ -217,7 +217,8 @@ class Transport:
         request = self._client.build_request(
             call.method,
             self._base,
-            headers=headers,
+            # Metadata may be in any language; it is signed as UTF-8, too.
+            headers=httpx.Headers(headers, encoding="utf-8"),
             content=call.body,
             # As it was signed: httpx would take dot segments out of the path.
             extensions={**_timeouts(self.address), "target": target.encode("ascii")},

@@ -16,6 +16,7 @@ from services.storage.errors import (
     BucketNotFound,
     Conflict,
     KeyNotValid,
+    NotSupported,
     ObjectNotFound,
     PreconditionFailed,
     StorageError,
@@ -23,6 +24,7 @@ from services.storage.errors import (
     UploadNotFound,
 )
 from services.storage.objects import AccessKey, CorsRule
+from services.storage.s3_copy import is_copy
 from services.storage.s3_headers import crc32
 from services.storage.s3_uploads import SMALLEST_PART
 from services.storage.signing import Presigner
@@ -98,7 +100,7 @@ async def test_two_writers_do_not_overwrite_each_other(site):
     await client.put(bucket, "a", b"2", if_match=etag)
     with pytest.raises(PreconditionFailed):
         await client.put(bucket, "a", b"3", if_match=etag)
-    if site.features.conditional_delete:
+    if site.features.dialect.conditional_deletes:
         with pytest.raises(PreconditionFailed):
             await client.delete(bucket, "a", if_match=etag)
     assert (await client.get(bucket, "a")).data == b"2"
@@ -161,11 +163,67 @@ async def test_a_large_copy_goes_in_parts_and_appears_whole(site):
     data = b"a" * SMALLEST_PART + b"b" * SMALLEST_PART + b"c"
     await client.put(bucket, "source", data, metadata={"k": "v"})
     await client.copy(bucket, "source", bucket, "copy", single=SMALLEST_PART)
+    source = await client.head(bucket, "source")
     head = await client.head(bucket, "copy")
-    assert (head.size, head.metadata) == (len(data), {"k": "v"})
+    # What tells the copy from another object of its size.
+    mark = {"landbridge-copy-of": source.etag}
+    assert (head.size, head.metadata) == (len(data), {"k": "v", **mark})
     assert head.etag.endswith("-3")
     body = await client.get(bucket, "copy", start=SMALLEST_PART * 2 - 1, length=2)
     assert body.data == b"bc"
+
+
+async def test_a_copy_in_parts_keeps_headers_tags_and_metadata(site):
+    bucket, client = await site.bucket(), site.client
+    headers = {
+        "cache-control": "max-age=3",
+        "content-disposition": 'attachment; filename="x"',
+        "content-encoding": "gzip",
+        "content-language": "de",
+        "expires": "Wed, 21 Oct 2037 07:28:00 GMT",
+    }
+    metadata = {"who": "Zo\u00eb \u2603", "what": "plain"}
+    upload = await client.uploads.create(
+        bucket, "source", content_type="text/x", metadata=metadata, headers=headers
+    )
+    data = bytes(SMALLEST_PART + 1)
+    part = await client.uploads.part(bucket, "source", upload, 1, data)
+    await client.uploads.complete(bucket, "source", upload, [part])
+    tags = {"project": "a+b = c", "run": "\u00e9"}
+    await client.set_tags(bucket, "source", tags)
+    source = await client.head(bucket, "source")
+    assert source.headers == headers
+    assert source.metadata == metadata
+    for again in ("copy", "copy of the copy"):
+        etag = await client.copy(
+            bucket, source.key, bucket, again, single=SMALLEST_PART
+        )
+        copied = await client.head(bucket, again)
+        assert copied.etag == etag
+        assert is_copy(copied, source)
+        assert (copied.headers, copied.content_type) == (headers, "text/x")
+        assert copied.metadata == {**metadata, "landbridge-copy-of": source.etag}
+        assert await client.tags(bucket, again) == tags
+        source = copied
+    # By one request, the store keeps all of it by itself.
+    await client.copy(bucket, "source", bucket, "whole")
+    assert (await client.head(bucket, "whole")).metadata == metadata
+
+
+async def test_a_copy_that_lacks_something_says_what(weed, monkeypatch):
+    bucket, client = await weed.bucket(), weed.client
+    await client.put(bucket, "source", bytes(SMALLEST_PART + 1), metadata={"k": "v"})
+    create = client.uploads.create
+
+    async def forgetful(*names, metadata, **more):
+        mark = {name: metadata[name] for name in metadata if name != "k"}
+        return await create(*names, metadata=mark, **more)
+
+    monkeypatch.setattr(client.uploads, "create", forgetful)
+    with pytest.raises(NotSupported, match="did not keep its metadata k"):
+        await client.copy(bucket, "source", bucket, "copy", single=SMALLEST_PART)
+    heads = [await client.head(bucket, key) for key in ("copy", "source")]
+    assert not is_copy(*heads)
 
 
 async def test_a_source_that_changes_is_not_mixed(site, monkeypatch):
