@@ -56,6 +56,7 @@ class Meter:
         self.rows = UsageRows(storage.rows.database)
         self._used: dict[str, float] = {}
         self._work: asyncio.Task[None] | None = None
+        self._counting: dict[tuple[str, str], asyncio.Task[Measured]] = {}
 
     # -- quota ---------------------------------------------------------------------
 
@@ -167,10 +168,27 @@ class Meter:
     async def measure(self, bucket: str, user: str = "") -> Measured:
         """Count what a bucket holds, page by page, and write it down.
 
+        Whoever asks while it is counted already gets that count.
+
         Args:
             bucket: any.
             user: by whose key, where users bring their own.
         """
+        name = (bucket, user)
+        work = self._counting.get(name)
+        if work is None:
+            work = asyncio.create_task(self._count(bucket, user))
+            self._counting[name] = work
+            work.add_done_callback(partial(self._counted, name))
+        # One who goes away does not end it for the others.
+        return await asyncio.shield(work)
+
+    def _counted(self, name: tuple[str, str], work: asyncio.Task[Measured]) -> None:
+        del self._counting[name]
+        if not work.cancelled():
+            work.exception()  # looked at, even if nobody waits any more
+
+    async def _count(self, bucket: str, user: str) -> Measured:
         began = datetime.now(UTC)
         coming = {one.key: one for one in await self.rows.promises(bucket)}
         seen: list[str] = []
@@ -219,9 +237,10 @@ class Meter:
 
     async def close(self) -> None:
         """Stop."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        running = [*self._counting.values(), *([self._work] if self._work else [])]
+        for work in running:
+            work.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _loop(self) -> None:
         every = self._storage.settings.usage_every.total_seconds()
