@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +14,7 @@ from services.common.spec import Call, Nothing
 
 from . import models as m
 from . import models_sharing as sharing
-from .errors import Conflict, StoreUnavailable
+from .errors import Conflict, ObjectNotFound, StoreUnavailable
 from .objects import Mode
 from .rights import Right, own_bucket_name, require_owner
 from .s3 import S3Client
@@ -253,6 +254,7 @@ async def set_tags(storage: Storage, call: Call) -> m.Tags:
     """Give an object these tags and no others."""
     b = call.body
     await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    storage.store.keys.check_own(b.key)
     client = await storage.acting(call.caller.name)
     await client.set_tags(b.bucket, b.key, b.tags)
     return m.Tags(tags=b.tags)
@@ -269,8 +271,10 @@ async def count_objects(storage: Storage, call: Call) -> m.Count:
     try:
         async with asyncio.timeout(_LONGEST_COUNT_SECONDS):
             for key in b.keys:
-                size += (await client.head(b.bucket, key)).size
-                count += 1
+                # What went since the page was loaded is in nobody's way.
+                with suppress(ObjectNotFound):
+                    size += (await client.head(b.bucket, key)).size
+                    count += 1
             for prefix in b.prefixes:
                 async for page in client.pages(b.bucket, prefix):
                     count += len(page.objects)

@@ -320,7 +320,6 @@ async def begin_task(storage: Storage, call: Call) -> m.TaskAnswer:
         raise BadRequest("Only one thing can be given a name.", field="body.name")
     order = Order(
         user=caller.name,
-        groups=tuple(sorted(caller.groups)),
         source=b.source.bucket,
         keys=b.source.keys,
         prefixes=b.source.prefixes,

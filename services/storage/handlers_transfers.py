@@ -261,6 +261,7 @@ async def delete_objects(storage: Storage, call: Call) -> m.Deleted:
     b = call.body
     for key in b.keys:
         await storage.require(call.caller, b.bucket, key, Mode.READ_WRITE)
+        storage.store.keys.check_own(key)
     client = await storage.acting(call.caller.name)
     failures = await client.delete_many(b.bucket, b.keys)
     gone = len(b.keys) - len(failures)

@@ -3,7 +3,8 @@
 Each kind walks the selection in the store's order, in small batches, and writes down
 the last key of each batch before the next. After a crash at most one batch is done
 again; doing a step twice gives the same. While the store is away a task waits. Who may
-do it is asked again for every batch: a share that ends meanwhile ends the task.
+do it is asked again for every batch: a share that ends meanwhile, or a group that is
+left, ends the task.
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.common.errors import NotReady, NotThere
 from services.common.work import Kind, Progress
 
-from .errors import Conflict, ObjectNotFound, StorageError, StoreUnavailable
+from .errors import (
+    Conflict,
+    ObjectNotFound,
+    PreconditionFailed,
+    StorageError,
+    StoreUnavailable,
+)
 from .objects import Grant, Mode, ObjectInfo
 from .rights import Right, require
+from .s3_copy import is_copy
+from .s3_uploads import LARGEST_SINGLE
 from .service import Storage
 
 log = logging.getLogger(__name__)
@@ -37,7 +47,6 @@ class Order:
     """What a task was asked to do; kept as its facts."""
 
     user: str
-    groups: tuple[str, ...]
     source: str
     keys: tuple[str, ...]
     prefixes: tuple[str, ...]
@@ -50,7 +59,7 @@ class Order:
     def of(cls, facts: Mapping[str, Any]) -> Order:
         """Read it back from a task's facts."""
         values = dict(facts)
-        for name in ("groups", "keys", "prefixes"):
+        for name in ("keys", "prefixes"):
             values[name] = tuple(values[name])
         return cls(**values)
 
@@ -86,6 +95,8 @@ async def _batches(
     index, after = json.loads(cursor) if cursor else (0, "")
     client = await storage.acting(order.user)
     items: Sequence[str] = (*order.keys, *order.prefixes)
+    for item in items:
+        storage.store.keys.check_own(item)
     for place in range(index, len(items)):
         item = items[place]
         if place < len(order.keys):
@@ -110,96 +121,188 @@ async def _batches(
 
 
 async def _rights(storage: Storage, order: Order) -> list[Right]:
-    return await storage.rights(order.user, order.groups)
+    """Return what the user may now: groups are left, and accounts end.
+
+    Raises:
+        NotThere: there is no such user any more.
+        NotReady: the hub cannot be asked.
+    """
+    groups = await storage.people.groups_of(order.user)
+    if groups is None:
+        raise NotThere(f"There is no user {order.user} any more.")
+    return await storage.rights(order.user, sorted(groups))
 
 
-def _failure(key: str, error: StorageError) -> dict[str, str]:
+def _failure(key: str, error: BaseException) -> dict[str, str]:
     return {"key": key, "message": str(error)}
 
 
-async def _copy_one(
-    storage: Storage, order: Order, found: ObjectInfo, target: str
-) -> None:
-    """Copy one object, or see that a former try has.
+@dataclass(slots=True)
+class _Step:
+    """One object of a batch, and how it went.
 
-    Raises:
-        Conflict: another object is there and must stay.
-        StorageError: it did not work; nothing half is there.
+    Attributes:
+        wrote: this try made what is at ``target``.
+        done: all of it was done, by this try or a former one.
     """
-    client = await storage.acting(order.user)
-    storage.store.keys.check(target, empty=found.size == 0)
-    if not order.overwrite:
-        try:
-            there = await client.head(order.target, target)
-        except ObjectNotFound:
-            pass
-        else:
-            if (there.size, there.etag) == (found.size, found.etag):
-                return
-            raise Conflict(f"There is another object {target} already.")
-    await client.copy(order.source, found.key, order.target, target)
+
+    found: ObjectInfo
+    target: str
+    wrote: bool = False
+    done: bool = False
+    error: BaseException | None = None
 
 
-async def _copy_batch(
-    storage: Storage, order: Order, batch: _Batch
-) -> tuple[list[ObjectInfo], list[dict[str, str]]]:
-    """Return the objects that were copied, and why others were not."""
-    rights = await _rights(storage, order)
-    into: Right | None = None
-    for found in batch.objects:
-        require(rights, Grant(order.source, found.key, Mode.READ))
-        target = order.destination(found.key, batch.under)
-        into = require(rights, Grant(order.target, target, Mode.READ_WRITE))
-    if into is not None:
-        coming = [
-            (order.destination(found.key, batch.under), found.size)
-            for found in batch.objects
-        ]
-        await storage.meter.reserve(into, order.user, coming)
+class _Transfer:
+    """One copy or move, over all its tries.
 
-    async def one(found: ObjectInfo) -> StorageError | None:
-        target = order.destination(found.key, batch.under)
-        try:
-            await _copy_one(storage, order, found, target)
-        except StorageError as error:
-            return error
-        return None
+    Args:
+        storage: the service.
+        order: what to do.
+        move: each source is deleted as soon as its copy is there.
+        single: bytes that one request copies at most.
+    """
 
-    # All of them are over before anything is said of the batch.
-    results = await asyncio.gather(*map(one, batch.objects))
-    for error in results:
-        if isinstance(error, StoreUnavailable):
+    def __init__(
+        self,
+        storage: Storage,
+        order: Order,
+        *,
+        move: bool,
+        single: int = LARGEST_SINGLE,
+    ) -> None:
+        self._storage = storage
+        self._order = order
+        self._move = move
+        self._single = single
+        # Copied in a batch that was cut off: room was reserved for them, once.
+        self._came: set[str] = set()
+
+    async def run(self, progress: Progress) -> None:
+        """Work from the cursor on."""
+        order, cursor = self._order, progress.task.cursor
+        async for batch in _batches(self._storage, order, cursor, _BATCH):
+            steps = [
+                _Step(found, order.destination(found.key, batch.under))
+                for found in batch.objects
+            ]
+            promised = await self._reserve(steps)
+            # All of them are over before anything is said of the batch.
+            ends = await asyncio.gather(*map(self._do, steps), return_exceptions=True)
+            for step, end in zip(steps, ends, strict=True):
+                step.error = end
+            for step in steps:
+                if step.wrote:
+                    promised.pop(step.target, None)
+            if promised:  # for what has not come
+                await self._storage.meter.rows.take_back(list(promised.values()))
+            await self._tell(progress, batch, steps)
+
+    async def _tell(
+        self, progress: Progress, batch: _Batch, steps: Sequence[_Step]
+    ) -> None:
+        """Write down how a batch went, or raise what cut it off."""
+        gone = [step.found for step in steps if step.done]
+        size = sum(found.size for found in gone)
+        failed = [(step.found.key, step.error) for step in steps if step.error]
+        for _, error in failed:
+            if isinstance(error, StorageError) and not isinstance(
+                error, StoreUnavailable
+            ):
+                continue
+            self._came |= {step.target for step in steps if step.wrote}
+            if self._move and gone:  # the next try will not find them
+                await progress.advance(done=len(gone), bytes_done=size)
             raise error
-    copied, failures = [], []
-    for found, error in zip(batch.objects, results, strict=True):
-        if error is None:
-            copied.append(found)
-        else:
-            failures.append(_failure(found.key, error))
-    return copied, failures
-
-
-async def _transfer(storage: Storage, progress: Progress, *, move: bool) -> None:
-    order = Order.of(progress.task.facts)
-    cursor = progress.task.cursor
-    async for batch in _batches(storage, order, cursor, _BATCH):
-        copied, failures = await _copy_batch(storage, order, batch)
-        if move and copied:
-            keys = [found.key for found in copied]
-            for key in keys:
-                grant = Grant(order.source, key, Mode.READ_WRITE)
-                require(await _rights(storage, order), grant)
-            client = await storage.acting(order.user)
-            stayed = await client.delete_many(order.source, keys)
-            failures += [{"key": s.key, "message": s.message} for s in stayed]
-            kept = {s.key for s in stayed}
-            copied = [found for found in copied if found.key not in kept]
+        self._came.clear()
         await progress.advance(
             cursor=batch.cursor,
-            done=len(copied),
-            bytes_done=sum(found.size for found in copied),
-            failures=tuple(failures),
+            done=len(gone),
+            bytes_done=size,
+            failures=tuple(_failure(key, error) for key, error in failed),
         )
+
+    async def _reserve(self, steps: Sequence[_Step]) -> dict[str, str]:
+        """Ask for the rights and the room; return a promise's id by target."""
+        storage, order = self._storage, self._order
+        rights = await _rights(storage, order)
+        into: Right | None = None
+        for step in steps:
+            require(rights, Grant(order.source, step.found.key, Mode.READ))
+            into = require(rights, Grant(order.target, step.target, Mode.READ_WRITE))
+        coming = [
+            (step.target, step.found.size)
+            for step in steps
+            if step.target not in self._came
+        ]
+        if into is None or not coming:
+            return {}
+        ids = await storage.meter.reserve(into, order.user, coming)
+        return {to: one for (to, _), one in zip(coming, ids, strict=False)}
+
+    async def _do(self, step: _Step) -> None:
+        etag = await self._copy(step)
+        if self._move:
+            await self._remove(step, etag)
+        step.done = True
+
+    async def _copy(self, step: _Step) -> str:
+        """Copy one object, or see that a former try has.
+
+        Returns:
+            The ETag that the source had.
+
+        Raises:
+            Conflict: another object is there and must stay.
+            StorageError: it did not work; nothing half is there.
+        """
+        storage, order, target = self._storage, self._order, step.target
+        client, key = await storage.acting(order.user), step.found.key
+        storage.store.keys.check_own(key)
+        storage.store.keys.check(target, empty=step.found.size == 0)
+        if (order.source, key) == (order.target, target):
+            raise Conflict(f"The object {target} is there already.")
+        source = await client.head(order.source, key)
+        if not order.overwrite:
+            try:
+                there = await client.head(order.target, target)
+            except ObjectNotFound:
+                pass
+            else:
+                if is_copy(there, source):
+                    return source.etag
+                raise Conflict(f"There is another object {target} already.")
+        await client.copy(
+            order.source, key, order.target, target, known=source, single=self._single
+        )
+        step.wrote = True
+        return source.etag
+
+    async def _remove(self, step: _Step, etag: str) -> None:
+        """Delete a source that was copied, if it still is what was copied.
+
+        Raises:
+            PreconditionFailed: it is another object now, and stays.
+        """
+        order, key = self._order, step.found.key
+        rights = await _rights(self._storage, order)
+        require(rights, Grant(order.source, key, Mode.READ_WRITE))
+        client = await self._storage.acting(order.user)
+        if client.dialect.conditional_deletes:
+            try:
+                return await client.delete(order.source, key, if_match=etag)
+            except PreconditionFailed:
+                log.debug("%s is another one, or was gone already", key)
+        try:
+            changed = (await client.head(order.source, key)).etag != etag
+        except ObjectNotFound:
+            return  # by our own request, whose answer was lost, or by others
+        if changed or client.dialect.conditional_deletes:
+            raise PreconditionFailed(
+                "It was changed while it was moved: what it was before is at "
+                f"{step.target}, and the new one stays where it is."
+            )
+        await client.delete(order.source, key)
 
 
 async def _delete(storage: Storage, progress: Progress) -> None:
@@ -222,8 +325,8 @@ async def _delete(storage: Storage, progress: Progress) -> None:
         )
 
 
-def kinds(storage: Storage) -> dict[str, Kind]:
-    """Return the function of each kind of task."""
+def kinds(storage: Storage, *, single: int = LARGEST_SINGLE) -> dict[str, Kind]:
+    """Return the function of each kind of task; ``single`` as for a copy."""
 
     async def patient(progress: Progress, work: Kind) -> None:
         # A store that is away for a while ends no work of hours.
@@ -232,24 +335,30 @@ def kinds(storage: Storage) -> dict[str, Kind]:
             await storage.until_connected()
             try:
                 return await work(progress)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, NotReady) as error:
                 if progress.task.cursor != cursor:
                     cursor, pause = progress.task.cursor, _FIRST_PAUSE
                     since = time.monotonic()
                 if time.monotonic() - since > _PATIENCE:
                     raise
                 log.warning("Task %s waits: %s", progress.task.id, error)
+                hub = isinstance(error, NotReady)
+                text = f"It waits for the {'gateway' if hub else 'store'}. {error}"
                 # Ends here if its user wants that.
-                await progress.advance(message=f"It waits for the store. {error}")
+                await progress.advance(message=text)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             await progress.advance(message=progress.task.message)
 
     async def copy(progress: Progress) -> None:
-        await patient(progress, lambda p: _transfer(storage, p, move=False))
+        order = Order.of(progress.task.facts)
+        work = _Transfer(storage, order, move=False, single=single)
+        await patient(progress, work.run)
 
     async def move(progress: Progress) -> None:
-        await patient(progress, lambda p: _transfer(storage, p, move=True))
+        order = Order.of(progress.task.facts)
+        work = _Transfer(storage, order, move=True, single=single)
+        await patient(progress, work.run)
 
     async def delete(progress: Progress) -> None:
         await patient(progress, lambda p: _delete(storage, p))

@@ -6,7 +6,9 @@ as segments and segments over 255 bytes. There such names are refused before any
 is sent. They are never renamed: a name is the user's. Ceph RGW keeps them all.
 
 Rules come from :mod:`~services.storage.probe`. They bind writes (put, upload, copy
-and move to); reading and deleting take every name, since others may have written it.
+and move to). What is deleted, or copied from, must be called by its own name: by
+another one that the store takes for it (``a//b`` for ``a/b``), an object would go that
+nobody meant. Reading takes every name.
 """
 
 from __future__ import annotations
@@ -55,6 +57,19 @@ class KeyRules:
         if reason:
             raise KeyRefused(f"This store cannot keep the name {key!r}: {reason}.")
 
+    def check_own(self, key: str) -> None:
+        """Return if ``key``, or a prefix, means no object of another name.
+
+        Raises:
+            KeyRefused: the store takes it for another name; the message says why.
+        """
+        reason = self._alias(key)
+        if reason:
+            raise KeyRefused(
+                f"In this store {key!r} is another object's second name: {reason}.",
+                hint="Name the object as the list shows it.",
+            )
+
     def keeps(self, key: str) -> bool:
         """Whether ``key`` may hold bytes."""
         return not self._problem(key, empty=False)
@@ -65,12 +80,8 @@ class KeyRules:
     def _changed(self, key: str, *, empty: bool) -> str:
         """What this store would do to a key that the protocol allows."""
         segments = key.split("/")
-        if not self.leading_slash and segments[0] == "" and len(segments) > 1:
-            return "it begins with a slash, which the store would drop"
-        if not self.empty_segments and "" in segments[1:-1]:
-            return "it has two slashes in a row, which the store would make one"
-        if not self.backslash and "\\" in key:
-            return "it has a backslash, which the store would make a slash"
+        if alias := self._alias(key):
+            return alias
         if not self.trailing_slash_body and segments[-1] == "" and not empty:
             return "it ends with a slash, and the store would lose what is in it"
         if not self.dot_segments and {".", ".."} & set(segments):
@@ -78,6 +89,17 @@ class KeyRules:
         if not self.control_characters and any(_control(char) for char in key):
             return "it has a control character"
         return self._too_long(segments)
+
+    def _alias(self, key: str) -> str:
+        """How this store would make another name of ``key``."""
+        segments = key.split("/")
+        if not self.leading_slash and segments[0] == "" and len(segments) > 1:
+            return "it begins with a slash, which the store would drop"
+        if not self.empty_segments and "" in segments[1:-1]:
+            return "it has two slashes in a row, which the store would make one"
+        if not self.backslash and "\\" in key:
+            return "it has a backslash, which the store would make a slash"
+        return ""
 
     def _too_long(self, segments: list[str]) -> str:
         if self.longest_segment is None:

@@ -153,6 +153,8 @@ def test_tags_facts_and_counts(alice):
     assert (head["size"], head["content_type"]) == (5, "text/plain")
     count = alice.call("POST", "objects/count", {"bucket": "alice", "prefixes": ["t/"]})
     assert count == {"objects": 2, "bytes": 8, "complete": True}
+    some = {"bucket": "alice", "keys": ["t/one", "t/went", "t/two"]}
+    assert alice.call("POST", "objects/count", some) == count
     versions = alice.call("GET", "objects/versions", bucket="alice", prefix="t/")
     assert {found["key"] for found in versions["versions"]} <= {"t/one", "t/two"}
 
@@ -163,6 +165,18 @@ def test_some_keys_are_deleted_at_once(alice):
     body = {"bucket": "alice", "keys": ["gone/1", "gone/2", "gone/never"]}
     assert alice.call("POST", "objects/delete", body)["failures"] == []
     assert alice.names("gone/") == ["gone/3"]
+
+
+def test_a_name_that_means_another_object_changes_nothing(alice):
+    alice.put("twice/k", b"1")
+    alice.put("twice/l", b"1")
+    refused = (400, "key-refused")
+    for odd in ("twice//k", "/twice/k", "twice\\k"):
+        body = {"bucket": "alice", "keys": ["twice/l", odd]}
+        assert alice.refused("POST", "objects/delete", body) == refused
+        tags = {"bucket": "alice", "key": odd, "tags": {"a": "b"}}
+        assert alice.refused("PUT", "objects/tags", tags) == refused
+    assert alice.names("twice/") == ["twice/k", "twice/l"]
 
 
 def test_a_bucket_is_created_and_deleted_by_its_owner_only(alice, bob):
