@@ -1,134 +1,192 @@
 import { Format } from '../format';
-import { bytes, cut, Fact, Node, Sheet, Unreadable } from '../sheet';
+import { bytes, cut, Fact, LONGEST_CELL, many, Node, Part, Sheet, Unreadable } from '../sheet';
 import { Source } from '../source';
 
-const MOST = 4 * 2 ** 20;
-const MOST_THINGS = 10_000;
-const TYPES: Record<number, [name: string, size: number]> = {
-  1: ['byte', 1], 2: ['char', 1], 3: ['short', 2], 4: ['int', 4], 5: ['float', 4], 6: ['double', 8],
-  7: ['ubyte', 1], 8: ['ushort', 2], 9: ['uint', 4], 10: ['int64', 8], 11: ['uint64', 8]
-};
+import { corner, valuesTable } from './array';
+import { Header, readHeader, Value, Variable } from './netcdfheader';
 
-/**
- * The header of a classic NetCDF file (CDF-1, -2 and -5, after the grammar in Unidata's
- * "NetCDF Classic Format Specification"). NetCDF-4 is HDF5, see there.
- */
+/** Values whose distance is smaller are read at once, with what lies between. */
+const GAP = 32 * 1024;
+const LONGEST_SPAN = 2 ** 20;
+
+/** Classic NetCDF: what its header says, and a corner of a variable. NetCDF-4 is HDF5, see there. */
 export const netcdf: Format = {
   async read(source: Source): Promise<Sheet> {
-    const start = await source.start(MOST);
-    const cursor = new Cursor(start, start[3]);
-    const records = cursor.count(true);
-    const dimensions = cursor.list(10, () => ({ name: cursor.name(), length: cursor.count(false) }));
-    const attributes = cursor.list(12, () => attribute(cursor));
-    const variables = cursor.list(11, () => variable(cursor, dimensions, records));
+    const header = await readHeader(source);
+    const layout = layoutOf(header, source.size);
+    const { records } = layout;
     const facts: Fact[] = [
       ['Size', bytes(source.size)],
-      ['Variables', String(variables.length)],
-      ['Records', String(records)]
+      ['Variables', String(header.variables.length)],
+      ['Records', records.toLocaleString('en-US')]
     ];
-    const sides = dimensions.map(one => [cut(one.name), String(one.length || `${records} (grows)`)]);
+    const sides = header.dimensions.map(one => [cut(one.name), String(one.length || `${records} (grows)`)]);
     return {
-      format: `NetCDF classic (CDF-${start[3]})`,
+      format: `NetCDF classic (CDF-${header.version})`,
       facts,
       parts: [
         { kind: 'table', title: 'Dimensions', columns: [{ name: 'name' }, { name: 'length' }], rows: sides },
-        { kind: 'table', title: 'Attributes', columns: [{ name: 'name' }, { name: 'value' }], rows: attributes },
-        { kind: 'tree', title: 'Variables', nodes: variables }
+        { kind: 'table', title: 'Attributes', columns: [{ name: 'name' }, { name: 'value' }], rows: header.attributes },
+        { kind: 'tree', title: 'Variables', nodes: header.variables.map((one, at) => node(one, at, records)) }
       ],
-      left: ['The values of the variables are not read.']
+      left: wrongs(header, layout, source.size)
     };
+  },
+
+  async open(source: Source, what: string): Promise<Part[]> {
+    const header = await readHeader(source);
+    const found = header.variables[Number(what)];
+    const layout = layoutOf(header, source.size);
+    if (!isInside(found, header, layout, source.size)) {
+      throw new Unreadable('The values of this variable would lie outside the file: it is cut off or damaged.');
+    }
+    const { shape, values } = await cornerOf(source, found, layout);
+    const title = cut(found.name);
+    const note = 'Empty cells were never written, or are marked as missing.';
+    const parts: Part[] = [valuesTable(title, shape, values)];
+    return values.includes(null) ? [...parts, { kind: 'text', title: '', text: note }] : parts;
   }
 };
 
-type Dimension = { name: string; length: number };
-
-function attribute(cursor: Cursor): [string, string] {
-  const name = cursor.name();
-  const [, size, type] = cursor.type();
-  const length = cursor.count(false);
-  const view = cursor.take(length * size);
-  if (type === 2) {
-    return [cut(name), cut(new TextDecoder().decode(view), 1000)];
-  }
-  const read = (at: number): number | bigint =>
-    [
-      () => view.getInt8(at), () => 0, () => view.getInt16(at), () => view.getInt32(at), () => view.getFloat32(at),
-      () => view.getFloat64(at), () => view.getUint8(at), () => view.getUint16(at), () => view.getUint32(at),
-      () => view.getBigInt64(at), () => view.getBigUint64(at)
-    ][type - 1]();
-  const shown = Array.from({ length: Math.min(length, 20) }, (_, index) => String(read(index * size)));
-  return [cut(name), shown.join(', ') + (length > 20 ? ', …' : '')];
+/** How the file's values lie: fixed ones first, then records with a piece of each variable that grows. */
+interface Layout {
+  records: number;
+  /** Bytes from a record to the next one. */
+  stride: number;
+  /** Records that the header claims and that the file has no room for. */
+  missing: number;
 }
 
-function variable(cursor: Cursor, dimensions: Dimension[], records: number): Node {
-  const name = cursor.name();
-  const rank = cursor.count(false);
-  const sides = cursor.times(rank, () => dimensions[cursor.count(false)]);
-  const facts = cursor.list(12, () => attribute(cursor)) as Fact[];
-  const [type] = cursor.type();
-  cursor.count(false); // its size, which the format itself calls redundant
-  cursor.offset();
-  const shape = sides.map(side => `${side?.name ?? '?'} = ${side?.length || records}`);
-  return { name: cut(name), detail: `${type} (${shape.join(', ')})`, facts };
+function layoutOf({ variables, records: claimed }: Header, size: number): Layout {
+  const growing = variables.filter(grows).map(one => ({ begin: one.begin, length: piece(one) }));
+  if (!growing.length) {
+    return { records: claimed ?? 0, stride: 0, missing: 0 };
+  }
+  // The pieces are padded to 4 bytes, unless there is one only (same specification, "Note on padding").
+  const stride = growing.length === 1 ? growing[0].length : growing.reduce((sum, one) => sum + padded(one.length), 0);
+  const first = Math.min(...growing.map(one => one.begin));
+  // What the last record needs, whose padding may not have been written.
+  const last = Math.max(...growing.map(one => one.begin - first + one.length));
+  const room = Math.max(0, Math.floor((size - first - last) / stride) + 1) || 0;
+  const records = Math.min(claimed ?? room, room);
+  return { records, stride, missing: (claimed ?? records) - records };
 }
 
-/** A place in the header that moves on. */
-class Cursor {
-  constructor(
-    readonly data: Uint8Array<ArrayBuffer>,
-    readonly version: number
-  ) {}
+function grows(variable: Variable): boolean {
+  return variable.sides[0]?.length === 0;
+}
 
-  take(length: number): DataView {
-    const at = this.at;
-    this.at += Math.ceil(length / 4) * 4;
-    if (!(length >= 0) || at + length > this.data.length) {
-      throw new Unreadable('Its header is cut off or damaged, or is too long for a preview.');
+/** Return the bytes of a variable: of all of it, or of what it has in a record. */
+function piece(variable: Variable): number {
+  const sides = grows(variable) ? variable.sides.slice(1) : variable.sides;
+  return sides.reduce((product, side) => product * side.length, variable.type.size);
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / 4) * 4;
+}
+
+/** Return a variable's shape, and the distances of its values along each side. */
+function placed(variable: Variable, layout: Layout): { shape: number[]; strides: number[] } {
+  const shape = variable.sides.map(side => side.length || layout.records);
+  const strides: number[] = [];
+  let length = variable.type.size;
+  for (let index = shape.length - 1; index >= 0; index -= 1) {
+    strides[index] = index === 0 && grows(variable) ? layout.stride : length;
+    length *= shape[index];
+  }
+  return { shape, strides };
+}
+
+/** Read what `corner` chooses, row by row; null where nothing was written. Characters in line are one text. */
+async function cornerOf(
+  source: Source,
+  variable: Variable,
+  layout: Layout
+): Promise<{ shape: number[]; values: (Value | null)[] }> {
+  const { type, begin, fills } = variable;
+  const { shape: full, strides } = placed(variable, layout);
+  const isText = type.name === 'char' && full.length > (grows(variable) ? 1 : 0);
+  const shape = isText ? full.slice(0, -1) : full;
+  if (full.includes(0)) {
+    return { shape, values: [] };
+  }
+  const each = isText ? Math.min(full[shape.length], LONGEST_CELL + 1) : type.size;
+  const ranges = corner(shape);
+  const along = (fromEnd: number) => ({
+    count: ranges[ranges.length - fromEnd]?.[1] ?? 1,
+    stride: strides[ranges.length - fromEnd] ?? 0
+  });
+  const [rows, columns] = [along(2), along(1)];
+  const places: number[] = [];
+  for (let row = 0; row < rows.count; row += 1) {
+    for (let column = 0; column < columns.count; column += 1) {
+      places.push(begin + row * rows.stride + column * columns.stride);
     }
-    return new DataView(this.data.buffer, this.data.byteOffset + at, length);
   }
-
-  count(isRecords: boolean): number {
-    if (this.version === 5) {
-      const found = this.take(8).getBigUint64(0);
-      return isRecords && found === 2n ** 64n - 1n ? 0 : Number(found);
+  const views = await readPlaces(source, places, each);
+  const values = views.map(view => {
+    if (isText) {
+      return cut(new TextDecoder().decode(view).replace(/\0+$/, ''));
     }
-    const found = this.take(4).getUint32(0);
-    return isRecords && found === 0xffffffff ? 0 : found;
-  }
+    const value = type.read(view, 0);
+    return fills.some(fill => Object.is(fill, value)) ? null : value;
+  });
+  return { shape, values };
+}
 
-  offset(): void {
-    this.take(this.version === 1 ? 4 : 8);
-  }
-
-  name(): string {
-    return new TextDecoder().decode(this.take(this.count(false)));
-  }
-
-  type(): [name: string, size: number, number: number] {
-    const number = this.take(4).getUint32(0);
-    const found = TYPES[number];
-    if (!found) {
-      throw new Unreadable(`Its header names a type ${number} that there is not: it is damaged.`);
+/** Read `each` bytes from all of these rising places, near ones at once. */
+async function readPlaces(source: Source, places: number[], each: number): Promise<DataView[]> {
+  const spans: { start: number; end: number; places: number[] }[] = [];
+  for (const place of places) {
+    const last = spans[spans.length - 1];
+    if (last && place - last.end <= GAP && place + each - last.start <= LONGEST_SPAN) {
+      last.places.push(place);
+      last.end = place + each;
+    } else {
+      spans.push({ start: place, end: place + each, places: [place] });
     }
-    return [...found, number];
   }
+  const found = spans.map(async ({ start, end, places: inside }) => {
+    const data = await source.read(start, end - start);
+    return inside.map(place => new DataView(data.buffer, data.byteOffset + place - start, each));
+  });
+  return (await Promise.all(found)).flat();
+}
 
-  list<T>(tag: number, read: () => T): T[] {
-    const found = this.take(4).getUint32(0);
-    const length = this.count(false);
-    if (found !== tag && !(found === 0 && length === 0)) {
-      throw new Unreadable('Its header is damaged.');
-    }
-    return this.times(length, read);
+function node(variable: Variable, at: number, records: number): Node {
+  const shape = variable.sides.slice(0, 32).map(side => `${cut(side.name, 60)} = ${side.length || records}`);
+  const detail = `${variable.type.name} (${shape.join(', ')}${variable.sides.length > 32 ? ', …' : ''})`;
+  return { name: cut(variable.name), detail, facts: variable.attributes, open: String(at) };
+}
+
+/** Say what the header claims and cannot be. */
+function wrongs(header: Header, layout: Layout, size: number): string[] {
+  const said: string[] = [];
+  if (layout.missing > 0) {
+    const claimed = many(header.records ?? 0, 'record');
+    said.push(`Its header claims ${claimed}, and the file has room for ${layout.records}: it is cut off or damaged.`);
   }
-
-  times<T>(count: number, read: () => T): T[] {
-    if (count > MOST_THINGS) {
-      throw new Unreadable(`Its header claims ${count.toLocaleString('en-US')} entries of a kind, too many to show.`);
-    }
-    return Array.from({ length: count }, read);
+  const outside = header.variables.filter(one => !isInside(one, header, layout, size)).length;
+  if (outside) {
+    said.push(`${many(outside, 'variable')} of it would lie outside the file or in its header: it is cut off or damaged.`);
   }
+  const all = header.variables.map(one => ({ begin: one.begin, end: one.begin + piece(one) }));
+  const sorted = all.filter(({ begin, end }) => end > begin).sort((one, other) => one.begin - other.begin);
+  let reached = 0;
+  let overlaps = 0;
+  for (const { begin, end } of sorted) {
+    overlaps += begin < reached ? 1 : 0;
+    reached = Math.max(reached, end);
+  }
+  if (overlaps) {
+    said.push(`${many(overlaps, 'variable')} of it would lie where another one is: it is damaged.`);
+  }
+  return said;
+}
 
-  private at = 4;
+function isInside(variable: Variable, header: Header, layout: Layout, size: number): boolean {
+  const records = grows(variable) ? layout.records : 1;
+  const end = variable.begin + (records - 1) * layout.stride + piece(variable);
+  return records === 0 || (variable.begin >= header.length && end <= size);
 }
