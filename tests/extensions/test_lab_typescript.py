@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from large_files import large_files
 from preview_files import all_files
 
 LAB = Path(__file__).resolve().parents[2] / "extensions" / "lab"
 
 
 def test_the_extensions_pure_modules(tmp_path: Path) -> None:
-    for name, data in all_files().items():
+    for name, data in {**all_files(), **large_files()}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

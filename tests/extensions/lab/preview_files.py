@@ -11,6 +11,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 STEAL = (
@@ -45,8 +46,11 @@ def png(width: int, height: int, *, claimed: int = 0) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
-def pdf(text: str) -> bytes:
-    """One page with a line of text, and a script that nobody may run."""
+def pdf(text: str, filler: bytes = b"") -> bytes:
+    """One page with a line of text, and a script that nobody may run.
+
+    ``filler`` lies in between, in a stream that no page needs.
+    """
     stream = f"BT /F1 24 Tf 40 100 Td ({text}) Tj ET".encode()
     parts = [
         b"<< /Type /Catalog /Pages 2 0 R /OpenAction << /S /JavaScript "
@@ -57,6 +61,11 @@ def pdf(text: str) -> bytes:
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
+    if filler:
+        size = len(filler)
+        parts.insert(3, b"<< /Length %d >>\nstream\n%s\nendstream" % (size, filler))
+        page = parts[2].replace(b"/F1 5 0 R", b"/F1 6 0 R")
+        parts[2] = page.replace(b"/Contents 4 0 R", b"/Contents 5 0 R")
     out, places = b"%PDF-1.4\n", []
     for number, part in enumerate(parts, 1):
         places.append(len(out))
@@ -237,17 +246,18 @@ def all_files() -> dict[str, bytes]:
     return {**PLAIN, **HOSTILE, **recorded}
 
 
-def main() -> None:
+def record(target: Path, *writers: Callable[[Path], None]) -> None:
     """Record once more what needs libraries."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        write_library_files(directory)
-        RECORDED.parent.mkdir(exist_ok=True)
-        with zipfile.ZipFile(RECORDED, "w", zipfile.ZIP_LZMA) as packed:
+        for write in writers:
+            write(directory)
+        target.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_LZMA) as packed:
             for path in sorted(directory.rglob("*")):
                 if path.is_file():
                     packed.write(path, path.relative_to(directory))
 
 
 if __name__ == "__main__":
-    main()
+    record(RECORDED, write_library_files)

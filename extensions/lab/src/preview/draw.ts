@@ -1,8 +1,10 @@
 import DOMPurify from 'dompurify';
 
 import { isDrawable } from './drawing';
+import { make } from './make';
+import { pager, setStatus, Turn } from './pager';
 import { PreviewObject } from './protocol';
-import { Fact, Node, Part, Sheet } from './sheet';
+import { Fact, Node, Page, Part, Sheet, Table } from './sheet';
 
 // Everything that came from an object is put in as text, or as a picture. Only HTML of
 // notebooks is made into elements, after DOMPurify: and this frame has no origin.
@@ -23,24 +25,47 @@ export function drawFailure(object: PreviewObject, message: string): void {
   body(make('h1', '', nameOf(object)), note);
 }
 
-/** Show a sheet; `open` is called with the node that somebody picks. */
-export function drawSheet(object: PreviewObject, sheet: Sheet, open: Open): void {
-  const left = make('ul', 'left');
-  left.append(...sheet.left.map(sentence => make('li', '', sentence)));
+/** Show a sheet; `open` gets the node that somebody picks, `turn` where in its table to go. */
+export function drawSheet(object: PreviewObject, sheet: Sheet, open: Open, turn: Turn): void {
   body(
     make('h1', '', nameOf(object)),
     facts([['Format', sheet.format], ...sheet.facts]),
-    ...(sheet.left.length ? [left] : []),
-    ...sheet.parts.map(part => section(part, open))
+    notShown(sheet.left),
+    ...sheet.parts.map(part => section(part, open, turn))
   );
   document.body.dataset.state = 'shown';
+}
+
+/** Show another window of the sheet's table where the last one was. */
+export function drawPage(page: Page, turn: Turn): void {
+  const before = document.querySelector('.is-window');
+  if (!before) {
+    return;
+  }
+  const control = before.contains(document.activeElement) && (document.activeElement as HTMLElement).dataset.control;
+  const after = section(page.table, () => undefined, turn);
+  before.replaceWith(after);
+  document.querySelector('.left')?.replaceWith(notShown(page.left));
+  // Where the focus was; at the table's end there is no further step, so into the table.
+  if (control) {
+    const same = after.querySelector<HTMLElement>(`[data-control="${control}"]:enabled`);
+    (same ?? after.querySelector<HTMLElement>('.scrolls'))?.focus();
+  }
+}
+
+/** Say why the table's window stays where it is. */
+export function drawStuck(message: string): void {
+  const element = document.querySelector<HTMLElement>('.is-window .pager');
+  if (element) {
+    setStatus(element, message, 'stuck');
+  }
 }
 
 /** Show what a node holds, before all else. */
 export function drawParts(what: string, parts: Part[]): void {
   const place = make('div', 'opened');
   place.dataset.what = what;
-  place.append(...parts.map(part => section(part, () => undefined)));
+  place.append(...parts.map(part => section(part, () => undefined, () => undefined)));
   document.querySelector('.opened')?.remove();
   const first = document.querySelector('section');
   if (first) {
@@ -63,13 +88,6 @@ function nameOf(object: PreviewObject): string {
   return object.key.split('/').filter(Boolean).pop() ?? object.key;
 }
 
-function make<K extends keyof HTMLElementTagNameMap>(tag: K, kind: string, text = ''): HTMLElementTagNameMap[K] {
-  const element = document.createElement(tag);
-  element.className = kind;
-  element.textContent = text;
-  return element;
-}
-
 function facts(all: Fact[]): HTMLElement {
   const list = make('dl', 'facts');
   for (const [name, value] of all) {
@@ -78,11 +96,22 @@ function facts(all: Fact[]): HTMLElement {
   return list;
 }
 
-function section(part: Part, open: Open): HTMLElement {
+function notShown(left: string[]): HTMLElement {
+  const list = make('ul', 'left');
+  list.append(...left.map(sentence => make('li', '', sentence)));
+  list.hidden = !left.length;
+  return list;
+}
+
+function section(part: Part, open: Open, turn: Turn): HTMLElement {
   const element = make('section', `part-${part.kind}`);
   const title = make('h2', '', part.title);
   if (part.title) {
     element.append(title);
+  }
+  if (part.kind === 'table' && part.window) {
+    element.classList.add('is-window');
+    element.append(pager(part.window, turn));
   }
   element.append(content(part, open));
   return element;
@@ -93,7 +122,7 @@ function content(part: Part, open: Open): Element {
     case 'text':
       return scrolling(make('pre', '', part.text), part.title);
     case 'table':
-      return table(part.columns, part.rows, part.title);
+      return table(part);
     case 'tree':
       return tree(part.nodes, open, true);
     case 'picture':
@@ -117,9 +146,12 @@ function scrolling(inner: HTMLElement, title: string): HTMLElement {
   return outer;
 }
 
-function table(columns: { name: string; type?: string }[], rows: string[][], title: string): HTMLElement {
+function table({ columns, rows, title, window }: Table): HTMLElement {
   const element = make('table', '');
   const head = element.createTHead().insertRow();
+  if (window && columns.length) {
+    head.append(make('th', 'number', 'row'));
+  }
   for (const column of columns) {
     const cell = make('th', '', column.name);
     cell.scope = 'col';
@@ -129,10 +161,15 @@ function table(columns: { name: string; type?: string }[], rows: string[][], tit
     head.append(cell);
   }
   const rest = element.createTBody();
-  for (const row of rows) {
+  rows.forEach((row, at) => {
     const line = rest.insertRow();
+    if (window) {
+      const number = make('th', 'number', (window.rows.first + at + 1).toLocaleString('en-US'));
+      number.scope = 'row';
+      line.append(number);
+    }
     columns.forEach((_, index) => (line.insertCell().textContent = row[index] ?? ''));
-  }
+  });
   return scrolling(element, title);
 }
 

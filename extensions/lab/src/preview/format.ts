@@ -1,4 +1,4 @@
-import { Part, Sheet } from './sheet';
+import { Page, Part, Place, Sheet } from './sheet';
 import { Source } from './source';
 
 /** One kind of object: what a module in `formats/` exports. */
@@ -7,4 +7,6 @@ export interface Format {
   read(source: Source): Promise<Sheet>;
   /** Show one of the nodes that the sheet offered. */
   open?(source: Source, what: string): Promise<Part[]>;
+  /** Show another window of the sheet's table, from this place on. */
+  page?(source: Source, place: Place): Promise<Page>;
 }

@@ -1,7 +1,7 @@
-import { drawFailure, drawParts, drawSheet, drawWaiting } from './draw';
+import { drawFailure, drawPage, drawParts, drawSheet, drawStuck, drawWaiting } from './draw';
 import { Answered, Asked, Begin, PreviewObject } from './protocol';
 import { formatOf, SCRIPTS } from './registry';
-import { Sheet } from './sheet';
+import { Place, Sheet } from './sheet';
 import { FromWorker, ToWorker } from './worker';
 
 const HEAD = 4096;
@@ -54,7 +54,15 @@ class Frame {
         break;
       case 'sheet':
         this.sheet = said.sheet;
-        drawSheet(this.object, said.sheet, what => this.send({ kind: 'open', what }, this.watch()));
+        drawSheet(this.object, said.sheet, what => this.send({ kind: 'open', what }, this.watch()), this.turn);
+        this.rest();
+        break;
+      case 'page':
+        drawPage(said.page, this.turn);
+        this.rest();
+        break;
+      case 'stuck':
+        drawStuck(said.message);
         this.rest();
         break;
       case 'parts':
@@ -89,6 +97,14 @@ class Frame {
     this.worker?.postMessage({ kind: 'answer', ...answer }, answer.bytes ? [answer.bytes] : []);
   }
 
+  private readonly turn = (place: Place): void => {
+    if (this.worker === null) {
+      drawStuck('This preview was ended. Open it again to go on.');
+    } else {
+      this.send({ kind: 'turn', place }, this.watch());
+    }
+  };
+
   private send(message: ToWorker, _?: void): void {
     this.worker?.postMessage(message);
   }
@@ -113,6 +129,7 @@ class Frame {
     if (this.sheet === null) {
       drawFailure(this.object, message);
     } else {
+      drawStuck(message);
       drawParts('', [{ kind: 'text', title: 'Ended', text: message }]);
     }
   }

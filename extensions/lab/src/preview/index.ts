@@ -93,7 +93,7 @@ class Broker {
     // Counted before it is read, so that many at once are no way around it.
     this._bytes += length;
     if (this._reads > MOST_READS || this._bytes > MOST_BYTES) {
-      throw new Error('This preview has read as much as a preview may.');
+      throw new Error('This preview has read as much as a preview may. Open it again to go on.');
     }
     if (neighbour === undefined) {
       return this.read(offset, length);

@@ -12,16 +12,51 @@ export type Fact = [name: string, value: string];
 
 export type Part =
   | { kind: 'text'; title: string; text: string }
-  | { kind: 'table'; title: string; columns: Column[]; rows: string[][] }
+  | Table
   | { kind: 'tree'; title: string; nodes: Node[] }
   | { kind: 'picture'; title: string; bytes: Uint8Array<ArrayBuffer>; type: string }
   | { kind: 'drawing'; title: string; svg: string }
   | { kind: 'bitmap'; title: string; bitmap: ImageBitmap; text: string }
   | { kind: 'markup'; title: string; html: string };
 
+export interface Table {
+  kind: 'table';
+  title: string;
+  columns: Column[];
+  rows: string[][];
+  /** Of a table that is shown window by window: what this is of it. */
+  window?: Window;
+}
+
 export interface Column {
   name: string;
   type?: string;
+}
+
+export interface Window {
+  rows: Span;
+  columns: Span;
+}
+
+/** So many, from one that is counted from 0. */
+export interface Span {
+  first: number;
+  count: number;
+  total: number;
+  /** There may be more than `total`: the end was not seen yet. */
+  isOpen?: boolean;
+}
+
+/** Where a window of a table shall begin, counted from 0. */
+export interface Place {
+  row: number;
+  column: number;
+}
+
+/** A window of a table, and what is not shown now: whole sentences. */
+export interface Page {
+  table: Table;
+  left: string[];
 }
 
 /** Something in a file that has parts: a group, a dataset, a tensor. */
@@ -41,6 +76,8 @@ export class Unreadable extends Error {}
 export const LONGEST_CELL = 200;
 export const MOST_ROWS = 100;
 export const MOST_COLUMNS = 100;
+/** Columns of a table that is shown window by window. */
+export const COLUMNS_AT_ONCE = 50;
 
 /** Return `text` cut to `most` characters, with a mark. */
 export function cut(text: string, most = LONGEST_CELL): string {

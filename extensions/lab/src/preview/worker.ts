@@ -1,12 +1,13 @@
 import { Format } from './format';
 import { Answered, PreviewObject } from './protocol';
-import { Part, Sheet, Unreadable } from './sheet';
+import { Page, Part, Place, Sheet, Unreadable } from './sheet';
 import { Source } from './source';
 
 /** What the frame says to its worker. */
 export type ToWorker =
   | { kind: 'begin'; format: string; object: PreviewObject; head: Uint8Array<ArrayBuffer>; neighbours: boolean }
   | { kind: 'open'; what: string }
+  | { kind: 'turn'; place: Place }
   | ({ kind: 'answer' } & Answered);
 
 /** What the worker says to its frame. */
@@ -14,6 +15,9 @@ export type FromWorker =
   | { kind: 'ask'; id: number; offset: number; length: number; neighbour?: string; isPart?: boolean }
   | { kind: 'sheet'; sheet: Sheet }
   | { kind: 'parts'; what: string; parts: Part[] }
+  | { kind: 'page'; page: Page }
+  /** The window of the table that was asked for cannot be shown; the other stays. */
+  | { kind: 'stuck'; message: string }
   | { kind: 'failed'; what: string | null; message: string };
 
 interface Scope {
@@ -58,6 +62,10 @@ export function serve(formats: Record<string, Format>): void {
         .read(source)
         .then(sheet => scope.postMessage({ kind: 'sheet', sheet }, transferable(sheet.parts)))
         .catch(fail(null));
+    } else if (data.kind === 'turn') {
+      format!.page!(source!, data.place)
+        .then(page => scope.postMessage({ kind: 'page', page }))
+        .catch((error: unknown) => scope.postMessage({ kind: 'stuck', message: inWords(error) }));
     } else {
       const { what } = data;
       format!.open!(source!, what)
