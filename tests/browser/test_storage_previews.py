@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 import pytest
 from browser import Browser
+from large_files import large_files
 from preview_files import all_files
+from selenium.webdriver.common.keys import Keys
 from storage_page import StoragePage
 from stored import Stored
 
@@ -19,7 +21,7 @@ SHOWN = {
     "data.json": ("list of 3", None),
     "lines.jsonl": ('{"n": 2}', None),
     "table.csv": ("3755251", None),
-    "zstd.parquet": ("Only the first 100 rows of 2,000 rows", None),
+    "zstd.parquet": ("Rows 1 to 100 of 2,000", None),
     "table.arrow": ("timestamp", None),
     "grey.png": ("Pixels", None),
     "paper.pdf": ("Page 1", None),
@@ -28,7 +30,8 @@ SHOWN = {
     "v3.zarr/zarr.json": ("grid", ("level", "180")),
     "sharded.zarr/zarr.json": ("grid", ("level", "180")),
     "grid.h5": ("<b>grid</b>", ("level", "180")),
-    "tides.nc": ("float (time = 3)", None),
+    "tides.nc": ("float (time = 3)", ("level", "0")),
+    "classic5.nc": ("int64 (y = 30, x = 16)", ("grid_i8", "99")),
     "w.safetensors": ("10,890", None),
     "model.gguf": ("tiny model", None),
     "bytes.bin": ("00000010", None),
@@ -46,7 +49,30 @@ HOSTILE = {
     "cut.h5": "damaged or cut off",
     "cut.parquet": "cut off",
     "deep.json": "not JSON",
+    "groups.boast.parquet": "claims 2,147,483,647 entries",
+    "rows.boast.parquet": "claims a row group",
+    "records.claims.nc": "has room for 512",
 }
+# How much of an object of 16 MB and more its preview may read, in bytes.
+KIB, MIB = 2**10, 2**20
+ENOUGH = {
+    "large.txt": 260 * KIB,
+    "large.csv": 516 * KIB,
+    "large.jsonl": 2052 * KIB,
+    "large.parquet": 1.2 * MIB,
+    "large.arrow": 1.3 * MIB,
+    "large.pdf": 2 * MIB,
+    "large.nc": 68 * KIB,
+    "large.h5": 1.5 * MIB,
+    "large.zarr/zarr.json": 8 * KIB,
+    "large.safetensors": 12 * KIB,
+    "large.gguf": 1.1 * MIB,
+}
+READ = (
+    "return performance.getEntriesByType('resource')"
+    ".filter(e => e.name.includes('/s3/'))"
+    ".reduce((sum, e) => sum + e.encodedBodySize, 0)"
+)
 WITNESS = """
 window.stolen = [];
 addEventListener('message', event => {
@@ -61,7 +87,8 @@ def stored(running_site) -> Iterator[Stored]:
     stored = Stored(running_site.hub, "alice")
     stored.empty()
     # Each in a folder of its own, so that lists are short.
-    stored.put({f"look/{_folder(k)}/{k}": data for k, data in all_files().items()})
+    files = {**all_files(), **large_files()}
+    stored.put({f"look/{_folder(k)}/{k}": data for k, data in files.items()})
     yield stored
     stored.empty()
     stored.close()
@@ -101,6 +128,15 @@ class Looker(StoragePage):
         )
         return self.web.run("return document.body.innerText")
 
+    def turn(self, control: str, keys: str, *words: str) -> None:
+        """Type into a control of the table; wait until any of the words is there."""
+        found = self.web.all(f"[data-control='{control}']")[0]
+        found.send_keys(keys)
+        self.web.until(
+            f"{words} after {control}",
+            lambda: any(one in self.web.text(".pager") for one in words),
+        )
+
 
 @pytest.fixture
 def page(web: Browser, stored: Stored) -> Iterator[Looker]:
@@ -122,14 +158,41 @@ def test_each_format_is_shown_without_reading_all(page) -> None:
         if name == "paper.pdf":
             drawn = "return document.querySelector('canvas').getAttribute('aria-label')"
             assert "Hello from a page" in page.web.run(drawn)
-    page.look("grid.h5")
-    page.web.driver.switch_to.default_content()
-    read = page.web.run(
-        "return performance.getEntriesByType('resource').filter(e => "
-        "e.name.includes('/s3/') && e.name.includes('grid.h5'))"
-        ".reduce((sum, e) => sum + e.encodedBodySize, 0)"
-    )
-    assert 0 < read < len(all_files()["grid.h5"])
+
+
+def test_of_an_object_that_is_much_larger_no_more_is_read_than_is_needed(page) -> None:
+    for name, most in ENOUGH.items():
+        page.web.driver.switch_to.default_content()
+        page.web.run("performance.clearResourceTimings()")
+        page.look(name)
+        assert page.web.run("return document.body.dataset.state") == "shown", name
+        page.web.driver.switch_to.default_content()
+        assert 0 < page.web.run(READ) <= most, name
+
+
+def test_a_table_is_turned_by_keyboard(page) -> None:
+    """Across row groups and batches, each of them much smaller than a window."""
+    for name, total in (("small.parquet", "3,000"), ("small.arrows", "105 or more")):
+        assert f"Rows 1 to 100 of {total}" in page.look(name)
+        page.turn("row-next", Keys.ENTER, "Rows 101 to 200 of")
+        assert (
+            page.web.run("return document.activeElement.dataset.control") == "row-next"
+        )
+        assert page.web.all(".is-window tbody td")[0].text == "100"
+        page.turn("row-previous", Keys.ENTER, "Rows 1 to 100 of")
+        # There is nothing before: the focus goes into the table.
+        assert page.web.run("return document.activeElement.className") == "scrolls"
+        page.turn("row-number", "1,235" + Keys.ENTER, "Rows 1,235 to 1,334 of")
+        assert page.web.all(".is-window tbody td")[0].text == "1234"
+        page.turn(
+            "row-number", "9999" + Keys.ENTER, "table has 2,800", "table has 3,000"
+        )
+        page.turn("row-number", "x" + Keys.ENTER, "Type the number of a row")
+        assert page.web.all(".is-window tbody td")[0].text == "1234"
+    assert "Columns 1 to 50 of 300" in page.look("wide.parquet")
+    page.turn("column-next", Keys.ENTER, "Columns 51 to 100 of 300")
+    page.turn("column-number", "300" + Keys.ENTER, "Columns 300 to 300 of 300")
+    assert page.web.all(".is-window thead th")[1].text.startswith("c299")
 
 
 def test_hostile_objects_are_inert(page) -> None:
