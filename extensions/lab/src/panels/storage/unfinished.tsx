@@ -17,7 +17,7 @@ function Line(props: { upload: Upload; ours: boolean; abort(): void }): JSX.Elem
           {props.ours && ', in your list of uploads'}
         </span>
       </span>
-      <Tool icon="trash" label={`Throw away the upload of ${upload.key}`} bare onClick={props.abort} />
+      <Tool icon="trash" label={`Throw away the upload of ${visible(upload.key)}`} bare onClick={props.abort} />
     </li>
   );
 }

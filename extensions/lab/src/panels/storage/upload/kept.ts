@@ -1,5 +1,14 @@
 /** The upload queue in the browser's own database: what a reload must not lose. */
 
+/** An upload in parts that was begun. */
+export interface Upload {
+  id: string;
+  partSize: number;
+  parts: number;
+  /** Its parts were there, and its end was asked for. */
+  ending?: true;
+}
+
 /** One file on its way, as it is kept. No right is in it: those come by session. */
 export interface Kept {
   id: string;
@@ -15,7 +24,7 @@ export interface Kept {
   type: string;
   overwrite: boolean;
   added: number;
-  upload?: { id: string; partSize: number; parts: number };
+  upload?: Upload;
   handle?: FileSystemFileHandle;
 }
 
@@ -40,7 +49,8 @@ export class Keeper {
   async put(items: Kept[]): Promise<void> {
     const store = await this.store('readwrite');
     if (store) {
-      await Promise.all(items.map(item => this.putOne(store, item)));
+      // A full disk, or a handle that cannot be kept, must not stop the upload itself.
+      await Promise.all(items.map(item => this.putOne(store, item))).catch(() => undefined);
     }
   }
 

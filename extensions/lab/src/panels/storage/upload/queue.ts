@@ -25,6 +25,18 @@ export interface Item {
   sent: number;
   problem: string;
   stop: AbortController | null;
+  /** Ends when nothing of it runs any more. */
+  work: Promise<void>;
+}
+
+const CHANGED = 'The file has changed since. Remove this upload and add the file again.';
+
+function isSame(file: File, kept: Kept): boolean {
+  return file.size === kept.size && file.lastModified === kept.modified;
+}
+
+function itemOf(kept: Kept, file: File | null, state: State): Item {
+  return { kept, file, state, sent: 0, problem: '', stop: null, work: Promise.resolve() };
 }
 
 const FILES_AT_ONCE = 3;
@@ -72,9 +84,8 @@ export class Queue {
   /** Bring back what a reload has left over, and go on where that needs nobody. */
   async load(): Promise<void> {
     for (const kept of await this.keeper.all(this.me.user)) {
-      const file = kept.handle ? await reopen(kept.handle, false).catch(() => null) : null;
-      const state = file ? 'waiting' : kept.handle ? 'paused' : 'needs-file';
-      this.items.set(kept.id, { kept, file, state, sent: 0, problem: '', stop: null });
+      this.items.set(kept.id, itemOf(kept, null, kept.handle ? 'paused' : 'needs-file'));
+      await this.reopen(kept.id, false);
     }
     this.tell();
     this.next();
@@ -84,7 +95,7 @@ export class Queue {
   async add(bucket: string, prefix: string, picked: AsyncIterable<Picked> | Iterable<Picked>): Promise<void> {
     let some: Item[] = [];
     for await (const one of picked) {
-      some.push(this.itemOf(bucket, prefix, one));
+      some.push(this.newItem(bucket, prefix, one));
       if (some.length >= BATCH) {
         await this.take(some);
         some = [];
@@ -100,8 +111,7 @@ export class Queue {
       for (const item of this.items.values()) {
         const { kept } = item;
         const alike = kept.name === name || kept.name.split('/').pop() === file.name;
-        const same = kept.size === file.size && kept.modified === file.lastModified;
-        if (item.state === 'needs-file' && alike && same && (!kept.mark || (await markOf(file)) === kept.mark)) {
+        if (item.state === 'needs-file' && alike && isSame(file, kept) && (!kept.mark || (await markOf(file)) === kept.mark)) {
           item.file = file;
           item.state = 'waiting';
           found += 1;
@@ -134,15 +144,9 @@ export class Queue {
       item.kept.overwrite = true;
       await this.keeper.put([item.kept]);
     }
-    if (!item.file && item.kept.handle) {
-      item.file = await reopen(item.kept.handle, true).catch(() => null);
-      const changed = item.file && (item.file.size !== item.kept.size || item.file.lastModified !== item.kept.modified);
-      if (changed) {
-        item.file = null;
-        item.problem = 'The file has changed since. Remove this upload and add the file again.';
-      }
-    }
-    item.state = item.file ? 'waiting' : item.kept.handle && item.problem ? 'failed' : 'needs-file';
+    item.problem = '';
+    item.state = item.file ? 'waiting' : 'needs-file';
+    await this.reopen(id, true);
     this.tell();
     this.next();
   }
@@ -157,6 +161,7 @@ export class Queue {
     item.stop?.abort();
     this.tell();
     await this.keeper.drop([id]);
+    await item.work; // it may just be beginning its parts
     const { bucket, key, upload } = item.kept;
     if (upload && item.state !== 'done') {
       await this.api.abort(bucket, key, upload.id).catch(() => undefined); // else listed as unfinished
@@ -191,7 +196,23 @@ export class Queue {
     return [...this.items.values()].some(item => item.kept.upload?.id === uploadId);
   }
 
-  private itemOf(bucket: string, prefix: string, one: Picked): Item {
+  /** Take the file of a handle again, unless there is none or another is in its place. */
+  private async reopen(id: string, ask: boolean): Promise<void> {
+    const item = this.items.get(id);
+    if (!item?.kept.handle || item.file) {
+      return;
+    }
+    const file = await reopen(item.kept.handle, ask).catch(() => null);
+    if (file && isSame(file, item.kept)) {
+      item.file = file;
+      item.state = 'waiting';
+    } else if (file) {
+      item.state = 'failed';
+      item.problem = CHANGED;
+    }
+  }
+
+  private newItem(bucket: string, prefix: string, one: Picked): Item {
     const { file, name, handle } = one;
     const kept: Kept = {
       id: newId(),
@@ -209,7 +230,7 @@ export class Queue {
     if (handle) {
       kept.handle = handle;
     }
-    return { kept, file, state: 'waiting', sent: 0, problem: '', stop: null };
+    return itemOf(kept, file, 'waiting');
   }
 
   private async take(some: Item[]): Promise<void> {
@@ -225,7 +246,7 @@ export class Queue {
         return;
       }
       if (item.state === 'waiting' && item.file && !item.stop) {
-        void this.run(item, item.file);
+        item.work = this.run(item, item.file);
       }
     }
   }
@@ -261,11 +282,22 @@ export class Queue {
       slots: this.slots,
       progress: sent => {
         item.sent = sent;
+        item.problem = '';
         this.tell();
       },
-      keep: kept => this.keeper.put([kept])
+      trouble: words => {
+        item.problem = words;
+        this.tell();
+      },
+      // Not what was taken off the list meanwhile: it would come back by a reload.
+      keep: async kept => {
+        if (this.items.has(kept.id)) {
+          await this.keeper.put([kept]);
+        }
+      }
     });
     item.state = 'done';
+    item.problem = '';
     item.sent = file.size;
     item.file = null;
     await this.keeper.drop([item.kept.id]);
@@ -276,7 +308,11 @@ export class Queue {
     if (stopped) {
       return; // paused or removed: its state says so
     }
-    item.state = error instanceof Refused && error.code === 'conflict' ? 'exists' : 'failed';
+    const code = error instanceof Refused ? error.code : '';
+    item.state = code === 'conflict' ? 'exists' : 'failed';
+    if (code === 'file' && item.kept.handle) {
+      item.file = null; // opened anew when it goes on, and looked at
+    }
     item.problem = words(error);
   }
 

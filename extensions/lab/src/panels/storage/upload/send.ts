@@ -3,13 +3,17 @@
 import { Api, reach, Refused } from '../api';
 import { Me, SignedUrl } from '../types';
 import { checksum } from './crc32';
-import { Kept } from './kept';
+import { Kept, Upload } from './kept';
 
 /** Files up to this size go in one piece. */
 const SINGLE = 8 * 2 ** 20;
 const TRIES = 7;
 const LONGEST_WAIT = 30_000;
 const EDGE = 65_536;
+/** After so long without a byte it is said that the store does not answer; */
+const QUIET = 10_000;
+/** after so long it is given up. Slow lines hold megabytes that have left here. */
+const STALLED = 120_000;
 
 /** What a transfer tells while it runs. */
 export interface Sending {
@@ -18,6 +22,8 @@ export interface Sending {
   signal: AbortSignal;
   /** Bytes that have arrived, of the whole file. */
   progress(sent: number): void;
+  /** Why it does not go on at the moment. */
+  trouble(words: string): void;
   /** Something has to be remembered before going on. */
   keep(item: Kept): Promise<void>;
   /** Lets in so many at a time, over all files. */
@@ -71,7 +77,8 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
 }
 
 /** Do something again while it fails in a way that may pass, ever more slowly. */
-async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+async function patiently<T>(work: () => Promise<T>, sending: Sending): Promise<T> {
+  const { signal } = sending;
   for (let tried = 1; ; tried++) {
     signal.throwIfAborted();
     try {
@@ -81,46 +88,69 @@ async function patiently<T>(work: () => Promise<T>, signal: AbortSignal): Promis
       if (signal.aborted || !passing || tried >= TRIES) {
         throw error;
       }
+      sending.trouble(`${error.message} It is tried again.`);
     }
     await pause(Math.min(LONGEST_WAIT, 1000 * 2 ** (tried - 1)) * (0.75 + Math.random() / 2), signal);
   }
 }
 
+const PASSING_CODES = ['BadDigest', 'RequestTimeout', 'ExpiredToken'];
+
 /** What the store said no to; its words are XML, its codes are enough for us. */
 function storeRefusal(status: number, text: string): Refused {
   const code = /<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? '';
+  // A URL that has expired is refused with 403; the next try has a new one.
+  const again = status === 0 || status >= 500 || status === 403 || PASSING_CODES.includes(code);
   if (status === 412) {
     return new Refused('There is an object of this name already.', 409, 'conflict');
   }
-  const again = status === 0 || status >= 500 || status === 403 || code === 'BadDigest' || code === 'RequestTimeout';
   const what = status === 0 ? 'The connection to the store broke.' : `The store answered ${status} ${code}.`;
-  // A URL that has expired is refused with 403; the next try has a new one.
-  return new Refused(what, again ? 503 : 400, code || 'store');
+  return new Refused(what, again ? 503 : 400, code === 'NoSuchUpload' ? 'not-found' : code || 'store');
 }
 
-function put(signed: SignedUrl, url: string, blob: Blob, signal: AbortSignal, progress: (n: number) => void): Promise<string> {
+/** Says so when nothing moves for a while, and calls `giveUp` when nothing does. */
+function watch(sending: Sending, giveUp: () => void): { moved(): void; end(): void } {
+  let timers: ReturnType<typeof setTimeout>[] = [];
+  const end = (): void => timers.forEach(clearTimeout);
+  const moved = (): void => {
+    end();
+    timers = [
+      setTimeout(() => sending.trouble('The store does not answer. Waiting for it.'), QUIET),
+      setTimeout(giveUp, STALLED)
+    ];
+  };
+  moved();
+  return { moved, end };
+}
+
+function put(signed: SignedUrl, url: string, blob: Blob, sending: Sending, progress: (n: number) => void): Promise<string> {
+  const { signal } = sending;
+  signal.throwIfAborted(); // told while the URL was asked for
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
     const stop = () => request.abort();
-    const end = () => signal.removeEventListener('abort', stop);
+    const clock = watch(sending, () => {
+      failed(new Refused('The store did not answer.', 503, 'store'));
+      stop();
+    });
     request.open(signed.method, url);
     Object.entries(signed.headers).forEach(([name, value]) => request.setRequestHeader(name, value));
-    request.upload.onprogress = event => progress(event.loaded);
+    request.upload.onprogress = event => {
+      clock.moved();
+      progress(event.loaded);
+    };
     request.onload = () => {
-      end();
       if (request.status === 200) {
         done((request.getResponseHeader('ETag') ?? '').replaceAll('"', ''));
       } else {
         failed(storeRefusal(request.status, request.responseText));
       }
     };
-    request.onerror = () => {
-      end();
-      failed(storeRefusal(0, ''));
-    };
-    request.onabort = () => {
-      end();
-      failed(signal.reason);
+    request.onerror = () => failed(storeRefusal(0, ''));
+    request.onabort = () => failed(signal.reason);
+    request.onloadend = () => {
+      clock.end();
+      signal.removeEventListener('abort', stop);
     };
     signal.addEventListener('abort', stop);
     request.send(blob);
@@ -144,20 +174,21 @@ async function whole(api: Api, me: Me, sending: Sending): Promise<void> {
       const crc32 = await readable(file, signal);
       const { bucket, key, overwrite } = item;
       const signed = await api.uploadUrl({ bucket, key, size: file.size, content_type: item.type, crc32, overwrite });
-      await put(signed, reach(me, signed), file, signal, sending.progress);
-    }, signal)
+      await put(signed, reach(me, signed), file, sending, sending.progress);
+    }, sending)
   );
 }
 
-async function begin(api: Api, sending: Sending): Promise<void> {
+async function begin(api: Api, sending: Sending): Promise<Upload> {
   const { item, file } = sending;
   const { bucket, key, overwrite } = item;
   const started = await patiently(
     () => api.beginUpload({ bucket, key, size: file.size, content_type: item.type, overwrite }),
-    sending.signal
+    sending
   );
   item.upload = { id: started.upload_id, partSize: started.part_size, parts: started.parts };
   await sending.keep(item);
+  return item.upload;
 }
 
 /** The parts that have arrived, by number; what is asked for again is left out. */
@@ -187,51 +218,66 @@ class Arrived {
   private sent = new Map<number, number>();
 }
 
-async function sendPart(api: Api, me: Me, sending: Sending, arrived: Arrived, number: number): Promise<void> {
+async function sendPart(
+  api: Api,
+  me: Me,
+  sending: Sending,
+  upload: Upload,
+  arrived: Arrived,
+  number: number
+): Promise<void> {
   const { item, file, signal } = sending;
-  const { bucket, key, upload } = item;
-  if (!upload) {
-    throw new Error('This upload was not begun.');
-  }
+  const { bucket, key } = item;
   const from = (number - 1) * upload.partSize;
   const blob = file.slice(from, from + arrived.sizeOf(number));
   const etag = await patiently(async () => {
     const crc32 = await readable(blob, signal);
     const [signed] = await api.partUrls({ bucket, key, upload_id: upload.id }, [{ number, crc32 }]);
-    return put(signed, reach(me, signed), blob, signal, loaded => arrived.progress(number, loaded));
-  }, signal);
+    return put(signed, reach(me, signed), blob, sending, loaded => arrived.progress(number, loaded));
+  }, sending);
   arrived.done(number, etag);
 }
 
-async function complete(api: Api, item: Kept, arrived: Arrived, signal: AbortSignal): Promise<void> {
+/** Whether an object of this size is there: that of an answer that was lost. */
+async function isThere(api: Api, item: Kept): Promise<boolean> {
+  const found = await api.head(item.bucket, item.key).catch((error: unknown) => {
+    if (error instanceof Refused && error.code === 'not-found') {
+      return null;
+    }
+    throw error;
+  });
+  return found?.size === item.size;
+}
+
+async function complete(api: Api, sending: Sending, upload: Upload, arrived: Arrived): Promise<void> {
+  const { item } = sending;
   const { bucket, key, overwrite } = item;
   const parts = [...arrived.etags].sort(([a], [b]) => a - b).map(([number, etag]) => ({ number, etag }));
   let tried = 0;
+  upload.ending = true;
+  await sending.keep(item);
   await patiently(async () => {
     tried += 1;
     try {
-      await api.complete({ bucket, key, upload_id: item.upload?.id ?? '', parts, overwrite });
+      await api.complete({ bucket, key, upload_id: upload.id, parts, overwrite });
     } catch (error) {
       const mayBeDone = tried > 1 && error instanceof Refused && ['not-found', 'conflict'].includes(error.code);
       // The answer to the try before was lost, and it had worked.
-      if (!mayBeDone || (await api.head(bucket, key)).size !== item.size) {
+      if (!mayBeDone || !(await isThere(api, item))) {
         throw error;
       }
     }
-  }, signal);
+  }, sending);
 }
 
-async function inParts(api: Api, me: Me, sending: Sending): Promise<void> {
+async function inParts(api: Api, me: Me, sending: Sending, upload: Upload): Promise<void> {
   const { item, file, slots } = sending;
-  const upload = item.upload;
-  if (!upload) {
-    throw new Error('This upload was not begun.');
-  }
   // The first failure ends the other parts, and is the one that is told.
   const stop = new AbortController();
   const signal = AbortSignal.any([sending.signal, stop.signal]);
+  const both = { ...sending, signal };
   const arrived = new Arrived(file.size, upload.partSize, sending.progress);
-  for (const part of await patiently(() => api.parts(item.bucket, item.key, upload.id), signal)) {
+  for (const part of await patiently(() => api.parts(item.bucket, item.key, upload.id), both)) {
     if (part.size === arrived.sizeOf(part.number)) {
       arrived.done(part.number, part.etag);
     }
@@ -241,14 +287,14 @@ async function inParts(api: Api, me: Me, sending: Sending): Promise<void> {
   const one = (number: number) => async (): Promise<void> => {
     signal.throwIfAborted();
     try {
-      await sendPart(api, me, { ...sending, signal }, arrived, number);
+      await sendPart(api, me, both, upload, arrived, number);
     } catch (error) {
       stop.abort(error);
       throw error;
     }
   };
   await Promise.all(missing.map(number => slots.use(one(number))));
-  await complete(api, item, arrived, signal);
+  await complete(api, both, upload, arrived);
 }
 
 /**
@@ -262,18 +308,19 @@ export async function send(api: Api, me: Me, sending: Sending): Promise<void> {
     await whole(api, me, sending);
     return;
   }
-  if (!sending.item.upload) {
-    await begin(api, sending);
-  }
+  const { item } = sending;
+  const upload = item.upload ?? (await begin(api, sending));
   try {
-    await inParts(api, me, sending);
+    await inParts(api, me, sending, upload);
   } catch (error) {
     if (!(error instanceof Refused) || error.code !== 'not-found') {
       throw error;
     }
+    // Its end was asked for and never heard of. What is replaced may be of this size too.
+    if (upload.ending && !item.overwrite && (await isThere(api, item))) {
+      return;
+    }
     // The store has thrown the parts away meanwhile: from the start, once.
-    delete sending.item.upload;
-    await begin(api, sending);
-    await inParts(api, me, sending);
+    await inParts(api, me, sending, await begin(api, sending));
   }
 }

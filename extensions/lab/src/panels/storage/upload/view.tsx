@@ -73,14 +73,15 @@ export function AddButtons(props: { add(picked: Picked[]): void; disabled: boole
 
 function Line(props: { item: Item; queue: Queue }): JSX.Element {
   const { item, queue } = props;
-  const { id, name, size: whole, bucket, key } = item.kept;
+  const { id, size: whole, bucket, key } = item.kept;
+  const name = visible(item.kept.name);
   const active = item.state === 'sending' || item.state === 'waiting';
   const share = whole ? Math.round((100 * item.sent) / whole) : 0;
   return (
     <li data-upload-state={item.state}>
       <div className="lb-Storage-taskHead">
         <bdi className="lb-Storage-key" title={visible(`${bucket}/${key}`)}>
-          {visible(name)}
+          {name}
         </bdi>
         <span className="lb-Storage-state" data-tone={TONES[item.state] ?? 'wait'}>
           {item.state === 'sending' ? `${share} %` : WORDS[item.state]}
