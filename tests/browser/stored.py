@@ -41,6 +41,7 @@ class Stored:
             told["access_key"], told["secret_key"], told["session_token"]
         )
         self._endpoint = told["endpoint"]
+        self._gateway = f"http://127.0.0.1:{hub.port}"
 
     def _keys(self) -> Any:
         answer = self.rest.post("credentials", json={})
@@ -79,6 +80,20 @@ class Stored:
 
         return self._run(work)
 
+    def opened(self, key: str, content_type: str) -> str:
+        """A URL by which a browser shows an object as a page of this type, if it may.
+
+        The gateway signs none like it; whoever has keys of a bucket can.
+        """
+        signer = Presigner(self._key, "us-east-1", self._gateway, "/s3")
+        return signer.get(
+            self.bucket,
+            key,
+            timedelta(minutes=10),
+            disposition="inline",
+            content_type=content_type,
+        ).url
+
     def delete(self, key: str) -> None:
         async def work(client: S3Client) -> None:
             await client.delete(self.bucket, key)
@@ -106,10 +121,10 @@ class Stored:
         ]
 
     def fill(self, state: Path, keys: Iterator[str]) -> None:
-        """Store an object of one byte under each key, as fast as the store takes it.
+        """Store an empty object under each key, as fast as the store takes it.
 
         That is straight to the embedded store and by its own key, which costs it
-        less than a session's.
+        less than a session's; what is empty takes no room but the name's.
         """
         endpoint, key = store_of(state)
         host, port = endpoint.removeprefix("http://").split(":")
@@ -122,7 +137,7 @@ class Stored:
                 url = signer.put(self.bucket, name, hour).url
                 path = url.removeprefix(endpoint)
                 head = f"PUT {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
-                writer.write(f"{head}Content-Length: 1\r\n\r\nx".encode())
+                writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
                 answer = await reader.readuntil(b"\r\n\r\n")
                 assert answer.startswith(b"HTTP/1.1 200"), answer
             writer.close()
