@@ -23,8 +23,8 @@ const grounds = (e) => {
 const problems = [];
 for (const e of document.querySelectorAll(`${root} *`)) {
   const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !e.checkVisibility() || e.closest('[disabled]')) continue;
-  const style = getComputedStyle(e);
+  if (!(own || e.placeholder) || !e.checkVisibility() || e.closest('[disabled]')) continue;
+  const style = getComputedStyle(e, e.placeholder ? '::placeholder' : null);
   const behind = grounds(e);
   const [a, b] = [light(mixed([...behind, style.color])), light(mixed(behind))];
   const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
