@@ -146,6 +146,8 @@ class Browser:
         self.driver.get(self.driver.current_url.split("?")[0] + "?reset")
         self.find(card, 60).click()
         self.find('.jp-Notebook-ExecutionIndicator[data-status="idle"]', 60)
+        # The one above is idle before there is a kernel at all.
+        self.wait_text("#jp-main-statusbar", "| Idle", seconds=60)
         self.find(".jp-Notebook .jp-Cell .cm-content").click()
         self.find(".jp-Notebook.jp-mod-editMode")
         ActionChains(self.driver).send_keys(code).perform()

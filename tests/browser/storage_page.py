@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,14 @@ ROWS = ".lb-Storage-rows .lb-Storage-line"
 DIALOG = "dialog.lb-Storage-dialog[open]"
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 """Lists what stands out too little, or is too small, below a selector."""
+# Tells of what the page's policy stopped, and of what it did not.
+_WATCH = """
+window.stopped = [];
+addEventListener('securitypolicyviolation', e => window.stopped.push(e.blockedURI));
+window.alert = window.confirm = window.prompt = () => { window.pwned = 1; };
+"""
+# What a name would make if it were taken for more than text.
+_FOREIGN = ":is(img, iframe, script, style, details, form, math, meta, base)"
 
 
 class StoragePage:
@@ -124,6 +134,40 @@ class StoragePage:
     def _button(self, words: str) -> bool:
         found = self.web.all(f"{DIALOG} button")
         return any(one.text == words and one.is_enabled() for one in found)
+
+    def sent(self) -> int:
+        """How many bytes of the first upload have arrived, by its bar."""
+        bars = self.web.all(self.css("[data-upload-state=sending] progress"))
+        return int(float(bars[0].get_attribute("value") or 0)) if bars else 0
+
+    @contextmanager
+    def slow_line(self, bytes_per_second: int = 12_000_000) -> Iterator[None]:
+        """A line by which there is a middle of an upload to be seen."""
+        facts = {"offline": False, "latency": 0, "downloadThroughput": -1}
+        cdp, name = self.web.driver.execute_cdp_cmd, "Network.emulateNetworkConditions"
+        cdp("Network.enable", {})
+        cdp(name, facts | {"uploadThroughput": bytes_per_second})
+        try:
+            yield
+        finally:
+            cdp(name, facts | {"uploadThroughput": -1})
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Have pages that are opened tell what acted on them, or wanted to."""
+        cdp = self.web.driver.execute_cdp_cmd
+        added = cdp("Page.addScriptToEvaluateOnNewDocument", {"source": _WATCH})
+        try:
+            yield
+        finally:
+            cdp("Page.removeScriptToEvaluateOnNewDocument", added)
+
+    def assert_inert(self) -> None:
+        """Nothing that is shown has acted, or is more than text."""
+        assert self.web.run("return window.pwned") is None
+        assert self.web.run("return window.stopped") == []
+        assert self.web.driver.title == "Storage"
+        assert not self.web.all(self.css(_FOREIGN))
 
     def wait_closed(self) -> None:
         self.web.until("the dialog is closed", lambda: not self.web.all(DIALOG))

@@ -44,20 +44,16 @@ def test_an_upload_is_paused_and_goes_on_by_hand(page, stored, tmp_path) -> None
     big = tmp_path / "slow.bin"
     content = random.Random(8).randbytes(LARGE)
     big.write_bytes(content)
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1}
-    cdp = page.web.driver.execute_cdp_cmd
-    cdp("Network.enable", {})
-    cdp("Network.emulateNetworkConditions", slow | {"uploadThroughput": 16_000_000})
-    try:
+    with page.slow_line(16_000_000):
         page.give("files", big)
         page.show("uploads")
-        page.web.until("a part of it has arrived", lambda: sent(page) > 0.6 * LARGE, 90)
+        page.web.until(
+            "a part of it has arrived", lambda: page.sent() > 0.6 * LARGE, 90
+        )
         page.press("Pause slow.bin")
         page.web.find(page.css("[data-upload-state=paused]"))
         assert stored.keys() == []
         (begun,) = stored.unfinished()
-    finally:
-        cdp("Network.emulateNetworkConditions", slow | {"uploadThroughput": -1})
     where = {"bucket": "alice", "key": big.name, "upload_id": begun["upload_id"]}
     arrived = len(stored.rest.get("uploads/parts", params=where).json()["parts"])
     began = page.web.run("return performance.now()")
@@ -72,11 +68,6 @@ def test_an_upload_is_paused_and_goes_on_by_hand(page, stored, tmp_path) -> None
     assert arrived > 0
     assert 0 < again <= -(-LARGE // 2**23) - arrived  # none was sent twice
     assert stored.unfinished() == []
-
-
-def sent(page: StoragePage) -> int:
-    bars = page.web.all(page.css("[data-upload-state=sending] progress"))
-    return int(float(bars[0].get_attribute("value") or 0)) if bars else 0
 
 
 @contextmanager

@@ -49,33 +49,35 @@ export async function reopen(handle: FileSystemFileHandle, ask: boolean): Promis
   return state === 'granted' ? handle.getFile() : null;
 }
 
-async function* walkHandle(handle: FileSystemHandle, path: string): AsyncGenerator<Picked> {
-  if (handle.kind === 'file') {
-    const file = handle as FileSystemFileHandle;
-    yield { file: await file.getFile(), name: path + handle.name, handle: file };
-    return;
-  }
-  const folder = handle as FileSystemDirectoryHandle & { values(): AsyncIterable<FileSystemHandle> };
-  for await (const child of folder.values()) {
-    yield* walkHandle(child, `${path}${handle.name}/`);
-  }
-}
-
 function entries(reader: FileSystemDirectoryReader): Promise<FileSystemEntry[]> {
   return new Promise((done, failed) => reader.readEntries(done, failed));
 }
 
-async function* walkEntry(entry: FileSystemEntry, path: string): AsyncGenerator<Picked> {
-  if (entry.isFile) {
-    const file = await new Promise<File>((done, failed) => (entry as FileSystemFileEntry).file(done, failed));
-    yield { file, name: path + entry.name };
-    return;
+/** The handle of what is in a folder; none for names that the browser thinks unsafe. */
+async function handleIn(folder: FileSystemHandle | null, entry: FileSystemEntry): Promise<FileSystemHandle | null> {
+  if (folder?.kind !== 'directory') {
+    return null;
   }
-  const reader = (entry as FileSystemDirectoryEntry).createReader();
-  // A reader gives a hundred at a time, and nothing at the end.
-  for (let some = await entries(reader); some.length; some = await entries(reader)) {
-    for (const child of some) {
-      yield* walkEntry(child, `${path}${entry.name}/`);
+  const { getDirectoryHandle, getFileHandle } = folder as FileSystemDirectoryHandle;
+  const get: (name: string) => Promise<FileSystemHandle> = entry.isFile ? getFileHandle : getDirectoryHandle;
+  return get.call(folder, entry.name).catch(() => null);
+}
+
+/** All files of an entry. Handles alone would pass over names such as `12:30.csv`. */
+async function* walk(entry: FileSystemEntry, path: string, handle: FileSystemHandle | null): AsyncGenerator<Picked> {
+  const name = path + entry.name;
+  if (handle?.kind === 'file') {
+    const held = handle as FileSystemFileHandle;
+    yield { file: await held.getFile(), name, handle: held };
+  } else if (entry.isFile) {
+    yield { file: await new Promise<File>((done, failed) => (entry as FileSystemFileEntry).file(done, failed)), name };
+  } else {
+    const reader = (entry as FileSystemDirectoryEntry).createReader();
+    // A reader gives a hundred at a time, and nothing at the end.
+    for (let some = await entries(reader); some.length; some = await entries(reader)) {
+      for (const child of some) {
+        yield* walk(child, `${name}/`, await handleIn(handle, child));
+      }
     }
   }
 }
@@ -87,12 +89,9 @@ export function fromDrop(data: DataTransfer): AsyncGenerator<Picked> {
     .filter(item => item.kind === 'file')
     .map(item => ({ handle: item.getAsFileSystemHandle?.(), entry: item.webkitGetAsEntry() }));
   return (async function* () {
-    for (const root of roots) {
-      const handle = await root.handle?.catch(() => null);
-      if (handle) {
-        yield* walkHandle(handle, '');
-      } else if (root.entry) {
-        yield* walkEntry(root.entry, '');
+    for (const { handle, entry } of roots) {
+      if (entry) {
+        yield* walk(entry, '', (await handle?.catch(() => null)) ?? null);
       }
     }
   })();
