@@ -141,7 +141,7 @@ class StoragePage:
         return int(float(bars[0].get_attribute("value") or 0)) if bars else 0
 
     @contextmanager
-    def slow_line(self, bytes_per_second: int = 12_000_000) -> Iterator[None]:
+    def slow_line(self, bytes_per_second: int = 8_000_000) -> Iterator[None]:
         """A line by which there is a middle of an upload to be seen."""
         facts = {"offline": False, "latency": 0, "downloadThroughput": -1}
         cdp, name = self.web.driver.execute_cdp_cmd, "Network.emulateNetworkConditions"

@@ -35,6 +35,21 @@ function isSame(file: File, kept: Kept): boolean {
   return file.size === kept.size && file.lastModified === kept.modified;
 }
 
+/** Take the file of a handle again; returns what can be done with it now. */
+async function reopened(item: Item, ask: boolean): Promise<State> {
+  const { handle } = item.kept;
+  const file = item.file ?? (handle ? await reopen(handle, ask).catch(() => null) : null);
+  if (!file) {
+    return 'needs-file';
+  }
+  if (!isSame(file, item.kept)) {
+    item.problem = CHANGED;
+    return 'failed';
+  }
+  item.file = file;
+  return 'waiting';
+}
+
 function itemOf(kept: Kept, file: File | null, state: State): Item {
   return { kept, file, state, sent: 0, problem: '', stop: null, work: Promise.resolve() };
 }
@@ -84,8 +99,11 @@ export class Queue {
   /** Bring back what a reload has left over, and go on where that needs nobody. */
   async load(): Promise<void> {
     for (const kept of await this.keeper.all(this.me.user)) {
-      this.items.set(kept.id, itemOf(kept, null, kept.handle ? 'paused' : 'needs-file'));
-      await this.reopen(kept.id, false);
+      const item = itemOf(kept, null, 'paused');
+      const found = await reopened(item, false);
+      // A file that is held may need no more than its person's word, by a click.
+      item.state = found === 'needs-file' && kept.handle ? 'paused' : found;
+      this.items.set(kept.id, item);
     }
     this.tell();
     this.next();
@@ -145,8 +163,7 @@ export class Queue {
       await this.keeper.put([item.kept]);
     }
     item.problem = '';
-    item.state = item.file ? 'waiting' : 'needs-file';
-    await this.reopen(id, true);
+    item.state = await reopened(item, true);
     this.tell();
     this.next();
   }
@@ -194,22 +211,6 @@ export class Queue {
   /** Whether an unfinished upload of the store is one of ours. */
   owns(uploadId: string): boolean {
     return [...this.items.values()].some(item => item.kept.upload?.id === uploadId);
-  }
-
-  /** Take the file of a handle again, unless there is none or another is in its place. */
-  private async reopen(id: string, ask: boolean): Promise<void> {
-    const item = this.items.get(id);
-    if (!item?.kept.handle || item.file) {
-      return;
-    }
-    const file = await reopen(item.kept.handle, ask).catch(() => null);
-    if (file && isSame(file, item.kept)) {
-      item.file = file;
-      item.state = 'waiting';
-    } else if (file) {
-      item.state = 'failed';
-      item.problem = CHANGED;
-    }
   }
 
   private newItem(bucket: string, prefix: string, one: Picked): Item {
