@@ -29,6 +29,7 @@ from .rights import Right, fingerprint, require, require_owner
 from .service import Storage
 from .sessions import FOR_BROWSER, Issued
 from .shares import Link, Share
+from .store import NAMED
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,9 @@ async def revoke_credentials(storage: Storage, call: Call) -> Nothing:
     name, user = call.path["id"], call.caller.name
     issued = await storage.sessions.revoke(_driver(storage), name, user)
     bucket = issued.session.grants[0].bucket
-    await storage.rows.note(user, "revoke-keys", bucket, id=name)
+    await storage.rows.note(
+        user, "revoke-keys", bucket, id=name, purpose=issued.purpose
+    )
     return Nothing()
 
 
@@ -233,6 +236,7 @@ async def create_share(storage: Storage, call: Call) -> s.ShareFact:
         prefix=b.prefix,
         mode=b.mode,
         to=f"{b.kind} {b.name}",
+        until=ends.isoformat(),
     )
     return _share_fact(share)
 
@@ -247,7 +251,14 @@ async def end_share(storage: Storage, call: Call) -> Nothing:
     """End a share; keys and URLs that rest on it are dead when this returns."""
     user = call.caller.name
     share = await storage.shares.end(call.path["id"], user)
-    await storage.rows.note(user, "end-share", share.grant.bucket, id=share.id)
+    await storage.rows.note(
+        user,
+        "end-share",
+        share.grant.bucket,
+        id=share.id,
+        prefix=share.grant.prefix,
+        to=f"{share.kind} {share.name}",
+    )
     await storage.settle(share)
     return Nothing()
 
@@ -280,7 +291,14 @@ async def create_link(storage: Storage, call: Call) -> s.LinkFact:
     await (await storage.acting(caller.name)).head(b.bucket, b.key)
     ends = _end_of(storage, b.expires, _LINK_LIFE)
     link, secret = await storage.shares.add_link(caller.name, b.bucket, b.key, ends)
-    await storage.rows.note(caller.name, "make-link", b.bucket, id=link.id, key=b.key)
+    await storage.rows.note(
+        caller.name,
+        "make-link",
+        b.bucket,
+        id=link.id,
+        key=b.key,
+        until=ends.isoformat(),
+    )
     url = f"{call.origin}{storage.base_url}services/storage/link/{secret}"
     return _link_fact(link, url)
 
@@ -295,7 +313,7 @@ async def end_link(storage: Storage, call: Call) -> Nothing:
     """End a public link now."""
     user = call.caller.name
     link = await storage.shares.end_link(call.path["id"], user)
-    await storage.rows.note(user, "end-link", link.bucket, id=link.id)
+    await storage.rows.note(user, "end-link", link.bucket, id=link.id, key=link.key)
     return Nothing()
 
 
@@ -338,7 +356,15 @@ async def begin_task(storage: Storage, call: Call) -> m.TaskAnswer:
         _check_target(order)
     task = await storage.tasks.begin(b.kind, caller.name, asdict(order))
     await storage.rows.note(
-        caller.name, b.kind, order.source, id=task.id, to=order.target
+        caller.name,
+        b.kind,
+        order.source,
+        id=task.id,
+        to=order.target,
+        prefix=order.prefix,
+        keys=len(order.keys),
+        prefixes=len(order.prefixes),
+        first=(*order.prefixes, *order.keys)[:NAMED],
     )
     return _task(task)
 

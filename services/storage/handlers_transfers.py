@@ -18,9 +18,11 @@ from .errors import KeyRefused, ObjectNotFound
 from .names import attachment, reachable
 from .objects import Mode, Part
 from .rights import Right
+from .s3 import S3Client
 from .s3_uploads import part_size
 from .service import Storage
 from .signing import PresignedUrl, Presigner
+from .store import NAMED
 from .uploads import Begun
 
 _NOT_FOR_SCRIPTS = frozenset({"content-length", "host"})
@@ -256,6 +258,31 @@ async def list_uploads(storage: Storage, call: Call) -> t.UploadList:
     )
 
 
+async def _current(client: S3Client, bucket: str, key: str) -> str | None:
+    try:
+        return (await client.head(bucket, key)).version
+    except ObjectNotFound:
+        return None
+
+
+async def restore_object(storage: Storage, call: Call) -> t.Stored:
+    """Make an earlier version of an object the current one again.
+
+    It is copied inside the store: the version that was current stays, as one more.
+    """
+    b, user = call.body, call.caller.name
+    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    client = await storage.acting(user)
+    head = await client.head(b.bucket, b.key, version=b.version)
+    if await _current(client, b.bucket, b.key) == b.version:
+        raise InTheWay("This version is the current one already.")
+    storage.store.keys.check(b.key, empty=head.size == 0)
+    await storage.meter.reserve(right, user, [(b.key, head.size)])
+    etag = await client.copy(b.bucket, b.key, b.bucket, b.key, version=b.version)
+    await storage.rows.note(user, "restore", b.bucket, key=b.key, version=b.version)
+    return t.Stored(key=b.key, etag=etag)
+
+
 async def delete_objects(storage: Storage, call: Call) -> m.Deleted:
     """Delete up to 1,000 objects at once; prefixes are a task."""
     b = call.body
@@ -265,8 +292,13 @@ async def delete_objects(storage: Storage, call: Call) -> m.Deleted:
     client = await storage.acting(call.caller.name)
     failures = await client.delete_many(b.bucket, b.keys)
     gone = len(b.keys) - len(failures)
+    kept = {found.key for found in failures}
     await storage.rows.note(
-        call.caller.name, "delete-objects", b.bucket, objects=gone, first=b.keys[0]
+        call.caller.name,
+        "delete-objects",
+        b.bucket,
+        objects=gone,
+        first=[key for key in b.keys if key not in kept][:NAMED],
     )
     return m.Deleted(
         deleted=gone,

@@ -101,7 +101,9 @@ class Bucket(Model):
     owner: str = Field(description="Who shared it, or the group; else empty.")
     share: str = Field(description="The share's id, or empty.")
     expires: datetime | None
-    quota: int | None = Field(description="Bytes; null: no limit.")
+    quota: int | None = Field(
+        description="Bytes that all buckets of its owner may hold; null: no limit."
+    )
     usage: Usage | None
 
 

@@ -30,6 +30,14 @@ class DownloadUrl(ObjectQuery):
     )
 
 
+class VersionToRestore(Model):
+    """A version of an object that shall be the current one again."""
+
+    bucket: BucketName
+    key: Key
+    version: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
 class UploadUrl(Model):
     """An object to be uploaded in one piece."""
 

@@ -23,7 +23,8 @@ LONGEST_POLICY = 2_048
 """Characters of a session policy, by STS."""
 VERSION = "2012-10-17"
 _ARN = "arn:aws:s3:::"
-_READ = ("s3:GetObject",)
+# Who may read objects may read what they were before; a store asks for both.
+_READ = ("s3:GetObject", "s3:GetObjectVersion")
 _WRITE = (
     "s3:PutObject",
     "s3:DeleteObject",

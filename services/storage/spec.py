@@ -71,6 +71,14 @@ _OBJECTS = (
     ),
     Route("GET", "objects/tags", h.show_tags, READ, m.Tags, query=m.ObjectQuery),
     Route("PUT", "objects/tags", h.set_tags, WRITE, m.Tags, body=m.NewTags),
+    Route(
+        "POST",
+        "objects/restore",
+        tr.restore_object,
+        WRITE,
+        mt.Stored,
+        body=mt.VersionToRestore,
+    ),
     Route("POST", "objects/count", h.count_objects, READ, m.Count, body=m.Selection),
     Route(
         "POST",

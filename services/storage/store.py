@@ -20,6 +20,8 @@ from .rights import Right
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MOST_ROWS = 1000
+NAMED = 5
+"""How many names an entry of the audit log tells, beside how many there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,11 @@ class Rows:
         return await self.database.run(lambda c: list(c.scalars(query)))
 
     async def note(
-        self, actor: str, action: str, bucket: str, **detail: str | int
+        self,
+        actor: str,
+        action: str,
+        bucket: str,
+        **detail: str | int | Sequence[str],
     ) -> None:
         """Append to the audit log."""
         row = {

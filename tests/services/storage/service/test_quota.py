@@ -70,6 +70,22 @@ async def test_a_copy_that_does_not_fit_says_so(weed, serve):
     assert bob.names("dst/", bucket="q-bob") == []
 
 
+async def test_a_version_that_does_not_fit_stays_in_the_past(weed, serve):
+    rig = serve(weed.facts, role_arn=weed.facts.role_arn, **SETTINGS)
+    finn = rig.person("finn")
+    finn.call("GET", "buckets")  # it is made when first seen
+    await weed.client.buckets.set_versioned("q-finn", versioned=True)
+    await weed.client.put("q-finn", "b", b"1" * 30_000)
+    await weed.client.delete("q-finn", "b")
+    finn.put("a", b"1" * 180_000, bucket="q-finn")
+    query = {"bucket": "q-finn", "prefix": "b"}
+    marker, before = finn.call("GET", "objects/versions", **query)["versions"]
+    assert marker["deleted"]
+    restore = {"bucket": "q-finn", "key": "b", "version": before["version"]}
+    assert finn.refused("POST", "objects/restore", restore) == (403, "quota")
+    assert finn.names(bucket="q-finn") == ["a"]
+
+
 async def test_programs_over_quota_may_read(weed, serve):
     rig = serve(weed.facts, role_arn=weed.facts.role_arn, **SETTINGS)
     carol = rig.person("carol")

@@ -23,6 +23,7 @@ NEEDS = {
     "GET objects/versions": READ,
     "GET objects/tags": READ,
     "PUT objects/tags": WRITE,
+    "POST objects/restore": WRITE,
     "POST objects/count": READ,
     "POST objects/delete": WRITE,
     "GET tasks": READ,
@@ -58,6 +59,7 @@ PART = {"number": 1, "etag": "e"}
 # What is asked for of alice's by each route that can name something of hers.
 BODIES = {
     "PUT objects/tags": HERS | {"tags": {}},
+    "POST objects/restore": HERS | {"version": "1"},
     "POST objects/count": {"bucket": "alice", "keys": ["rights/x"]},
     "POST objects/delete": {"bucket": "alice", "keys": ["rights/x"]},
     "POST urls/download": HERS,
