@@ -20,6 +20,7 @@ from stored import Stored
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
+_REFRESH = '[data-jp-item-name="refresh"] jp-button'
 CELLS = ".jp-NotebookPanel .jp-CodeCell .cm-content"
 # What a mouse does: selenium's own dragging sends no events of HTML.
 DRAG = """
@@ -158,6 +159,32 @@ def rename_and_delete(desk: Desk) -> None:
     desk.wait_keys("work/note.ipynb", "work/t.csv")
 
 
+def delete_a_folder(desk: Desk) -> None:
+    """JupyterLab's question knows no number; ours tells it, and can be declined."""
+    before = desk.stored.keys()
+    desk.stored.put({"work/old/1": b"1", "work/old/2/3": b"333"})
+    for button in ("Cancel", "Delete all"):
+        desk.web.find(f"#landbridge-buckets {_REFRESH}").click()
+        desk.entry("old").click()
+        desk.press(Keys.DELETE)
+        desk.answer("permanently delete", "Delete")
+        desk.web.wait_text(".jp-Dialog", "This deletes 2 objects, 4 B.")
+        desk.answer("Delete all in alice/work/old?", button)
+        if button == "Cancel":
+            assert len(desk.stored.keys()) == len(before) + 2
+    desk.wait_keys(*before)
+    desk.web.until(
+        "the folder is gone from the list",
+        lambda: (
+            not any(
+                one.text.startswith("old")
+                for one in desk.web.all("#landbridge-buckets .jp-DirListing-item")
+            )
+        ),
+    )
+    assert not desk.web.all(".jp-Dialog")  # declining was no failure
+
+
 def insert_code(desk: Desk) -> None:
     """Code goes into a new cell: by the tool, and by dropping an object."""
     desk.panel.press("Read again")
@@ -213,6 +240,7 @@ def test_a_bucket_is_a_drive_beside_home(desk: Desk) -> None:
     desk.panel.press("Open in the file browser")
     edit_in_place(desk)
     rename_and_delete(desk)
+    delete_a_folder(desk)
     desk.open_panel()
     insert_code(desk)
     preview(desk)

@@ -1,6 +1,8 @@
 import { Contents, ServerConnection } from '@jupyterlab/services';
 import { ISignal, Signal } from '@lumino/signaling';
 
+import { Count } from '../panels/storage/types';
+
 import { encoded, file, folder, KindOf, unbase64, withContent } from './models';
 import { bare, Facts, Objects, refused } from './objects';
 import { freeName, hasPath, mayWrite, nameOf, pathOf, prefixOf, Right, Spot, spotOf, viewOf } from './paths';
@@ -11,6 +13,9 @@ const EMPTY_NOTEBOOK = { cells: [], metadata: {}, nbformat: 4, nbformat_minor: 5
 
 /** Tells a person what a folder does not show. */
 export type Tell = (message: string) => void;
+
+/** Asks a person whether all that is counted in a folder shall be deleted. */
+export type Sure = (folder: string, holds: Count) => Promise<boolean>;
 
 /**
  * Buckets as a drive of JupyterLab: a folder for each, objects as files.
@@ -24,7 +29,8 @@ export class BucketDrive implements Contents.IDrive {
   constructor(
     private readonly objects: Objects,
     private readonly kindOf: KindOf,
-    private readonly tell: Tell
+    private readonly tell: Tell,
+    private readonly sure: Sure
   ) {}
 
   readonly name = DRIVE;
@@ -88,6 +94,10 @@ export class BucketDrive implements Contents.IDrive {
     if (this.kinds.get(path) !== 'directory') {
       await this.objects.work({ kind: 'delete', source: { bucket, keys: [key], prefixes: [] } });
     } else if (!this.empty.delete(path)) {
+      // JupyterLab has asked about the folder, not knowing how much lies in it.
+      if (!(await this.sure(path, await this.objects.count(bucket, `${key}/`)))) {
+        return;
+      }
       await this.objects.work({ kind: 'delete', source: { bucket, keys: [], prefixes: [`${key}/`] } });
     }
     this.forget(path);

@@ -6,6 +6,8 @@ import { treeViewIcon } from '@jupyterlab/ui-components';
 
 import { insertable } from '../insert';
 import { PanelHost } from '../panels/storage/host';
+import { Count } from '../panels/storage/types';
+import { count, size, visible } from '../panels/storage/words';
 import { relay } from '../storage';
 
 import { begin, followAll } from './copies';
@@ -31,7 +33,7 @@ export function labHost(
       mimetype: found?.mimeTypes[0] ?? 'application/octet-stream'
     };
   };
-  const drive = new BucketDrive(new Objects(relay), kindOf, message => Notification.info(message));
+  const drive = new BucketDrive(new Objects(relay), kindOf, message => Notification.info(message), sure);
   app.serviceManager.contents.addDrive(drive);
   acceptDrops(app);
   void app.restored.then(followAll);
@@ -55,6 +57,17 @@ export function labHost(
     host.copyFromHome = (bucket, prefix) => void copyFromHome(manager, bucket, prefix);
   }
   return host;
+}
+
+/** What the deletion of a folder would take, as the panel's own question tells it. */
+async function sure(folder: string, holds: Count): Promise<boolean> {
+  const what = `${holds.complete ? '' : 'at least '}${count(holds.objects, 'object')}, ${size(holds.bytes)}`;
+  const asked = await showDialog({
+    title: `Delete all in ${visible(folder)}?`,
+    body: `This deletes ${what}. It cannot be undone.`,
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'Delete all' })]
+  });
+  return asked.button.accept;
 }
 
 /** A file browser of the drive, in the sidebar from its first use on. */

@@ -1,7 +1,7 @@
 import { ServerConnection } from '@jupyterlab/services';
 
 import { Api, reach, Refused, Send } from '../panels/storage/api';
-import { Me, NewTask, Page, Task } from '../panels/storage/types';
+import { Count, Me, NewTask, Page, Task } from '../panels/storage/types';
 import { checksum } from '../panels/storage/upload/crc32';
 
 import { Right } from './paths';
@@ -121,6 +121,11 @@ export class Objects {
   async hasAny(bucket: string, prefix: string): Promise<boolean> {
     const page = await this.told(this.api.page(bucket, prefix, { limit: 1 }));
     return page.objects.length + page.prefixes.length > 0;
+  }
+
+  /** How many objects lie under a prefix, and their bytes. */
+  count(bucket: string, prefix: string): Promise<Count> {
+    return this.told(this.api.count({ bucket, keys: [], prefixes: [prefix] }));
   }
 
   /** Have the service copy, move or delete, and wait until that is over. */
