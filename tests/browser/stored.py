@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from hub_process import HubProcess, until
@@ -20,6 +20,7 @@ from services.storage.s3 import S3Client
 from services.storage.signing import Presigner
 from services.storage.transport import StoreAddress
 
+T = TypeVar("T")
 WRITERS = 32
 API = "services/storage/api/v1"
 
@@ -171,15 +172,25 @@ def store_of(state: Path) -> tuple[str, AccessKey]:
 def open_bucket(state: Path, bucket: str, origin: str) -> None:
     """Let pages of ``origin`` reach a bucket by themselves, as its owner would."""
 
-    async def work() -> None:
+    async def work(client: S3Client) -> None:
+        assert await open_to(client.buckets, bucket, origin, ours=True)
+
+    as_store(state, work)
+
+
+def as_store(state: Path, work: Callable[[S3Client], Awaitable[T]]) -> T:
+    """Have something done by the key that may do all in the embedded store."""
+
+    async def main() -> T:
         endpoint, key = store_of(state)
         client = S3Client(StoreAddress(endpoint), key)
         try:
-            assert await open_to(client.buckets, bucket, origin, ours=True)
+            return await work(client)
         finally:
             await client.close()
 
-    _in_a_thread(work())
+    found: T = _in_a_thread(main())
+    return found
 
 
 def _in_a_thread(work: Coroutine[Any, Any, Any]) -> Any:

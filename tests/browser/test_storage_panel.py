@@ -22,6 +22,15 @@ pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 BIG = 300_000_000
 # 200000 is the slow run, by hand: a busy machine takes minutes to store them.
 MANY = int(os.environ.get("LANDBRIDGE_TEST_KEYS", "50000"))
+# Pages see which keys there are, and get none.
+_ASK_KEYS = """
+const [done] = arguments;
+const ask = token => fetch('/user/alice/landbridge/storage/credentials', {
+  method: 'POST', body: '{}', headers: { 'X-XSRFToken': token }
+}).then(answer => answer.status);
+const tokens = document.cookie.split('; ').filter(one => one.startsWith('_xsrf='));
+Promise.all(tokens.map(one => ask(one.slice(6)))).then(done);
+"""
 # Of the cookies of this name, one is the notebook server's.
 _SET_THEME = """
 const [raw, done] = arguments;
@@ -305,15 +314,23 @@ def test_the_sidebar_of_jupyterlab_has_the_same_panel(web, stored, tmp_path) -> 
     # The relay hands on the service's calls for pages, to its own page alone.
     answers = web.driver.execute_async_script(
         "const done = arguments[0];"
-        "Promise.all(['credentials', 'me/../credentials', 'health', 'me'].map(path =>"
+        "Promise.all(['openapi.json', 'me/../health', 'health', 'me'].map(path =>"
         " fetch('/user/alice/landbridge/storage/' + path).then(a => a.status)))"
         ".then(done)"
     )
     assert answers == [404, 404, 404, 403]  # 403: without the page's XSRF token
+    assert 404 in web.driver.execute_async_script(_ASK_KEYS)
     for theme in ("Dark", "Light"):  # the last one is how it was
         use_theme(web, panel, theme)
         panel.choose("seen.txt")
-        for view in ("browse", "uploads", "tasks", "shares", "unfinished"):
+        for view in (
+            "browse",
+            "uploads",
+            "tasks",
+            "shares",
+            "history",
+            "unfinished",
+        ):
             panel.show(view)
             web.settle()
             assert web.run(CONTRAST, panel.within) == [], (theme, view)

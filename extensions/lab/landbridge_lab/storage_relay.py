@@ -21,7 +21,6 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from .storage_service import StorageService
 
-# Keys for programs are not among them: no page needs any.
 _CALLS = (
     "me",
     "key",
@@ -32,6 +31,8 @@ _CALLS = (
     "uploads",
     "shares",
     "links",
+    "credentials",
+    "audit",
 )
 _PATH = rf"((?:{'|'.join(_CALLS)})(?:/[A-Za-z0-9._-]{{1,128}}){{0,3}})"
 _PATIENCE_SECONDS = 120.0  # a large bucket is being measured
@@ -99,7 +100,10 @@ class RelayHandler(APIHandler):
     @web.authenticated
     @authorized
     async def post(self, path: str) -> None:
-        """Change something."""
+        """Change something; keys for programs are not made here: no page needs any."""
+        if path.startswith("credentials"):
+            self._refuse(404, "not-found", "Pages get no keys for programs.")
+            return
         await self._relay(path)
 
     @web.authenticated

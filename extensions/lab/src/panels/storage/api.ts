@@ -98,6 +98,23 @@ export class Api {
 
   head = (bucket: string, key: string): Promise<t.Head> => this.call('GET', query('objects/head', { bucket, key }));
 
+  tags = async (bucket: string, key: string): Promise<Record<string, string>> =>
+    (await this.call<{ tags: Record<string, string> }>('GET', query('objects/tags', { bucket, key }))).tags;
+
+  setTags = (bucket: string, key: string, tags: Record<string, string>): Promise<unknown> =>
+    this.call('PUT', 'objects/tags', { bucket, key, tags });
+
+  /** The versions of all keys that begin with `prefix`. */
+  versions = (bucket: string, prefix: string, after?: t.VersionsPage): Promise<t.VersionsPage> =>
+    this.call(
+      'GET',
+      query('objects/versions', { bucket, prefix, key_marker: after?.key_marker, version_marker: after?.version_marker })
+    );
+
+  /** Make an earlier version the current one. */
+  restore = (bucket: string, key: string, version: string): Promise<unknown> =>
+    this.call('POST', 'objects/restore', { bucket, key, version });
+
   count = (selection: t.Selection): Promise<t.Count> => this.call('POST', 'objects/count', selection);
 
   /** Delete up to 1,000 keys now. */
@@ -111,8 +128,8 @@ export class Api {
   cancel = (id: string): Promise<t.Task> => this.call('POST', `tasks/${encode(id)}/cancel`);
 
   /** `inline`: for reading by a script, not for saving. */
-  downloadUrl = (bucket: string, key: string, inline = false): Promise<t.SignedUrl> =>
-    this.call('POST', 'urls/download', { bucket, key, inline });
+  downloadUrl = (bucket: string, key: string, inline = false, version = ''): Promise<t.SignedUrl> =>
+    this.call('POST', 'urls/download', { bucket, key, inline, version });
 
   uploadUrl = (upload: {
     bucket: string;
@@ -168,6 +185,21 @@ export class Api {
     this.call('POST', 'links', { bucket, key, expires });
 
   endLink = (id: string): Promise<void> => this.call('DELETE', `links/${encode(id)}`);
+
+  /** The keys of programs that are still good; not the keys themselves. */
+  credentials = async (): Promise<t.Credential[]> =>
+    (await this.call<{ credentials: t.Credential[] }>('GET', 'credentials')).credentials;
+
+  endCredential = (id: string): Promise<void> => this.call('DELETE', `credentials/${encode(id)}`);
+
+  /** What was done, newest first; with `before`, only what came before that entry. */
+  audit = async (before: number, limit: number): Promise<t.AuditEntry[]> =>
+    (await this.call<{ entries: t.AuditEntry[] }>('GET', query('audit', { before: before || null, limit }))).entries;
+
+  /** Which key of the store its user entered; '' for none. */
+  ownKey = (): Promise<{ access_key: string }> => this.call('GET', 'key');
+
+  forgetKey = (): Promise<void> => this.call('DELETE', 'key');
 
   /** Keep a key of the store that its user has, where the site wants that. */
   keepKey = (key: { access_key: string; secret_key: string; session_token: string }): Promise<void> =>

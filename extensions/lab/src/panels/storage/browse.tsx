@@ -1,8 +1,11 @@
 import { DragEvent, useEffect, useMemo, useRef, useState } from 'react';
 
-import { reach, words } from './api';
+import { words } from './api';
 import { Place, Remove, Rename, selectionOf, tooMany } from './chosen';
+import { Details } from './details';
+import { download } from './download';
 import { Icon, Tool } from './icons';
+import { isKeyFault, KEY_FAULT, KeyForm } from './key';
 import { Listing, Row } from './listing';
 import { Look } from './look';
 import { owned, useListing, useShared, writable } from './shared';
@@ -18,7 +21,7 @@ export interface At {
   prefix: string;
 }
 
-type Open = 'remove' | 'rename' | 'place' | 'share' | 'link' | null;
+type Open = 'details' | 'remove' | 'rename' | 'place' | 'share' | 'link' | null;
 const NOTHING = { what: null, rows: [] };
 
 /** The way from the bucket to the prefix, each step to be pressed. */
@@ -118,13 +121,9 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
   const one = rows.length === 1 ? rows[0] : null;
   const write = writable(buckets, at.bucket, at.prefix);
   const own = owned(buckets, at.bucket);
-  const download = async (): Promise<void> => {
+  const save = async (): Promise<void> => {
     for (const row of objects) {
-      const link = document.createElement('a');
-      link.href = reach(me, await api.downloadUrl(at.bucket, row.key));
-      link.rel = 'noopener noreferrer';
-      link.download = '';
-      link.click();
+      await download(api, me, at.bucket, row.key);
     }
   };
   const fine = objects.length === rows.length && objects.length <= 20;
@@ -132,8 +131,9 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
     <div className="lb-Storage-bar lb-Storage-actions" role="toolbar" aria-label="What to do with the selection">
       <b>{count(rows.length, 'selected', 'selected')}</b>
       {one && !one.folder && host.previewUrl && <Tool icon="eye" label="Preview" onClick={() => props.look(one)} />}
+      {one && !one.folder && <Tool icon="info" label="Details" title="Details (Alt+Enter)" onClick={() => props.ask('details')} />}
       {fine && (
-        <Tool icon="download" label="Download" onClick={() => void download().catch(error => say(words(error), 'bad'))} />
+        <Tool icon="download" label="Download" onClick={() => void save().catch(error => say(words(error), 'bad'))} />
       )}
       {one && !one.folder && host.insertCode && (
         <Tool icon="code" label="Insert code" onClick={() => host.insertCode?.(at.bucket, one.key)} />
@@ -191,11 +191,13 @@ function Bar(props: {
 }
 
 /** The window that asks about what is chosen. */
-function Asking(props: { what: Open; at: At; rows: Row[]; close(): void; done(): void }): JSX.Element | null {
+function Asking(props: { what: Open; at: At; rows: Row[]; close(): void; done(): void; changed(): void }): JSX.Element | null {
   const { at, rows, close, done } = props;
   const selection = useMemo(() => selectionOf(at.bucket, rows), [at.bucket, rows]);
   const [first] = rows;
   switch (props.what) {
+    case 'details':
+      return <Details bucket={at.bucket} objectKey={first.key} close={close} changed={props.changed} />;
     case 'remove':
       return <Remove selection={selection} close={close} done={done} />;
     case 'rename':
@@ -263,6 +265,8 @@ function useChoice(listing: Listing, place: string) {
 /** How many there are, or why there are none. */
 function Foot(props: { listing: Listing; fault: unknown; filter: string; write: boolean; again(): void }): JSX.Element {
   const { listing, fault } = props;
+  const { api, me, reread } = useShared();
+  const ofKey = me.credentials === 'pasted' && isKeyFault(fault);
   return (
     <>
       {listing.complete && listing.length === 0 && (
@@ -272,12 +276,13 @@ function Foot(props: { listing: Listing; fault: unknown; filter: string; write: 
       )}
       {fault !== null && (
         <p className="lb-Storage-problem" role="alert">
-          {words(fault)}{' '}
+          {ofKey ? KEY_FAULT : words(fault)}{' '}
           <button type="button" className="lb-Storage-button" onClick={props.again}>
             Try again
           </button>
         </p>
       )}
+      {ofKey && <KeyForm api={api} kept={() => (reread(), props.again())} />}
       <p className="lb-Storage-status" role="status">
         {fault !== null && (listing.known ? 'As read before: ' : 'Not read')}
         {(fault === null || listing.known > 0) &&
@@ -338,6 +343,7 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
         label={`Objects in ${at.bucket}/${visible(at.prefix)}`}
         selected={chosen}
         up={() => at.prefix.length > props.root.length && props.go(above(at.prefix))}
+        details={row => !row.folder && setAsking({ what: 'details', rows: [row] })}
         remove={() => write && rows.length > 0 && ask('remove')}
         toEnd={() => listing.toEnd(at.prefix + filter)}
         search={text => (setFilter(text), search.current?.focus())}
@@ -348,7 +354,7 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
       />
       <Foot {...{ listing, fault, filter, write, again }} />
       {looking && <Look bucket={at.bucket} row={looking} close={() => look(null)} />}
-      <Asking {...asking} at={at} close={() => setAsking(NOTHING)} done={done} />
+      <Asking {...asking} at={at} close={() => setAsking(NOTHING)} done={done} changed={again} />
     </div>
   );
 }

@@ -2,6 +2,7 @@ import { useEffect, useState } from 'react';
 
 import { Dialog, Field } from './dialog';
 import { Icon, Tool } from './icons';
+import { KeyForm, KeyTool } from './key';
 import { useShared } from './shared';
 import { Bucket, Usage } from './types';
 import { ago, count, size, visible, when } from './words';
@@ -16,30 +17,59 @@ const WHY: Record<Bucket['why'], (bucket: Bucket) => string> = {
   share: bucket => `shared by ${bucket.owner}${bucket.expires ? ` until ${when(bucket.expires)}` : ''}`
 };
 
-/** What a bucket holds, of how much, and how old that knowledge is. */
+/** How much of a quota is used. */
+function Meter(props: { used: number; quota: number }): JSX.Element {
+  const share = props.quota ? Math.min(100, (100 * props.used) / props.quota) : 100;
+  return (
+    <span className="lb-Storage-meter" data-full={share > 90} role="img" aria-label={`${Math.round(share)} % full`}>
+      <span style={{ width: `${props.used ? Math.max(share, 1) : 0}%` }} />
+    </span>
+  );
+}
+
+/** What all of one's own buckets hold together, where there is a limit to that. */
+function Whole(): JSX.Element | null {
+  const { me } = useShared();
+  if (me.quota === null) {
+    return null;
+  }
+  return (
+    <p className="lb-Storage-fill lb-Storage-whole" data-whole>
+      <Meter used={me.used} quota={me.quota} />
+      <span>
+        {size(me.used)} of {size(me.quota)} in all your buckets
+      </span>
+    </p>
+  );
+}
+
+/** What a bucket holds, and how old that knowledge is. */
 export function Fill(props: { bucket: Bucket }): JSX.Element | null {
-  const { api } = useShared();
-  const { name, prefix, quota, usage: known } = props.bucket;
+  const { api, reread } = useShared();
+  const { name, prefix, why, usage: known } = props.bucket;
+  // Only a group's limit is that of one bucket; a person's is of all that she owns.
+  const quota = why === 'group' ? props.bucket.quota : null;
   const [measured, setMeasured] = useState<Usage | null>(null);
   useEffect(() => {
     // Never measured: have it done now. What lies beside a shared folder is not told.
     if (!known && !prefix) {
-      api.usage(name).then(setMeasured, () => setMeasured(null));
+      api.usage(name).then(
+        usage => {
+          setMeasured(usage);
+          reread(); // it counts for the whole, too
+        },
+        () => setMeasured(null)
+      );
     }
-  }, [api, name, prefix, known]);
+  }, [api, name, prefix, known, reread]);
   const usage = known ?? measured;
   if (!usage) {
     return null;
   }
   const least = usage.complete ? '' : 'at least ';
-  const share = quota ? Math.min(100, (100 * usage.bytes) / quota) : 0;
   return (
     <span className="lb-Storage-fill">
-      {quota !== null && (
-        <span className="lb-Storage-meter" data-full={share > 90} role="img" aria-label={`${Math.round(share)} % full`}>
-          <span style={{ width: `${Math.max(share, 1)}%` }} />
-        </span>
-      )}
+      {quota !== null && <Meter used={usage.bytes} quota={quota} />}
       <span>
         {least}
         {size(usage.bytes)}
@@ -95,9 +125,9 @@ function DeleteBucket(props: { bucket: Bucket; close(): void; gone(): void }): J
 export function Buckets(props: {
   chosen: { bucket: string; prefix: string } | null;
   choose(bucket: string, prefix: string): void;
-  changed(): void;
 }): JSX.Element {
-  const { buckets, me, say } = useShared();
+  const { api, buckets, me, say, reread } = useShared();
+  const own = me.credentials === 'pasted';
   const [making, setMaking] = useState(false);
   const [ending, setEnding] = useState<Bucket | null>(null);
   const isChosen = (one: Bucket) =>
@@ -107,8 +137,10 @@ export function Buckets(props: {
       <div className="lb-Storage-bar">
         <h3>Buckets</h3>
         <Tool icon="plus" label="New bucket" bare disabled={!me.may_create} onClick={() => setMaking(true)} />
-        <Tool icon="reload" label="Read buckets again" bare onClick={props.changed} />
+        {own && <KeyTool api={api} kept={reread} />}
+        <Tool icon="reload" label="Read buckets again" bare onClick={reread} />
       </div>
+      <Whole />
       <ul>
         {buckets.map(one => (
           <li key={`${one.name}/${one.prefix}/${one.share}`} data-bucket={one.name}>
@@ -137,13 +169,14 @@ export function Buckets(props: {
           </li>
         ))}
       </ul>
-      {buckets.length === 0 && <p>There is no bucket for you yet.</p>}
+      {buckets.length === 0 && <p>{own ? 'Your key shows no bucket.' : 'There is no bucket for you yet.'}</p>}
+      {buckets.length === 0 && own && <KeyForm api={api} kept={reread} />}
       {making && (
         <NewBucket
           close={() => setMaking(false)}
           made={bucket => {
             say(`Bucket ${bucket.name} is there.`, 'good');
-            props.changed();
+            reread();
             props.choose(bucket.name, '');
           }}
         />
@@ -154,7 +187,7 @@ export function Buckets(props: {
           close={() => setEnding(null)}
           gone={() => {
             say(`Bucket ${ending.name} is gone.`, 'good');
-            props.changed();
+            reread();
           }}
         />
       )}

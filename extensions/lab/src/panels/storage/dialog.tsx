@@ -9,6 +9,8 @@ export function Dialog(props: {
   /** The button that does it; without, there is only Close. */
   action?: string;
   danger?: boolean;
+  /** With room for long lines. */
+  wide?: boolean;
   /** What leaving it is called; else Cancel, or Close where nothing can be done. */
   leave?: string;
   ready?: boolean;
@@ -49,6 +51,7 @@ export function Dialog(props: {
     <dialog
       ref={ref}
       className="lb-Storage-dialog"
+      data-wide={props.wide}
       data-lm-suppress-shortcuts="true"
       aria-labelledby={id}
       onCancel={event => {

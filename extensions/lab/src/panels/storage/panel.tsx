@@ -4,7 +4,8 @@ import { Api, Send } from './api';
 import { At, Browse } from './browse';
 import { Buckets } from './buckets';
 import { PanelHost } from './host';
-import { KeyForm } from './key';
+import { isKeyFault, isKeyMissing, KEY_FAULT, KeyForm } from './key';
+import { History } from './past';
 import { Shared, SharedProvider, useAsked, useQueue } from './shared';
 import { Shares } from './sharing';
 import { isOver, Tasks } from './tasks';
@@ -26,7 +27,7 @@ export interface Memory {
   watch?(changed: () => void): () => void;
 }
 
-type View = 'browse' | 'uploads' | 'tasks' | 'shares' | 'unfinished';
+type View = 'browse' | 'uploads' | 'tasks' | 'shares' | 'history' | 'unfinished';
 
 /** Polls the tasks while one runs, or once when asked to. */
 function useTasks(api: Api, ended: () => void) {
@@ -74,7 +75,8 @@ function Tabs(props: { view: View; choose(view: View): void; uploads: number; ta
     ['browse', 'Objects'],
     ['uploads', props.uploads ? `Uploads (${props.uploads})` : 'Uploads'],
     ['tasks', props.tasks ? `Tasks (${props.tasks})` : 'Tasks'],
-    ['shares', 'My shares'],
+    ['shares', 'Shares and keys'],
+    ['history', 'History'],
     ...(props.place ? [['unfinished', 'Unfinished'] as [View, string]] : [])
   ];
   return (
@@ -125,7 +127,8 @@ function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; r
         timer = setTimeout(again, AGAIN_SOON);
       }
     });
-  }, [api, me, again]);
+    // Its user and the store's path, not what is used of a quota, make it another one.
+  }, [api, me.user, me.path, again]);
   useEffect(() => void queue.load(), [queue]);
   useQueue(queue);
   const go = (bucket: string, prefix: string): void => {
@@ -134,11 +137,11 @@ function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; r
     memory.write({ bucket, prefix });
   };
   const waiting = sums(queue).of;
-  const shared: Shared = { api, me, host, queue, buckets, say, tasksChanged: tasks.again };
+  const shared: Shared = { api, me, host, queue, buckets, say, reread: props.reread, tasksChanged: tasks.again };
   return (
     <SharedProvider value={shared}>
       <div className="lb-Storage-columns2">
-        <Buckets chosen={view === 'browse' ? at : null} choose={go} changed={props.reread} />
+        <Buckets chosen={view === 'browse' ? at : null} choose={go} />
         <div className="lb-Storage-main">
           <Tabs
             view={view}
@@ -161,6 +164,7 @@ function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; r
           {view === 'uploads' && <Uploads />}
           {view === 'tasks' && <Tasks tasks={tasks.tasks} problem={tasks.problem} changed={tasks.again} />}
           {view === 'shares' && <Shares />}
+          {view === 'history' && <History />}
           {view === 'unfinished' && at && <Unfinished bucket={at.bucket} prefix={rootOf(buckets, at)} />}
         </div>
       </div>
@@ -181,20 +185,21 @@ export function StoragePanel(props: { send: Send; host: PanelHost; memory: Memor
     const timer = setTimeout(() => (me.again(), buckets.again()), AGAIN_LATER);
     return () => clearTimeout(timer);
   }, [me.answers, buckets.answers]);
+  const reread = useCallback(() => (me.again(), buckets.again()), [me.again, buckets.again]);
+  const locked = me.value?.credentials === 'pasted' && isKeyFault(buckets.fault);
+  const told = locked && !isKeyMissing(buckets.fault) ? KEY_FAULT : problem;
   return (
     <div className="lb-Storage" data-lm-suppress-shortcuts="true">
-      {problem && (
+      {told && (
         <p className="lb-Storage-problem" role="alert">
-          {problem}
+          {told}
         </p>
       )}
-      {[me.code, buckets.code].includes('key-needed') && (
-        <KeyForm api={api} kept={() => (me.again(), buckets.again())} />
-      )}
-      {!me.value || !buckets.value ? (
+      {locked && <KeyForm api={api} kept={reread} />}
+      {locked ? null : !me.value || !buckets.value ? (
         !problem && <p className="lb-Storage-none">Reading your buckets…</p>
       ) : (
-        <Loaded api={api} me={me.value} host={props.host} buckets={buckets.value} reread={buckets.again} memory={props.memory} />
+        <Loaded api={api} me={me.value} host={props.host} buckets={buckets.value} reread={reread} memory={props.memory} />
       )}
     </div>
   );

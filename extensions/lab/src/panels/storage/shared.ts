@@ -15,6 +15,8 @@ export interface Shared {
   buckets: Bucket[];
   /** Say something for a while, read out by screen readers. */
   say(text: string, tone?: 'good' | 'bad'): void;
+  /** Read anew who asks and what there is: buckets, quota. */
+  reread(): void;
   /** A task was begun, or may have ended. */
   tasksChanged(): void;
 }
@@ -36,8 +38,8 @@ export interface Asked<T> {
   problem: string;
   /** Whether it may work by itself a little later. */
   passing: boolean;
-  /** The service's word for it. */
-  code: string;
+  /** What it was refused for. */
+  fault: unknown;
   /** How many answers there were, good or bad. */
   answers: number;
   again(): void;
@@ -45,12 +47,12 @@ export interface Asked<T> {
 
 /** Read something when shown and whenever `again` is called. */
 export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
-  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false, code: '', answers: 0 });
+  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false, fault: null, answers: 0 });
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let alive = true;
     read().then(
-      value => alive && set(old => ({ value, problem: '', passing: false, code: '', answers: old.answers + 1 })),
+      value => alive && set(old => ({ value, problem: '', passing: false, fault: null, answers: old.answers + 1 })),
       error => {
         const told = error instanceof Refused ? error : null;
         if (alive) {
@@ -58,7 +60,7 @@ export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
             value: old.value,
             problem: words(error),
             passing: told?.passing ?? false,
-            code: told?.code ?? '',
+            fault: error,
             answers: old.answers + 1
           }));
         }

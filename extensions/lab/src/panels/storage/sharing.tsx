@@ -2,6 +2,7 @@ import { useState } from 'react';
 
 import { Dialog, Ends, Field, inDays } from './dialog';
 import { Icon, Tool } from './icons';
+import { KeysInUse } from './keys';
 import { Asked, useAsked, useShared } from './shared';
 import { Link, Share } from './types';
 import { ago, count, visible, when } from './words';
@@ -160,14 +161,14 @@ function LinkLines(props: { links: Asked<Link[]> }): JSX.Element {
   );
 }
 
-/** All that I share, and the links that I made. */
+/** All by which others and programs reach my data: shares, links, keys. */
 export function Shares(): JSX.Element {
   const { api } = useShared();
   const shares = useAsked(() => api.shares(), []);
   const links = useAsked(() => api.links(), []);
   const problem = shares.problem || links.problem;
   return (
-    <section className="lb-Storage-page" aria-label="My shares">
+    <section className="lb-Storage-page" aria-label="Shares and keys">
       {problem && (
         <p className="lb-Storage-problem" role="alert">
           {problem}
@@ -181,6 +182,7 @@ export function Shares(): JSX.Element {
       </h3>
       {links.value?.length === 0 && <p className="lb-Storage-none">No public link of yours works.</p>}
       <LinkLines links={links} />
+      <KeysInUse />
     </section>
   );
 }

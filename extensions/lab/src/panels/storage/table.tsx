@@ -19,6 +19,7 @@ export interface TableProps {
   current: number;
   select(rows: Map<string, Row>, current: number): void;
   open(row: Row): void;
+  details(row: Row): void;
   up(): void;
   remove(): void;
   toEnd(): Promise<void>;
@@ -158,6 +159,8 @@ function act(event: KeyboardEvent, props: TableProps, moves: Moves, page: number
     void props.toEnd().then(() => moves.go(listing.length - 1, false));
   } else if (line !== null && plain) {
     moves.go(line, event.shiftKey);
+  } else if (key === 'Enter' && event.altKey && row) {
+    props.details(row);
   } else if (key === 'Enter' && row) {
     props.open(row);
   } else if (key === ' ' && !moves.typing()) {

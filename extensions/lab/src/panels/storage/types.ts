@@ -7,6 +7,10 @@ export interface Me {
   bucket: string;
   path: string;
   public_links: boolean;
+  credentials: 'sts' | 'web-identity' | 'keys' | 'pasted' | 'none';
+  /** Bytes that all of one's own buckets may hold, and what they do hold. */
+  quota: number | null;
+  used: number;
   may_create: boolean;
 }
 
@@ -46,8 +50,30 @@ export interface Page {
 export interface Head {
   key: string;
   size: number;
+  modified: string | null;
   etag: string;
   content_type: string;
+  content_encoding: string;
+  metadata: Record<string, string>;
+  checksums: Record<string, string>;
+  version: string | null;
+  storage_class: string;
+}
+
+export interface Version {
+  key: string;
+  version: string;
+  latest: boolean;
+  modified: string;
+  size: number;
+  etag: string;
+  deleted: boolean;
+}
+
+export interface VersionsPage {
+  versions: Version[];
+  key_marker: string | null;
+  version_marker: string | null;
 }
 
 export interface Count {
@@ -151,4 +177,29 @@ export interface Link {
   expires: string;
   uses: number;
   last_used: string | null;
+}
+
+export interface Grant {
+  bucket: string;
+  prefix: string;
+  mode: 'read' | 'read-write';
+}
+
+/** Keys that were given to a program, without the keys. */
+export interface Credential {
+  id: string;
+  purpose: string;
+  grants: Grant[];
+  created: string;
+  expires: string | null;
+}
+
+/** One thing that somebody did; `detail` is JSON. */
+export interface AuditEntry {
+  id: number;
+  at: string;
+  actor: string;
+  action: string;
+  bucket: string;
+  detail: string;
 }
