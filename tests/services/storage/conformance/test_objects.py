@@ -123,6 +123,8 @@ async def test_tags_and_versions(site):
     older = page.versions[2]
     got = await client.get(bucket, "v +x", version=older.version)
     assert got.data == b"2"
+    async with client.stream(bucket, "v +x", version=older.version) as pieces:
+        assert b"".join([piece async for piece in pieces]) == b"2"
     await client.copy(bucket, "v +x", bucket, "back", version=older.version)
     assert (await client.get(bucket, "back")).data == b"2"
 
