@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _BATCH = 16
 _DELETE_BATCH = 1000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_LOOK_EVERY_SECONDS = 5.0
 _PATIENCE = 3600.0
 """Seconds without a step after which a task gives up waiting for the store."""
 
@@ -325,6 +326,17 @@ async def _delete(storage: Storage, progress: Progress) -> None:
         )
 
 
+async def _connected(storage: Storage, progress: Progress) -> None:
+    """Wait for the store, unless the task is to end."""
+    while True:
+        try:
+            async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+                return await storage.until_connected()
+        except TimeoutError:
+            text = f"It waits for the store. {storage.fault}"
+            await progress.advance(message=text)
+
+
 def kinds(storage: Storage, *, single: int = LARGEST_SINGLE) -> dict[str, Kind]:
     """Return the function of each kind of task; ``single`` as for a copy."""
 
@@ -332,7 +344,7 @@ def kinds(storage: Storage, *, single: int = LARGEST_SINGLE) -> dict[str, Kind]:
         # A store that is away for a while ends no work of hours.
         cursor, pause, since = progress.task.cursor, _FIRST_PAUSE, time.monotonic()
         while True:
-            await storage.until_connected()
+            await _connected(storage, progress)
             try:
                 return await work(progress)
             except (StoreUnavailable, NotReady) as error:

@@ -213,6 +213,22 @@ async def test_a_user_who_is_gone_ends_the_task(work):
     assert await work.names() == ["a"]
 
 
+async def test_a_task_can_be_cancelled_while_there_is_no_store(work, monkeypatch):
+    monkeypatch.setattr("services.storage.jobs._LOOK_EVERY_SECONDS", 0.01)
+    await work.put("a")
+    work.storage.disconnect("It is gone.")
+    tasks = work.storage.tasks
+    task = await work.begin("copy", "a")
+    async with asyncio.timeout(60):
+        while not task.message:
+            task = await tasks.get(task.id, "alice")
+        assert task.message == "It waits for the store. It is gone."
+        await tasks.cancel(task.id, "alice")
+        await tasks.wait(task.id)
+    assert (await tasks.get(task.id, "alice")).phase is Phase.CANCELLED
+    assert await work.names() == ["a"]
+
+
 async def test_names_that_mean_another_object_are_refused(work):
     odd = ["dir//k", "/dir/k", "dir\\k"]
     keeps = work.storage.store.keys.keeps("a//b")

@@ -176,6 +176,8 @@ def test_a_name_that_means_another_object_changes_nothing(alice):
         assert alice.refused("POST", "objects/delete", body) == refused
         tags = {"bucket": "alice", "key": odd, "tags": {"a": "b"}}
         assert alice.refused("PUT", "objects/tags", tags) == refused
+        task = {"kind": "delete", "source": body}
+        assert alice.refused("POST", "tasks", task) == refused
     assert alice.names("twice/") == ["twice/k", "twice/l"]
 
 
