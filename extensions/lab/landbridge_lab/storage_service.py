@@ -20,7 +20,8 @@ from typing import Any  # JSON
 from urllib.parse import quote, urlencode, urlsplit
 
 _PATIENCE_SECONDS = 20.0
-_LONGEST_ANSWER = 2**20
+# A page of 1,000 names of 1,024 bytes, each byte written as \u and four digits.
+_LONGEST_ANSWER = 8 * 2**20
 _LOOPBACK = ("127.", "localhost", "::1")
 _GONE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
@@ -228,7 +229,10 @@ class StorageService:
             with urllib.request.build_opener(*handlers).open(
                 request, timeout=self.patience
             ) as answer:
-                found = json.loads(answer.read(_LONGEST_ANSWER))
+                text = answer.read(_LONGEST_ANSWER + 1)
+            if len(text) > _LONGEST_ANSWER:
+                raise ServiceFailed("The storage service's answer is too long.")
+            found = json.loads(text)
         except urllib.error.HTTPError as error:
             raise _refused(error) from None
         except (OSError, ValueError) as error:

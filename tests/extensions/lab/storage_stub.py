@@ -38,6 +38,7 @@ class StorageStub:
     Attributes:
         issue: gives the answer of ``POST credentials`` for what was sent.
         me: the answer of ``GET me``.
+        buckets, objects: the answers of ``GET`` of these.
         trouble: status and JSON of every answer; ``None`` for none.
         rights: its word for all that its user may.
         ended: names of keys that are no longer good.
@@ -52,6 +53,7 @@ class StorageStub:
             "region": "us-east-1",
         }
         self.buckets: Json = {"buckets": [{"name": "ada", "prefix": ""}]}
+        self.objects: Json = {"objects": [], "prefixes": [], "token": None}
         self.rights = "at-first"
         self.ended: set[str] = set()
         self.trouble: tuple[int, Json] | None = None
@@ -90,7 +92,8 @@ class StorageStub:
             if path.removeprefix("credentials/") in self.ended:
                 return 404, refusal("not-found", "You have no such keys.")
             return 200, {"rights": self.rights}
-        found = {"me": self.me, "buckets": self.buckets}.get(path)
+        told = {"me": self.me, "buckets": self.buckets, "objects": self.objects}
+        found = told.get(path.partition("?")[0])
         return (
             (404, refusal("not-found", "Nothing.")) if found is None else (200, found)
         )

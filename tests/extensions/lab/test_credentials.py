@@ -302,6 +302,17 @@ class TestService:
         assert not is_here("192.0.2.1")
         assert not is_here("no-such-host.invalid")
 
+    def test_a_page_of_long_names_is_no_silence(self, stub: StorageStub) -> None:
+        service = StorageService.of(stub.environment)
+        assert service is not None
+        name = "\u6f22" * 340  # 1,020 bytes, and twice that in JSON
+        entry = {"key": name, "size": 1, "modified": None, "etag": "0" * 32}
+        stub.objects = {"objects": [entry] * 1000, "prefixes": [], "token": None}
+        assert len(service.objects("ada", "", "")["objects"]) == 1000
+        stub.objects = {"objects": [entry] * 5000}
+        with pytest.raises(ServiceFailed, match="too long"):
+            service.objects("ada", "", "")
+
 
 class TestVariables:
     def test_a_plain_environment_gets_all_of_them(self, tmp_path: Path) -> None:
