@@ -8,6 +8,7 @@ programs, which prove themselves by the text of a file that only the user can re
     GET URL?bucket=B&prefix=P&mode=read
                                  the same, for only that
     GET URL?renew=1              the same, for all that the user may by now
+    GET URL?use=B&prefix=P       for all, or for only that where those leave it out
     GET URL/../storage           {"endpoint", "region", "bucket"}
     GET URL/../buckets           {"buckets": [...]} as the storage service has it
 

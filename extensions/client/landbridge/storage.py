@@ -142,9 +142,11 @@ def credentials(
         StorageRefused: it is not yours to use like this.
         StorageUnavailable: keys cannot be had now.
     """
-    found = _http.ask(
-        "credentials", bucket=bucket, prefix=prefix, mode=mode if bucket else ""
-    )
+    return _credentials(bucket=bucket, prefix=prefix, mode=mode if bucket else "")
+
+
+def _credentials(**query: str) -> Credentials:
+    found = _http.ask("credentials", **query)
     expires = str(found["Expiration"]).replace("Z", "+00:00")
     return Credentials(
         str(found["AccessKeyId"]),
@@ -186,6 +188,9 @@ def store(
 ) -> obstore.store.S3Store:
     """Return an obstore store; its keys renew.
 
+    Where one set of keys has no room for all that you may use, these are for this
+    bucket only.
+
     Args:
         bucket: its name; your own if none is given.
         prefix: what all keys begin with.
@@ -193,9 +198,10 @@ def store(
     """
     module = library("obstore.store", "obstore")
     here = place()
+    name = bucket or here.bucket
 
     def provide() -> dict[str, Any]:
-        keys = credentials()
+        keys = _credentials(use=name, prefix=prefix or "")
         return {
             "access_key_id": keys.access_key,
             "secret_access_key": keys.secret_key,
@@ -204,7 +210,7 @@ def store(
         }
 
     made: obstore.store.S3Store = module.S3Store(
-        bucket or here.bucket,
+        name,
         prefix=prefix,
         endpoint=here.endpoint,
         region=here.region,

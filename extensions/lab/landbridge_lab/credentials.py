@@ -10,6 +10,8 @@ this server's own hub token; nothing is written to the home directory.
     GET /credentials   {"AccessKeyId", "SecretAccessKey", "Token", "Expiration"}
                        ?bucket=B[&prefix=P][&mode=read]: keys for only that
                        ?renew=1: for all that its user may by now
+                       ?use=B[&prefix=P]: as without, or, where those leave out
+                       some of that, for what may be used of it
     GET /storage       {"endpoint", "region", "bucket"}: where S3 is, from here
     GET /buckets       the storage service's own answer
 
@@ -33,7 +35,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,7 +44,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .storage_service import Keys, Place, ServiceFailed, StorageService
+from .key_cache import KeyCache
+from .storage_service import Grant, Keys, Place, ServiceFailed, StorageService
 from .storage_variables import URL, Local, kernel_variables
 
 # The server's environment has it where kernels may be batch jobs.
@@ -55,83 +58,11 @@ log = logging.getLogger(__name__)
 
 _PROCESS = Path(__file__).with_name("credential_process.py")
 
-_ERROR_SECONDS = 3.0
-_LOOK_SECONDS = 15.0
 _LOOK_PATIENCE_SECONDS = 2.0
 _MOST_KINDS = 64
+_MOST_GRANTS = 40  # that the service takes at once
 _FIRST_PATIENCE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0
-
-
-class KeyCache:
-    """One set of keys, handed out until two thirds of its life have passed.
-
-    Who asks while new ones are fetched waits for those. If they cannot be had, the
-    old ones go on as long as they are good, and a failure is remembered for a moment.
-
-    Args:
-        fetch: asks the storage service.
-        clock: seconds since 1970.
-        are_current: asks it whether keys are still what their user should have; new
-            ones are fetched if not. ``None``: they are until their end.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[], Keys],
-        clock: Callable[[], float] = time.time,
-        are_current: Callable[[Keys], bool] | None = None,
-    ) -> None:
-        self._fetch = fetch
-        self._clock = clock
-        self._are_current = are_current
-        self._looked_at = 0.0
-        self._lock = threading.Lock()
-        self._keys: Keys | None = None
-        self._renew_at = 0.0
-        self._failed_at = -_ERROR_SECONDS
-        self._failure = ServiceFailed("")
-
-    def get(self, *, renew: bool = False) -> Keys:
-        """Return keys that are good for a while.
-
-        Args:
-            renew: look now whether they are still what their user should have.
-
-        Raises:
-            ServiceFailed: there are none.
-        """
-        with self._lock:
-            now = self._clock()
-            if self._keys is not None and now < self._renew_at:
-                if renew or now - self._looked_at >= _LOOK_SECONDS:
-                    self._look(self._keys, now)
-                if now < self._renew_at:
-                    return self._keys
-            if now - self._failed_at >= _ERROR_SECONDS:
-                try:
-                    self._keys = self._fetch()
-                except ServiceFailed as error:
-                    log.warning("No new keys: %s", error)
-                    self._failure, self._failed_at = error, now
-                else:
-                    life = self._keys.expires.timestamp() - now
-                    self._renew_at, self._looked_at = now + life * 2 / 3, now
-                    return self._keys
-            if self._keys is not None and now < self._keys.expires.timestamp():
-                return self._keys
-            raise self._failure
-
-    def _look(self, keys: Keys, now: float) -> None:
-        """Have ``keys`` renewed if they were ended, or their user may more or less."""
-        if self._are_current is None:
-            return
-        self._looked_at = now
-        try:
-            if not self._are_current(keys):
-                self._renew_at = now
-        except ServiceFailed as error:
-            log.info("Whether the keys are still good is not known: %s", error)
 
 
 class CredentialEndpoint:
@@ -148,7 +79,8 @@ class CredentialEndpoint:
 
     def __init__(self, service: StorageService, directory: Path) -> None:
         self.service = service
-        self._caches: dict[tuple[str, str, str], KeyCache] = {}
+        self._caches: dict[tuple[Grant, ...], KeyCache] = {}
+        self._told: tuple[Grant, ...] = ()
         self._lock = threading.Lock()
         self._token = f"Bearer {secrets.token_urlsafe(32)}"
         self.token_file = directory / "storage-token"
@@ -191,27 +123,52 @@ class CredentialEndpoint:
 
     def _find(self, path: str, query: Mapping[str, list[str]]) -> object | None:
         if path == "/credentials":
-            wanted = [query.get(name, [""])[0] for name in ("bucket", "prefix", "mode")]
-            return self._cache(*wanted).get(renew="renew" in query).to_json()
+            wanted = {name: values[0] for name, values in query.items()}
+            return self._keys(wanted).to_json()
         if path == "/storage":
             return self.service.place().to_json()
         if path == "/buckets":
             return self.service.buckets()
         return None
 
-    def _cache(self, bucket: str, prefix: str, mode: str) -> KeyCache:
-        kind = (bucket, prefix, mode)
+    def _keys(self, wanted: Mapping[str, str]) -> Keys:
+        bucket, prefix = wanted.get("bucket", ""), wanted.get("prefix", "")
+        mode = wanted.get("mode") or "read-write"
+        grants = (Grant(bucket, prefix, mode),) if bucket else ()
+        keys = self._cache(grants).get(renew="renew" in wanted)
+        used = wanted.get("use", "")
+        if any(one.touches(used, prefix) for one in keys.left_out):
+            every = (*keys.grants, *keys.left_out)
+            part = tuple(one for one in every if one.touches(used, prefix))
+            return self._cache(part[:_MOST_GRANTS]).get()
+        return keys
+
+    def _cache(self, grants: tuple[Grant, ...]) -> KeyCache:
+        """Return the keys for ``grants``, or for all that the user may."""
         with self._lock:
-            if kind not in self._caches:
+            if grants not in self._caches:
                 while len(self._caches) >= _MOST_KINDS:
                     del self._caches[next(iter(self._caches))]
-                self._caches[kind] = KeyCache(
-                    lambda: self.service.issue(*kind),
+                self._caches[grants] = KeyCache(
+                    lambda: self._issue(grants),
                     are_current=lambda keys: self.service.with_patience(
                         _LOOK_PATIENCE_SECONDS
-                    ).are_current(keys, whole=not bucket),
+                    ).are_current(keys, whole=not grants),
                 )
-            return self._caches[kind]
+            return self._caches[grants]
+
+    def _issue(self, grants: tuple[Grant, ...]) -> Keys:
+        keys = self.service.issue(grants)
+        if not grants and keys.left_out != self._told:
+            self._told = keys.left_out
+            if keys.left_out:
+                names = ", ".join(f"{one.bucket}/{one.prefix}" for one in self._told)
+                log.warning(
+                    "Keys for all of storage leave out %s: programs are refused there "
+                    "(403), except by landbridge.storage.store(BUCKET)",
+                    names,
+                )
+        return keys
 
 
 class _Handler(BaseHTTPRequestHandler):

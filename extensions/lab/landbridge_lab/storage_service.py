@@ -12,7 +12,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -41,12 +41,40 @@ class ServiceFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """A right to a bucket, or to what begins with ``prefix`` in it.
+
+    Attributes:
+        mode: ``read`` or ``read-write``.
+    """
+
+    bucket: str
+    prefix: str = ""
+    mode: str = "read-write"
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as the service takes it."""
+        return {"bucket": self.bucket, "prefix": self.prefix, "mode": self.mode}
+
+    def touches(self, bucket: str, prefix: str) -> bool:
+        """Whether it gives something of what begins with ``prefix``."""
+        apart = not (self.prefix.startswith(prefix) or prefix.startswith(self.prefix))
+        return self.bucket == bucket and not apart
+
+    def covers(self, start: str, mode: str) -> bool:
+        """Whether all that begins with ``start`` may be used so."""
+        return start.startswith(self.prefix) and mode in ("read", self.mode)
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """Keys of an S3 client, good until ``expires``.
 
     Attributes:
         id: what the service calls them.
         rights: its word for all that their user might then.
+        grants: what they are for.
+        left_out: what was asked for, and they are not for.
     """
 
     access_key: str
@@ -55,6 +83,8 @@ class Keys:
     expires: datetime
     id: str = ""
     rights: str = ""
+    grants: tuple[Grant, ...] = ()
+    left_out: tuple[Grant, ...] = ()
 
     def to_json(self) -> dict[str, str]:
         """Return them in the form of AWS's container credentials."""
@@ -75,12 +105,14 @@ class Place:
         region: what the store calls its region.
         bucket: the user's own; ``""`` for none.
         elsewhere: a URL for other machines; ``""`` if there is none.
+        own_keys: users bring keys of their own, which nobody can narrow.
     """
 
     endpoint: str
     region: str
     bucket: str
     elsewhere: str = ""
+    own_keys: bool = False
 
     def to_json(self) -> dict[str, str]:
         """Return it as the loopback address tells it."""
@@ -142,15 +174,27 @@ class StorageService:
                 )
             endpoint = elsewhere
         region, bucket = str(me["region"]), str(me.get("bucket") or "")
-        return Place(endpoint, region, bucket, elsewhere)
+        own_keys = me.get("credentials") == "pasted"
+        return Place(endpoint, region, bucket, elsewhere, own_keys)
 
-    def buckets(self) -> object:
+    def buckets(self) -> Mapping[str, Any]:
         """Return the service's list of buckets.
 
         Raises:
             ServiceFailed: it cannot be had.
         """
         return self._call("GET", "buckets")
+
+    def rights(self, bucket: str) -> tuple[Grant, ...]:
+        """Return what the user may do in a bucket, in whole or in parts.
+
+        Raises:
+            ServiceFailed: it cannot be had.
+        """
+        found = self.buckets().get("buckets") or []
+        return _grants(
+            [{**one, "bucket": bucket} for one in found if one.get("name") == bucket]
+        )
 
     def are_current(self, keys: Keys, *, whole: bool) -> bool:
         """Whether keys are still good and, if ``whole``, for all that their user may.
@@ -197,16 +241,26 @@ class StorageService:
         body = {"bucket": bucket, "keys": keys, "prefixes": prefixes}
         return self._call("POST", "objects/count", body)
 
-    def issue(self, bucket: str = "", prefix: str = "", mode: str = "") -> Keys:
-        """Return new keys: for all that the user may, or for one bucket or prefix.
+    def check_upload(
+        self, bucket: str, key: str, size: int, *, overwrite: bool
+    ) -> None:
+        """Return if the store would keep an object of this name as it is.
+
+        Raises:
+            ServiceFailed: it would not, or the user may not write it.
+        """
+        wish = {"bucket": bucket, "key": key, "size": size, "overwrite": overwrite}
+        self._call("POST", "urls/upload", wish)
+
+    def issue(self, grants: Sequence[Grant] = ()) -> Keys:
+        """Return new keys: for all that the user may, or for ``grants`` only.
 
         Raises:
             ServiceFailed: they are refused, or cannot be had.
         """
         body: dict[str, object] = {"purpose": "notebook"}
-        if bucket:
-            grant = {"bucket": bucket, "prefix": prefix, "mode": mode or "read-write"}
-            body["grants"] = [grant]
+        if grants:
+            body["grants"] = [grant.to_json() for grant in grants]
         found = self._call("POST", "credentials", body)
         return _keys(found)
 
@@ -253,6 +307,18 @@ def _is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "").startswith(_LOOPBACK)
 
 
+def _grants(found: Sequence[Mapping[str, Any]]) -> tuple[Grant, ...]:
+    """Return rights, each bucket and prefix as far as the service says."""
+    return tuple(
+        Grant(
+            str(one["bucket"]),
+            str(one.get("prefix") or ""),
+            "read" if one.get("mode") == "read" else "read-write",
+        )
+        for one in found
+    )
+
+
 def _keys(found: Mapping[str, Any]) -> Keys:
     soon = datetime.now(UTC) + timedelta(hours=1)
     expires = found.get("expires")
@@ -264,6 +330,8 @@ def _keys(found: Mapping[str, Any]) -> Keys:
             datetime.fromisoformat(str(expires)) if expires else soon,
             str(found.get("id") or ""),
             str(found.get("rights") or ""),
+            _grants(found.get("grants") or ()),
+            _grants(found.get("left_out") or ()),
         )
     except (KeyError, ValueError) as error:
         raise ServiceFailed("The storage service answered no keys.") from error

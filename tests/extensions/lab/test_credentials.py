@@ -18,7 +18,8 @@ import pytest
 from storage_stub import StorageStub, made_up_keys, refusal
 
 from landbridge_lab import credential_process, credentials
-from landbridge_lab.credentials import KeyCache, Offer, offer
+from landbridge_lab.credentials import Offer, offer
+from landbridge_lab.key_cache import KeyCache
 from landbridge_lab.storage_service import (
     Keys,
     Place,
