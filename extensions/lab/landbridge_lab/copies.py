@@ -4,27 +4,28 @@ A copy goes file by file in a fixed order, a few at a time. What is done is in i
 journal (``landbridge/copies/ID.json`` in Jupyter's data directory) before the next few
 begin, so that a copy which the server's end interrupted can go on. No file and no
 object appears before it is whole, and none is replaced unless that was asked for.
+
+A user's other servers have the same journal: what one of them copies is shown here as
+it stands there, and is theirs to do.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any  # a wish, and the bucket of tests
 
 from .copies_files import FileRefused, Root, parts_of
+from .copies_journal import OVER, Journal
 from .copies_store import Bucket, ObjectRefused
 from .copies_work import Copy, CopyCancelled, Work
 from .storage_service import ServiceFailed, StorageService
 
 log = logging.getLogger(__name__)
 
-_OVER = ("done", "failed", "cancelled")
 _RUNNING_AT_ONCE = 2
 _KEPT = 50
 
@@ -50,21 +51,22 @@ class Copies:
     ) -> None:
         self._service = service
         self._root = Root(root)
-        self._journal = journal
+        self._journal = Journal(journal)
         self._open_bucket = open_bucket
         self._active = active
         self._copies: dict[str, Copy] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._unwanted: set[str] = set()
         self._turns = asyncio.Semaphore(_RUNNING_AT_ONCE)
-        self._load()
 
     def list(self) -> list[Copy]:
         """Return the copies, newest first."""
+        self._look_again()
         return sorted(self._copies.values(), key=lambda one: -one.created)
 
     def get(self, copy_id: str) -> Copy | None:
         """Return one of them."""
+        self._look_again()
         return self._copies.get(copy_id)
 
     def begin(self, **wish: Any) -> Copy:
@@ -76,7 +78,6 @@ class Copies:
         copy = Copy(id=secrets.token_hex(8), **wish)
         for path in copy.names if copy.kind == "from-home" else [copy.target]:
             parts_of(path)
-        self._copies[copy.id] = copy
         self._forget_old()
         self._start(copy)
         return copy
@@ -84,16 +85,20 @@ class Copies:
     def resume(self, copy: Copy) -> None:
         """Go on with a copy that was interrupted."""
         if copy.phase == "interrupted":
-            copy.phase = "waiting"
             self._start(copy)
 
     def cancel(self, copy: Copy) -> None:
         """Call a copy off; what is whole stays."""
-        if copy.phase == "interrupted":
-            copy.phase = "cancelled"
-            self._write_down(copy)
-        elif copy.phase not in _OVER:
+        if copy.id in self._tasks:
             self._unwanted.add(copy.id)
+        elif copy.phase in OVER:
+            return
+        elif self._journal.hold(copy.id):
+            copy.phase = "cancelled"
+            self._journal.write(copy)
+            self._journal.release(copy.id)
+        else:
+            self._journal.ask_to_cancel(copy.id)
 
     async def close(self) -> None:
         """Stop copying; what is under way can go on after a restart."""
@@ -102,7 +107,11 @@ class Copies:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def _start(self, copy: Copy) -> None:
-        self._write_down(copy)
+        if not self._journal.hold(copy.id):
+            return  # another server was quicker: looked at again, it is running
+        copy.phase = "waiting"
+        self._copies[copy.id] = copy
+        self._journal.write(copy)
         task = asyncio.get_running_loop().create_task(self._run(copy))
         self._tasks[copy.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(copy.id, None))
@@ -111,6 +120,7 @@ class Copies:
         try:
             async with self._turns:
                 copy.phase = "running"
+                self._journal.write(copy)
                 bucket = await self._open_bucket(self._service, copy.bucket)
                 work = Work(
                     copy,
@@ -137,7 +147,8 @@ class Copies:
             copy.message = "Something went wrong; the notebook server's log has it."
         finally:
             self._unwanted.discard(copy.id)
-            self._write_down(copy)
+            self._journal.write(copy)
+            self._journal.release(copy.id)
 
     def _end(self, copy: Copy) -> None:
         copy.phase = "done"
@@ -149,37 +160,22 @@ class Copies:
             copy.phase, copy.message = "failed", "There was nothing to copy."
 
     def _advanced(self, copy: Copy) -> None:
-        self._write_down(copy)
+        self._journal.write(copy)
         self._check(copy)
 
     def _check(self, copy: Copy) -> None:
         self._active()
-        if copy.id in self._unwanted:
+        if copy.id in self._unwanted or self._journal.is_unwanted(copy.id):
             raise CopyCancelled
 
-    def _write_down(self, copy: Copy) -> None:
-        try:
-            self._journal.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = self._journal / f"{copy.id}.part"
-            part.write_text(json.dumps(asdict(copy)), "utf-8")
-            part.replace(self._journal / f"{copy.id}.json")
-        except OSError as error:
-            # The copy itself may still work, and says so if the disk is full.
-            log.warning("Copy %s is not written down: %s", copy.id, error)
-
-    def _load(self) -> None:
-        for path in self._journal.glob("*.json"):
-            try:
-                copy = Copy(**json.loads(path.read_text("utf-8")))
-            except (OSError, ValueError, TypeError) as error:
-                log.warning("The journal %s cannot be read: %s", path, error)
-                continue
-            if copy.phase not in _OVER:
-                copy.phase = "interrupted"
+    def _look_again(self) -> None:
+        """Read what other servers did to copies that are not over."""
+        known = {one.id for one in self._copies.values() if one.phase in OVER}
+        for copy in self._journal.read(known | self._tasks.keys()):
             self._copies[copy.id] = copy
 
     def _forget_old(self) -> None:
-        over = [copy for copy in self.list() if copy.phase in _OVER]
+        over = [copy for copy in self.list() if copy.phase in OVER]
         for copy in over[_KEPT:]:
             del self._copies[copy.id]
-            (self._journal / f"{copy.id}.json").unlink(missing_ok=True)
+            self._journal.forget(copy.id)

@@ -133,7 +133,7 @@ class ActHandler(_Handler):
         if copy := self.find(copy_id):
             copies = self.copies()
             (copies.cancel if act == "cancel" else copies.resume)(copy)
-            self.answer(copy.to_json())
+            self.answer((copies.get(copy_id) or copy).to_json())
 
 
 def routes(

@@ -11,45 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copying_home import Home
 
-from landbridge_lab.copies import Copies
 from landbridge_lab.copies_files import PART, FileRefused
 from landbridge_lab.copies_store import Bucket
 from landbridge_lab.copies_work import Copy
 from landbridge_lab.storage_service import StorageService
 
 LARGE = 20 * 2**20
-
-
-class Home:
-    """Alice's home directory, and the copies of her notebook server."""
-
-    def __init__(self, place: Path, service: StorageService) -> None:
-        self.path = place / "home"
-        self.path.mkdir()
-        self.journal = place / "journal"
-        self.service = service
-        self.copies = self.again()
-
-    def again(self, **more: Any) -> Copies:
-        """The copies of a server that was started once more."""
-        self.copies = Copies(self.service, self.path, self.journal, **more)
-        return self.copies
-
-    async def copy(self, kind: str, names: list[str], target: str, **more: Any) -> Copy:
-        """Make a copy and wait until it is over."""
-        wish = {"kind": kind, "bucket": "alice", "names": names, "target": target}
-        return await self.over(self.copies.begin(**wish, **more))
-
-    async def over(self, copy: Copy) -> Copy:
-        async with asyncio.timeout(60):
-            await asyncio.gather(*self.copies._tasks.values(), return_exceptions=True)
-        return copy
-
-    def files(self) -> list[str]:
-        """Every file, by its path."""
-        found = (path for path in self.path.rglob("*") if path.is_file())
-        return sorted(str(path.relative_to(self.path)) for path in found)
 
 
 @pytest.fixture
@@ -250,4 +219,29 @@ async def test_bobs_bucket_is_refused_in_words(home):
     copy = await home.over(home.copies.begin(**wish))
     assert copy.phase == "failed"
     assert copy.message
+    assert home.files() == []
+
+
+async def test_a_users_other_server_leaves_a_running_copy_alone(home, alice, slow):
+    alice.put("two/large", bytes(LARGE), overwrite=True)
+    wish = {"kind": "to-home", "bucket": "alice", "names": ["two/"], "target": ""}
+    first = home.copies
+    copy = first.begin(**wish)
+    assert await asyncio.to_thread(slow.half.wait, 30)
+
+    other = home.again()
+    (seen,) = other.list()
+    assert (seen.id, seen.phase) == (copy.id, "running")
+    seen.phase = "interrupted"  # as it was shown a moment before
+    other.resume(seen)
+    assert not other._tasks
+    (seen,) = other.list()
+    other.cancel(seen)
+    slow.go_on.set()
+    home.copies = first
+    await home.over(copy)
+    assert copy.phase == "cancelled"
+    found = other.get(copy.id)
+    assert found is not None
+    assert found.phase == "cancelled"
     assert home.files() == []
