@@ -127,22 +127,31 @@ class Root:
             raise FileRefused("it is no ordinary file")
         return os.fdopen(descriptor, "rb")
 
-    def walk(self, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    def walk(self, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
         """Yield every file below a folder in order; links are not followed.
 
-        What is neither file nor folder is yielded too, to be told of.
+        What is neither file nor folder is yielded too, to be told of, and so is a
+        folder that cannot be read, with the reason; a file's is ``""``.
         """
-        with self.folder(parts) as place, os.scandir(place) as entries:
-            found = sorted(
-                (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries
-            )
+        try:
+            with self.folder(parts) as place, os.scandir(place) as entries:
+                found = sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                )
+        except FileRefused as error:
+            yield parts, str(error)
+            return
+        except OSError as error:
+            yield parts, f"this folder cannot be read: {error.strerror or error}"
+            return
         for name, is_folder in found:
             if name.endswith(PART):
                 continue
             if is_folder:
                 yield from self.walk((*parts, name))
             else:
-                yield (*parts, name)
+                yield (*parts, name), ""
 
     def is_folder(self, parts: tuple[str, ...]) -> bool:
         """Whether a folder is there."""
@@ -194,7 +203,10 @@ class NewFile:
 
 def _publish(place: int, part: bytes, name: str, *, overwrite: bool) -> None:
     if overwrite:
-        os.rename(part, name, src_dir_fd=place, dst_dir_fd=place)
+        try:
+            os.rename(part, name, src_dir_fd=place, dst_dir_fd=place)
+        except IsADirectoryError:
+            raise FileRefused("there is a folder of this name") from None
         return
     try:
         # A rename would replace what is there; a second name does not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,8 @@ _TOGETHER = 4
 _MOST_FAILURES = 100
 _SAME_TIME_SECONDS = 2.0
 _NO_FILE = "no file can have this name"
+# The disk is full, or gone: no other file would fare better.
+_ENDS_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 class CopyCancelled(Exception):
@@ -151,6 +154,10 @@ class Work:
                 await (self._to_home(step) if is_to_home else self._from_home(step))
             except (FileRefused, ObjectRefused) as error:
                 problem = str(error)
+            except OSError as error:
+                if error.errno in _ENDS_ALL:
+                    raise
+                problem = error.strerror or str(error)
         if problem:
             self._copy.fail(name, problem)
         else:
@@ -223,18 +230,24 @@ class Work:
                 yield self._file(parts, cut, (place + 1, ""))
                 continue
             start = tuple(after.split("/")) if after and place == index else ()
-            for path in self._root.walk(parts):
+            for path, problem in self._root.walk(parts):
                 if path > start:
-                    yield self._file(path, cut, (place, "/".join(path)))
+                    yield self._file(path, cut, (place, "/".join(path)), problem)
 
-    def _file(self, path: tuple[str, ...], cut: int, cursor: tuple[int, str]) -> _Step:
+    def _file(
+        self,
+        path: tuple[str, ...],
+        cut: int,
+        cursor: tuple[int, str],
+        problem: str = "",
+    ) -> _Step:
         key = self._copy.target + "/".join(path[cut:])
         try:
             key.encode()
             parts_of(key)
         except (FileRefused, UnicodeEncodeError):
-            return _Step(key, path, None, cursor, "no object can have this name")
-        return _Step(key, path, None, cursor)
+            problem = problem or "no object can have this name"
+        return _Step(key, path, None, cursor, problem)
 
     async def _from_home(self, step: _Step) -> None:
         copy = self._copy

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,50 @@ async def test_bobs_bucket_is_refused_in_words(home):
     assert copy.phase == "failed"
     assert copy.message
     assert home.files() == []
+
+
+async def test_a_folder_in_the_way_fails_one_file(home, alice):
+    for name in ("way/a", "way/b", "way/c"):
+        alice.put(name, b"x", overwrite=True)
+    (home.path / "way" / "b").mkdir(parents=True)
+    copy = await home.copy("to-home", ["way/"], "", overwrite=True)
+    assert (copy.phase, copy.done) == ("done", 2)
+    assert copy.failures == [
+        {"name": "way/b", "message": "there is a folder of this name"}
+    ]
+    assert home.files() == ["way/a", "way/c"]
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be somebody whom file modes bind, where we are root."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+async def test_a_folder_that_cannot_be_read_fails_alone(home, alice):
+    with tempfile.TemporaryDirectory(prefix="lbhome-", dir="/var/tmp") as place:
+        Path(place).chmod(0o755)
+        home.path, home.journal = Path(place) / "home", Path(place) / "journal"
+        for name in ("a", "closed", "z"):
+            (home.path / "tree" / name).mkdir(parents=True)
+            (home.path / "tree" / name / "file").write_bytes(b"x")
+        home.journal.mkdir()
+        home.journal.chmod(0o777)
+        (home.path / "tree" / "closed").chmod(0o700 if os.geteuid() == 0 else 0)
+        with nobody():
+            home.again()
+            copy = await home.copy("from-home", ["tree"], "closed/")
+        (home.path / "tree" / "closed").chmod(0o700)
+    assert (copy.phase, copy.done, copy.failed) == ("done", 2, 1)
+    assert copy.failures[0]["name"] == "tree/closed"
+    assert "Permission denied" in copy.failures[0]["message"]
+    assert alice.names("closed/") == ["closed/tree/a/file", "closed/tree/z/file"]
 
 
 async def test_a_users_other_server_leaves_a_running_copy_alone(home, alice, slow):
