@@ -121,7 +121,10 @@ class Copies:
             async with self._turns:
                 copy.phase = "running"
                 self._journal.write(copy)
-                bucket = await self._open_bucket(self._service, copy.bucket)
+                mode = "read" if copy.kind == "to-home" else "read-write"
+                bucket = await self._open_bucket(
+                    self._service, copy.bucket, copy.starts, mode
+                )
                 work = Work(
                     copy,
                     bucket,

@@ -1,22 +1,29 @@
 """Objects of one bucket, as copies read and write them: by obstore, in pieces.
 
 Lists come from the storage service: it has every name byte for byte, where a client's
-own listing ends at the first odd one. Keys are the user's own, for this bucket only.
+own listing ends at the first odd one. Keys are to this bucket only, unless they are
+those that the user brought.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, partial
+from http import HTTPStatus
 from typing import Any, Literal  # JSON, and obstore's own objects
+from urllib.parse import quote
 
-from .credentials import KeyCache
-from .storage_service import ServiceFailed, StorageService
+from .key_cache import KeyCache
+from .storage_service import Grant, Keys, ServiceFailed, StorageService
 
 PIECE = 8 * 2**20
 _UPLOADS_AT_ONCE = 3
+_MOST_STORES = 8
+_TAKEN = "there is an object of this name already"
+_NO_OBJECT = "no object can have this name"
 _REGION = "us-east-1"
 
 
@@ -34,8 +41,66 @@ class Entry:
     etag: str
 
 
-def object_store(service: StorageService, bucket: str) -> Any:
-    """Return obstore's store for a bucket of the user's.
+def place_of(key: str) -> tuple[str, str]:
+    """Return where obstore finds a key: what to add to the bucket, and the rest.
+
+    It drops a slash at a name's beginning and takes no two in a row, so what goes to
+    the last of these is put into the address of the bucket, where it stays.
+
+    Raises:
+        ObjectRefused: no URL can have this name.
+    """
+    parts = key.split("/")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise ObjectRefused(_NO_OBJECT) from None
+    if {".", ".."} & set(parts) or "\0" in key or not parts[-1]:
+        raise ObjectRefused(_NO_OBJECT)
+    empty = [place for place, part in enumerate(parts) if not part]
+    cut = empty[-1] + 1 if empty else 0
+    base = "".join(f"/{quote(part, safe='')}" for part in parts[:cut])
+    return base, "/".join(parts[cut:])
+
+
+def key_source(
+    service: StorageService, bucket: str, starts: Sequence[str], mode: str
+) -> KeyCache:
+    """Return a source of keys to a bucket, and to no more of it than is needed.
+
+    Args:
+        service: gives them.
+        bucket: its name.
+        starts: what the keys of all objects begin with.
+        mode: ``read`` or ``read-write``.
+    """
+
+    def needed() -> list[Grant]:
+        mine, chosen = service.rights(bucket), set()
+        for start in starts:
+            covering = [one.prefix for one in mine if one.covers(start, mode)]
+            if not covering:
+                # Which the service refuses, in better words than the store.
+                return [Grant(bucket, start, mode)]
+            chosen.add(Grant(bucket, min(covering, key=len), mode))
+        return list(chosen)
+
+    def fetch() -> Keys:
+        keys = service.issue(needed())
+        if keys.left_out:
+            raise ServiceFailed(
+                "These names are of more shares than one set of keys has room for: "
+                "copy fewer at once."
+            )
+        return keys
+
+    return KeyCache(fetch)
+
+
+def store_maker(
+    service: StorageService, bucket: str, starts: Sequence[str], mode: str
+) -> Callable[[str], Any]:
+    """Return what makes obstore's store for a bucket and what is added to its name.
 
     Raises:
         ServiceFailed: obstore is not installed, or S3 cannot be reached.
@@ -49,7 +114,13 @@ def object_store(service: StorageService, bucket: str) -> Any:
             final=True,
         ) from None
     place = service.place()
-    cache = KeyCache(lambda: service.issue())
+    # Keys that a user brought are lent whole or not at all.
+    cache = (
+        KeyCache(service.issue)
+        if place.own_keys
+        else key_source(service, bucket, starts, mode)
+    )
+    cache.get()  # or say now, in the service's words, why there are none
 
     async def provide() -> Any:
         keys = await asyncio.to_thread(cache.get)
@@ -60,33 +131,42 @@ def object_store(service: StorageService, bucket: str) -> Any:
             "expires_at": keys.expires,
         }
 
-    return S3Store(
-        bucket,
-        endpoint=place.endpoint,
-        region=place.region or _REGION,
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": place.endpoint.startswith("http:")},
-        credential_provider=provide,
-    )
+    @lru_cache(_MOST_STORES)
+    def make(base: str) -> Any:
+        return S3Store(
+            bucket + base,
+            endpoint=place.endpoint,
+            region=place.region or _REGION,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": place.endpoint.startswith("http:")},
+            credential_provider=provide,
+        )
+
+    return make
 
 
 class Bucket:
     """A bucket of the user's."""
 
-    def __init__(self, service: StorageService, name: str, store: Any) -> None:
+    def __init__(
+        self, service: StorageService, name: str, store_at: Callable[[str], Any]
+    ) -> None:
         self.name = name
         self._service = service
-        self._store = store
+        self._store_at = store_at
 
     @classmethod
-    async def open(cls, service: StorageService, name: str) -> Bucket:
-        """Return it, ready for use.
+    async def open(
+        cls, service: StorageService, name: str, starts: Sequence[str], mode: str
+    ) -> Bucket:
+        """Return it, ready for use of what begins with one of ``starts``.
 
         Raises:
-            ServiceFailed: the storage service or the library is not there.
+            ServiceFailed: the storage service or the library is not there, or it is
+                not the user's to use so.
         """
-        store = await asyncio.to_thread(object_store, service, name)
-        return cls(service, name, store)
+        store_at = await asyncio.to_thread(store_maker, service, name, starts, mode)
+        return cls(service, name, store_at)
 
     async def pages(self, prefix: str, after: str) -> AsyncIterator[list[Entry]]:
         """Yield what lies under a prefix from a key on, in the store's order.
@@ -128,9 +208,16 @@ class Bucket:
         """
         import obstore
 
+        base, rest = place_of(entry.key)
+        # The library asks again, with this, where an answer was cut short.
+        options: Any = {"if_match": f'"{entry.etag}"'} if entry.etag else None
         try:
-            answer = await obstore.get_async(self._store, entry.key)
-            if int(answer.meta["size"]) != entry.size:
+            answer = await obstore.get_async(
+                self._store_at(base), rest, options=options
+            )
+            etag = (answer.meta["e_tag"] or "").strip('"')
+            is_same = not entry.etag or etag == entry.etag
+            if answer.meta["size"] != entry.size or not is_same:
                 raise ObjectRefused("it was changed meanwhile")
             async for piece in answer.stream(min_chunk_size=PIECE):
                 yield bytes(piece)
@@ -148,14 +235,19 @@ class Bucket:
         """
         import obstore
 
+        base, rest = place_of(key)
+        if base:
+            await self._check_odd(key, size, overwrite=overwrite)
+        store = self._store_at(base)
         is_large = size > PIECE
-        if is_large and not overwrite and await self.head(key) is not None:
-            raise ObjectRefused("there is an object of this name already")
+        if is_large and not overwrite:
+            await self._must_be_free(key)
+            pieces = self._free_to_the_end(key, pieces)
         try:
             if is_large:
                 await obstore.put_async(
-                    self._store,
-                    key,
+                    store,
+                    rest,
                     pieces,
                     use_multipart=True,
                     chunk_size=PIECE,
@@ -166,12 +258,38 @@ class Bucket:
                 mode: Literal["overwrite", "create"]
                 mode = "overwrite" if overwrite else "create"
                 await obstore.put_async(
-                    self._store, key, data, use_multipart=False, mode=mode
+                    store, rest, data, use_multipart=False, mode=mode
                 )
         except obstore.exceptions.AlreadyExistsError:
-            raise ObjectRefused("there is an object of this name already") from None
+            raise ObjectRefused(_TAKEN) from None
         except obstore.exceptions.BaseError as error:
             raise _refused(error) from error
+
+    async def _must_be_free(self, key: str) -> None:
+        if await self.head(key) is not None:
+            raise ObjectRefused(_TAKEN)
+
+    async def _free_to_the_end(
+        self, key: str, pieces: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """Yield the pieces; fail at their end if somebody took the name meanwhile.
+
+        The library completes no upload in parts on a condition, so that what comes in
+        the very moment after this look is replaced.
+        """
+        async for piece in pieces:
+            yield piece
+        await self._must_be_free(key)
+
+    async def _check_odd(self, key: str, size: int, *, overwrite: bool) -> None:
+        """Have the service say whether the store keeps such a name as it is."""
+        check = partial(self._service.check_upload, overwrite=overwrite)
+        try:
+            await asyncio.to_thread(check, self.name, key, size)
+        except ServiceFailed as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            raise ObjectRefused(str(error)) from None
 
 
 def _entry(found: Mapping[str, Any]) -> Entry:

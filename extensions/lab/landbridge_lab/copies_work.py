@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal  # JSON
 
 from .copies_files import FileRefused, Root, parts_of
-from .copies_store import PIECE, Bucket, Entry, ObjectRefused
+from .copies_store import PIECE, Bucket, Entry, ObjectRefused, place_of
 
 Phase = Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
 _TOGETHER = 4
@@ -54,6 +54,11 @@ class Copy:
     message: str = ""
     cursor: list[Any] = field(default_factory=lambda: [0, ""])
     created: float = field(default_factory=time.time)
+
+    @property
+    def starts(self) -> list[str]:
+        """What the keys of all its objects begin with."""
+        return self.names if self.kind == "to-home" else [self.target]
 
     def to_json(self) -> dict[str, Any]:
         """Return what the browser is told."""
@@ -243,10 +248,9 @@ class Work:
     ) -> _Step:
         key = self._copy.target + "/".join(path[cut:])
         try:
-            key.encode()
-            parts_of(key)
-        except (FileRefused, UnicodeEncodeError):
-            problem = problem or "no object can have this name"
+            place_of(key)
+        except ObjectRefused as error:
+            problem = problem or str(error)
         return _Step(key, path, None, cursor, problem)
 
     async def _from_home(self, step: _Step) -> None:

@@ -1,4 +1,4 @@
-"""Keys for less than everything: what one set has no room for."""
+"""Keys for less than everything: what one set has no room for, and copies' own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from storage_stub import Json, StorageStub, made_up_keys
 
 from landbridge import storage
+from landbridge_lab.copies_store import key_source, store_maker
 from landbridge_lab.credentials import Offer, offer
-from landbridge_lab.storage_service import StorageService
+from landbridge_lab.storage_service import ServiceFailed, StorageService
 
 OWN = {"bucket": "ada", "prefix": "", "mode": "read-write"}
 FIRST = {"bucket": "bob", "prefix": "in/", "mode": "read"}
@@ -95,3 +96,41 @@ def test_a_store_takes_such_keys(offered: Offer, crowded: StorageStub) -> None:
     assert found["access_key_id"] == "ACCESS2"
     assert crowded.asked[-1]["grants"] == [SECOND]
     assert storage.store().credential_provider()["access_key_id"] == "ACCESS1"
+
+
+@pytest.mark.parametrize(
+    ("starts", "mode", "asked"),
+    [
+        (["in/a", "in/b/"], "read", [{**FIRST, "mode": "read"}]),
+        (["out/"], "read", [{**SECOND, "mode": "read"}]),
+        (["out/x/"], "read-write", [SECOND]),
+        # Not hers: the service is to say so.
+        (["in/"], "read-write", [{**FIRST, "mode": "read-write"}]),
+        (["else/"], "read", [{**FIRST, "prefix": "else/"}]),
+    ],
+)
+def test_copies_ask_for_the_right_that_they_need(
+    starts: list[str],
+    mode: str,
+    asked: list[Json],
+    crowded: StorageStub,
+    service: StorageService,
+) -> None:
+    key_source(service, "bob", starts, mode).get()
+    assert [body["grants"] for body in crowded.asked] == [asked]
+
+
+def test_names_of_too_many_shares_are_told(
+    crowded: StorageStub, service: StorageService
+) -> None:
+    crowded.issue = lambda body: {**made_up_keys(1), "left_out": [SECOND]}
+    with pytest.raises(ServiceFailed, match="copy fewer at once"):
+        key_source(service, "bob", ["in/", "out/"], "read").get()
+
+
+def test_keys_that_the_user_brought_are_asked_for_whole(
+    crowded: StorageStub, service: StorageService
+) -> None:
+    crowded.me["credentials"] = "pasted"
+    store_maker(service, "bob", ["in/"], "read")
+    assert [body.get("grants") for body in crowded.asked] == [None]

@@ -224,6 +224,61 @@ async def test_bobs_bucket_is_refused_in_words(home):
     assert home.files() == []
 
 
+async def test_many_shares_have_keys_of_their_own(home, alice, bob):
+    """More than one set of keys has room for; a share may be of a part, to read."""
+    prefixes = [f"shared/{'long-name-' * 20}{number}/" for number in range(10)]
+    made = []
+    for number, prefix in enumerate(prefixes):
+        bob.put(f"{prefix}file", b"bob's", overwrite=True)
+        wish = {"bucket": "bob", "prefix": prefix, "kind": "user", "name": "alice"}
+        mode = "read-write" if number % 2 else "read"
+        made.append(bob.call("POST", "shares", wish | {"mode": mode})["id"])
+    try:
+        left_out = alice.call("POST", "credentials", {})["left_out"]
+        assert len(left_out) > 1
+        (home.path / "mine").write_bytes(b"alice's")
+        for grant in left_out:
+            prefix, may_write = grant["prefix"], grant["mode"] == "read-write"
+            copy = await home.copy("to-home", [prefix], prefix, bucket="bob")
+            assert (copy.phase, copy.done, copy.failures) == ("done", 1, [])
+            copy = await home.copy("from-home", ["mine"], prefix, bucket="bob")
+            assert copy.phase == ("done" if may_write else "failed"), copy.message
+            assert may_write or "You may not write there" in copy.message
+    finally:
+        for share in made:
+            bob.call("DELETE", f"shares/{share}")
+
+
+async def test_what_came_during_a_large_upload_stays(home, alice, slow):
+    (home.path / "large").write_bytes(bytes(LARGE))
+    wish = {"kind": "from-home", "bucket": "alice", "names": ["large"], "target": "m/"}
+    copy = home.copies.begin(**wish)
+    assert await asyncio.to_thread(slow.half.wait, 30)
+    alice.put("m/large", b"quicker")
+    slow.go_on.set()
+    await home.over(copy)
+    assert (copy.phase, copy.done) == ("failed", 0)
+    assert "already" in copy.message
+    assert alice.get("m/large").content == b"quicker"
+    unfinished = alice.call("GET", "uploads", bucket="alice", prefix="m/")
+    assert unfinished["uploads"] == []
+
+
+async def test_an_object_that_was_replaced_is_not_taken_for_the_listed(home, alice):
+    class ReplacedBucket(Bucket):
+        async def read(self, entry: Any) -> AsyncIterator[bytes]:
+            alice.put(entry.key, b"other", overwrite=True)
+            async for piece in super().read(entry):
+                yield piece
+
+    alice.put("same/size", b"first", overwrite=True)
+    home.again(open_bucket=ReplacedBucket.open)
+    copy = await home.copy("to-home", ["same/"], "")
+    assert (copy.phase, copy.done) == ("failed", 0)
+    assert "changed" in copy.message
+    assert home.files() == []
+
+
 async def test_a_folder_in_the_way_fails_one_file(home, alice):
     for name in ("way/a", "way/b", "way/c"):
         alice.put(name, b"x", overwrite=True)
@@ -291,3 +346,18 @@ async def test_a_users_other_server_leaves_a_running_copy_alone(home, alice, slo
     assert found is not None
     assert found.phase == "cancelled"
     assert home.files() == []
+
+
+@pytest.mark.parametrize("target", ["/x/", "x//"])
+async def test_what_this_store_would_rename_is_refused_in_words(target, home, alice):
+    (home.path / "a").write_bytes(b"x")
+    copy = await home.copy("from-home", ["a"], target)
+    assert copy.phase == "failed"
+    assert "This store cannot keep the name" in copy.message
+    assert "x/a" not in alice.names()
+    for target in ("../", "a/./"):
+        copy = await home.copy("from-home", ["a"], target)
+        assert (copy.phase, copy.message) == (
+            "failed",
+            "a: no object can have this name",
+        )
