@@ -1,7 +1,9 @@
 """Room on the disk of a store that lies on this machine.
 
 SeaweedFS 4.48 on a full disk answers 500 InternalError and nothing else (tried), so
-that only a look at its disk tells a full store from a broken one.
+that only a look at its disk tells a full store from a broken one. It gives the room of
+deleted objects back by writing a volume (of at most 1 GiB) anew, within minutes, and
+not at all where that does not fit (tried).
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ from pathlib import Path
 
 from .errors import StoreFull
 
-_RESERVE = 64 * 2**20
-_RESERVE_SHARE = 0.01
+_RESERVE = 1_200 * 2**20
+_RESERVE_SHARE = 0.1
+_HARDLY_ANY = 8 * 2**20
+
+
+def is_full(directory: Path, size: int) -> bool:
+    """Whether so many bytes more, or a few, have no room on the disk."""
+    return shutil.disk_usage(directory).free <= max(size, _HARDLY_ANY)
 
 
 def room(directory: Path) -> int:
     """Return how many bytes may still be written there; 0 if the disk is full.
 
-    A hundredth of the disk, 64 MiB at the most, stays free: stores write logs and
-    indexes, too.
+    What the store needs to give room back stays free: 1.2 GiB, or a tenth of a small
+    disk.
     """
     usage = shutil.disk_usage(directory)
     return max(0, usage.free - min(_RESERVE, int(usage.total * _RESERVE_SHARE)))

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .disk import room
+from .disk import is_full
 from .errors import StorageError, StoreAnswerInvalid, StoreFull, StoreUnavailable
 from .objects import AccessKey
 from .parsing import LONGEST_ANSWER, retry_after
@@ -29,7 +29,6 @@ from .refusals import busy, error_for
 from .signing import Signer, encode_query, object_path
 
 DEFAULT_REGION = "us-east-1"
-_HARDLY_ANY = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +183,7 @@ class Transport:
         disk = self.address.disk
         if disk is None or status < 500 or call.method not in {"PUT", "POST"}:
             return
-        if room(disk) <= max(len(call.body), _HARDLY_ANY):
+        if is_full(disk, len(call.body)):
             raise StoreFull(f"The store's disk is full: {call.what}.", status=status)
 
     def _pause(self, attempt: int) -> float:
