@@ -335,6 +335,13 @@ def test_the_sidebar_of_jupyterlab_has_the_same_panel(web, stored, tmp_path) -> 
             web.settle()
             assert web.run(CONTRAST, panel.within) == [], (theme, view)
         panel.show("browse")
+        panel.choose("seen.txt")
+        panel.press("Details")  # by way of the relay, too
+        web.wait_text(DIALOG, "ETag")
+        web.find(f"{DIALOG} [aria-label='Add a tag']")
+        assert web.run(CONTRAST, DIALOG) == [], theme
+        panel.answer("Close")
+        panel.wait_closed()
     web.leave("/hub/home")
 
 
