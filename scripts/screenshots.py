@@ -18,13 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("slurm", "integration")]
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("browser", "extensions/lab")]
 
 from browser import DESKTOP, PHONE, Browser, chromium  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from gateway import gateway  # noqa: E402
 from hub_process import PASSWORD  # noqa: E402
 from PIL import Image  # noqa: E402
+from preview_files import all_files  # noqa: E402
 from storage_page import StoragePage  # noqa: E402
 from stored import Stored  # noqa: E402
 
@@ -40,9 +41,11 @@ _BARE = """
 """
 _TEST_PARTITIONS = ("broken", "closed", "drain", "low", "kill", "high", "staff")
 # The pictures that README and docs show; the others are only to be looked at.
-_SHOWN = frozenset(
-    ("sign-in", "spawn", "pending", "lab", "home", "failure", "storage", "storage-lab")
-)
+_SHOWN = {
+    *("sign-in", "spawn", "pending", "lab", "home", "failure"),
+    *("storage", "storage-lab", "storage-preview", "storage-share"),
+    *("storage-uploads", "storage-drive"),
+}
 _FILES = {
     "cities.csv": b"city,height\nOslo,23\nLima,154\nQuito,2850\n",
     "model.safetensors": bytes(14_200_000),
@@ -150,8 +153,9 @@ def running_pages(browser: Browser, camera: Camera) -> None:
 
 def storage_pages(browser: Browser, camera: Camera, hub, directory: Path) -> None:
     """The storage page with a few objects of alice's."""
+    hub.add_user("bob")  # somebody to share with
     stored = Stored(hub, "alice")
-    stored.put(_FILES)
+    stored.put(_FILES | {"run-8/readings.parquet": all_files()["zstd.parquet"]})
     stored.close()
     page = StoragePage(browser)
     page.open()
@@ -163,14 +167,31 @@ def storage_pages(browser: Browser, camera: Camera, hub, directory: Path) -> Non
     page.wait_rows(given.name, seconds=60)
     page.choose("cities.csv")
     camera.take("storage", 620)
-    page.show("uploads")
-    camera.take("storage-uploads", 620)
+    large = directory / "images.zarr.zip"
+    large.write_bytes(bytes(120_000_000))
+    with page.slow_line():
+        page.give("files", large)
+        page.show("uploads")
+        browser.until("some has arrived", lambda: page.sent() > 20_000_000)
+        camera.take("storage-uploads", 420)
+        page.press(f"Remove {large.name}")
     page.show("browse")
     page.choose("run-7/")
     page.press("Share")
-    browser.find("dialog[open]")
+    page.answer("Share", name="bob")
+    browser.wait_text("dialog[open] .lb-Storage-lines", "bob may read")
     camera.take("storage-share", 620)
     page.answer("Close")
+    page.open("alice%2Frun-8%2F")
+    page.choose("readings.parquet")
+    page.press("Preview")
+    frame = browser.find(page.css(".lb-Storage-frame iframe"))
+    browser.driver.switch_to.frame(frame)
+    browser.size(DESKTOP[0], 900)
+    browser.run("arguments[0].scrollIntoView()", browser.find("table"))
+    browser.driver.switch_to.default_content()
+    camera.take("storage-preview", 900)
+    page.press("Close the preview")
 
 
 def storage_sidebar(browser: Browser, camera: Camera) -> None:
@@ -184,9 +205,22 @@ def storage_sidebar(browser: Browser, camera: Camera) -> None:
     camera.take("storage-lab", 700)
 
 
+def storage_drive(browser: Browser, camera: Camera) -> None:
+    """A bucket in the file browser, and code for an object in a notebook."""
+    browser.find('.jp-LauncherCard[data-category="Notebook"]').click()
+    browser.wait_text("#jp-main-statusbar", "| Idle", seconds=60)
+    page = StoragePage(browser, "#landbridge-storage")
+    page.choose("cities.csv")
+    page.press("Insert code")
+    browser.wait_text(".jp-Notebook .jp-Cell .cm-content", "read_csv")
+    page.press("Open in the file browser")
+    browser.wait_text("#landbridge-buckets .jp-DirListing-content", "cities.csv")
+    camera.take("storage-drive", 560)
+
+
 def failed_pages(browser: Browser, camera: Camera) -> None:
     """A start that fails."""
-    browser.sign_in("bob", PASSWORD)
+    StoragePage(browser).be("bob")  # alice's server would know her by its own cookie
     browser.start("bob", "bare")
     browser.find("#failure", 60)
     browser.find("#log li")
@@ -223,6 +257,7 @@ def main() -> None:
             running_pages(browser, camera)
             storage_pages(browser, camera, hub, directory)
             storage_sidebar(browser, camera)
+            storage_drive(browser, camera)
             browser.leave("/hub/home")
             failed_pages(browser, camera)
     finally:
