@@ -91,6 +91,11 @@ class StoragePage:
         for name in names:
             self.row(name).find_element(By.CSS_SELECTOR, "input").click()
 
+    def go_to_bucket(self, name: str) -> None:
+        """Show the top of a bucket, wherever the panel was left before."""
+        bucket = self.web.find(self.css(f"[data-bucket={name}]"))
+        bucket.find_element(By.CSS_SELECTOR, "button").click()
+
     def press(self, label: str) -> None:
         """Press the tool with this label."""
         self.web.find(self.css(f'button[aria-label="{label}"]')).click()

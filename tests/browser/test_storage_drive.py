@@ -225,6 +225,7 @@ def copy_both_ways(desk: Desk) -> None:
 
 def test_a_bucket_is_a_drive_beside_home(desk: Desk) -> None:
     desk.open_panel()
+    desk.panel.go_to_bucket("alice")
     desk.panel.row("work/").click()
     desk.panel.keys(Keys.ENTER)
     desk.panel.wait_rows("note.ipynb")

@@ -165,6 +165,7 @@ def test_the_drive_and_inserted_code_take_names_as_they_are(lab: Browser) -> Non
     lab.run_cell(f"import sys; sys.path.append({libraries()!r}); print(len(sys.path))")
     lab.find('[data-id="landbridge-storage"]').click()
     panel = StoragePage(lab, "#landbridge-storage")
+    panel.go_to_bucket("alice")
     for part in FOLDER.rstrip("/").split("/"):
         panel.row(part + "/").find_element(By.CSS_SELECTOR, "button").click()
     for number, (name, shown) in enumerate(SHOWN.items()):

@@ -296,6 +296,7 @@ def test_the_sidebar_of_jupyterlab_has_the_same_panel(web, stored, tmp_path) -> 
     Lab(web).open_launcher()
     web.find('[data-id="landbridge-storage"]').click()
     panel = StoragePage(web, "#landbridge-storage")
+    panel.go_to_bucket("alice")
     panel.wait_rows("lab/")
     given = tmp_path / "from the lab.bin"
     content = random.Random(3).randbytes(12_000_000)
