@@ -263,8 +263,8 @@ async def set_tags(storage: Storage, call: Call) -> m.Tags:
 async def count_objects(storage: Storage, call: Call) -> m.Count:
     """What a selection holds: the dry run of a deletion or copy."""
     b = call.body
-    for start in (*b.keys, *b.prefixes):
-        await storage.require(call.caller, b.bucket, start, Mode.READ)
+    if starts := (*b.keys, *b.prefixes):
+        await storage.require_all(call.caller, b.bucket, starts, Mode.READ)
     client = await storage.acting(call.caller.name)
     count = size = 0
     complete = True

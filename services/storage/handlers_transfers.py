@@ -285,16 +285,16 @@ async def restore_object(storage: Storage, call: Call) -> t.Stored:
 
 async def delete_objects(storage: Storage, call: Call) -> m.Deleted:
     """Delete up to 1,000 objects at once; prefixes are a task."""
-    b = call.body
+    b, caller = call.body, call.caller
+    await storage.require_all(caller, b.bucket, b.keys, Mode.READ_WRITE)
     for key in b.keys:
-        await storage.require(call.caller, b.bucket, key, Mode.READ_WRITE)
         storage.store.keys.check_own(key)
-    client = await storage.acting(call.caller.name)
+    client = await storage.acting(caller.name)
     failures = await client.delete_many(b.bucket, b.keys)
     gone = len(b.keys) - len(failures)
     kept = {found.key for found in failures}
     await storage.rows.note(
-        call.caller.name,
+        caller.name,
         "delete-objects",
         b.bucket,
         objects=gone,

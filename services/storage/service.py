@@ -306,11 +306,21 @@ class Storage:
         Raises:
             NotThere, Forbidden: there is none.
         """
+        return await self.require_all(caller, bucket, [prefix], mode)
+
+    async def require_all(
+        self, caller: Caller, bucket: str, prefixes: Sequence[str], mode: Mode
+    ) -> Right:
+        """Return the right to the last of at least one prefix or key; as ``require``.
+
+        Raises:
+            NotThere, Forbidden: there is none to one of them.
+        """
         rights = await self.rights(caller.name, sorted(caller.groups))
-        right = require(rights, Grant(bucket, prefix, mode))
-        await self.ensure(right)
+        found = [require(rights, Grant(bucket, each, mode)) for each in prefixes]
+        await self.ensure(found[-1])
         self.meter.used(bucket)
-        return right
+        return found[-1]
 
     async def ensure(self, right: Right) -> None:
         """Make a bucket that is its user's by the settings, if it is not there."""

@@ -158,6 +158,7 @@ def test_a_key_is_pasted_and_bytes_go_straight_to_the_store(
     ).click()
     page.wait_rows("here.txt")
     assert key.secret_key not in there.driver.page_source
+    assert "Share this" not in there.driver.page_source  # nobody can narrow her key
     given = tmp_path / "straight.bin"
     content = random.Random(4).randbytes(12_000_000)  # two parts
     given.write_bytes(content)

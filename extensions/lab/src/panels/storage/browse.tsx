@@ -8,7 +8,7 @@ import { Icon, Tool } from './icons';
 import { isKeyFault, KEY_FAULT, KeyForm } from './key';
 import { Listing, Row } from './listing';
 import { Look } from './look';
-import { owned, useListing, useShared, writable } from './shared';
+import { owned, shareable, useListing, useShared, writable } from './shared';
 import { LinkDialog, ShareDialog } from './sharing';
 import { Table } from './table';
 import { fromDrop, Picked } from './upload/files';
@@ -141,7 +141,7 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
       {host.copyToHome && (
         <Tool icon="home" label="Copy to home" onClick={() => host.copyToHome?.(at.bucket, rows.map(row => row.key))} />
       )}
-      {own && one?.folder && <Tool icon="share" label="Share" onClick={() => props.ask('share')} />}
+      {shareable(buckets, at.bucket) && one?.folder && <Tool icon="share" label="Share" onClick={() => props.ask('share')} />}
       {own && one && !one.folder && me.public_links && (
         <Tool icon="link" label="Public link" onClick={() => props.ask('link')} />
       )}
@@ -168,7 +168,7 @@ function Bar(props: {
   return (
     <div className="lb-Storage-bar">
       <AddButtons add={props.add} disabled={!write} />
-      {owned(buckets, bucket) && <Tool icon="share" label="Share this" bare onClick={props.share} />}
+      {shareable(buckets, bucket) && <Tool icon="share" label="Share this" bare onClick={props.share} />}
       {host.copyFromHome && write && (
         <Tool icon="homeUp" label="Copy from home" bare onClick={() => host.copyFromHome?.(bucket, prefix)} />
       )}

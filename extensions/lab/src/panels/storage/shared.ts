@@ -124,3 +124,8 @@ export function writable(buckets: Bucket[], name: string, prefix: string): boole
 export function owned(buckets: Bucket[], name: string): boolean {
   return buckets.some(one => one.name === name && (one.why === 'own' || one.why === 'key'));
 }
+
+/** Whether parts of it can be shared: not by a key of one's own, which nobody can narrow. */
+export function shareable(buckets: Bucket[], name: string): boolean {
+  return buckets.some(one => one.name === name && one.why === 'own');
+}
