@@ -58,6 +58,7 @@ def test_files_of_any_name_are_uploaded(watched, stored, tmp_path) -> None:
     page.web.until(
         "all are done",
         lambda: len(page.web.all(page.css("[data-upload-state=done]"))) >= 100,
+        180,
     )
     wanted = {f"bad/{name}" for name in names}
     page.web.until("all are there", lambda: set(stored.keys()) == wanted, 90)
@@ -181,7 +182,7 @@ def test_the_drive_and_inserted_code_take_names_as_they_are(lab: Browser) -> Non
     # A path of JupyterLab cannot say every name: such a one is left out, not changed.
     names = [name for name in (*SHOWN, *NAMES[:MORE]) if "\n" not in name]
     css = "#landbridge-buckets .jp-DirListing-item .jp-DirListing-itemText"
-    lab.until("they are listed", lambda: len(lab.all(css)) == len(names))
+    lab.until("they are listed", lambda: len(lab.all(css)) == len(names), 180)
     listed = (
         "return [...document.querySelectorAll(arguments[0])].map(n => n.textContent)"
     )
