@@ -7,6 +7,7 @@ site's mirror works unchanged.
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,7 +16,7 @@ BUILD = "hatchling>=1.27\neditables>=0.5\n"
 HUB = ["--extra", "hub", "--extra", "services", "--extra", "postgresql"]
 TEST = ["--extra", "server", "--extra", "kernels", "--group", "test", "--group", "lint"]
 # The tests' environment comes first: the others get the versions that were tested.
-SERVER = ["--extra", "server", "--extra", "kernels"]
+SERVER = ["--extra", "server", "--extra", "kernels", "--extra", "notebook"]
 PLAN = {
     "test": HUB + TEST,
     "hub": HUB,
@@ -25,6 +26,8 @@ PLAN = {
 }
 # What the tests run in kernels of their own has versions of its own, too.
 APART = ("test", "clients", "build")
+# Not as tested: s3fs of a user's kernel wants a certain version of each.
+_OTHER = {"server": ("boto3", "botocore")}
 
 
 def only_requirements(name):
@@ -38,6 +41,15 @@ def only_requirements(name):
     return "\n".join(lines) + "\n"
 
 
+def pins_in(text, leave_out):
+    """Yield "name==version ; marker" for each package of a lock file."""
+    for line in text.splitlines():
+        pin = line.removesuffix("\\").strip()
+        is_pin = "==" in pin and not line.startswith((" ", "#"))
+        if is_pin and pin.partition("==")[0] not in leave_out:
+            yield pin
+
+
 def lock(name, options):
     """Resolve one environment and write ``scripts/locks/<name>.txt``."""
     target = ROOT / "scripts" / "locks" / f"{name}.txt"
@@ -46,9 +58,13 @@ def lock(name, options):
     command = ["uv", "pip", "compile", "--quiet", "--upgrade", "--universal"]
     command += ["--python-version", "3.11", "--generate-hashes", "--no-annotate"]
     command += ["--no-header", *sources, *(options or []), "-o", str(target)]
-    if name not in APART:
-        command += ["--constraint", str(target.with_name("test.txt"))]
-    subprocess.run(command, check=True, cwd=ROOT, input=extra.encode())
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as tested:
+        if name not in APART:
+            text = target.with_name("test.txt").read_text()
+            tested.writelines(f"{pin}\n" for pin in pins_in(text, _OTHER.get(name, ())))
+            tested.flush()
+            command += ["--constraint", tested.name]
+        subprocess.run(command, check=True, cwd=ROOT, input=extra.encode())
     pinned = sum("==" in line for line in target.read_text().splitlines())
     print(f"{target.relative_to(ROOT)}: {pinned} packages")
 
