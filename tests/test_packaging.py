@@ -88,10 +88,12 @@ def test_a_lock_holds_what_the_project_asks_for(name, extras):
 
 
 def test_the_environments_agree_about_versions():
+    """What is shipped was tested: boto3 of users' servers among the clients."""
     hub, server, test = locked("hub"), locked("server"), locked("test")
-    for one in (hub, server):
-        shared = set(one) & set(test)
-        assert {k: one[k] for k in shared} == {k: test[k] for k in shared}
+    by_s3fs = {name: locked("clients")[name] for name in ("boto3", "botocore", "s3fs")}
+    for one, tested in ((hub, test), (server, test | by_s3fs)):
+        shared = set(one) & set(tested)
+        assert {k: one[k] for k in shared} == {k: tested[k] for k in shared}
 
 
 def test_users_servers_get_nothing_of_the_hub():
