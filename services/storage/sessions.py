@@ -155,12 +155,8 @@ class Sessions:
         Raises:
             StorageError: some may still work; ask again.
         """
-        t = tables.sessions
-        query = sa.select(t).where(
-            t.c.revoked.is_(None),
-            t.c.expires > datetime.now(UTC),
-            t.c.shares.contains(json.dumps(share.id), autoescape=True),
-        )
+        word = json.dumps(share.id)
+        query = _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
         self._signers = {
             key: session
             for key, session in self._signers.items()
@@ -252,10 +248,16 @@ class Sessions:
         return await self._database.run(work)
 
 
-def _by_a_group() -> sa.Select[tuple[object, ...]]:
+def _good() -> sa.Select[tuple[object, ...]]:
+    """The sessions that still work, browsers' too."""
     t = tables.sessions
-    live = sa.select(t).where(t.c.revoked.is_(None), t.c.expires > datetime.now(UTC))
-    return live.where(t.c.shares.contains(f'"{_GROUP}', autoescape=True))
+    live = sa.select(t).where(t.c.revoked.is_(None))
+    return live.where(t.c.expires > datetime.now(UTC))
+
+
+def _by_a_group() -> sa.Select[tuple[object, ...]]:
+    word = f'"{_GROUP}'
+    return _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
 
 
 def _rests_on(rights: Iterable[Right]) -> set[str]:
@@ -286,8 +288,7 @@ def _memberships(shares: str) -> list[tuple[str, str]]:
 def _live(user: str) -> sa.Select[tuple[object, ...]]:
     """The keys of a user's programs that are still good."""
     t = tables.sessions
-    live = sa.select(t).where(t.c.user == user, t.c.purpose != FOR_BROWSER)
-    return live.where(t.c.revoked.is_(None), t.c.expires > datetime.now(UTC))
+    return _good().where(t.c.user == user, t.c.purpose != FOR_BROWSER)
 
 
 def _remembered(session: Session, user: str, purpose: str) -> Issued:
