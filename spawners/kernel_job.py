@@ -174,7 +174,7 @@ class KernelJob:
         elif event == "time-limit":
             self.warned = datetime.now(UTC)
         elif event == "keys":
-            self.spawn(kernel_storage.answer(message, self.tunnel.tell))
+            self.spawn(kernel_storage.answer(message, self.record, self.tunnel))
             return
         self._changed()
 
@@ -219,6 +219,7 @@ class KernelJob:
             if self.record.job is not None:
                 self.context.watch.remove(self.record.job)
             self.context.records.remove(self.record.kernel_id)
+            kernel_storage.ended(self.record.kernel_id)
             self._changed()
 
     async def _read_log(self) -> str:
@@ -265,8 +266,7 @@ class KernelJob:
             certificate=self.record.certificate,
         )
         self._note_run(hello)
-        if hello.get("ending"):
-            self.ending = hello
+        self.ending = hello if hello.get("ending") else self.ending
         if hello.get("warned") and self.warned is None:
             self.warned = datetime.now(UTC)
         self.host = str(hello.get("host") or self.host)[:255]
@@ -327,6 +327,7 @@ class KernelJob:
         if self.over:
             return
         self.over = True
+        kernel_storage.ended(self.record.kernel_id)
         self.end_known.set()
         job, ended = self.record.job, self.ended is not None
         if self.tunnel.attached:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .kernel_keys import loopback_identity
+from .kernel_record import KernelRecord
 from .kernel_relay import Json
+from .kernel_tunnel import Tunnel
 
 Answer = tuple[int, str, str]
 """HTTP status, content type, text."""
@@ -28,14 +30,17 @@ class KeyOffer:
             values ``{url}``, ``{token}`` and ``{rclone}`` are filled on its node.
         ours: variables of this process that are no choice of the user's.
         process: text of a ``credential_process``.
-        answer: returns what the loopback address says to a path; may block.
+        answer: returns what the loopback address says to a path, a kernel's id and
+            the path of its notebook; may block.
+        ended: called with the id of each kernel that has ended; does not block.
     """
 
     here: Callable[[Mapping[str, str]], Mapping[str, str]]
     elsewhere: Callable[[Mapping[str, str]], Mapping[str, str]]
     ours: Mapping[str, str]
     process: str
-    answer: Callable[[str], Answer]
+    answer: Callable[[str, str, str], Answer]
+    ended: Callable[[str], None]
 
 
 _offers: list[KeyOffer] = []
@@ -62,12 +67,21 @@ def prepare(env: dict[str, str]) -> Json | None:
     }
 
 
-async def answer(message: Json, tell: Callable[[Json], None]) -> None:
-    """Answer what a launcher's program asks for."""
+async def answer(message: Json, record: KernelRecord, tunnel: Tunnel) -> None:
+    """Answer what a program in a kernel's job asks for."""
     status, kind, text = 503, "text/plain", "The notebook server has no keys.\n"
     if _offers:
         target = str(message.get("target"))
         loop = asyncio.get_running_loop()
-        status, kind, text = await loop.run_in_executor(None, _offers[0].answer, target)
+        notebook = str(record.launch.get("env", {}).get("JPY_SESSION_NAME", ""))
+        status, kind, text = await loop.run_in_executor(
+            None, _offers[0].answer, target, record.kernel_id, notebook
+        )
     reply = {"op": "keys", "asker": message.get("asker"), "status": status}
-    tell({**reply, "type": kind, "text": text})
+    tunnel.tell({**reply, "type": kind, "text": text})
+
+
+def ended(kernel_id: str) -> None:
+    """Tell that a kernel has ended, and its keys with it."""
+    for keys in _offers:
+        keys.ended(kernel_id)

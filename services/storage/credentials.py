@@ -50,8 +50,13 @@ class CredentialDriver(Protocol):
             StorageError: the store refuses, or cannot be reached.
         """
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         """Make keys useless now; returns when the store was seen to hold it.
+
+        Args:
+            session: the keys, or what is remembered of them.
+            own: their user's own wish, which leaves room for the ends of shares where
+                a store can hold only so many.
 
         Raises:
             StorageError: they may still work.

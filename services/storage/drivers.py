@@ -114,9 +114,9 @@ class IdentityDriver:
                 self._tried = True
         return session
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         """Deny the session in each of its buckets; read back."""
-        await self._driver.revoke(session)
+        await self._driver.revoke(session, own=own)
 
     async def escapes(self, session: Session) -> bool:
         """Whether the session may assume its role again, and so be all of it."""
@@ -183,8 +183,8 @@ class _OneToken:
     ) -> Session:
         return await self.driver.issue(user, self.token, grants, lifetime)
 
-    async def revoke(self, session: Session) -> None:
-        await self.driver.revoke(session)
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
+        await self.driver.revoke(session, own=own)
 
     async def escapes(self, session: Session) -> bool:
         return await self.driver.escapes(session)

@@ -84,7 +84,7 @@ class KeysDriver:
             raise
         return Session(name, self.name, key, tuple(grants), account, expires)
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         """Delete the session's user, and see that its key is refused."""
         await self._users.delete(session.identity, session.key.access_key or None)
         if not session.key.access_key:

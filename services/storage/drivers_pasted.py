@@ -171,7 +171,7 @@ class PastedDriver:
         again = datetime.now(UTC) + lifetime
         return Session(name, self.name, key, tuple(grants), key.access_key, again)
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         """Refuse: what was lent is the user's own key.
 
         Raises:

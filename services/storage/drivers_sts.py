@@ -85,13 +85,13 @@ class StsDriver:
         await self._bounds.check(session)
         return session
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         """Deny the session in each of its buckets; read back."""
         if session.expires is None or session.expired:
             return
         buckets = [grant.bucket for grant in session.grants]
         self._buckets.update(buckets)
-        await self.revocations.add(buckets, session.identity, session.expires)
+        await self.revocations.add(buckets, session.identity, session.expires, own=own)
 
     async def escapes(self, session: Session) -> bool:
         """Whether the session may assume its role again, and so be all of it."""
@@ -160,12 +160,12 @@ class WebIdentityDriver:
         await self._bounds.check(session)
         return session
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         """Deny the session in each of its buckets; read back."""
         if session.expires is None or session.expired:
             return
         buckets = [grant.bucket for grant in session.grants]
-        await self.revocations.add(buckets, session.identity, session.expires)
+        await self.revocations.add(buckets, session.identity, session.expires, own=own)
 
     async def escapes(self, session: Session) -> bool:
         """Whether the session may assume its role again, and so be all of it."""

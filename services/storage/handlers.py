@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from .objects import Mode
 from .rights import Right, own_bucket_name, require_owner
 from .s3 import S3Client
 from .service import Storage
+from .store import AuditEntry
 from .usage_rows import Measured
 
 log = logging.getLogger(__name__)
@@ -286,6 +288,18 @@ async def count_objects(storage: Storage, call: Call) -> m.Count:
     return m.Count(objects=count, bytes=size, complete=complete)
 
 
+def _shown(entry: AuditEntry, user: str) -> str:
+    """Return the facts of an entry that ``user`` may see.
+
+    What somebody's keys are for may name a notebook, which is nobody else's business.
+    """
+    if entry.actor == user:
+        return entry.detail
+    facts: dict[str, object] = json.loads(entry.detail)
+    facts.pop("purpose", None)
+    return json.dumps(facts)
+
+
 async def list_audit(storage: Storage, call: Call) -> sharing.AuditList:
     """What the caller did, and what was done to the caller's buckets."""
     caller, q = call.caller, call.query
@@ -300,7 +314,7 @@ async def list_audit(storage: Storage, call: Call) -> sharing.AuditList:
                 actor=entry.actor,
                 action=entry.action,
                 bucket=entry.bucket,
-                detail=entry.detail,
+                detail=_shown(entry, caller.name),
             )
             for entry in found
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.common.spec import Model
 
@@ -20,12 +20,22 @@ class GrantModel(Model):
     mode: ModeName = "read-write"
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
 class NewCredentials(Model):
     """Keys to be made; without `grants`, for all that the caller may."""
 
     grants: Annotated[tuple[GrantModel, ...], Field(max_length=40)] = ()
     seconds: Annotated[int, Field(ge=900, le=43_200)] = 3600
-    purpose: Annotated[str, Field(max_length=80, pattern=r"^[\x20-\x7e]*$")] = ""
+    purpose: Annotated[
+        str,
+        Field(max_length=80, description="Who they are for: shown to the caller only."),
+        AfterValidator(_printable),
+    ] = ""
 
 
 _RIGHTS = (

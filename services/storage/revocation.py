@@ -32,7 +32,10 @@ from .s3 import S3Client
 log = logging.getLogger(__name__)
 
 LONGEST_BUCKET_POLICY = 20_480
-"""Bytes, by the protocol: about 1,000 revoked sessions of one bucket."""
+"""Bytes, by the protocol: some 250 revoked sessions of one bucket."""
+ROOM_FOR_OWN = LONGEST_BUCKET_POLICY // 2
+"""Bytes up to which users may have sessions of their own denied; the rest is for the
+ends of shares, which nobody can be made to wait for by a guest's many sessions."""
 
 _SID = re.compile(r"LandbridgeRevoked(\d{9,12})")
 _GRAIN = timedelta(minutes=5)
@@ -50,16 +53,28 @@ class Revocations:
         self._client = client
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def add(self, buckets: Sequence[str], arn: str, until: datetime) -> None:
+    async def add(
+        self, buckets: Sequence[str], arn: str, until: datetime, *, own: bool = False
+    ) -> None:
         """Deny the session ``arn`` in ``buckets`` until it has expired anyway.
 
         Returns when each bucket's policy was read back with it.
 
+        Args:
+            buckets: in which it is denied.
+            arn: what the store calls the session.
+            until: when it expires.
+            own: its user's own wish; see :data:`ROOM_FOR_OWN`.
+
         Raises:
             StorageError: in some bucket the session may still work.
         """
+        room = ROOM_FOR_OWN if own else LONGEST_BUCKET_POLICY
         done = await asyncio.gather(
-            *(self._change(bucket, arn, until) for bucket in dict.fromkeys(buckets)),
+            *(
+                self._change(bucket, arn, until, room=room)
+                for bucket in dict.fromkeys(buckets)
+            ),
             return_exceptions=True,
         )
         for failure in done:
@@ -80,7 +95,11 @@ class Revocations:
         return count
 
     async def _change(
-        self, bucket: str, arn: str | None, until: datetime | None
+        self,
+        bucket: str,
+        arn: str | None,
+        until: datetime | None,
+        room: int = LONGEST_BUCKET_POLICY,
     ) -> int:
         async with self._locks.setdefault(bucket, asyncio.Lock()):
             for _ in range(_ATTEMPTS):
@@ -88,7 +107,7 @@ class Revocations:
                     before = await self._client.buckets.policy(bucket)
                 except NotFound:
                     return 0  # no bucket: nothing to reach in it
-                revision = revised(before, bucket, arn, until)
+                revision = revised(before, bucket, arn, until, room=room)
                 if not revision.changed:
                     return 0
                 await self._client.buckets.set_policy(bucket, revision.document)
@@ -132,9 +151,18 @@ def revised(
     arn: str | None,
     until: datetime | None,
     *,
+    room: int = LONGEST_BUCKET_POLICY,
     now: datetime | None = None,
 ) -> Revision:
     """Return the policy with one denial more and without those that have expired.
+
+    Args:
+        document: what it is now.
+        bucket: whose it is.
+        arn: the session that is denied; ``None`` for none.
+        until: how long it is.
+        room: bytes that it may have with one denial more.
+        now: the time.
 
     Raises:
         StorageError: it would be longer than a store takes.
@@ -166,7 +194,7 @@ def revised(
         return Revision(None, changed, dropped)
     whole = {"Version": VERSION, **(document or {}), "Statement": statements}
     length = len(json.dumps(whole, separators=(",", ":")))
-    if adding and length > LONGEST_BUCKET_POLICY:
+    if adding and length > room:
         raise StorageError(
             f"The policy of {bucket} is full: it denies {len(known)} sessions already.",
             hint="Wait until some have expired, which takes an hour at most.",

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from services.common.errors import NotThere
+from services.common.errors import NotThere, TooMany
 from services.common.store import Database
 
 from . import tables
@@ -25,6 +25,9 @@ from .rights import Right
 from .shares import Share
 
 FOR_BROWSER = "browser"
+MOST = 150
+"""Keys of a user's programs that may be good, or denied until their end, at a time:
+a bucket's policy has room for so many denials."""
 _GROUP = "group:"
 
 
@@ -57,7 +60,12 @@ class Sessions:
         """Return new keys for grants that the rights beside them cover.
 
         They end with the first share that they rest on, if that is earlier.
+
+        Raises:
+            TooMany: the user has :data:`MOST`.
         """
+        if purpose != FOR_BROWSER:
+            await self._require_room(user)
         ends = [right.expires for _, right in rights if right.expires is not None]
         if ends:
             left = min(ends) - datetime.now(UTC)
@@ -82,6 +90,20 @@ class Sessions:
             await self._end(driver, _remembered(session, user, purpose))
             raise NotThere("A share ended while keys were made.", hint="Ask again.")
         return session
+
+    async def _require_room(self, user: str) -> None:
+        t = tables.sessions
+        query = sa.select(sa.func.count(), sa.func.min(t.c.expires)).where(
+            t.c.user == user,
+            t.c.expires > datetime.now(UTC),
+            t.c.purpose != FOR_BROWSER,
+        )
+        count, first = await self._database.run(lambda c: c.execute(query).one())
+        if count >= MOST:
+            raise TooMany(
+                f"Your programs were given {count} sets of keys that have not expired.",
+                hint=f"Use one of them again, or wait until {first:%H:%M} UTC.",
+            )
 
     async def _has_ended(self, shares: set[str]) -> bool:
         """Whether one of these is no longer there; ``""`` always is."""
@@ -132,7 +154,7 @@ class Sessions:
             StorageError: it may still work.
         """
         issued = await self.get(name, user)
-        await self._end(driver, issued)
+        await self._end(driver, issued, own=True)
         return issued
 
     async def get(self, name: str, user: str) -> Issued:
@@ -232,8 +254,10 @@ class Sessions:
         delete = sa.delete(t).where(t.c.expires < before)
         await self._database.run(lambda c: c.execute(delete))
 
-    async def _end(self, driver: CredentialDriver, issued: Issued) -> None:
-        await driver.revoke(issued.session)
+    async def _end(
+        self, driver: CredentialDriver, issued: Issued, *, own: bool = False
+    ) -> None:
+        await driver.revoke(issued.session, own=own)
         await self._write(issued, revoked=datetime.now(UTC))
 
     async def _write(self, issued: Issued, **values: str | datetime) -> None:

@@ -6,14 +6,14 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from . import copies_routes, credentials, jobs, programs, storage_relay
+from . import copies_routes, credentials, jobs, local_kernels, programs, storage_relay
 from .handlers import JobFacts, routes
 
 # Where kernels may be batch jobs, the server is told so, and its environment has it.
 if os.environ.get("LANDBRIDGE_KERNEL_CONFIG") and find_spec("spawners"):
     from spawners.kernel_server import extension as kernel_jobs
 else:
-    kernel_jobs = None
+    kernel_jobs = None  # type: ignore[assignment]
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -29,6 +29,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _link_jupyter_server_extension(server_app: Any) -> None:
     """Choose classes before the server makes its parts (called by jupyter_server)."""
     programs.offer(server_app)
+    local_kernels.link(server_app)
     if kernel_jobs is not None:
         kernel_jobs.link(server_app)
 

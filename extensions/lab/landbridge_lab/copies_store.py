@@ -22,6 +22,7 @@ from .storage_service import Grant, Keys, ServiceFailed, StorageService
 PIECE = 8 * 2**20
 _UPLOADS_AT_ONCE = 3
 _MOST_STORES = 8
+_PURPOSE = "copies"
 _TAKEN = "there is an object of this name already"
 _NO_OBJECT = "no object can have this name"
 _REGION = "us-east-1"
@@ -86,7 +87,7 @@ def key_source(
         return list(chosen)
 
     def fetch() -> Keys:
-        keys = service.issue(needed())
+        keys = service.issue(needed(), _PURPOSE)
         if keys.left_out:
             raise ServiceFailed(
                 "These names are of more shares than one set of keys has room for: "
@@ -116,7 +117,7 @@ def store_maker(
     place = service.place()
     # Keys that a user brought are lent whole or not at all.
     cache = (
-        KeyCache(service.issue)
+        KeyCache(lambda: service.issue((), _PURPOSE))
         if place.own_keys
         else key_source(service, bucket, starts, mode)
     )

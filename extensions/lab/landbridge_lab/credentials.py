@@ -14,6 +14,7 @@ this server's own hub token; nothing is written to the home directory.
                        some of that, for what may be used of it
     GET /storage       {"endpoint", "region", "bucket"}: where S3 is, from here
     GET /buckets       the storage service's own answer
+    GET /kernels/ID/…  the same, with the keys of one kernel, which end with it
 
 Every request needs, as ``Authorization``, the text of a file that only its user can
 read. Errors are a line of plain text, which the SDKs show.
@@ -28,6 +29,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -44,23 +46,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .key_cache import KeyCache
-from .storage_service import Grant, Keys, Place, ServiceFailed, StorageService
+from .key_rings import KeyRings
+from .storage_service import Place, ServiceFailed, StorageService
 from .storage_variables import URL, Local, kernel_variables
 
 # The server's environment has it where kernels may be batch jobs.
 if find_spec("spawners") is not None:
     from spawners import kernel_storage
 else:
-    kernel_storage = None
+    kernel_storage = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
 _PROCESS = Path(__file__).with_name("credential_process.py")
 
-_LOOK_PATIENCE_SECONDS = 2.0
-_MOST_KINDS = 64
-_MOST_GRANTS = 40  # that the service takes at once
+_OF_A_KERNEL = re.compile(r"/kernels/([0-9A-Za-z_-]{1,100})(/.*)")
 _FIRST_PATIENCE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -73,15 +73,14 @@ class CredentialEndpoint:
         directory: the token's file goes here; only this user may enter it.
 
     Attributes:
-        url: of the keys.
+        url: of the keys of the server itself.
+        rings: whose keys are which.
         token_file: its text is what a request must carry.
     """
 
     def __init__(self, service: StorageService, directory: Path) -> None:
         self.service = service
-        self._caches: dict[tuple[Grant, ...], KeyCache] = {}
-        self._told: tuple[Grant, ...] = ()
-        self._lock = threading.Lock()
+        self.rings = KeyRings(lambda: self.service)
         self._token = f"Bearer {secrets.token_urlsafe(32)}"
         self.token_file = directory / "storage-token"
         descriptor = os.open(
@@ -106,6 +105,10 @@ class CredentialEndpoint:
         self._thread.join(5)
         self.token_file.unlink(missing_ok=True)
 
+    def url_of(self, kernel: str) -> str:
+        """Return the URL of a kernel's own keys."""
+        return self.url.replace("/credentials", f"/kernels/{kernel}/credentials")
+
     def knows(self, authorization: str) -> bool:
         """Whether a request comes from this user."""
         return hmac.compare_digest(authorization.encode(), self._token.encode())
@@ -122,53 +125,18 @@ class CredentialEndpoint:
         return HTTPStatus.OK, "application/json", json.dumps(found)
 
     def _find(self, path: str, query: Mapping[str, list[str]]) -> object | None:
-        if path == "/credentials":
-            wanted = {name: values[0] for name, values in query.items()}
-            return self._keys(wanted).to_json()
-        if path == "/storage":
+        kernel, name = "", path
+        if (found := _OF_A_KERNEL.fullmatch(path)) is not None:
+            kernel, name = found.groups()
+        ring = self.rings.of(kernel)
+        if name == "/credentials":
+            wanted = {key: values[0] for key, values in query.items()}
+            return ring.get(wanted).to_json()
+        if name == "/storage":
             return self.service.place().to_json()
-        if path == "/buckets":
+        if name == "/buckets":
             return self.service.buckets()
         return None
-
-    def _keys(self, wanted: Mapping[str, str]) -> Keys:
-        bucket, prefix = wanted.get("bucket", ""), wanted.get("prefix", "")
-        mode = wanted.get("mode") or "read-write"
-        grants = (Grant(bucket, prefix, mode),) if bucket else ()
-        keys = self._cache(grants).get(renew="renew" in wanted)
-        used = wanted.get("use", "")
-        if any(one.touches(used, prefix) for one in keys.left_out):
-            every = (*keys.grants, *keys.left_out)
-            part = tuple(one for one in every if one.touches(used, prefix))
-            return self._cache(part[:_MOST_GRANTS]).get()
-        return keys
-
-    def _cache(self, grants: tuple[Grant, ...]) -> KeyCache:
-        """Return the keys for ``grants``, or for all that the user may."""
-        with self._lock:
-            if grants not in self._caches:
-                while len(self._caches) >= _MOST_KINDS:
-                    del self._caches[next(iter(self._caches))]
-                self._caches[grants] = KeyCache(
-                    lambda: self._issue(grants),
-                    are_current=lambda keys: self.service.with_patience(
-                        _LOOK_PATIENCE_SECONDS
-                    ).are_current(keys, whole=not grants),
-                )
-            return self._caches[grants]
-
-    def _issue(self, grants: tuple[Grant, ...]) -> Keys:
-        keys = self.service.issue(grants)
-        if not grants and keys.left_out != self._told:
-            self._told = keys.left_out
-            if keys.left_out:
-                names = ", ".join(f"{one.bucket}/{one.prefix}" for one in self._told)
-                log.warning(
-                    "Keys for all of storage leave out %s: programs are refused there "
-                    "(403), except by landbridge.storage.store(BUCKET)",
-                    names,
-                )
-        return keys
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -248,9 +216,12 @@ def offer(service: StorageService, own: Mapping[str, str], home: Path) -> Offer:
 
 
 def _write_rclone_file(endpoint: CredentialEndpoint, directory: Path) -> Path:
-    words = (sys.executable, "-I", _PROCESS, endpoint.url, endpoint.token_file)
+    program = shlex.join([sys.executable, "-I", str(_PROCESS)])
+    token_file = shlex.quote(str(endpoint.token_file))
     script = directory / "storage-keys.sh"
-    script.write_text(f"exec {shlex.join(str(word) for word in words)}\n", "utf-8")
+    # By its variable, each kernel's rclone has the kernel's own keys.
+    place = f'"${{{URL}:-{endpoint.url}}}"'
+    script.write_text(f"exec {program} {place} {token_file}\n", "utf-8")
     # Go's SDK reads only the first of several quoted words: there are none here.
     path = directory / "rclone-profile"
     path.write_text(f"[default]\ncredential_process = /bin/sh {script}\n", "utf-8")
@@ -268,6 +239,30 @@ def environment() -> dict[str, str]:
     Empty while there is no storage service, and without what the user has set.
     """
     return dict(_offer.variables) if _offer is not None else {}
+
+
+def begin_kernel(
+    kernel: str, environment: Mapping[str, str], notebook: str
+) -> dict[str, str]:
+    """Return the variables of a kernel on this machine, which has keys of its own.
+
+    Args:
+        kernel: its id.
+        environment: what it would be started with.
+        notebook: the path of its notebook; ``""`` if it has none.
+    """
+    if _offer is None:
+        return dict(environment)
+    endpoint = _offer.endpoint
+    endpoint.rings.begin(kernel, notebook)
+    its_own = {endpoint.url: endpoint.url_of(kernel)}
+    return {name: its_own.get(value, value) for name, value in environment.items()}
+
+
+def end_kernel(kernel: str) -> None:
+    """End the keys of a kernel that has ended."""
+    if _offer is not None:
+        _offer.endpoint.rings.end(kernel)
 
 
 def start() -> None:
@@ -317,12 +312,20 @@ def _for_jobs(found: Offer, home: Path) -> kernel_storage.KeyOffer:
             replace(place, endpoint=place.elsewhere), local, own, home
         )
 
+    endpoint = found.endpoint
+
+    def answer(target: str, kernel: str, notebook: str) -> tuple[int, str, str]:
+        # Each time: a kernel of an earlier server has not begun here.
+        endpoint.rings.begin(kernel, notebook)
+        return endpoint.answer(f"/kernels/{kernel}{target}")
+
     return kernel_storage.KeyOffer(
         here=lambda own: kernel_variables(place, local, own, home),
         elsewhere=elsewhere,
         ours=found.variables,
         process=_PROCESS.read_text("utf-8"),
-        answer=found.endpoint.answer,
+        answer=answer,
+        ended=endpoint.rings.end,
     )
 
 

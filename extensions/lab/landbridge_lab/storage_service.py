@@ -252,17 +252,29 @@ class StorageService:
         wish = {"bucket": bucket, "key": key, "size": size, "overwrite": overwrite}
         self._call("POST", "urls/upload", wish)
 
-    def issue(self, grants: Sequence[Grant] = ()) -> Keys:
-        """Return new keys: for all that the user may, or for ``grants`` only.
+    def issue(self, grants: Sequence[Grant], purpose: str) -> Keys:
+        """Return new keys.
+
+        Args:
+            grants: what they are for; all that the user may if there are none.
+            purpose: what the user's list of keys says of them.
 
         Raises:
             ServiceFailed: they are refused, or cannot be had.
         """
-        body: dict[str, object] = {"purpose": "notebook"}
+        body: dict[str, object] = {"purpose": purpose}
         if grants:
             body["grants"] = [grant.to_json() for grant in grants]
         found = self._call("POST", "credentials", body)
         return _keys(found)
+
+    def end(self, name: str) -> None:
+        """End keys now, by their ``id``.
+
+        Raises:
+            ServiceFailed: they may still work, or there are none of that name.
+        """
+        self._call("DELETE", f"credentials/{quote(name, safe='')}")
 
     def _call(self, method: str, path: str, body: object = None) -> Mapping[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - the hub's own URL

@@ -30,6 +30,8 @@ const SAID = [
   ],
   [entry('issue-keys', { grants: 3, purpose: 'notebook' }), 'You got keys to alice and 2 more places for a notebook server.'],
   [entry('issue-keys', { grants: 1, purpose: '' }), 'You got keys to alice.'],
+  [entry('issue-keys', { grants: 1, purpose: 'kernel of a b.ipynb' }), 'You got keys to alice for the kernel of a b.ipynb.'],
+  [entry('revoke-keys', { purpose: 'copies' }), 'You ended keys to alice for copies to and from the home directory.'],
   [entry('keep-key', { access_key: 'AK1' }, { bucket: '' }), 'You entered the key AK1 of the store.'],
   [entry('abort-upload', {}, { actor: 'landbridge' }), 'The gateway threw away an unfinished upload in alice.'],
   [entry('restore', { key: 'a', version: '1' }), 'You made an earlier version of alice/a current again.'],

@@ -88,9 +88,13 @@ class StorageStub:
         if (method, path) == ("POST", "credentials"):
             self.asked.append(body)
             return 200, {"rights": self.rights, **self.issue(body)}
-        if method == "GET" and path.startswith("credentials/"):
-            if path.removeprefix("credentials/") in self.ended:
+        if path.startswith("credentials/"):
+            name = path.removeprefix("credentials/")
+            if name in self.ended:
                 return 404, refusal("not-found", "You have no such keys.")
+            if method == "DELETE":
+                self.ended.add(name)
+                return 200, {}
             return 200, {"rights": self.rights}
         told = {"me": self.me, "buckets": self.buckets, "objects": self.objects}
         found = told.get(path.partition("?")[0])
@@ -120,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
         self.do_GET()
 
     def log_message(self, format: str, *args: object) -> None:

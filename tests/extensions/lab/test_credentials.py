@@ -280,7 +280,7 @@ class TestService:
         stub.issue = lambda body: pasted
         service = StorageService.of(stub.environment)
         assert service is not None
-        keys = service.issue()
+        keys = service.issue((), "test")
         assert keys.token == ""
         assert keys.expires > datetime.now(UTC) + timedelta(minutes=50)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_rig import KernelRig, run
+from kernel_rig import KernelRig, run, wait_until
 from key_offer import keys_offered
 from storage_stub import StorageStub
 
@@ -60,6 +60,31 @@ def test_a_kernel_in_a_job_gets_keys_by_its_tunnel(
     for record in kernels.records:
         assert "ACCESS1" not in record.read_text()
         assert "Bearer" not in record.read_text()
+
+
+def test_each_kernel_has_keys_of_its_own_which_end_with_it(
+    kernels: KernelRig, storage: StorageStub
+) -> None:
+    first = kernels.manager()
+    shown = {"JPY_SESSION_NAME": "runs/a.ipynb"}
+    first.start_kernel(cwd=str(kernels.path), env={**os.environ, **shown})
+    client = kernels.client(first)
+    client.wait_for_ready(timeout=40)
+    other, second = kernels.start()
+    for one in (client, second):
+        run(one, ASK)
+    for _ in range(2):
+        assert "ACCESS1" in run(client, "print(ask())")
+        assert "ACCESS2" in run(second, "print(ask())")
+    purposes = [body["purpose"] for body in storage.asked]
+    assert purposes == ["kernel of runs/a.ipynb", f"kernel {other.kernel_id[:8]}"]
+    first.restart_kernel(now=True)
+    client.wait_for_ready(timeout=20)
+    run(client, ASK)
+    assert "ACCESS1" in run(client, "print(ask())")
+    first.shutdown_kernel(now=True)
+    wait_until(lambda: storage.ended == {"ada--1"})
+    assert "ACCESS2" in run(second, "print(ask())")
 
 
 def test_landbridge_and_rclones_process_work_there(

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from services.common.errors import NotThere
+from services.common.errors import NotThere, TooMany
 from services.common.store import Database
 from services.storage import tables
 from services.storage.objects import AccessKey, Grant, Mode, Session
 from services.storage.rights import Right
-from services.storage.sessions import Sessions
+from services.storage.sessions import MOST, Sessions
 from services.storage.shares import Share, Shares
 from spawners.batch.database import open_engine
 
@@ -40,7 +41,7 @@ class Slow:
         key = AccessKey("a", "s", "t")
         return Session(f"{user}--1", "sts", key, tuple(grants), "arn", ends)
 
-    async def revoke(self, session: Session) -> None:
+    async def revoke(self, session: Session, *, own: bool = False) -> None:
         self.ended.append(session)
 
     async def escapes(self, session: Session) -> bool:
@@ -84,3 +85,37 @@ async def test_a_share_that_ends_while_keys_are_made_ends_them(
         await ask()
     assert [one.name for one in driver.ended] == ["bob--1"]
     assert await sessions.of("bob") == []
+
+
+async def test_a_user_has_only_so_many_keys_at_a_time(database: Database) -> None:
+    sessions = Sessions(database)
+    right = Right("alice", "", Mode.READ_WRITE, "own")
+    row = {
+        "driver": "sts",
+        "identity": "arn",
+        "grants": "[]",
+        "shares": "[]",
+        "purpose": "test",
+        "created": datetime.now(UTC),
+    }
+    soon = datetime.now(UTC) + HOUR
+    rows = [
+        {**row, "name": f"a{n}", "user": "alice", "expires": soon, "revoked": None}
+        for n in range(MOST - 1)
+    ]
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    rows += [{**rows[0], "name": "b", "user": "bob"}]
+    rows += [{**rows[0], "name": "c", "expires": over}]
+    insert = sa.insert(tables.sessions)
+    await database.run(lambda c: c.execute(insert, rows))
+
+    async def ask(user: str, purpose: str = "test") -> Session:
+        wish = [(Grant("alice", "", Mode.READ), right)]
+        return await sessions.issue(Slow(), user, wish, lifetime=HOUR, purpose=purpose)
+
+    last = await ask("alice")
+    await sessions.revoke(Slow(), last.name, "alice")
+    with pytest.raises(TooMany, match="150 sets of keys") as caught:
+        await ask("alice")  # what was ended is denied until it expires
+    assert f"{soon:%H:%M} UTC" in caught.value.hint
+    assert (await ask("bob")).name == "bob--1"

@@ -20,7 +20,8 @@ from services.storage.policies import (
     session_policy,
     split,
 )
-from services.storage.revocation import denied, revised
+from services.storage.revocation import ROOM_FOR_OWN, denied, revised
+from services.storage.sessions import MOST
 from services.storage.signing import Presigner, encode_query, quote_key
 
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
@@ -115,6 +116,23 @@ def test_a_full_policy_is_told():
                 document, "bucket", f"{ARN}{number}", until, now=NOW
             ).document
     assert len(denied(document)) > 200
+
+
+def test_users_own_wishes_leave_room_for_the_ends_of_shares():
+    longest = f"arn:aws:sts::000000000000:assumed-role/landbridge/{'a' * 64}"
+    until = NOW + timedelta(hours=1)
+    document, count = None, 0
+    with pytest.raises(StorageError, match="is full"):
+        for number in range(2000):
+            arn = f"{longest}{number}"
+            room = ROOM_FOR_OWN
+            found = revised(document, "bucket", arn, until, room=room, now=NOW)
+            document, count = found.document, number
+    assert count > 50
+    for number in range(count, MOST):  # all that a guest may have
+        arn = f"{longest}{number}"
+        document = revised(document, "bucket", arn, until, now=NOW).document
+    assert len(denied(document)) == MOST
 
 
 @given(KEYS)

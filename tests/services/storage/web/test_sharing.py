@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -197,6 +198,27 @@ async def test_keys_reach_what_was_asked_for_and_end_when_told(alice, bob):
             await client.get("alice", "keys/in/a")
     finally:
         await client.close()
+
+
+def test_what_keys_are_for_is_one_line_and_its_users_own(alice, bob):
+    share = {"bucket": "bob", "kind": "user", "name": "alice"}
+    bob.call("POST", "shares", {**share, "mode": "read"})
+    grants = [{"bucket": "bob", "mode": "read"}]
+    wish = {"grants": grants, "purpose": "kernel of Ü/secret plan.ipynb"}
+    given = alice.call("POST", "credentials", wish)
+    shown = alice.call("GET", f"credentials/{given['id']}")
+    assert shown["purpose"] == wish["purpose"]
+
+    def entry(person) -> dict:
+        found = person.call("GET", "audit")["entries"]
+        details = [json.loads(one["detail"]) for one in found]
+        return next(one for one in details if one.get("id") == given["id"])
+
+    assert entry(alice)["purpose"] == wish["purpose"]
+    assert "purpose" not in entry(bob)
+    for wrong in ("a\nb", "a\u202eb", "x" * 81):
+        body = {"grants": grants, "purpose": wrong}
+        assert alice.refused("POST", "credentials", body) == (400, "bad-request")
 
 
 def test_keys_do_not_hide_among_the_gateways_own(alice):

@@ -1,3 +1,4 @@
+import { forWhom } from './purpose';
 import { AuditEntry } from './types';
 import { count, visible, when } from './words';
 
@@ -66,7 +67,7 @@ function reach(bucket: string, facts: Facts): string {
 }
 
 function forWhat(facts: Facts): string {
-  return facts.purpose ? ` for ${facts.purpose === 'notebook' ? 'a notebook server' : text(facts.purpose)}` : '';
+  return typeof facts.purpose === 'string' && facts.purpose ? ` for ${forWhom(facts.purpose)}` : '';
 }
 
 const WORDS: Record<string, (bucket: string, facts: Facts) => string> = {

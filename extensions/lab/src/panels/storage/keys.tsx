@@ -2,19 +2,17 @@ import { useState } from 'react';
 
 import { words } from './api';
 import { Dialog } from './dialog';
+import { forWhom, renews } from './purpose';
 import { useAsked, useShared } from './shared';
 import { Credential, Grant } from './types';
 import { count, visible, when } from './words';
 
-/** What a notebook server says that its keys are for. */
-const NOTEBOOK = 'notebook';
 const NAMED = 3;
 
+/** "The kernel of runs/a.ipynb" */
 function purposeOf(key: Credential): string {
-  if (key.purpose === NOTEBOOK) {
-    return 'A notebook server';
-  }
-  return visible(key.purpose) || 'A program';
+  const [first = '', ...rest] = forWhom(key.purpose);
+  return first.toUpperCase() + rest.join('');
 }
 
 function placeOf(grant: Grant): string {
@@ -69,7 +67,7 @@ export function KeysInUse(): JSX.Element | null {
     keys.again();
   };
   const ask = (key: Credential): void => {
-    if (key.purpose === NOTEBOOK) {
+    if (renews(key.purpose)) {
       setEnding(key);
     } else {
       void end(key).catch(error => (say(words(error), 'bad'), keys.again()));
@@ -97,10 +95,16 @@ export function KeysInUse(): JSX.Element | null {
         ))}
       </ul>
       {ending && (
-        <Dialog title="End the keys of a notebook server?" action="End now" danger close={() => setEnding(null)} run={() => end(ending)}>
+        <Dialog
+          title={`End the keys of ${forWhom(ending.purpose)}?`}
+          action="End now"
+          danger
+          close={() => setEnding(null)}
+          run={() => end(ending)}
+        >
           <p>
-            If it still runs, its notebooks and terminals are refused at once, also in the middle of reading or writing. They
-            get new keys by <code>storage.renew()</code>, or within the hour by themselves.
+            If it still runs, its programs are refused at once, also in the middle of reading or writing. They get new keys by{' '}
+            <code>storage.renew()</code>, or within the hour by themselves.
           </p>
         </Dialog>
       )}
