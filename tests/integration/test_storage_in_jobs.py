@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from client_code import LOOP, NO_ARGUMENTS, ONE_LINE, PRELUDE
 from cluster import Cluster
 from hub_process import CHECKOUT, HubProcess, running_hub, until
@@ -18,6 +21,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 API = "/services/storage/api/v1"
 FINE = "All of it worked."
+FROZEN = "boto3.Session().get_credentials().get_frozen_credentials()[:3]"
 HOME = """
 from pathlib import Path
 print(os.getuid(), os.environ["SLURM_JOB_ID"].isdigit())
@@ -25,6 +29,12 @@ print([str(path) for path in Path.home().rglob("*") if "aws" in path.name.lower(
 from landbridge import storage
 print([(bucket.name, bucket.why) for bucket in storage.buckets()])
 """
+NOTEBOOK = {
+    "kernel": {"name": "clients"},
+    "name": "a.ipynb",
+    "path": "a.ipynb",
+    "type": "notebook",
+}
 RCLONE = """
 import subprocess
 def rclone(*words):
@@ -128,17 +138,32 @@ def kernel(storage_hub: HubProcess, alice: Caller) -> Iterator[Channel]:
     ready = hub.wait_state("alice", "ready", "failed", seconds=90)
     assert ready["state"] == "ready", ready
     until("it answers", lambda: hub.answers("alice"))
-    url = f"http://127.0.0.1:{hub.port}/user/alice/"
-    answer = httpx.post(
-        f"{url}api/kernels",
-        headers={"Authorization": f"token {alice.token}"},
-        json={"name": "clients"},
-        timeout=60,
-    )
-    assert answer.status_code == 201, answer.text
-    with open_channel(url, answer.json()["id"], alice.token, seconds=60) as channel:
+    notebook = at_server(hub, alice, "POST", "api/sessions", NOTEBOOK)
+    with channel_of(hub, alice, notebook["kernel"]["id"]) as channel:
         works(channel, PRELUDE)
         yield channel
+
+
+def at_server(
+    hub: HubProcess, alice: Caller, method: str, path: str, body: object = None
+) -> dict:
+    """Ask alice's notebook server."""
+    answer = httpx.request(
+        method,
+        f"http://127.0.0.1:{hub.port}/user/alice/{path}",
+        headers={"Authorization": f"token {alice.token}"},
+        json=body,
+        timeout=60,
+    )
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else {}
+
+
+def channel_of(
+    hub: HubProcess, alice: Caller, kernel: str
+) -> AbstractContextManager[Channel]:
+    url = f"http://127.0.0.1:{hub.port}/user/alice/"
+    return open_channel(url, kernel, alice.token, seconds=60)
 
 
 def works(kernel: Channel, code: str) -> None:
@@ -199,9 +224,44 @@ def test_keys_follow_her_rights_and_end_at_once(
         aws_secret_access_key=keys["secret_key"],
         aws_session_token=keys["session_token"],
     )
-    for one in alice.call("GET", "credentials")["credentials"]:
-        if one["purpose"].startswith("kernel "):
-            alice.call("DELETE", f"credentials/{one['id']}")
+    mine = [
+        one["id"]
+        for one in alice.call("GET", "credentials")["credentials"]
+        if one["purpose"] == "kernel of a.ipynb"
+    ]
+    assert mine
+    for name in mine:
+        alice.call("DELETE", f"credentials/{name}")
     works(kernel, "refused(read)")
     assert others.get_object(Bucket="alice", Key="loop")["Body"].read() == b"x"
     works(kernel, "storage.renew()\ns3 = boto3.client('s3')\nassert read() == b'x'")
+    # A kernel has keys of its own, which end with it.
+    second = at_server(storage_hub, alice, "POST", "api/kernels", {"name": "clients"})
+    with channel_of(storage_hub, alice, second["id"]) as other:
+        works(other, PRELUDE + LOOP["boto3"] + "assert read() == b'x'")
+        secret = other.run("import json\nprint(json.dumps(list(" + FROZEN + ")))")
+        access_key, secret_key, token = json.loads(secret)
+    purposes = {
+        one["purpose"] for one in alice.call("GET", "credentials")["credentials"]
+    }
+    assert purposes >= {"kernel of a.ipynb", f"kernel {second['id'][:8]}"}
+    copied = boto3.client(
+        "s3",
+        endpoint_url=keys["endpoint"],
+        region_name=keys["region"],
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=token,
+    )
+    assert copied.get_object(Bucket="alice", Key="loop")["Body"].read() == b"x"
+    at_server(storage_hub, alice, "DELETE", f"api/kernels/{second['id']}")
+    until("its keys are refused", lambda: is_refused(copied), seconds=20)
+    works(kernel, "assert read() == b'x'")
+
+
+def is_refused(client: Any) -> bool:
+    try:
+        client.get_object(Bucket="alice", Key="loop")
+    except ClientError as error:
+        return error.response["Error"]["Code"] == "AccessDenied"
+    return False

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path
 
 from .key_ring import KeyRing
 from .storage_service import ServiceFailed, StorageService
@@ -81,7 +82,8 @@ class KeyRings:
 
 def purpose_of(kernel: str, notebook: str) -> str:
     """Return what the keys of a kernel are for, in a line that the service takes."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in notebook)
+    path = notebook.removeprefix(f"{Path.home()}/")
+    shown = "".join(letter if letter.isprintable() else "?" for letter in path)
     if not shown:
         return f"kernel {kernel[:8]}"
     room = _LONGEST_PURPOSE - len("kernel of ")

@@ -221,6 +221,7 @@ def test_very_many_kernels_share_the_servers(
     [
         ("", "kernel 01234567"),
         ("é b.ipynb", "kernel of é b.ipynb"),
+        (f"{Path.home()}/runs/a.ipynb", "kernel of runs/a.ipynb"),
         ("a\n\u202eb.ipynb", "kernel of a??b.ipynb"),
         ("x" * 100 + ".ipynb", "kernel of …" + "x" * 63 + ".ipynb"),
     ],
