@@ -3,9 +3,8 @@
     python tests/benchmarks/storage_depth.py                       # to 1,000,000 keys
     python tests/benchmarks/storage_depth.py --stages 10000 10000000
 
-By our client from the embedded store. Millions of uploads would take hours, so the
-keys are put into the store's own metadata by its shell, which may because it runs in
-the store's directory, where its certificates are. Each stage is read by a process of
+By our client from the embedded store, whose keys are put into its own metadata. Each
+stage is read by a process of
 its own: its time is the median of many pages, its memory the peak. Ratios are against
 the first stage.
 """
@@ -15,23 +14,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import resource
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from services.storage.embedded import EmbeddedStore, weed_program
-from services.storage.embedded_files import EmbeddedSettings, Ports
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "services" / "storage")]
+
+from store_filling import CONTENT, fill  # noqa: E402
+
+from services.storage.embedded import EmbeddedStore  # noqa: E402
+from services.storage.embedded_files import EmbeddedSettings  # noqa: E402
+from services.storage.objects import AccessKey  # noqa: E402
+from services.storage.s3 import S3Client  # noqa: E402
+from services.storage.transport import StoreAddress  # noqa: E402
 
 BUCKET = "benchmark"
 PREFIX = "data/"
@@ -43,62 +42,11 @@ def name_of(number: int) -> str:
     return f"{number:09}.parquet"
 
 
-# -- filling: FullEntry, Entry and FuseAttributes of SeaweedFS's filer.proto ------
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def records(start: int, end: int) -> Iterator[bytes]:
-    """Objects of 16 bytes, each behind its length."""
-    now = int(time.time())
-    folder = field(1, f"/buckets/{BUCKET}/{PREFIX.rstrip('/')}".encode())
-    facts = field(1, 16) + field(2, now) + field(3, 0o660) + field(6, now)
-    rest = field(4, facts) + field(9, b"0123456789abcdef")
-    for number in range(start, end):
-        entry = field(1, name_of(number).encode()) + rest
-        record = folder + field(2, entry)
-        yield struct.pack(">I", len(record)) + record
-
-
-def fill(store: Path, start: int, end: int) -> None:
+def put(store: Path, start: int, end: int) -> None:
     """Put the keys from ``start`` to before ``end`` into the store."""
-    ports = Ports.from_json(json.loads((store / "ports.json").read_text()))
-    pipe = store / "fill.pipe"
-    os.mkfifo(pipe)
-
-    def write() -> None:
-        with pipe.open("wb", buffering=2**20) as file:
-            file.writelines(records(start, end))
-
-    thread = threading.Thread(target=write)
-    thread.start()
     began = time.perf_counter()
-    command = [weed_program(), "shell", f"-master=127.0.0.1:{ports.master}"]
-    done = subprocess.run(
-        command,
-        cwd=store,
-        input=f"fs.meta.load -v=false -concurrency=64 {pipe}\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    thread.join(10)
-    pipe.unlink()
-    if done.returncode or thread.is_alive():
-        raise RuntimeError(done.stdout[-500:] + done.stderr[-500:])
+    folder = PREFIX.rstrip("/")
+    fill(store, BUCKET, folder, (name_of(number) for number in range(start, end)))
     took = time.perf_counter() - began
     print(f"{end} keys are there after {took:.0f} s more", flush=True)
 
@@ -142,10 +90,10 @@ async def main(stages: list[int]) -> int:
         secret = [access.endpoint, access.key.access_key, access.key.secret_key]
         try:
             await client.buckets.create(BUCKET)
-            await client.put(BUCKET, f"{PREFIX}{name_of(0)}", b"0123456789abcdef")
+            await client.put(BUCKET, f"{PREFIX}{name_of(0)}", CONTENT)
             before = 1
             for keys in stages:
-                await asyncio.to_thread(fill, directory, before, keys)
+                await asyncio.to_thread(put, directory, before, keys)
                 before = keys
                 command = [sys.executable, __file__, "--read", str(keys)]
                 done = await asyncio.to_thread(

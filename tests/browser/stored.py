@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 from hub_process import HubProcess, until
+from store_filling import CONTENT, clear, fill
 
 from services.storage.cors import open_to
 from services.storage.objects import AccessKey
@@ -21,7 +22,6 @@ from services.storage.signing import Presigner
 from services.storage.transport import StoreAddress
 
 T = TypeVar("T")
-WRITERS = 32
 API = "services/storage/api/v1"
 
 
@@ -121,33 +121,15 @@ class Stored:
             "uploads"
         ]
 
-    def fill(self, state: Path, keys: Iterator[str]) -> None:
-        """Store an empty object under each key, as fast as the store takes it.
+    def fill(self, state: Path, folder: str, names: Iterable[str]) -> None:
+        """Put a small object under each name in a folder, past any upload."""
+        self.put({f"{folder}/{CONTENT.decode()}": CONTENT})
+        fill(state / "store", self.bucket, folder, names)
+        self.delete(f"{folder}/{CONTENT.decode()}")
 
-        That is straight to the embedded store and by its own key, which costs it
-        less than a session's; what is empty takes no room but the name's.
-        """
-        endpoint, key = store_of(state)
-        host, port = endpoint.removeprefix("http://").split(":")
-        signer = Presigner(key, "us-east-1", endpoint)
-        hour = timedelta(hours=1)
-
-        async def write() -> None:
-            reader, writer = await asyncio.open_connection(host, int(port))
-            for name in keys:
-                url = signer.put(self.bucket, name, hour).url
-                path = url.removeprefix(endpoint)
-                head = f"PUT {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
-                writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
-                answer = await reader.readuntil(b"\r\n\r\n")
-                assert answer.startswith(b"HTTP/1.1 200"), answer
-            writer.close()
-            await writer.wait_closed()
-
-        async def work(_: S3Client) -> None:
-            await asyncio.gather(*(write() for _ in range(WRITERS)))
-
-        self._run(work)
+    def clear(self, state: Path, folder: str) -> None:
+        """Remove what :meth:`fill` put there."""
+        clear(state / "store", self.bucket, folder)
 
     def _run(self, work: Any) -> Any:
         async def main() -> Any:
