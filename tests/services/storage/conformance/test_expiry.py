@@ -1,15 +1,20 @@
 """Sessions that end by themselves, and sessions by an identity provider's token.
 
-The store's sessions last 900 seconds at least when asked for a length, so a store of
-its own is started whose sessions last a few seconds when not asked; the end is real.
+Both stores' sessions last 900 seconds at least when asked for a length. A SeaweedFS of
+its own is started whose sessions last a few seconds when not asked; Ceph gets the token
+of a session back with another end, sealed by its own key. Either end is real.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from ceph_rig import ending_at
+from store_rigs import Site
 
 from services.storage.credentials import LIFETIME
 from services.storage.drivers import IdentityDriver
@@ -59,6 +64,26 @@ async def test_a_session_ends_at_its_time_and_others_go_on(short_rig, client):
             await asyncio.sleep(0.1)
     assert time.monotonic() - began > SECONDS - 1.5
     assert (await lasting.get("alice", "a")).data == b"1"
+
+
+@pytest.mark.root
+async def test_a_session_of_ceph_ends_at_its_time_and_others_go_on(rgw_facts):
+    site = Site(rgw_facts)
+    bucket = await site.bucket()
+    await site.client.put(bucket, "a", b"1")
+    ends = datetime.now(UTC) + timedelta(seconds=SECONDS)
+    short, long = [await site.sts.issue("alice", [Grant(bucket)]) for _ in range(2)]
+    token = ending_at(rgw_facts.directory, short.key.token, ends)
+    ending = site.client.signed_by(replace(short.key, token=token))
+    lasting = site.client.signed_by(long.key)
+    assert (await ending.get(bucket, "a")).data == b"1"
+    with pytest.raises(AccessDenied):
+        while datetime.now(UTC) < ends + timedelta(seconds=SECONDS):
+            await ending.get(bucket, "a")
+            await asyncio.sleep(0.1)
+    assert datetime.now(UTC) > ends
+    assert (await lasting.get(bucket, "a")).data == b"1"
+    await site.close()
 
 
 async def test_a_token_of_the_identity_provider_gets_narrow_keys(provider, client):
