@@ -53,7 +53,7 @@ STORAGE = Role(
     ("read:users:name", "read:users:groups", "read:groups"),
     "Tells whether a person or group that something is shared with is there, which "
     "groups somebody is in when a public link or long work of hers goes on, and who "
-    "has left a group and so loses keys.",
+    "has left a group, or has no account any more, and so loses keys.",
 )
 STORAGE_BY_IDENTITY = Role(
     STORAGE.service,

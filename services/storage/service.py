@@ -253,6 +253,20 @@ class Storage:
                 await self.sessions.end_membership(driver, user, group)
                 log.info("Keys of %s by the group %s have ended", user, group)
 
+    async def settle_accounts(self) -> None:
+        """End the keys of users whose account at the hub was deleted.
+
+        Raises:
+            StorageError, NotReady: some may still work; the upkeep tries again.
+        """
+        driver = self.store.driver
+        if driver is None or self.store.own_keys is not None:
+            return
+        for user in sorted(await self.sessions.users()):
+            if await self.people.groups_of(user) is None:
+                await self.sessions.end_user(driver, user)
+                log.info("Keys of %s, who has no account any more, have ended", user)
+
     # -- rights --------------------------------------------------------------------
 
     async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:

@@ -234,6 +234,24 @@ class Sessions:
             left = [x for x in json.loads(shares) if x not in _marks(group, lost)]
             await self._write(issued, shares=json.dumps(left))
 
+    async def users(self) -> set[str]:
+        """Return who has sessions that still work."""
+        column = tables.sessions.c.user
+        query = _good().with_only_columns(column).distinct()
+        return await self._database.run(lambda c: set(c.scalars(query)))
+
+    async def end_user(self, driver: CredentialDriver, user: str) -> None:
+        """End every session of a user.
+
+        Raises:
+            StorageError: some may still work; ask again.
+        """
+        self._signers = {
+            key: session for key, session in self._signers.items() if key[0] != user
+        }
+        for issued in await self._select(_good().where(tables.sessions.c.user == user)):
+            await self._end(driver, issued)
+
     async def of_others(self, bucket: str, owner: str) -> datetime | None:
         """Return when the last keys end that a bucket's owner cannot be sure of.
 

@@ -51,6 +51,7 @@ class Upkeep:
             await self._try(self._storage.settle_groups())
             if rounds % _REAP_EVERY == 0:
                 await self._try(self.reap())
+                await self._try(self._storage.settle_accounts())
             if rounds % _TIDY_EVERY == 0:
                 await self._try(self.tidy())
             rounds += 1

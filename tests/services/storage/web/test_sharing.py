@@ -74,6 +74,28 @@ def test_a_group_is_shared_with_and_members_may_write(alice, person, gateway):
     assert member.refused("POST", "urls/upload", wish | {"key": "crew/y"})[0] == 404
 
 
+def refused(keys, bucket: str, prefix: str = "") -> bool:
+    try:
+        asyncio.run(listed(keys, bucket, prefix))
+    except AccessDenied:
+        return True
+    return False
+
+
+def test_keys_and_urls_end_with_their_users_account(person, alice, gateway):
+    harry = person("harry")
+    harry.put("x", b"1")
+    keys, others = [one.call("POST", "credentials", {}) for one in (harry, alice)]
+    wish = {"bucket": "harry", "key": "x"}
+    url = harry.call("POST", "urls/download", wish)["url"]
+    assert asyncio.run(listed(keys, "harry")) == 1
+    assert httpx.get(url, trust_env=False).content == b"1"
+    gateway.call("DELETE", "users/harry")
+    until("the keys have ended", lambda: refused(keys, "harry"), seconds=120)
+    assert httpx.get(url, trust_env=False).status_code == 403
+    assert asyncio.run(listed(others, "alice"))
+
+
 def test_who_leaves_a_group_loses_its_keys_and_keeps_her_own(alice, person, gateway):
     grace = person("grace")
     gateway.call("POST", "groups/team")
@@ -85,14 +107,7 @@ def test_who_leaves_a_group_loses_its_keys_and_keeps_her_own(alice, person, gate
     assert asyncio.run(listed(keys, "alice", "team/")) == 1
     gateway.call("DELETE", "groups/team/users", {"users": ["grace"]})
 
-    def refused() -> bool:
-        try:
-            asyncio.run(listed(keys, "alice", "team/"))
-        except AccessDenied:
-            return True
-        return False
-
-    until("the group's keys have ended", refused)
+    until("the group's keys have ended", lambda: refused(keys, "alice", "team/"))
     asyncio.run(listed(keys, "grace"))
     # Back in the group, new keys serve, and URLs are signed by new ones.
     gateway.call("POST", "groups/team/users", {"users": ["grace"]})
@@ -202,7 +217,7 @@ async def test_keys_reach_what_was_asked_for_and_end_when_told(alice, bob):
 
 def test_what_keys_are_for_is_one_line_and_its_users_own(alice, bob):
     share = {"bucket": "bob", "kind": "user", "name": "alice"}
-    bob.call("POST", "shares", {**share, "mode": "read"})
+    made = bob.call("POST", "shares", {**share, "mode": "read"})
     grants = [{"bucket": "bob", "mode": "read"}]
     wish = {"grants": grants, "purpose": "kernel of Ü/secret plan.ipynb"}
     given = alice.call("POST", "credentials", wish)
@@ -216,8 +231,9 @@ def test_what_keys_are_for_is_one_line_and_its_users_own(alice, bob):
 
     assert entry(alice)["purpose"] == wish["purpose"]
     assert "purpose" not in entry(bob)
+    bob.call("DELETE", f"shares/{made['id']}")
     for wrong in ("a\nb", "a\u202eb", "x" * 81):
-        body = {"grants": grants, "purpose": wrong}
+        body = {"grants": [{"bucket": "alice"}], "purpose": wrong}
         assert alice.refused("POST", "credentials", body) == (400, "bad-request")
 
 
