@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("slurm", "integration")]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("browser", "extensions/lab")]
+sys.path[:0] = [str(ROOT / "tests" / "services" / "storage")]
 
 from browser import DESKTOP, PHONE, Browser, chromium  # noqa: E402
 from cluster import Cluster  # noqa: E402
@@ -37,7 +38,9 @@ _BARE = """
     description: What you installed yourself.
     groups: [bob]
     resources: {cpus: 1, memory: 2G, time_limit: 1h}
-    prologue: export LANDBRIDGE_PYTHON=/usr/bin/python3
+    prologue: |
+      sleep 15  # a start that fails at once is told on the form
+      export LANDBRIDGE_PYTHON=/usr/bin/python3
 """
 _TEST_PARTITIONS = ("broken", "closed", "drain", "low", "kill", "high", "staff")
 # The pictures that README and docs show; the others are only to be looked at.
@@ -176,12 +179,19 @@ def storage_pages(browser: Browser, camera: Camera, hub, directory: Path) -> Non
         camera.take("storage-uploads", 420)
         page.press(f"Remove {large.name}")
     page.show("browse")
+    page.choose("cities.csv")
+    page.press("Details")
+    camera.take("storage-details", 760)
+    page.answer("Close")
     page.choose("run-7/")
     page.press("Share")
     page.answer("Share", name="bob")
     browser.wait_text("dialog[open] .lb-Storage-lines", "bob may read")
     camera.take("storage-share", 620)
     page.answer("Close")
+    for view in ("shares", "history"):
+        page.show(view)
+        camera.take(f"storage-{view}", 620)
     page.open("alice%2Frun-8%2F")
     page.choose("readings.parquet")
     page.press("Preview")
@@ -216,6 +226,12 @@ def storage_drive(browser: Browser, camera: Camera) -> None:
     page.press("Open in the file browser")
     browser.wait_text("#landbridge-buckets .jp-DirListing-content", "cities.csv")
     camera.take("storage-drive", 560)
+    browser.leave("/user/alice/lab")
+    browser.run_cell("from landbridge import storage; storage.credentials().expires")
+    browser.find('[data-id="landbridge-storage"]').click()
+    page.show("shares")
+    browser.wait_text("#landbridge-storage", "The kernel of")
+    camera.take("storage-keys", 700)
 
 
 def failed_pages(browser: Browser, camera: Camera) -> None:

@@ -34,6 +34,9 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # JupyterHub is untype
             message_html=_html(failure),
             status_code=status_code,
         )
+        # What JupyterHub 6.1 shows on the form after a start that failed quickly.
+        self.jupyterhub_message = _one_line(failure)
+        self.jupyterhub_html_message = _html(failure)
 
 
 def _one_line(failure: Failure) -> str:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from jupyterhub import orm
+from jupyterhub.utils import format_exception
 from server_rig import Rig
 
 from spawners.batch.errors import LimitReached, SchedulerUnavailable, SubmitRejected
@@ -89,6 +90,10 @@ async def test_a_refusal_says_what_and_why(
         await servers.spawner().start()
     assert caught.value.status_code == status
     assert error.message in caught.value.message
+    text, html = format_exception(caught.value)  # as JupyterHub's form shows it
+    assert text == caught.value.message
+    assert "StartFailed" not in text
+    assert html.startswith("<strong>")
 
 
 async def test_a_job_that_dies_in_the_start_is_explained(servers: Rig) -> None:

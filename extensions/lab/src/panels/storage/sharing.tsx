@@ -1,7 +1,7 @@
 import { useState } from 'react';
 
 import { Dialog, Ends, Field, inDays } from './dialog';
-import { Icon, Tool } from './icons';
+import { Tool } from './icons';
 import { KeysInUse } from './keys';
 import { Asked, useAsked, useShared } from './shared';
 import { Link, Share } from './types';
@@ -177,9 +177,7 @@ export function Shares(): JSX.Element {
       <h3>Shared with people and groups</h3>
       {shares.value?.length === 0 && <p className="lb-Storage-none">You share nothing. Open a folder and press Share.</p>}
       {shares.value && <ShareLines shares={shares.value} changed={shares.again} place />}
-      <h3>
-        <Icon name="link" /> Public links
-      </h3>
+      <h3>Public links</h3>
       {links.value?.length === 0 && <p className="lb-Storage-none">No public link of yours works.</p>}
       <LinkLines links={links} />
       <KeysInUse />
