@@ -63,6 +63,8 @@ _PATIENCE_SECONDS = 15.0
 _STEP_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
 _LONGEST_SOCKET = 107
+# By itself it lists an empty folder for two minutes and more.
+_OPTIONS = {"WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "15s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,11 @@ class EmbeddedStore:
             child = subprocess.Popen(
                 command,
                 cwd=self._settings.directory,
-                env={"PATH": os.defpath, "HOME": str(self._settings.directory)},
+                env={
+                    "PATH": os.defpath,
+                    "HOME": str(self._settings.directory),
+                    **_OPTIONS,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

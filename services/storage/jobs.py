@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.common.errors import NotReady, NotThere
+from services.common.errors import NotReady, NotThere, Refusal
 from services.common.work import Kind, Progress
 
 from .errors import (
@@ -27,6 +27,7 @@ from .errors import (
     StorageError,
     StoreUnavailable,
 )
+from .folders import remove_empty
 from .objects import Grant, Mode, ObjectInfo
 from .rights import Right, require
 from .s3_copy import is_copy
@@ -198,6 +199,8 @@ class _Transfer:
             if promised:  # for what has not come
                 await self._storage.meter.rows.take_back(list(promised.values()))
             await self._tell(progress, batch, steps)
+        if self._move:
+            await _tidy(self._storage, order)
 
     async def _tell(
         self, progress: Progress, batch: _Batch, steps: Sequence[_Step]
@@ -324,6 +327,19 @@ async def _delete(storage: Storage, progress: Progress) -> None:
             bytes_done=sum(found.size for found in gone),
             failures=tuple({"key": s.key, "message": s.message} for s in stayed),
         )
+    await _tidy(storage, order)
+
+
+async def _tidy(storage: Storage, order: Order) -> None:
+    """Have no empty folders shown where whole prefixes were."""
+    try:
+        rights = await _rights(storage, order)
+        client = await storage.acting(order.user)
+        for prefix in order.prefixes:
+            require(rights, Grant(order.source, prefix, Mode.READ_WRITE))
+            await remove_empty(client, storage.store.keys, order.source, prefix)
+    except (StorageError, Refusal) as error:
+        log.info("Empty folders in %s stay for a while: %s", order.source, error)
 
 
 async def _connected(storage: Storage, progress: Progress) -> None:

@@ -43,6 +43,11 @@ class KeyRules:
     control_characters: bool = True
     longest_segment: int | None = None
 
+    @property
+    def has_folders(self) -> bool:
+        """Whether a folder is there, and listed, without any object in it."""
+        return not self.trailing_slash_body
+
     def check(self, key: str, *, empty: bool = False) -> None:
         """Return if the store would keep ``key`` as it is.
 

@@ -88,12 +88,16 @@ class Buckets:
 
     async def versioned(self, bucket: str) -> bool:
         """Whether overwritten and deleted objects are kept as versions."""
+        return await self.versioning(bucket) == "Enabled"
+
+    async def versioning(self, bucket: str) -> str:
+        """Return ``Enabled``, ``Suspended``, or ``""`` if there never were versions."""
         call = Call(
             "GET", bucket, query={"versioning": ""}, what=f"versioning of {bucket}"
         )
         answer = await self._transport.ask(call)
         root = parse_xml(answer.body, "VersioningConfiguration")
-        return text_of(root, "Status") == "Enabled"
+        return text_of(root, "Status") or ""
 
     async def set_versioned(self, bucket: str, *, versioned: bool) -> None:
         """Keep versions from now on, or no longer."""

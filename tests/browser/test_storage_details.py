@@ -160,7 +160,7 @@ def test_keys_in_use_are_listed_and_ended(page: StoragePage, stored: Stored) -> 
         found = stored.rest.get("credentials").json()["credentials"]
         return {one["id"] for one in found}
 
-    plain, notebook = make("a nightly copy"), make("notebook")
+    plain, notebook = make("a nightly copy"), make("kernel of é/a.ipynb")
     page.show("shares")
     line = page.web.find(page.css(f'[data-key="{plain}"]')).text
     assert "a nightly copy" in line and "alice/runs/ (read)" in line
@@ -171,9 +171,12 @@ def test_keys_in_use_are_listed_and_ended(page: StoragePage, stored: Stored) -> 
         "they are no longer listed",
         lambda: not page.web.all(page.css(f'[data-key="{plain}"]')),
     )
+    line = page.web.find(page.css(f'[data-key="{notebook}"]')).text
+    assert line.startswith("The kernel of é/a.ipynb")
     end = page.css(f'[data-key="{notebook}"] button')
     page.web.find(end).click()
-    page.web.wait_text(DIALOG, "notebooks and terminals are refused")
+    page.web.wait_text(DIALOG, "End the keys of the kernel of é/a.ipynb?")
+    assert "its programs are refused at once" in page.web.text(DIALOG)
     page.answer("Cancel")
     page.wait_closed()
     assert notebook in live()

@@ -21,6 +21,7 @@ from stored import Stored
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
 CELLS = ".jp-NotebookPanel .jp-CodeCell .cm-content"
+EDITOR = "#landbridge-buckets input.jp-DirListing-editor"
 # What a mouse does: selenium's own dragging sends no events of HTML.
 DRAG = """
 const [row, target] = arguments;
@@ -138,19 +139,20 @@ def edit_in_place(desk: Desk) -> None:
     desk.wait_keys("work/note.ipynb", "work/t.csv", "work/words.txt")
 
 
-def rename_and_delete(desk: Desk) -> None:
-    desk.entry("words.txt").click()
+def rename(desk: Desk, name: str, to: str) -> None:
+    desk.entry(name).click()
     desk.press(Keys.F2)
-    field = desk.web.find("#landbridge-buckets input.jp-DirListing-editor")
+    field = desk.web.find(EDITOR)
     field.send_keys(Keys.CONTROL + "a")
-    field.send_keys("t.csv", Keys.ENTER)  # is there already
+    field.send_keys(to, Keys.ENTER)
+
+
+def rename_and_delete(desk: Desk) -> None:
+    rename(desk, "words.txt", "t.csv")  # is there already
     desk.answer("already", "Cancel")
     desk.wait_keys("work/note.ipynb", "work/t.csv", "work/words.txt")
-    desk.entry("words.txt").click()
-    desk.press(Keys.F2)
-    field = desk.web.find("#landbridge-buckets input.jp-DirListing-editor")
-    field.send_keys(Keys.CONTROL + "a")
-    field.send_keys("new name.txt", Keys.ENTER)
+    desk.web.until("the field has closed", lambda: not desk.web.all(EDITOR))
+    rename(desk, "words.txt", "new name.txt")
     desk.wait_keys("work/new name.txt", "work/note.ipynb", "work/t.csv")
     desk.entry("new name.txt").click()
     desk.press(Keys.DELETE)

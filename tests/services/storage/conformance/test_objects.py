@@ -23,6 +23,7 @@ from services.storage.errors import (
     StoreUnavailable,
     UploadNotFound,
 )
+from services.storage.folders import remove_empty
 from services.storage.objects import AccessKey, CorsRule
 from services.storage.s3_copy import is_copy
 from services.storage.s3_headers import crc32
@@ -385,3 +386,20 @@ async def test_a_wrong_secret_is_told_from_a_right_one(site):
             await site.client.signed_by(key).buckets.list()
         assert "wrong" not in str(caught.value)
         assert isinstance(caught.value, StorageError)
+
+
+async def test_an_empty_folder_is_left_where_something_is(weed):
+    bucket = await weed.bucket()
+    for key in ("p/a/1", "p/b/c/2", "q/3"):
+        await weed.client.put(bucket, key, b"1")
+    for key in ("p/b/c/2", "q/3"):
+        await weed.client.delete(bucket, key)
+    rules = weed.features.keys
+    await remove_empty(weed.client, rules, bucket, "p/")
+    page = await weed.client.list(bucket, "p/", delimiter="/")
+    assert page.prefixes == ("p/a/",)
+    assert (await weed.client.get(bucket, "p/a/1")).data == b"1"
+    await weed.client.buckets.set_versioned(bucket, versioned=False)  # suspended
+    await remove_empty(weed.client, rules, bucket, "q/")
+    found = await weed.client.buckets.versions(bucket, "q/")
+    assert not [one for one in found.versions if one.deleted and one.key == "q/"]

@@ -211,6 +211,27 @@ def test_a_folder_is_copied_and_moved(alice, kind):
     assert alice.get(f"{kind}/dst/src/07").content == b"7"
 
 
+def folders(alice, prefix: str) -> list[str]:
+    found = alice.call("GET", "objects", bucket="alice", prefix=prefix, delimiter="/")
+    return found["prefixes"]
+
+
+@pytest.mark.parametrize("kind", ["move", "delete"])
+def test_a_folder_that_went_is_no_longer_shown(alice, kind):
+    base = f"gone-{kind}/"
+    for name in ("a/1", "a/deep/er/2", "a/é b/3", "near/4"):
+        alice.put(base + name, b"x")
+    body = {"kind": kind, "source": {"bucket": "alice", "prefixes": [f"{base}a/"]}}
+    if kind == "move":
+        body |= {"bucket": "alice", "prefix": f"{base}to/"}
+    assert alice.finish(alice.call("POST", "tasks", body))["phase"] == "done"
+    left = [f"{base}near/", *([f"{base}to/"] if kind == "move" else [])]
+    assert folders(alice, base) == left
+    # One that somebody writes to meanwhile stays.
+    alice.put(f"{base}a/new", b"x")
+    assert folders(alice, base) == sorted([f"{base}a/", *left])
+
+
 def test_a_rename_is_a_move_with_a_name(alice):
     alice.put("r/old.txt", b"1")
     body = {

@@ -9,10 +9,10 @@ import { count, visible, when } from './words';
 
 const NAMED = 3;
 
-/** "The kernel of runs/a.ipynb" */
+/** "The kernel of runs/a.ipynb"; what a program says of itself stays as it is. */
 function purposeOf(key: Credential): string {
-  const [first = '', ...rest] = forWhom(key.purpose);
-  return first.toUpperCase() + rest.join('');
+  const words = forWhom(key.purpose);
+  return words === visible(key.purpose) ? words : words[0].toUpperCase() + words.slice(1);
 }
 
 function placeOf(grant: Grant): string {

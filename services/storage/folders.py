@@ -1,0 +1,38 @@
+"""Empty folders, which SeaweedFS goes on listing when all objects in them are gone.
+
+It keeps folders of its own and removes empty ones after a while. Who has deleted or
+moved a whole prefix shall not see it until then. A folder that is not empty, or is
+written to meanwhile, stays: the store refuses to delete it.
+"""
+
+from __future__ import annotations
+
+from .keys import KeyRules
+from .s3 import S3Client
+
+_MOST = 500  # the store removes the others itself
+
+
+async def remove_empty(
+    client: S3Client, keys: KeyRules, bucket: str, prefix: str
+) -> None:
+    """Remove what folders are left under a prefix, if the store has any.
+
+    Args:
+        client: signed by a key that may list and delete there.
+        keys: the store's rules, which tell whether it has folders.
+        bucket: where they are; one that has kept versions keeps its folders.
+        prefix: of which no object is left.
+
+    Raises:
+        StorageError: it did not work; what is left is empty.
+    """
+    if not keys.has_folders or await client.buckets.versioning(bucket):
+        return
+    found, ahead = [prefix] if prefix.endswith("/") else [], [prefix]
+    while ahead and len(found) < _MOST:
+        page = await client.list(bucket, ahead.pop(), delimiter="/")
+        found += page.prefixes
+        ahead += page.prefixes
+    for folder in sorted(found, key=len, reverse=True):
+        await client.delete(bucket, folder)
