@@ -173,7 +173,7 @@ class KernelJob:
             self._bye.set()
         elif event == "time-limit":
             self.warned = datetime.now(UTC)
-        elif event == "keys":
+        elif event == "keys" and not self.over:
             self.spawn(kernel_storage.answer(message, self.record, self.tunnel))
             return
         self._changed()

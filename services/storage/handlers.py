@@ -15,7 +15,7 @@ from services.common.spec import Call, Nothing
 
 from . import models as m
 from . import models_sharing as sharing
-from .errors import Conflict, ObjectNotFound, StoreUnavailable
+from .errors import Conflict, ObjectNotFound, StorageError, StoreUnavailable
 from .objects import Mode
 from .rights import Right, own_bucket_name, require_owner
 from .s3 import S3Client
@@ -123,8 +123,26 @@ async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
                 raise InTheWay(f"The store has a bucket {name} already.") from error
             raise
     storage.unsure.pop(name, None)
+    await _deny_again(storage, client, name, user)
     await storage.rows.note(user, "create-bucket", name)
     return _bucket(storage, Right(name, "", Mode.READ_WRITE, "own"), None)
+
+
+async def _deny_again(storage: Storage, client: S3Client, name: str, user: str) -> None:
+    """Deny what denied keys of an earlier bucket would open; else there is no bucket.
+
+    Raises:
+        StorageError: they may still work, so the bucket was removed.
+    """
+    if storage.store.driver is None:
+        return
+    try:
+        await storage.sessions.deny_again(storage.store.driver, name, user)
+    except BaseException:
+        with suppress(StorageError):
+            await client.buckets.delete(name)
+        await storage.rows.remove_bucket(name)
+        raise
 
 
 async def _made_lately(storage: Storage, client: S3Client, name: str) -> bool:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any  # what rows hold
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
@@ -253,18 +254,30 @@ class Sessions:
             await self._end(driver, issued)
 
     async def of_others(self, bucket: str, owner: str) -> datetime | None:
-        """Return when the last keys end that a bucket's owner cannot be sure of.
-
-        Those are others', and her own that were ended: both know the bucket by its
-        name, and what denies them lies in its policy, which a new bucket lacks.
-        """
+        """Return when the last keys of others end that know a bucket by its name."""
         t = tables.sessions
-        query = sa.select(sa.func.max(t.c.expires)).where(
-            t.c.expires > datetime.now(UTC),
-            t.c.grants.contains(json.dumps(bucket), autoescape=True),
-            sa.or_(t.c.user != owner, t.c.revoked.is_not(None)),
-        )
+        last = sa.select(sa.func.max(t.c.expires))
+        query = _unexpired(last, bucket).where(t.c.user != owner)
         return await self._database.run(lambda c: c.scalar(query))
+
+    async def deny_again(
+        self, driver: CredentialDriver, bucket: str, owner: str
+    ) -> None:
+        """Deny the ended sessions of a bucket's owner in it, once it was made anew.
+
+        They know it by its name, and what denied them lay in the policy of an earlier
+        bucket.
+
+        Raises:
+            StorageError: some may work in it.
+        """
+        if not driver.by_bucket:
+            return
+        t = tables.sessions
+        query = _unexpired(sa.select(t), bucket)
+        ended = query.where(t.c.user == owner, t.c.revoked.is_not(None))
+        for issued in await self._select(ended):
+            await driver.revoke(_within(issued.session, bucket))
 
     async def forget(self, before: datetime) -> None:
         """Forget sessions that ended before then."""
@@ -295,6 +308,15 @@ def _good() -> sa.Select[tuple[object, ...]]:
     t = tables.sessions
     live = sa.select(t).where(t.c.revoked.is_(None))
     return live.where(t.c.expires > datetime.now(UTC))
+
+
+def _unexpired(query: sa.Select[Any], bucket: str) -> sa.Select[Any]:
+    """Of these, sessions that know a bucket by its name, ended ones too."""
+    t = tables.sessions
+    return query.where(
+        t.c.expires > datetime.now(UTC),
+        t.c.grants.contains(json.dumps(bucket), autoescape=True),
+    )
 
 
 def _by_a_group() -> sa.Select[tuple[object, ...]]:

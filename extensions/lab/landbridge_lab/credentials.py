@@ -63,6 +63,7 @@ _PROCESS = Path(__file__).with_name("credential_process.py")
 _OF_A_KERNEL = re.compile(r"/kernels/([0-9A-Za-z_-]{1,100})(/.*)")
 _FIRST_PATIENCE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0
+_LAST_SECONDS = 3.0
 
 
 class CredentialEndpoint:
@@ -102,6 +103,7 @@ class CredentialEndpoint:
         """Answer nobody any more."""
         self._server.shutdown()
         self._server.server_close()
+        self.rings.wait(_LAST_SECONDS)  # a server ends its kernels before itself
         self._thread.join(5)
         self.token_file.unlink(missing_ok=True)
 

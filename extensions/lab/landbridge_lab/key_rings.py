@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -37,6 +38,7 @@ class KeyRings:
         self._server = KeyRing(service, SERVER)
         self._kernels: dict[str, KeyRing] = {}
         self._begun: list[datetime] = []
+        self._ending: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     def begin(self, kernel: str, notebook: str) -> None:
@@ -76,8 +78,19 @@ class KeyRings:
         """End a kernel's keys. Returns at once: the store is told in the background."""
         with self._lock:
             ring = self._kernels.pop(kernel, None)
-        if ring is not None and ring is not self._server:
-            threading.Thread(target=ring.end, name="keys-end", daemon=True).start()
+            if ring is None or ring is self._server:
+                return
+            thread = threading.Thread(target=ring.end, name="keys-end", daemon=True)
+            self._ending = [one for one in self._ending if one.is_alive()] + [thread]
+            thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the store was told of all that ended, at most so long."""
+        until = time.monotonic() + seconds
+        with self._lock:
+            ending = tuple(self._ending)
+        for thread in ending:
+            thread.join(max(0.0, until - time.monotonic()))
 
 
 def purpose_of(kernel: str, notebook: str) -> str:

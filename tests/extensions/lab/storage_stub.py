@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,6 +43,7 @@ class StorageStub:
         trouble: status and JSON of every answer; ``None`` for none.
         rights: its word for all that its user may.
         ended: names of keys that are no longer good.
+        delay: seconds that an end of keys takes.
         asked: the bodies of every ``POST credentials``.
     """
 
@@ -56,6 +58,7 @@ class StorageStub:
         self.objects: Json = {"objects": [], "prefixes": [], "token": None}
         self.rights = "at-first"
         self.ended: set[str] = set()
+        self.delay = 0.0
         self.trouble: tuple[int, Json] | None = None
         self.asked: list[Json] = []
         self.issue: Callable[[Json], Json] = lambda body: made_up_keys(len(self.asked))
@@ -93,6 +96,7 @@ class StorageStub:
             if name in self.ended:
                 return 404, refusal("not-found", "You have no such keys.")
             if method == "DELETE":
+                time.sleep(self.delay)
                 self.ended.add(name)
                 return 200, {}
             return 200, {"rights": self.rights}

@@ -199,6 +199,24 @@ def test_narrow_keys_end_too_and_a_silent_service_hinders_nobody(
         rings.of("k2")
 
 
+def test_a_server_that_ends_waits_a_little_for_the_ends_of_its_kernels_keys(
+    rings: KeyRings, stub: StorageStub
+) -> None:
+    rings.begin("k1", "")
+    rings.of("k1").get({})
+    rings.end("k1")
+    rings.wait(20)
+    assert stub.ended == {"ada--1"}
+    rings.begin("k2", "")
+    rings.of("k2").get({})
+    stub.delay = 5
+    began = time.monotonic()
+    rings.end("k2")
+    rings.wait(0.2)
+    assert time.monotonic() - began < 4
+    stub.delay = 0
+
+
 def test_very_many_kernels_share_the_servers(
     rings: KeyRings, stub: StorageStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,20 @@ def test_a_bucket_that_is_made_again_is_closed_to_old_guests(alice, bob):
     alice.call("POST", "buckets", {"name": "another"})
 
 
+def test_a_bucket_that_is_made_again_is_closed_to_keys_that_were_ended(alice):
+    bucket = "alice--anew"
+    alice.call("POST", "buckets", {"name": "anew"})
+    wish = {"grants": [{"bucket": bucket}]}
+    ended, others = [alice.call("POST", "credentials", wish) for _ in range(2)]
+    alice.call("DELETE", f"credentials/{ended['id']}")
+    assert refused(ended, bucket)
+    alice.call("DELETE", f"buckets/{bucket}")
+    alice.call("POST", "buckets", {"name": "anew"})
+    assert refused(ended, bucket)
+    assert asyncio.run(listed(others, bucket)) == 0
+    alice.call("DELETE", f"buckets/{bucket}")
+
+
 def test_a_share_needs_somebody_and_an_end(alice):
     body = {"bucket": "alice", "kind": "user", "name": "nobody-here"}
     assert alice.refused("POST", "shares", body) == (400, "bad-request")
