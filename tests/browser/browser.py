@@ -35,6 +35,7 @@ _FLAGS = (
     "--lang=en",
 )
 PROGRAMS = ("chromium", "chromedriver")
+_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 _MISSED = (NoSuchElementException, StaleElementReferenceException)
 
 
@@ -59,6 +60,9 @@ class Browser:
             return wait.until(lambda _: look())
         except TimeoutException:
             page = self.driver.find_element(By.TAG_NAME, "body").text[:2000]
+            if _NETWORK_CHANGED in page:  # other tests make networks of their own
+                self.driver.refresh()
+                return wait.until(lambda _: look())
             raise AssertionError(
                 f"waited {seconds} s in vain for: {what}; at {self.path}:\n{page}"
             ) from None

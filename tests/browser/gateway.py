@@ -61,7 +61,9 @@ profiles:
     title: Bare Python
     description: An environment that lacks JupyterLab.
     resources: {cpus: 1, memory: 400M, time_limit: 1h}
-    prologue: export LANDBRIDGE_PYTHON=/usr/bin/python3
+    prologue: |
+      sleep 3  # what fails at once is told on the form
+      export LANDBRIDGE_PYTHON=/usr/bin/python3
   hungry:
     title: Hungry
     description: Its start takes more memory than it asked for.

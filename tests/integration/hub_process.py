@@ -95,6 +95,22 @@ class HubProcess:
             raise AssertionError(f"the hub ended:\n{self.words()}")
         return self.api.get("/hub/api/info").status_code == 200
 
+    def service_pid(self, name: str) -> int:
+        """The process of a service: a child of the hub."""
+        assert self.process is not None
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                words = (entry / "cmdline").read_bytes()
+                status = (entry / "status").read_text()
+            except OSError:
+                continue
+            child = f"PPid:\t{self.process.pid}\n" in status
+            if child and f"services.{name}".encode() in words:
+                return int(entry.name)
+        raise AssertionError(f"the service {name} does not run")
+
     def words(self) -> str:
         """The end of the hub's log."""
         return self.log.read_text(errors="replace")[-6000:]

@@ -7,38 +7,21 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
 from hub_process import HubProcess, until
 
 
-def service_pid(hub: HubProcess) -> int:
-    """The storage service's process: a child of the hub."""
-    assert hub.process is not None
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes()
-            status = (entry / "status").read_text()
-        except OSError:
-            continue
-        if b"services.storage" in words and f"PPid:\t{hub.process.pid}\n" in status:
-            return int(entry.name)
-    raise AssertionError("the service does not run")
-
-
 def kill_service(hub: HubProcess, meanwhile: Callable[[], bool]) -> None:
     """``kill -9``, and wait until another one runs."""
-    pid = service_pid(hub)
+    pid = hub.service_pid("storage")
     os.kill(pid, signal.SIGKILL)
     assert meanwhile()
 
     def another() -> bool:
         try:
-            return service_pid(hub) != pid
+            return hub.service_pid("storage") != pid
         except AssertionError:
             return False
 
@@ -126,7 +109,7 @@ def test_a_store_whose_port_was_taken_meanwhile_is_found_at_its_new_one(
     task = begin(heidi, "move")
     ports = gateway.state / "store" / "ports.json"
     taken = json.loads(ports.read_text())["s3"]
-    service = service_pid(gateway)
+    service = gateway.service_pid("storage")
     os.kill(service, signal.SIGSTOP)  # for as long as it takes to get the port
     try:
         os.kill(store_pid(gateway), signal.SIGKILL)
@@ -137,7 +120,8 @@ def test_a_store_whose_port_was_taken_meanwhile_is_found_at_its_new_one(
         until("it has moved", lambda: json.loads(ports.read_text())["s3"] != taken)
         ready()
         until("it lists", lambda: heidi.ask("GET", "me").is_success)
-        assert heidi.get("still").content == b"here"
+        # The edge follows a moment later.
+        until("it is read", lambda: heidi.get("still").content == b"here")
         assert heidi.finish(task)["phase"] == "done"
         told = heidi.call("POST", "credentials", {})["endpoint"]
         assert told != f"http://127.0.0.1:{taken}"
