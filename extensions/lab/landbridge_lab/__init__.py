@@ -36,7 +36,7 @@ def _link_jupyter_server_extension(server_app: Any) -> None:
 
 def _load_jupyter_server_extension(server_app: Any) -> None:
     """Add our routes to the notebook server (called by jupyter_server)."""
-    credentials.start()
+    credentials.start(server_app.root_dir)
     settings = server_app.web_app.settings
     base_url = settings["base_url"]
     facts = JobFacts(dict(os.environ))

@@ -233,6 +233,7 @@ def _write_rclone_file(endpoint: CredentialEndpoint, directory: Path) -> Path:
 # -- in the notebook server ---------------------------------------------------------
 
 _offer: Offer | None = None
+_root = ""
 
 
 def environment() -> dict[str, str]:
@@ -256,9 +257,14 @@ def begin_kernel(
     if _offer is None:
         return dict(environment)
     endpoint = _offer.endpoint
-    endpoint.rings.begin(kernel, notebook)
+    endpoint.rings.begin(kernel, _as_shown(notebook))
     its_own = {endpoint.url: endpoint.url_of(kernel)}
     return {name: its_own.get(value, value) for name, value in environment.items()}
+
+
+def _as_shown(notebook: str) -> str:
+    """Return a notebook's path as JupyterLab shows it."""
+    return notebook.removeprefix(f"{_root}/") if _root else notebook
 
 
 def end_kernel(kernel: str) -> None:
@@ -267,11 +273,16 @@ def end_kernel(kernel: str) -> None:
         _offer.endpoint.rings.end(kernel)
 
 
-def start() -> None:
+def start(root: str = "") -> None:
     """Give this process's children the variables, now or once the service is there.
 
     The first attempt is short and made at once, so that the first kernel has them.
+
+    Args:
+        root: the directory that the server shows; notebooks are named from there.
     """
+    global _root
+    _root = root
     service = StorageService.of(os.environ)
     if service is None or os.environ.get(URL):
         return
@@ -318,7 +329,7 @@ def _for_jobs(found: Offer, home: Path) -> kernel_storage.KeyOffer:
 
     def answer(target: str, kernel: str, notebook: str) -> tuple[int, str, str]:
         # Each time: a kernel of an earlier server has not begun here.
-        endpoint.rings.begin(kernel, notebook)
+        endpoint.rings.begin(kernel, _as_shown(notebook))
         return endpoint.answer(f"/kernels/{kernel}{target}")
 
     return kernel_storage.KeyOffer(

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
 
 from .key_ring import KeyRing
 from .storage_service import ServiceFailed, StorageService
@@ -46,7 +45,7 @@ class KeyRings:
 
         Args:
             kernel: its id.
-            notebook: the path of its notebook, for the user's list of keys.
+            notebook: the path of its notebook, as the user's list of keys shows it.
         """
         with self._lock:
             if kernel in self._kernels:
@@ -95,8 +94,7 @@ class KeyRings:
 
 def purpose_of(kernel: str, notebook: str) -> str:
     """Return what the keys of a kernel are for, in a line that the service takes."""
-    path = notebook.removeprefix(f"{Path.home()}/")
-    shown = "".join(letter if letter.isprintable() else "?" for letter in path)
+    shown = "".join(letter if letter.isprintable() else "?" for letter in notebook)
     if not shown:
         return f"kernel {kernel[:8]}"
     room = _LONGEST_PURPOSE - len("kernel of ")

@@ -88,8 +88,11 @@ def ask(url: str) -> httpx.Response:
         return client.get(url, headers={"Authorization": Path(file).read_text()})
 
 
-def test_each_kernel_has_its_own_until_it_ends(offered: StorageStub) -> None:
-    first, second = Kernel("runs/a.ipynb"), Kernel()
+def test_each_kernel_has_its_own_until_it_ends(
+    offered: StorageStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_root", "/srv/ada")
+    first, second = Kernel("/srv/ada/runs/a.ipynb"), Kernel()
     try:
         assert "ACCESS1" in first.run(CODE)
         assert "ACCESS2" in second.run(CODE)
@@ -239,7 +242,6 @@ def test_very_many_kernels_share_the_servers(
     [
         ("", "kernel 01234567"),
         ("é b.ipynb", "kernel of é b.ipynb"),
-        (f"{Path.home()}/runs/a.ipynb", "kernel of runs/a.ipynb"),
         ("a\n\u202eb.ipynb", "kernel of a??b.ipynb"),
         ("x" * 100 + ".ipynb", "kernel of …" + "x" * 63 + ".ipynb"),
     ],
