@@ -34,6 +34,8 @@ from .server_start import (
 )
 from .server_state import Seal, ServerState, commit, find_token, revoke
 
+_GOOD_BYE = timedelta(seconds=5)
+
 
 class BatchJobSpawner(ChoosingSpawner):
     """A notebook server that is a batch job of its user."""
@@ -325,9 +327,15 @@ class BatchJobSpawner(ChoosingSpawner):
         """Wish the job's end, and wait a while to see it.
 
         The wish is kept and repeated until the scheduler confirms the end, also when
-        this returns before.
+        this returns before. The server has its token for some seconds, to say good-bye
+        (it ends its kernels' keys to storage), unless it is to end ``now``.
         """
-        revoke(self.orm_spawner, self.token_id)
+        try:
+            await self._stop(now=now)
+        finally:
+            revoke(self.orm_spawner, self.token_id)
+
+    async def _stop(self, *, now: bool) -> None:
         if self._reach is not None:
             self._reach.close()
         name = self.job_name
@@ -336,7 +344,11 @@ class BatchJobSpawner(ChoosingSpawner):
             return
         self.gateway.cancel(name)
         limit = timedelta(seconds=0 if now else self.stop_timeout)
-        if not await ends_within(self.gateway.jobs, name, limit) and not now:
+        good_bye = min(limit, _GOOD_BYE)
+        if now or await ends_within(self.gateway.jobs, name, good_bye):
+            return
+        revoke(self.orm_spawner, self.token_id)
+        if not await ends_within(self.gateway.jobs, name, limit - good_bye):
             self.log.warning(
                 "Job %s of %s has not ended yet; its end stays wanted",
                 name,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from jupyterhub import orm
 from jupyterhub.utils import format_exception
 from server_rig import Rig
 
+from spawners import server_job
 from spawners.batch.errors import LimitReached, SchedulerUnavailable, SubmitRejected
 from spawners.batch.models import JobState
 from spawners.batch.records import Endpoint
@@ -176,6 +178,32 @@ async def test_a_stop_revokes_the_token_also_under_another_hub(servers: Rig) -> 
     later.api_token = ""
     later.load_state(spawner.get_state())
     await later.stop()
+    assert orm.APIToken.find(servers.user.db, token) is None
+
+
+async def test_a_server_that_does_not_end_loses_its_token_all_the_same(
+    servers: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_job, "_GOOD_BYE", timedelta(seconds=0.3))
+    spawner = servers.spawner(stop_timeout=3)
+    token, database = spawner.api_token, servers.user.db
+    await servers.bring_up(spawner)
+    servers.scheduler.cancels_work = False
+    stop = asyncio.ensure_future(spawner.stop())
+    await asyncio.sleep(0.05)
+    assert orm.APIToken.find(database, token) is not None  # it may say good-bye
+    await asyncio.sleep(0.8)
+    assert not stop.done()
+    assert orm.APIToken.find(database, token) is None
+    await stop
+
+
+async def test_a_stop_at_once_revokes_the_token_at_once(servers: Rig) -> None:
+    spawner = servers.spawner(stop_timeout=30)
+    token = spawner.api_token
+    await servers.bring_up(spawner)
+    servers.scheduler.cancels_work = False
+    await spawner.stop(now=True)
     assert orm.APIToken.find(servers.user.db, token) is None
 
 
