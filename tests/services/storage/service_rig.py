@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,18 @@ class ServiceRig:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(30)
+        self._end_store()
         self.hub.close()
+
+    def _end_store(self) -> None:
+        """An embedded store outlives its service; a hub would end it."""
+        told = self.state / "store" / "process.json"
+        if not told.exists():
+            return
+        pid = int(json.loads(told.read_text())["pid"])
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        until("the store has ended", lambda: not Path(f"/proc/{pid}").exists())
 
 
 def _toml(value: object) -> str:
