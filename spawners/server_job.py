@@ -343,9 +343,11 @@ class BatchJobSpawner(ChoosingSpawner):
         if not name or (record is not None and not record.live):
             return
         self.gateway.cancel(name)
-        limit = timedelta(seconds=0 if now else self.stop_timeout)
+        if now:
+            return
+        limit = timedelta(seconds=self.stop_timeout)
         good_bye = min(limit, _GOOD_BYE)
-        if now or await ends_within(self.gateway.jobs, name, good_bye):
+        if await ends_within(self.gateway.jobs, name, good_bye):
             return
         revoke(self.orm_spawner, self.token_id)
         if not await ends_within(self.gateway.jobs, name, limit - good_bye):

@@ -7,6 +7,8 @@ written to meanwhile, stays: the store refuses to delete it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .keys import KeyRules
 from .s3 import S3Client
 
@@ -14,22 +16,22 @@ _MOST = 500  # the store removes the others itself
 
 
 async def remove_empty(
-    client: S3Client, keys: KeyRules, bucket: str, prefix: str
+    client: S3Client, keys: KeyRules, bucket: str, prefixes: Sequence[str]
 ) -> None:
-    """Remove what folders are left under a prefix, if the store has any.
+    """Remove what folders are left under prefixes, if the store has any.
 
     Args:
         client: signed by a key that may list and delete there.
         keys: the store's rules, which tell whether it has folders.
         bucket: where they are; one that has kept versions keeps its folders.
-        prefix: of which no object is left.
+        prefixes: of which no object is left.
 
     Raises:
         StorageError: it did not work; what is left is empty.
     """
-    if not keys.has_folders or await client.buckets.versioning(bucket):
+    if not (prefixes and keys.has_folders) or await client.buckets.versioning(bucket):
         return
-    found, ahead = [prefix] if prefix.endswith("/") else [], [prefix]
+    found, ahead = [one for one in prefixes if one.endswith("/")], [*prefixes]
     while ahead and len(found) < _MOST:
         page = await client.list(bucket, ahead.pop(), delimiter="/")
         found += page.prefixes

@@ -332,12 +332,14 @@ async def _delete(storage: Storage, progress: Progress) -> None:
 
 async def _tidy(storage: Storage, order: Order) -> None:
     """Have no empty folders shown where whole prefixes were."""
+    if not order.prefixes:
+        return
     try:
         rights = await _rights(storage, order)
-        client = await storage.acting(order.user)
         for prefix in order.prefixes:
             require(rights, Grant(order.source, prefix, Mode.READ_WRITE))
-            await remove_empty(client, storage.store.keys, order.source, prefix)
+        client, keys = await storage.acting(order.user), storage.store.keys
+        await remove_empty(client, keys, order.source, order.prefixes)
     except (StorageError, Refusal) as error:
         log.info("Empty folders in %s stay for a while: %s", order.source, error)
 

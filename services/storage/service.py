@@ -238,14 +238,18 @@ class Storage:
             await self.sessions.end_share(driver, share)
         await self.shares.settle(share.id)
 
+    @property
+    def _ender(self) -> CredentialDriver | None:
+        """What ends keys early; ``None`` where there are none but users' own."""
+        return None if self.store.own_keys is not None else self.store.driver
+
     async def settle_groups(self) -> None:
         """End what keys may by groups which their users have left.
 
         Raises:
             StorageError, NotReady: some may still work; the upkeep tries again.
         """
-        driver = self.store.driver
-        if driver is None or self.store.own_keys is not None:
+        if (driver := self._ender) is None:
             return
         for group, users in (await self.sessions.by_groups()).items():
             members = await self.people.members_of(group)
@@ -259,8 +263,7 @@ class Storage:
         Raises:
             StorageError, NotReady: some may still work; the upkeep tries again.
         """
-        driver = self.store.driver
-        if driver is None or self.store.own_keys is not None:
+        if (driver := self._ender) is None:
             return
         for user in sorted(await self.sessions.users()):
             if await self.people.groups_of(user) is None:

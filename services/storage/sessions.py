@@ -8,7 +8,7 @@ than its user. Whoever ends a share ends what rests on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any  # what rows hold
@@ -134,13 +134,17 @@ class Sessions:
                 lifetime=LIFETIME,
                 purpose=FOR_BROWSER,
             )
-            self._signers = {
-                key: session
-                for key, session in self._signers.items()
-                if not session.expired
-            }
+            self._drop_signers(lambda _, __, session: session.expired)
             self._signers[(user, right)] = known
         return known.key
+
+    def _drop_signers(self, dead: Callable[[str, Right, Session], bool]) -> None:
+        """Sign no more URLs by these: told by user, right and session."""
+        self._signers = {
+            (user, right): session
+            for (user, right), session in self._signers.items()
+            if not dead(user, right, session)
+        }
 
     async def of(self, user: str) -> list[Issued]:
         """Return the keys of a user's programs that are still good."""
@@ -180,11 +184,7 @@ class Sessions:
         """
         word = json.dumps(share.id)
         query = _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
-        self._signers = {
-            key: session
-            for key, session in self._signers.items()
-            if key[1].share != share.id
-        }
+        self._drop_signers(lambda _, right, __: right.share == share.id)
         found = await self._select(query)
         for issued in found:
             if driver.by_bucket:
@@ -215,11 +215,7 @@ class Sessions:
         """
         t = tables.sessions
         query = _by_a_group().where(t.c.user == user)
-        self._signers = {
-            key: session
-            for key, session in self._signers.items()
-            if (key[0], key[1].via) != (user, group)
-        }
+        self._drop_signers(lambda who, right, _: (who, right.via) == (user, group))
 
         def read(connection: Connection) -> list[tuple[Issued, str]]:
             rows = connection.execute(query).mappings()
@@ -247,9 +243,7 @@ class Sessions:
         Raises:
             StorageError: some may still work; ask again.
         """
-        self._signers = {
-            key: session for key, session in self._signers.items() if key[0] != user
-        }
+        self._drop_signers(lambda who, _, __: who == user)
         for issued in await self._select(_good().where(tables.sessions.c.user == user)):
             await self._end(driver, issued)
 

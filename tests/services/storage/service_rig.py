@@ -173,7 +173,7 @@ class ServiceRig:
         self.hub.close()
 
     def _end_store(self) -> None:
-        """An embedded store outlives its service; a hub would end it."""
+        """An embedded store outlives its service."""
         told = self.state / "store" / "process.json"
         if not told.exists():
             return

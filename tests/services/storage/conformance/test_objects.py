@@ -395,11 +395,11 @@ async def test_an_empty_folder_is_left_where_something_is(weed):
     for key in ("p/b/c/2", "q/3"):
         await weed.client.delete(bucket, key)
     rules = weed.features.keys
-    await remove_empty(weed.client, rules, bucket, "p/")
+    await remove_empty(weed.client, rules, bucket, ["p/"])
     page = await weed.client.list(bucket, "p/", delimiter="/")
     assert page.prefixes == ("p/a/",)
     assert (await weed.client.get(bucket, "p/a/1")).data == b"1"
     await weed.client.buckets.set_versioned(bucket, versioned=False)  # suspended
-    await remove_empty(weed.client, rules, bucket, "q/")
+    await remove_empty(weed.client, rules, bucket, ["q/"])
     found = await weed.client.buckets.versions(bucket, "q/")
     assert not [one for one in found.versions if one.deleted and one.key == "q/"]
