@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,7 +42,7 @@ class StorageStub:
         trouble: status and JSON of every answer; ``None`` for none.
         rights: its word for all that its user may.
         ended: names of keys that are no longer good.
-        delay: seconds that an end of keys takes.
+        may_end: an end of keys waits for it.
         asked: the bodies of every ``POST credentials``.
     """
 
@@ -58,7 +57,8 @@ class StorageStub:
         self.objects: Json = {"objects": [], "prefixes": [], "token": None}
         self.rights = "at-first"
         self.ended: set[str] = set()
-        self.delay = 0.0
+        self.may_end = threading.Event()
+        self.may_end.set()
         self.trouble: tuple[int, Json] | None = None
         self.asked: list[Json] = []
         self.issue: Callable[[Json], Json] = lambda body: made_up_keys(len(self.asked))
@@ -96,7 +96,7 @@ class StorageStub:
             if name in self.ended:
                 return 404, refusal("not-found", "You have no such keys.")
             if method == "DELETE":
-                time.sleep(self.delay)
+                assert self.may_end.wait(20)
                 self.ended.add(name)
                 return 200, {}
             return 200, {"rights": self.rights}

@@ -149,6 +149,31 @@ def test_the_server_uses_it_unless_its_user_chose(
     assert chosen(Config()) is None
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/kernels/k1/credentials",
+        "/kernels//credentials",
+        "/kernels/../credentials",
+        "/kernels/%2e%2e/credentials",
+        "/kernels/k1/../../credentials",
+        f"/kernels/{'a' * 101}/credentials",
+        "/kernels/known/kernels/other/credentials",
+        "/kernels/known/credentials/",
+        "/kernels/known",
+        "//credentials",
+    ],
+)
+def test_no_path_leads_to_keys_of_others(offered: StorageStub, path: str) -> None:
+    credentials.begin_kernel("known", {}, "")
+    credentials.begin_kernel("other", {}, "")
+    endpoint = credentials._offer.endpoint
+    status, kind, text = endpoint.answer(path)
+    assert (status, kind) == (404, "text/plain")
+    assert "AccessKeyId" not in text
+    assert not offered.asked
+
+
 @pytest.fixture
 def rings(stub: StorageStub) -> KeyRings:
     service = StorageService.of(stub.environment)
@@ -212,12 +237,12 @@ def test_a_server_that_ends_waits_a_little_for_the_ends_of_its_kernels_keys(
     assert stub.ended == {"ada--1"}
     rings.begin("k2", "")
     rings.of("k2").get({})
-    stub.delay = 5
-    began = time.monotonic()
+    stub.may_end.clear()
     rings.end("k2")
     rings.wait(0.2)
-    assert time.monotonic() - began < 4
-    stub.delay = 0
+    assert stub.ended == {"ada--1"}  # it did not wait for that
+    stub.may_end.set()
+    until_ended(stub, {"ada--1", "ada--2"})
 
 
 def test_very_many_kernels_share_the_servers(

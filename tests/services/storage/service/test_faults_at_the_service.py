@@ -125,6 +125,34 @@ def test_every_fault_has_a_name_at_every_kind_of_call(alice, door, name):
         alice.call("POST", "uploads/abort", where)
 
 
+def test_a_bucket_that_ended_keys_would_open_is_not_made(alice, door):
+    bucket = {"name": "shut"}
+    name = alice.call("POST", "buckets", bucket)["name"]
+    keys = alice.call("POST", "credentials", {"grants": [{"bucket": name}]})
+    alice.call("DELETE", f"credentials/{keys['id']}")
+    alice.call("DELETE", f"buckets/{name}")
+    door.fail(says("InternalError", 500), only=b"?policy")
+    refused = alice.refused("POST", "buckets", bucket)
+    assert refused == (503, "store-unavailable")
+    door.heal()
+    shown = [one["name"] for one in alice.call("GET", "buckets")["buckets"]]
+    assert name not in shown
+    alice.call("POST", "buckets", bucket)  # nothing of it is left in the way
+    alice.call("DELETE", f"buckets/{name}")
+
+
+def test_a_folder_that_cannot_be_tidied_is_deleted_all_the_same(alice, door):
+    alice.put("tidy/a/1", b"x", bucket=OWN)
+    source = {"bucket": OWN, "prefixes": ["tidy/"]}
+    door.fail(says("AccessDenied", 403), only=b"?versioning")
+    task = alice.finish(
+        alice.call("POST", "tasks", {"kind": "delete", "source": source})
+    )
+    assert len(door.proxy.plan) == 9_999  # it was asked once, and refused
+    assert (task["phase"], task["done"], task["failed"]) == ("done", 1, 0)
+    assert alice.names("tidy/", bucket=OWN) == []
+
+
 def health(rig: ServiceRig) -> httpx.Response:
     return httpx.get(f"{rig.origin}{PREFIX}health", trust_env=False, timeout=30)
 
