@@ -4,9 +4,8 @@
     python tests/benchmarks/storage_depth.py --stages 10000 10000000
 
 By our client from the embedded store, whose keys are put into its own metadata. Each
-stage is read by a process of
-its own: its time is the median of many pages, its memory the peak. Ratios are against
-the first stage.
+stage is read by a process of its own: its time is the median of many pages, its memory
+the peak. Ratios are against the first stage.
 """
 
 from __future__ import annotations
