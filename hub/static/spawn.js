@@ -65,7 +65,8 @@ function mark(answer) {
 
 let timer = null;
 function later() {
-  // What was said of another choice does not hold for this one.
+  // What was said of another choice does not hold for this one, nor what is on its way.
+  wanted += 1;
   summary.textContent = "Checking…";
   button.disabled = false;
   clearTimeout(timer);

@@ -133,11 +133,15 @@ class Browser:
     def choose(self, profile: str) -> None:
         """Open the spawn page's card of a profile and wait for its preview."""
         self.ready()
-        self.find(f'.lb-card:has(input[value="{profile}"])').click()
+        self.choose_only(profile)
         self.until(
             "the preview",
             lambda: self.text("#start-summary") not in ("", "Checking…"),
         )
+
+    def choose_only(self, profile: str) -> None:
+        """Press the spawn page's card of a profile."""
+        self.find(f'.lb-card:has(input[value="{profile}"])').click()
 
     def press(self, inside: WebElement, label: str) -> None:
         """Press the button or link with this label inside an element."""

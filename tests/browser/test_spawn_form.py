@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browser import PHONE, Browser
+from browser import DESKTOP, PHONE, Browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -50,6 +50,53 @@ def test_a_hostile_link_is_inert(web: Browser, site, link: str) -> None:
     assert not web.run("return window.harm")
     assert not web.all("#main img, #main script")
     assert not site.jobs("alice")
+
+
+HELD = """
+const real = window.fetch;
+window.told = [];
+window.held = [];
+window.fetch = (...asked) => new Promise((answer) => {
+  if (!String(asked[0]).endsWith("/preview")) return answer(real(...asked));
+  held.push(() => answer(real(...asked)));
+});
+new MutationObserver(() => told.push(document.getElementById("start-summary").textContent))
+  .observe(document.getElementById("start-summary"), {childList: true});
+"""
+
+
+def test_what_is_said_of_a_choice_is_never_said_of_the_next(web: Browser, site) -> None:
+    web.open("/hub/spawn/alice")
+    web.choose("small")
+    web.run(HELD)
+    web.choose_only("gpu")
+    web.until("a question about the GPU", lambda: web.run("return held.length") == 1)
+    web.choose_only("small")
+    # The late answer comes within the time in which typing may still go on.
+    web.run("held.shift()()")
+    web.until("a question about small", lambda: web.run("return held.length") == 1)
+    assert set(web.run("return told")) == {"Checking…"}
+    web.run("held.shift()()")
+    web.wait_text("#start-summary", "Should start now")
+    assert len(set(web.run("return told"))) == 2
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_start_stays_where_it_is_while_its_summary_changes(
+    web: Browser, site, size: tuple[int, int]
+) -> None:
+    web.size(*size)
+    web.open("/hub/spawn/alice")
+    web.choose("gpu")
+    place = (
+        "document.getElementById('start-summary').textContent = arguments[0];"
+        "const box = document.getElementById('start-button').getBoundingClientRect();"
+        "return [box.x, box.y, box.width, box.height]"
+    )
+    before = web.run(place, "Checking…")
+    lines = 2 if size == DESKTOP else 3
+    words = "Waits for 2 of 4 GPUs. " * (lines * size[0] // 220)
+    assert web.run(place, words) == before
 
 
 def says(web: Browser, words: str) -> bool:
