@@ -332,11 +332,13 @@ def _by_exit(end: _End) -> _Words:
     if status.signal is not None:
         name = _signal_name(status.signal)
         if status.signal == signal.SIGKILL:
+            asked = end.resources.memory
+            amount = f" ({memory_in_words(asked)} asked)" if asked else ""
             return (
                 "Killed",
                 f"The job{end.where} was killed from outside ({name}), which may mean "
-                "too much memory.",
-                _more_memory(end.resources.memory),
+                f"too much memory{amount}.",
+                _more_memory(asked),
             )
         return (
             f"The {end.what} crashed",

@@ -60,8 +60,9 @@ window.fetch = (...asked) => new Promise((answer) => {
   if (!String(asked[0]).endsWith("/preview")) return answer(real(...asked));
   held.push(() => answer(real(...asked)));
 });
-new MutationObserver(() => told.push(document.getElementById("start-summary").textContent))
-  .observe(document.getElementById("start-summary"), {childList: true});
+const summary = document.getElementById("start-summary");
+const note = () => told.push(summary.textContent);
+new MutationObserver(note).observe(summary, {childList: true});
 """
 
 

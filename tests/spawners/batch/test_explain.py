@@ -180,7 +180,7 @@ def test_out_of_memory_is_recognised_by_its_traces(status, log):
 def test_a_bare_kill_is_only_suspected_to_be_memory():
     failure = ends(failed(signal=9, reason="JobLaunchFailure"))
     assert failure.title == "Killed"
-    assert "may mean" in failure.detail
+    assert "may mean too much memory (4 GB asked)" in failure.detail
     assert "8 GB" in failure.hint
 
 

@@ -80,6 +80,28 @@ def test_a_url_that_was_signed_for_one_thing_does_nothing_else(alice, bob):
     assert b"bob's" not in alice.get("stolen").content
 
 
+def test_a_download_goes_on_with_the_same_object_only(alice):
+    alice.put("resumed", b"0123456789")
+    signed = alice.call("POST", "urls/download", {"bucket": "alice", "key": "resumed"})
+    first = httpx.get(signed["url"], trust_env=False)
+    etag, modified = first.headers["etag"], first.headers["last-modified"]
+
+    def rest(range_: str = "bytes=4-", **headers: str) -> tuple[int, bytes]:
+        asked = {"range": range_} if range_ else {}
+        asked |= {name.replace("_", "-"): text for name, text in headers.items()}
+        answer = httpx.get(signed["url"], headers=asked, trust_env=False)
+        body = answer.content if answer.is_success else b""
+        return answer.status_code, body
+
+    assert rest(if_range=etag) == rest(if_range=modified) == (206, b"456789")
+    assert rest(if_range=f"W/{etag}")[0] == 412
+    assert rest(if_range="Mon, 05 Jan 2026 10:00:00 GMT")[0] == 412
+    alice.put("resumed", b"abcdefghij", overwrite=True)
+    assert rest(if_range=etag)[0] == 412
+    # Without a range there is nothing to go on with.
+    assert rest("", if_range=etag) == (200, b"abcdefghij")
+
+
 def test_an_upload_in_parts_goes_on_after_a_reload(alice):
     data = bytes(range(256)) * 4096 * 9
     wish = {"bucket": "alice", "key": "big", "size": len(data)}
