@@ -89,6 +89,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         self.adopted = False
         self.lost_job_id = ""
         self.last_resources: Resources | None = None
+        self._why_is_known = False
         self._chosen: Options | None = None
         self._asked_choice = False
         self._turn = asyncio.Event()
@@ -209,12 +210,18 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         ):
             if self.life is Life.RUNNING:
                 self.die(status.failure)
-            elif self.life is Life.DEAD:
+            elif self.life is Life.DEAD and not self._why_is_known:
                 # The kernel was killed first: its job's end says why.
                 self.live(Life.DEAD, status.failure)
 
-    def die(self, failure: Failure | None) -> None:
-        """Be dead, listed and explained; only a user's restart changes that."""
+    def die(self, failure: Failure | None, *, why_is_known: bool = False) -> None:
+        """Be dead, listed and explained; only a user's restart changes that.
+
+        Args:
+            failure: why, as far as is known.
+            why_is_known: the job's own end has nothing to add.
+        """
+        self._why_is_known = why_is_known
         status = self.status
         if status is not None:
             self.last_resources = status.resources
@@ -225,7 +232,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
 
     async def end_job(self, failure: Failure) -> None:
         """End the job for a reason of ours; the kernel stays listed with it."""
-        self.die(failure)
+        self.die(failure, why_is_known=True)
         if self.batch is not None:
             try:
                 await self.batch.cancel()

@@ -246,7 +246,7 @@ def test_the_time_limit_is_told_to_server_and_code_while_a_cell_runs(server):
         assert server.view(kernel)["warned"] is None
         os.kill(pid, signal.SIGUSR1)
         until(flag.exists, 10, "the hook")
-        assert server.view(kernel)["warned"]
+        until(lambda: server.view(kernel)["warned"], 10, "the warning")
     assert float(flag.read_text()) > 0
 
 
