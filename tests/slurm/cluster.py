@@ -217,16 +217,6 @@ class Cluster(Rig):
     def wait_up(self, timeout: float = 180) -> None:
         self.wait_nodes(len(NODES), timeout)
 
-    def nodes_up(self) -> int:
-        # A controller that was killed can give a job's id twice; Slurm then drains the
-        # node for good, and every later test would wait for it.
-        drained = self.run(["sinfo", "-hR", "-o", "%N|%E"], timeout=40).stdout
-        for line in drained.splitlines():
-            nodes, _, why = line.partition("|")
-            if why.strip() == "Duplicate jobid":
-                self.run(["scontrol", "update", f"NodeName={nodes}", "State=RESUME"])
-        return super().nodes_up()
-
     def _write_files(self) -> None:
         facts = {f"p{n}": self.base + n for n in (*_PORTS, 100, 199)}
         host = socket.gethostname().partition(".")[0]

@@ -318,9 +318,19 @@ class Rig:
             if dead := [name for name in names if self.pid(name) is None]:
                 said = (self.path / "log/out").read_text(errors="replace")[-2000:]
                 raise RigFailure(f"{', '.join(dead)} died:\n{said}")
+            self._take_back()
             return self.nodes_up() >= count
 
         wait_for(ready, timeout, f"{count} nodes up")
+
+    def _take_back(self) -> None:
+        # A controller that was killed can give a job's id twice; Slurm then drains the
+        # node for good, and every later test would wait for it.
+        drained = self.run(["sinfo", "-hR", "-o", "%N|%E"], timeout=40).stdout
+        for line in drained.splitlines():
+            nodes, _, why = line.partition("|")
+            if why == "Duplicate jobid":
+                self.run(["scontrol", "update", f"NodeName={nodes}", "State=RESUME"])
 
     def nodes_up(self) -> int:
         """Count nodes that take or run jobs now; 0 while nobody answers."""

@@ -51,6 +51,13 @@ def test_repair_brings_back_a_killed_controller(slurm: Cluster) -> None:
     assert slurm.nodes_up() == 4
 
 
+def test_repair_takes_back_a_node_that_slurm_drained(slurm: Cluster) -> None:
+    drain = ("scontrol", "update", "NodeName=n4", "State=DRAIN")
+    slurm.admin(*drain, "Reason=Duplicate jobid")
+    slurm.repair()
+    assert "n4" not in slurm.admin("sinfo", "-hR", "-o", "%N|%E")
+
+
 def test_clearing_leaves_no_job_and_no_process(slurm: Cluster) -> None:
     job = slurm.submit("trap '' TERM; while :; do sleep 1; done", user=slurm.users[-1])
     slurm.wait_state(job, "RUNNING")
