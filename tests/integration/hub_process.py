@@ -50,10 +50,22 @@ def until(
 
 
 class HubProcess:
-    """``python -m hub.app`` with the settings of ``make up`` and its own HAProxy."""
+    """``python -m hub.app`` with the settings of ``make up`` and its own HAProxy.
 
-    def __init__(self, state: Path, **environment: str) -> None:
+    Attributes:
+        checkout, python: whose hub it is, and the interpreter that has it installed.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        checkout: Path = CHECKOUT,
+        python: str = sys.executable,
+        **environment: str,
+    ) -> None:
         self.state = state
+        self.checkout, self.python = checkout, python
         self.port = free_port()
         self.log = state.parent / "hub.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -76,11 +88,11 @@ class HubProcess:
 
     def start(self) -> None:
         """Start the hub and wait until it answers."""
-        config = CHECKOUT / "config" / "jupyterhub_config.py"
+        config = self.checkout / "config" / "jupyterhub_config.py"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hub.app", f"--config={config}"],
-                cwd=CHECKOUT,
+                [self.python, "-m", "hub.app", f"--config={config}"],
+                cwd=self.checkout,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
