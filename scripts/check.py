@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -37,6 +36,9 @@ PACKAGES = (
     "slurmdbd",
     "sudo",
 )
+# Every test with its seconds, as JUnit; kept, so that the bill can be looked at.
+REPORTS = ROOT / "var" / "tests"
+_SLOWEST = 30
 # Most tests wait for daemons: three run at a time, each file by one process.
 _SHARED_OUT = ("--numprocesses=3", "--dist=loadfile")
 # More failures than this are not tried again.
@@ -114,33 +116,34 @@ def run_checks(environment):
     return failed
 
 
-def run_tests(arguments, environment):
+def run_tests(arguments, environment, report="report.xml"):
     """Run pytest, showing its output; return (exit code, closing line, skipped).
 
-    ``skipped`` is a list of "name: reason".
+    ``skipped`` is a list of "name: reason". The JUnit report is kept as ``report``.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments]
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        closing = ""
-        try:
-            for line in process.stdout:
-                print(line, end="", flush=True)
-                closing = line.strip() or closing
-            code = process.wait()
-        except KeyboardInterrupt:
-            # pytest got the same Ctrl-C and is tearing its servers down.
-            code = process.wait()
-        return code, closing, skipped_in(report)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    path = REPORTS / report
+    path.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", f"--junitxml={path}", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    closing = ""
+    try:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            closing = line.strip() or closing
+        code = process.wait()
+    except KeyboardInterrupt:
+        # pytest got the same Ctrl-C and is tearing its servers down.
+        code = process.wait()
+    return code, closing, skipped_in(path)
 
 
 def failed_before():
@@ -159,7 +162,7 @@ def try_again(environment):
     if not failed or len(failed) > _ACCIDENTS:
         return 1, ""
     print(f"Trying {len(failed)} failed tests again, alone:", flush=True)
-    code, closing, _ = run_tests(["--last-failed"], environment)
+    code, closing, _ = run_tests(["--last-failed"], environment, "again.xml")
     if code == 0:
         print("Failed at first and passed alone:")
         print("".join(f"  {name}\n" for name in failed), end="")
@@ -167,17 +170,42 @@ def try_again(environment):
     return code, closing
 
 
-def skipped_in(report):
-    """List the skipped tests in a JUnit report that pytest just wrote."""
+def cases_in(report):
+    """Return the test cases of a JUnit report; none if there is no report."""
     if not report.exists():
         return []
-    cases = ElementTree.parse(report).iter("testcase")  # noqa: S314 -- our own file
+    return list(ElementTree.parse(report).iter("testcase"))  # noqa: S314 -- ours
+
+
+def skipped_in(report):
+    """List the skipped tests in a JUnit report that pytest just wrote."""
     return [
         f"{case.get('classname')}.{case.get('name')}: {skip.get('message')}"
-        for case in cases
+        for case in cases_in(report)
         for skip in case.iter("skipped")
         if skip.get("type") != "pytest.xfail"
     ]
+
+
+def show_bill(report):
+    """Print what the tests cost: seconds by folder, and the slowest of them.
+
+    A fixture that a whole session shares is on the bill of the test that came first.
+    """
+    seconds, counts, slowest = {}, {}, []
+    for case in cases_in(report):
+        module = case.get("classname", "").removeprefix("tests.")
+        folder = "/".join(part for part in module.split(".") if "test_" not in part)
+        took = float(case.get("time", 0))
+        seconds[folder] = seconds.get(folder, 0.0) + took
+        counts[folder] = counts.get(folder, 0) + 1
+        slowest.append((took, f"{module}::{case.get('name')}"))
+    print(f"Seconds by folder ({report.relative_to(ROOT)} has every test):")
+    for folder in sorted(seconds, key=seconds.get, reverse=True):
+        print(f"  {seconds[folder]:8.1f} s  {counts[folder]:5d} tests  {folder}")
+    print(f"The {_SLOWEST} slowest:")
+    for took, name in sorted(slowest, reverse=True)[:_SLOWEST]:
+        print(f"  {took:8.1f} s  {name[:100]}")
 
 
 def main(arguments):
@@ -194,6 +222,7 @@ def main(arguments):
     if code == 1:
         code, again = try_again(environment)
         closing = again or closing
+    show_bill(REPORTS / "report.xml")
     if skipped:
         print(f"Skipped, {len(skipped)}:")
         print("".join(f"  {line}\n" for line in skipped), end="")
@@ -202,8 +231,7 @@ def main(arguments):
     if strict and skipped:
         print("Nothing may be skipped here.")
         code = code or 1
-    if skipped or failed:
-        print(closing, flush=True)
+    print(closing, flush=True)
     return code or bool(failed)
 
 

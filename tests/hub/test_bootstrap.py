@@ -214,6 +214,28 @@ def test_skipped_tests_are_listed_with_their_reason(check, tmp_path):
     assert check.skipped_in(tmp_path / "none.xml") == []
 
 
+def test_the_bill_names_folders_and_the_slowest_tests(
+    check, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "_SLOWEST", 1)
+    report = tmp_path / "report.xml"
+    report.write_text(
+        "<testsuites><testsuite>"
+        "<testcase classname='tests.hub.test_a' name='one' time='1.5'/>"
+        "<testcase classname='tests.hub.test_b' name='two' time='2.0'/>"
+        "<testcase classname='tests.slurm.test_c' name='three' time='3.0'/>"
+        "</testsuite></testsuites>"
+    )
+    check.show_bill(report)
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words[1:3] == [
+        ["3.5", "s", "2", "tests", "hub"],
+        ["3.0", "s", "1", "tests", "slurm"],
+    ]
+    assert words[-1] == ["3.0", "s", "slurm.test_c::three"]
+
+
 @pytest.mark.parametrize(("strict", "code"), [(True, 1), (False, 0)])
 def test_strict_makes_a_skip_a_failure(check, monkeypatch, capsys, strict, code):
     monkeypatch.setattr(check, "run_checks", lambda _: [])
@@ -244,7 +266,7 @@ def test_failed_tests_are_tried_again_alone_and_named(
     monkeypatch.setattr(
         check,
         "run_tests",
-        lambda arguments, _: (asked.append(arguments), next(runs))[1],
+        lambda arguments, *_: (asked.append(arguments), next(runs))[1],
     )
     assert bool(check.main(["--strict"])) == bool(code)
     first, again = asked
