@@ -18,6 +18,7 @@ from spawners.settings import ConfigError
 
 from .auth import assemble_auth
 from .detect import Site, detect
+from .hosts import jobs_hosts, served_hosts
 from .local_store import PortNow, store_socket
 from .places import (
     database_url,
@@ -126,6 +127,8 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     host = settings.hub.bind_address
     host = f"[{host}]" if ":" in host else host
     edge.public_address = f"{host}:{settings.hub.port}"
+    edge.hosts = served_hosts(settings)
+    edge.jobs_hosts = jobs_hosts(settings, site)
     if tls.certificate:
         c.JupyterHub.ssl_cert = str(settings.folder / tls.certificate)
         c.JupyterHub.ssl_key = str(settings.folder / tls.key)

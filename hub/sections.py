@@ -54,6 +54,14 @@ class HubSettings(Section):
         description="How browsers reach the gateway, where it differs from address "
         "and port: `https://gateway.example.org`.",
     )
+    hosts: tuple[str, ...] = Field(
+        (),
+        description="More host names under which browsers reach the gateway, besides "
+        "`localhost`, the one in `public_url` and, unless it listens on loopback only, "
+        "this machine's own. `.example.org` stands for every name that ends so. "
+        "Requests for other names are refused, for a page of another site could come "
+        "by one; addresses written in digits are always served.",
+    )
     admin_users: frozenset[str] = Field(
         frozenset(), description="Accounts that administer the hub."
     )
@@ -87,6 +95,17 @@ class HubSettings(Section):
         if not re.fullmatch(r"/([A-Za-z0-9_.~-]+/)*", value):
             raise ValueError('must start and end with "/": "/gateway/"')
         return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", name):
+                raise ValueError(
+                    f'{name!r} is no host name: write "gateway.example.org", or '
+                    '".example.org" for all names that end so'
+                )
+        return tuple(name.lower() for name in value)
 
     @field_validator("public_url")
     @classmethod

@@ -115,7 +115,9 @@ class EdgeConfig:
         jobs_ca: PEM that signs the certificates of job servers.
         client_certificate: what we show to job servers.
         host_routing: routespecs begin with a host.
-        hosts: the only values of Host that are served; empty: any.
+        hosts: the only names in Host that are served, besides addresses in digits;
+            one that begins with a dot stands for all that end so; empty: any.
+        jobs_hosts: the same for the frontend for compute nodes.
         trusted_proxies: networks whose X-Forwarded-For and -Proto are believed.
         store: where requests for objects (``/s3/``) go: a path of a socket, or the
             URL of an S3 store; empty: nowhere.
@@ -143,6 +145,7 @@ class EdgeConfig:
     client_certificate: Certificate | None = None
     host_routing: bool = False
     hosts: tuple[str, ...] = ()
+    jobs_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     store: str = ""
     store_port: StorePort | None = None

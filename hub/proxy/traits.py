@@ -75,7 +75,13 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
     ).tag(config=True)
 
     hosts = t.List(
-        t.Unicode(), help="The only host names that are served; empty: any."
+        t.Unicode(),
+        help="The only host names that are served, besides addresses in digits; "
+        "`.example.org` stands for all that end so. Empty: any.",
+    ).tag(config=True)
+
+    jobs_hosts = t.List(
+        t.Unicode(), help="The same for the frontend for compute nodes."
     ).tag(config=True)
 
     trusted_proxies = t.List(
@@ -155,6 +161,7 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             client_certificate=_certificate(self.client_certificate),
             host_routing=self.host_routing,
             hosts=tuple(self.hosts),
+            jobs_hosts=tuple(self.jobs_hosts),
             trusted_proxies=tuple(self.trusted_proxies),
             store=self.store,
             store_port=None if self.store_port is None else self.store_port(),

@@ -133,6 +133,16 @@ def test_pages_may_not_be_framed_by_other_sites(settings):
     assert "object-src 'none'" in policy
 
 
+def test_a_laptops_gateway_is_served_under_no_name_that_a_page_could_take(settings):
+    edge = assembled(settings).HAProxyProxy
+    assert edge.hosts == ["localhost"]
+    assert "evil.example" not in edge.jobs_hosts
+    hub = settings.hub.model_copy(update={"hosts": (".users.example",)})
+    edge = assembled(replace(settings, hub=hub)).HAProxyProxy
+    assert edge.hosts == [".users.example", "localhost"]
+    assert set(edge.hosts) < set(edge.jobs_hosts)
+
+
 def test_tokens_do_not_live_forever(settings):
     assert assembled(settings).JupyterHub.token_expires_in_max_seconds == 90 * 86_400
 

@@ -265,7 +265,7 @@ class Edge:
     directory: Path
 
     async def ask(self, path: str, **options: Any) -> Answer:
-        return await ask(self.port, path, **options)
+        return await ask(options.pop("port", self.port), path, **options)
 
     async def head_of(self, path: str, **options: Any) -> str:
         """What the hub was sent; the answer to an upgrade has no end to wait for."""
