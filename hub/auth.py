@@ -20,22 +20,19 @@ from tornado import web
 from traitlets import Bool, Integer, Unicode
 from traitlets.config import Config
 
+from spawners.batch.accounts import ACCOUNT, NoPerson, find_person
+
 from .detect import Site
 from .secret_files import ensure_password
 from .settings import Settings
-
-# What a Linux account may be called; no capital letters, as the hub folds case.
-ACCOUNT = r"[a-z_][a-z0-9_.-]{0,31}"
 
 
 def account_problem(name: str, lowest_uid: int) -> str:
     """Return why jobs may not run as ``name``, or ``""``. May ask a directory."""
     try:
-        account = pwd.getpwnam(name)
-    except (KeyError, ValueError):  # a NUL in the name is a ValueError
-        return f"There is no account {name!r} on this cluster."
-    if account.pw_uid < lowest_uid:
-        return f"{name!r} is a system account and cannot sign in."
+        find_person(name, lowest_uid)
+    except NoPerson as error:
+        return str(error)
     return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ from tornado import web
 from traitlets import Unicode
 from traitlets.config import Config
 
+from spawners.batch.accounts import is_account_name
 from spawners.settings import ConfigError
 
-from .auth import ACCOUNT, AccountRule
+from .auth import AccountRule
 from .secret_files import ensure_secret
 from .settings import Settings
 
@@ -39,7 +39,7 @@ class OidcAuthenticator(AccountRule, GenericOAuthenticator):  # type: ignore[mis
         if suffix and not name.endswith(suffix):
             raise web.HTTPError(403, f"Only names that end in {suffix} may sign in.")
         name = name.removesuffix(suffix)
-        if not re.fullmatch(ACCOUNT, name):
+        if not is_account_name(name):
             raise web.HTTPError(403, "Your name there is no account's name here.")
         return name
 

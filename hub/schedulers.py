@@ -34,6 +34,7 @@ def build_scheduler(settings: Settings, site: Site) -> Scheduler:
                 cpus=scheduler.slots_cpus or None,
                 gpus=scheduler.slots_gpus or None,
                 switch_user=site.own_accounts,
+                lowest_uid=settings.auth.lowest_uid,
             )
         )
     return SlurmScheduler(

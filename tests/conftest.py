@@ -43,6 +43,17 @@ def people() -> tuple[str, str]:
     return "alice", "bob"
 
 
+@pytest.fixture
+def own_account() -> Iterator[str]:
+    """An account that a test may lock, change and remove. For tests marked root."""
+    name = f"lbt{os.getpid()}"
+    subprocess.run(["useradd", "-m", "-s", "/bin/bash", name], check=True)
+    try:
+        yield name
+    finally:
+        subprocess.run(["userdel", "-r", name], check=False, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def clients_python() -> str:
     """The interpreter of the environment ``clients``."""

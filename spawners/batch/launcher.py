@@ -64,7 +64,7 @@ _FLAGS = {
     "scontrol": {"-o", "--oneliner", "-a", "--all", "-d", "--details", "--json"},
     "sacctmgr": {"-n", "--noheader", "-P", "--parsable2", "-r", "--readonly"},
 }
-USER_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,31}"
+USER_NAME = r"[a-z_][a-z0-9_.-]{0,31}"
 _BASE64 = r"[A-Za-z0-9+/]*={0,2}"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Public facts that our own jobs and clients are given. A site may add to it, but
@@ -79,7 +79,8 @@ STEERING_VARIABLE = re.compile(
     r"|(PATH|HOME|USER|LOGNAME|SHELL|ENV|IFS|TMPDIR|CDPATH|PS4)\Z"
 )
 Facts = dict[str, Any]
-_NOBODY = (65534, 2**32 - 1)
+_SHADOW = "/etc/shadow"
+_NOBODY = (65534, 65535, 2**32 - 1)
 _NO_LOGIN = {"nologin", "false", "sync", "halt", "shutdown"}
 
 
@@ -206,13 +207,63 @@ def find_account(name: str, settings: Settings) -> pwd.struct_passwd:
         group = grp.getgrnam(settings.group).gr_gid if settings.group else entry.pw_gid
     except (KeyError, ValueError):
         raise Refused("refused", f"There is no account {name[:40]!r}.") from None
-    system = entry.pw_uid < max(1, settings.minimum_uid) or entry.pw_gid == 0
-    odd = entry.pw_name != name or entry.pw_uid in _NOBODY
-    if system or odd or entry.pw_shell.rpartition("/")[2] in _NO_LOGIN:
-        raise Refused("refused", f"{name} is not the account of a person.")
+    if entry.pw_name != name:
+        raise Refused("refused", f"{name!r} is another account's second name.")
+    today = int(time.time() // 86_400)
+    if fault := account_fault(entry, settings.minimum_uid, shadow_of(name), today):
+        raise Refused("refused", f"{name} {fault}.")
     if group not in os.getgrouplist(name, entry.pw_gid):
         raise Refused("refused", f"{name} is not in the group {settings.group}.")
     return entry
+
+
+# The next two are in spawners/batch/accounts.py, word for word: a test compares them.
+
+
+def account_fault(
+    entry: pwd.struct_passwd, lowest_uid: int, shadow: list[str], today: int
+) -> str:
+    """Return why no person may use the account, or ``""``.
+
+    Args:
+        entry: the account.
+        lowest_uid: accounts below are the system's.
+        shadow: the fields of its line in ``/etc/shadow``; none if it has none.
+        today: days since 1970.
+    """
+    system = entry.pw_uid < max(1, lowest_uid) or entry.pw_gid == 0
+    if system or entry.pw_uid in _NOBODY:
+        return "is not the account of a person"
+    if entry.pw_shell.rpartition("/")[2] in _NO_LOGIN:
+        return "is not the account of a person: it has no login shell"
+    if len(shadow) < 8:
+        return ""
+    # "!" before a password locks it. Alone it says that there is none, as of accounts
+    # that are used by key or through an identity provider.
+    if shadow[1].startswith("!") and shadow[1].strip("!*"):
+        return "is locked"
+    days = [int(x) if x.isascii() and x.isdigit() else -1 for x in shadow]
+    if 0 <= days[7] <= today:
+        return "has expired"
+    changed, most, grace = days[2], days[4], days[6]
+    set_once = changed > 0 and min(most, grace) >= 0
+    if set_once and today > changed + most + grace:
+        return "has expired with its password"
+    return ""
+
+
+def shadow_of(name: str) -> list[str]:
+    """Return the fields of the account's line in ``/etc/shadow``.
+
+    ``[]`` where we may not read it, or the account is a directory's: then the hub's
+    PAM or the directory itself has to tell.
+    """
+    try:
+        with os.fdopen(os.open(_SHADOW, os.O_RDONLY), errors="replace") as file:
+            found = [line for line in file if line.startswith(name + ":")]
+    except OSError:
+        return []
+    return found[0].rstrip("\n").split(":") if found else []
 
 
 def become(account: pwd.struct_passwd) -> None:

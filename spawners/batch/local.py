@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from .accounts import LOWEST_UID, NoPerson, find_person
 from .errors import NotPermitted, SchedulerUnavailable, SubmitRejected
 from .local_files import Account, Ticket, read_tail
 from .local_gpus import list_gpus
@@ -40,7 +41,6 @@ Answer = TypeVar("Answer")
 PARTITION = "local"
 """The name of the only partition, which is this machine."""
 
-_FIRST_USER_ID = 1000
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _FULL_PAUSE_SECONDS = 0.3
 _FAILED_PAUSE_SECONDS = 2.0
@@ -61,6 +61,7 @@ class LocalSettings:
         gpu_model: their model's name; ``None`` for what ``nvidia-smi`` tells.
         switch_user: as root, run each job as the account that it is for; else
             all run as ourselves.
+        lowest_uid: with ``switch_user``, accounts below are the system's.
         kill_wait: how long a job that is to end has between TERM and KILL.
         keep: how long an ended job is remembered.
     """
@@ -71,6 +72,7 @@ class LocalSettings:
     gpus: int | None = None
     gpu_model: str | None = None
     switch_user: bool = False
+    lowest_uid: int = LOWEST_UID
     kill_wait: timedelta = timedelta(seconds=10)
     keep: timedelta = timedelta(days=1)
 
@@ -146,12 +148,15 @@ class LocalScheduler:
         """Return whom a job of ``user`` runs as, and such an account's environment."""
         switch = self._settings.switch_user and os.getuid() == 0
         try:
-            entry = pwd.getpwnam(user) if switch else pwd.getpwuid(os.getuid())
+            entry = (
+                find_person(user, self._settings.lowest_uid)
+                if switch
+                else pwd.getpwuid(os.getuid())
+            )
+        except NoPerson as error:
+            raise NotPermitted(f"{error} It may run no jobs.") from error
         except KeyError as error:
-            who = f"account {user!r}" if switch else "account for our own uid"
-            raise NotPermitted(f"There is no {who} on this machine.") from error
-        if switch and entry.pw_uid < _FIRST_USER_ID:
-            raise NotPermitted(f"{user} is a system account; it may run no jobs.")
+            raise NotPermitted("There is no account for our own uid here.") from error
         account = None
         if switch:
             groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
