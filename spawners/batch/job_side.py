@@ -22,6 +22,8 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+# What the server is started by, and what that loads from beside it.
+_SERVER_FILES = ("singleuser.py", "server_rights.py")
 _RUN = (
     "import os,zlib,base64;"
     'exec(zlib.decompress(base64.b64decode(os.environ["LANDBRIDGE_AGENT"])))'
@@ -90,7 +92,7 @@ def notebook_launch(
     transport = "--KernelManager.transport="
     given = any(argument.startswith(transport) for argument in arguments)
     private = () if given else (f"{transport}ipc",)
-    files = {"singleuser.py": _source("singleuser.py")}
+    files = {name: _source(name) for name in _SERVER_FILES}
     if kernels is not None:
         files["kernels.json"] = kernels
     return Launch(

@@ -133,7 +133,8 @@ class HubDouble:
         self.seen = []
         self.lose = 0
         self.server = None
-        self.requests = {}  # path to JSON of the hub's own API
+        # Path to JSON of the hub's own API, or to what makes (status, JSON) of a token.
+        self.requests = {}
 
     async def up(self):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -169,6 +170,9 @@ class HubDouble:
         else:
             self.seen.append((method, path))
             status, value = 200, self.requests.get(path, {"version": "6.1.1"})
+            if callable(value):
+                token = headers.get("authorization", "").rpartition(" ")[2]
+                status, value = value(token)
         if self.lose and "/landbridge/jobs/" in path:
             self.lose -= 1
             writer.transport.abort()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from agent_rig import is_ready, log_of, ours, stub
 
-from spawners.batch import agent, agent_hub, job_memory, singleuser
+from spawners.batch import agent, agent_hub, job_memory, server_rights, singleuser
 from spawners.batch.job_side import (
     agent_command,
 )
@@ -270,7 +270,14 @@ async def test_it_runs_on_any_python_that_is_here(served, start, python):
 
 
 @pytest.mark.parametrize(
-    ("module", "oldest"), [(agent, 6), (agent_hub, 6), (job_memory, 6), (singleuser, 8)]
+    ("module", "oldest"),
+    [
+        (agent, 6),
+        (agent_hub, 6),
+        (job_memory, 6),
+        (server_rights, 8),
+        (singleuser, 8),
+    ],
 )
 def test_what_travels_is_written_for_old_pythons(module, oldest):
     text = Path(module.__file__).read_text()

@@ -71,7 +71,7 @@ class Server:
         """How the proxy and the hub come."""
         return self.trust(self.rig.pki.client_pem)
 
-    async def request(self, context, method, path, body=b""):
+    async def request(self, context, method, path, body=b"", token="alices", more=""):
         """Make a request signed in as alice; return (status, JSON)."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.endpoint.port, ssl=context, server_hostname=self.name
@@ -79,8 +79,8 @@ class Server:
         try:
             writer.write(
                 f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: x\r\n"
-                f"Authorization: token alices\r\nContent-Length: {len(body)}\r\n"
-                "Connection: close\r\n\r\n".encode()
+                f"Authorization: token {token}\r\nContent-Length: {len(body)}\r\n"
+                f"{more}Connection: close\r\n\r\n".encode()
                 + body
             )
             answer = await reader.read()
@@ -93,7 +93,10 @@ class Server:
 @pytest.fixture
 async def server(tmp_path):
     async with serving(tmp_path) as (rig, hub):
-        hub.requests["/hub/api/user"] = ALICE
+        known = {"alices", "thiefs"}
+        hub.requests["/hub/api/user"] = lambda token: (
+            (200, ALICE) if token in known else (403, {})
+        )
         rig.launch = notebook_launch(
             environment_of_hub(rig.port, tmp_path),
             [
@@ -118,7 +121,9 @@ async def server(tmp_path):
         try:
             async with asyncio.timeout(120):
                 record = await rig.jobs.wait(record.name, lambda r: r.endpoint)
-            yield Server(rig, record, process)
+            server = Server(rig, record, process)
+            server.known, server.log = known, tmp_path / "log"
+            yield server
         finally:
             if process.returncode is None:
                 process.terminate()
@@ -178,44 +183,99 @@ async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp
     assert not list(runtime_files(server.process.pid))
 
 
-async def run_cell(server, code):
-    """Run code in a fresh kernel through its websocket; return its result."""
+async def new_kernel(server):
     status, kernel = await server.request(
         server.proxy, "POST", "api/kernels", b'{"name": "python3"}'
     )
     assert status == 201
-    url = f"wss://{server.name}:{server.endpoint.port}{PREFIX}api/kernels"
+    return kernel["id"]
+
+
+def socket_to(server, path, token="alices"):
+    """Open a websocket of the server's, as the proxy does for a browser."""
+    return websockets.connect(
+        f"wss://{server.name}:{server.endpoint.port}{PREFIX}{path}",
+        host="127.0.0.1",
+        ssl=server.proxy,
+        additional_headers={"Authorization": f"token {token}"},
+        proxy=None,
+    )
+
+
+async def run_cell(server, code):
+    """Run code in a fresh kernel through its websocket; return its result."""
+    kernel = await new_kernel(server)
     async with asyncio.timeout(30):
-        async with websockets.connect(
-            f"{url}/{kernel['id']}/channels",
-            host="127.0.0.1",
-            ssl=server.proxy,
-            additional_headers={"Authorization": "token alices"},
-            proxy=None,
-        ) as socket:
-            header = {
-                "msg_id": uuid.uuid4().hex,
-                "msg_type": "execute_request",
-                "username": "",
-                "session": uuid.uuid4().hex,
-                "version": "5.3",
+        async with socket_to(server, f"api/kernels/{kernel}/channels") as socket:
+            return await execute(socket, code)
+
+
+async def execute(socket, code):
+    """Run code through a kernel's websocket; return its result."""
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": "execute_request",
+        "username": "",
+        "session": uuid.uuid4().hex,
+        "version": "5.3",
+    }
+    await socket.send(
+        json.dumps(
+            {
+                "header": header,
+                "parent_header": {},
+                "metadata": {},
+                "channel": "shell",
+                "content": {"code": code, "silent": False},
             }
-            await socket.send(
-                json.dumps(
-                    {
-                        "header": header,
-                        "parent_header": {},
-                        "metadata": {},
-                        "channel": "shell",
-                        "content": {"code": code, "silent": False},
-                    }
-                )
-            )
-            async for message in socket:
-                message = json.loads(message)
-                if message["msg_type"] == "execute_result":
-                    return message["content"]["data"]["text/plain"]
-                assert message["msg_type"] != "error", message["content"]
+        )
+    )
+    async for message in socket:
+        message = json.loads(message)
+        if message["parent_header"].get("msg_id") != header["msg_id"]:
+            continue  # another client's
+        if message["msg_type"] == "execute_result":
+            return message["content"]["data"]["text/plain"]
+        assert message["msg_type"] != "error", message["content"]
+
+
+async def test_a_token_that_is_revoked_is_dead_within_30_s_with_all_it_opened(
+    server, tmp_path
+):
+    session = "Cookie: jupyterhub-session-id=canary-session\r\nX-A: b\r\n"
+    kernel = await new_kernel(server)
+    status, terminal = await server.request(server.proxy, "POST", "api/terminals")
+    assert status == 200
+    channels = f"api/kernels/{kernel}/channels"
+    async with (
+        socket_to(server, channels) as alices,
+        socket_to(server, channels, "thiefs") as thiefs,
+        socket_to(server, f"terminals/websocket/{terminal['name']}", "thiefs") as shell,
+        socket_to(server, "api/events/subscribe", "thiefs") as events,
+    ):
+        assert await execute(thiefs, "6 * 7") == "42"
+        assert await execute(alices, "6 * 7") == "42"
+        page = ("GET", "lab", b"", "thiefs", session)
+        with suppress(json.JSONDecodeError):  # it is a page
+            await server.request(server.proxy, *page)
+
+        began = asyncio.get_running_loop().time()
+        server.known.discard("thiefs")
+        async with asyncio.timeout(30):
+            for socket in (thiefs, shell, events):
+                with pytest.raises(websockets.ConnectionClosed):
+                    while True:
+                        await socket.recv()
+            while (
+                await server.request(server.proxy, "GET", "api/kernels", b"", "thiefs")
+            )[0] != 403:
+                await asyncio.sleep(0.2)
+        assert asyncio.get_running_loop().time() - began < 30
+        assert await execute(alices, "7 * 7") == "49"
+    log = server.log.read_text()
+    assert "canary-session" not in log
+    assert "thiefs" not in log
+    assert "A token or session has ended: closing 3 of its connections" in log
 
 
 def children(pid):
