@@ -26,6 +26,7 @@ from cryptography import x509
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from spawners.batch.ownership import NotOurs, check_way
 from spawners.settings import ConfigError
 
 from .detect import Site, detect, munge_socket
@@ -94,6 +95,10 @@ def check_disk(settings: Settings, site: Site) -> Iterator[Finding]:
     if not settings.state.exists():
         yield Finding("warn", "state", f"{settings.state} is not there yet")
         return
+    try:
+        check_way(settings.state)
+    except NotOurs as error:
+        yield Finding("fail", "state", str(error))
     free = shutil.disk_usage(settings.state).free
     text = f"{settings.state}: {free // 1024**2} MB free"
     yield Finding("ok" if free > _LOW_DISK else "warn", "disk", text)

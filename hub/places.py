@@ -9,11 +9,11 @@ import hashlib
 import os
 import sqlite3
 import ssl
-import stat
 import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from spawners.batch.ownership import NotOurs, check_below, own_directory
 from spawners.profiles import Profiles, load_profiles
 from spawners.settings import ConfigError
 
@@ -23,16 +23,44 @@ from .settings import Settings
 
 LONGEST_SOCKET = 100
 
+# Made at every start; nothing that is somebody else's may lie in them.
+_ROOMS = ("secrets", "run", "db", "logs", "pki")
+# Made by who needs them.
+_FURTHER = ("local", "users")
+
 
 def prepare_state(settings: Settings) -> None:
-    """Make the state directory (0700 inside) and the secrets that are not there."""
-    settings.state.mkdir(parents=True, exist_ok=True)
-    for name in ("secrets", "run", "db", "logs"):
-        (settings.state / name).mkdir(mode=0o700, exist_ok=True)
-        (settings.state / name).chmod(0o700)
-    ensure_secret(operator_token_file(settings))
-    ensure_secret(settings.state / "secrets" / "cookie-secret")
+    """Make the state directory (0700 inside) and the secrets that are not there.
+
+    Raises:
+        ConfigError: it, or something in it, is somebody else's or open to them;
+            nothing of what it holds was believed or run.
+        OSError: it cannot be made.
+    """
+    try:
+        _prepare_rooms(settings)
+        ensure_secret(operator_token_file(settings))
+        ensure_secret(settings.state / "secrets" / "cookie-secret")
+    except NotOurs as error:
+        raise ConfigError(Path(error.filename), [str(error.strerror)]) from None
     ensure_wal(settings)
+
+
+def _prepare_rooms(settings: Settings) -> None:
+    state = settings.state
+    own_directory(state, 0o755, readable=True)
+    # The store looks after its own, which may be another account's.
+    check_below(state, deep=False, leave=["store"])
+    for name in _ROOMS:
+        own_directory(state / name)
+        check_below(state / name)
+    # A HAProxy of the site's may read it.
+    own_directory(state / "haproxy", readable=True)
+    if settings.proxy.managed:
+        check_below(state / "haproxy")
+    for name in _FURTHER:
+        if os.path.lexists(state / name):
+            own_directory(state / name)
 
 
 def ensure_wal(settings: Settings) -> None:
@@ -74,11 +102,10 @@ def short_socket(directory: Path, name: str) -> Path:
         return path
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"landbridge-{os.geteuid()}-{digest}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    facts = short.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
-        raise ConfigError(short, ["belongs to somebody else: remove it."])
-    short.chmod(0o700)
+    try:
+        own_directory(short)
+    except NotOurs as error:
+        raise ConfigError(Path(error.filename), [str(error.strerror)]) from None
     return short / name
 
 

@@ -7,6 +7,8 @@ import json
 import socket
 from pathlib import Path
 
+from spawners.batch.ownership import own_directory
+
 from .settings import Settings
 
 
@@ -63,7 +65,7 @@ def _kept_port(settings: Settings, name: str, address: str, offset: int) -> int:
         if port > 65_535 or port_problem(address, port):
             port = _free_port(address)
         kept[name] = port
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_directory(path.parent)
         path.write_text(json.dumps(kept), encoding="ascii")
     return int(kept[name])
 

@@ -19,6 +19,9 @@ from .roles import (
 )
 from .settings import Settings
 
+# -P: a service's directory is the state's, and what lies there is no code of ours.
+_PYTHON = (sys.executable, "-P")
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
@@ -62,7 +65,7 @@ class ServiceSpec:
 def idle_culler(settings: Settings) -> ServiceSpec:
     """Return the service that stops idle servers."""
     culling = settings.culling
-    command = [sys.executable, "-m", "hub.tied", "jupyterhub_idle_culler"]
+    command = [*_PYTHON, "-m", "hub.tied", "jupyterhub_idle_culler"]
     command.append(f"--timeout={int(culling.idle_after.total_seconds())}")
     command.append(f"--cull-every={int(culling.check_every.total_seconds())}")
     if culling.oldest:
@@ -83,7 +86,7 @@ def storage(settings: Settings) -> ServiceSpec:
     return ServiceSpec(
         STORAGE.service,
         STORAGE_BY_IDENTITY if by_identity else STORAGE,
-        (sys.executable, "-m", "hub.tied", "services.storage.__main__"),
+        (*_PYTHON, "-m", "hub.tied", "services.storage.__main__"),
         url=f"http://127.0.0.1:{storage_port(settings)}",
         environment=environment,
         browser_scopes=SERVER_STORAGE_SCOPES,

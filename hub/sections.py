@@ -40,7 +40,8 @@ class HubSettings(Section):
         "var",
         description="Directory of everything that is written: database, keys, logs, "
         "sockets. Relative to where the hub is started. Only the hub's account needs "
-        "to read it.",
+        "to read it; the hub does not start if it, something in it, or a directory "
+        "above belongs to another account or can be changed by others.",
     )
     bind_address: str = Field(
         "127.0.0.1", description="Address that browsers' connections are accepted on."

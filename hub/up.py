@@ -127,7 +127,8 @@ def hub_command(settings: Settings) -> list[str]:
     config = settings.folder / "jupyterhub_config.py"
     if not config.is_file():
         config = CHECKOUT / "config" / "jupyterhub_config.py"
-    command = [sys.executable, "-m", "hub.app"]
+    # -P: it runs in the state directory, and what lies there is no code of ours.
+    command = [sys.executable, "-P", "-m", "hub.app"]
     return [*command, f"--config={config}"] if config.is_file() else command
 
 

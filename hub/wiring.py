@@ -25,6 +25,7 @@ from spawners.batch.errors import (
 )
 from spawners.batch.job_side import JobSideSettings, agent_command
 from spawners.batch.jobs import Jobs
+from spawners.batch.ownership import own_directory
 from spawners.batch.proof_store import StoredProofs
 from spawners.batch.records import Failure, JobRecord
 from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
@@ -139,7 +140,8 @@ class Gateway:
             home = self._places.users / user_name
             if home.parent != self._places.users or user_name in (".", ".."):
                 raise NotPermitted(f"{user_name!r} cannot be a directory's name.")
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            own_directory(self._places.users)
+            own_directory(home)
             return str(home)
         try:
             return pwd.getpwnam(user_name).pw_dir

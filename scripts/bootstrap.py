@@ -18,15 +18,17 @@ import fcntl
 import hashlib
 import os
 import shutil
-import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.append(os.path.dirname(sys.path[0]))
 import wheels
 from pythons import Failure, candidates, choose_python, open_to_others, probe, say
+
+from spawners.batch.ownership import NotOurs, check_below, check_way, own_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
@@ -49,15 +51,38 @@ def environments_directory(state):
 
     Root's jobs run as other accounts. If those cannot enter the state directory's
     parents (a checkout in /root), a directory of ours under /var/tmp is used.
+    Raises Failure if somebody else made one of them: what it holds would be run.
     """
+    try:
+        return own_environments(state)
+    except NotOurs as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"Cannot use {state}: {error.strerror}.") from None
+
+
+def own_environments(state):
+    """Return where environments go; what there is of it is ours alone."""
+    check_way(state)
+    directory = place_of_environments(state)
+    parts = [state, directory]
+    for name in SIZES:
+        parts += [directory / name, directory / name / "bin"]
+    for part in parts:
+        if os.path.lexists(str(part)):
+            own_directory(part, 0o755, readable=True)
+            if part.name == "bin":
+                check_below(part)
+    return directory
+
+
+def place_of_environments(state):
+    """Return the directory of environments; one outside the state is made."""
     if os.geteuid() != 0 or open_to_others(state):
         return state / "env"
     digest = hashlib.sha256(str(state).encode()).hexdigest()[:12]
     shared = Path("/var/tmp") / ("landbridge-" + digest)
-    shared.mkdir(mode=0o755, exist_ok=True)
-    owner = os.lstat(str(shared))
-    if owner.st_uid != 0 or not stat.S_ISDIR(owner.st_mode):
-        raise Failure(f"{shared} exists and is not root's; remove it and try again.")
+    own_directory(shared, 0o755, readable=True)
     say(f"Environments go to {shared}: jobs of other accounts cannot read {state}.")
     return shared / "env"
 
@@ -213,7 +238,8 @@ def ensure(names, directory, python):
         return
     mask = os.umask(0o022)  # other accounts' jobs read and run what is made here
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        own_directory(directory.parent, 0o755, readable=True)
+        own_directory(directory, 0o755, readable=True)
         needed = sum(SIZES[n] for n in missing if not (directory / n).exists())
         free = shutil.disk_usage(str(directory)).free // 1024**2
         if free < needed:
@@ -230,6 +256,8 @@ def ensure(names, directory, python):
                 install_together(tools, directory, python)
                 rest = [name for name in missing if name not in tools]
                 install_together(rest, directory, python)
+    except NotOurs as error:
+        raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"Cannot use {directory}: {error.strerror}.") from None
     finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from spawners.batch.ownership import own_directory
 
 from .maps import write_atomically
 
@@ -220,11 +221,7 @@ def runtime_path(directory: Path) -> Path:
         return path
     name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"landbridge-{os.getuid()}-{name}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    facts = short.lstat()
-    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
-        raise PermissionError(f"{short} belongs to somebody else")
-    short.chmod(0o700)
+    own_directory(short)
     return short / "runtime.sock"
 
 
@@ -318,7 +315,8 @@ def write_config(config: EdgeConfig) -> Path:
     Returns:
         The configuration's path, for ``haproxy -W -f PATH``.
     """
-    config.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A HAProxy of the site's may read it.
+    own_directory(config.directory, readable=True)
     for name, content in render_files(config).items():
         write_atomically(config.directory / name, content)
     if not config.map_file.exists():

@@ -10,6 +10,8 @@ import traitlets as t
 from jupyterhub.proxy import Proxy
 from jupyterhub.traitlets import Command
 
+from spawners.batch.ownership import own_directory
+
 from . import config as edge
 from .resolve import bind_host, hub_address
 
@@ -142,7 +144,7 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
     def edge_config(self) -> edge.EdgeConfig:
         """What our traits say about the edge."""
         directory = Path(self.directory).absolute()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_directory(directory, readable=True)
         runtime = self.runtime_socket or str(edge.runtime_path(directory))
         public = urlsplit(self.public_url)
         public_port = public.port or (443 if public.scheme == "https" else 80)

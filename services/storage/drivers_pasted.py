@@ -14,12 +14,15 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from spawners.batch.ownership import read_own
 
 from .credentials import LIFETIME, new_tag
 from .errors import (
@@ -192,15 +195,11 @@ class PastedDriver:
 
 
 def _read_key(path: Path) -> bytes:
-    try:
+    with suppress(FileExistsError):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path} may be read by others: chmod 600") from None
-    else:
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_bytes(_KEY_BYTES))
-    key = path.read_bytes()
+    key = read_own(path)
     if len(key) != _KEY_BYTES:
         raise ValueError(f"{path} is no key file: {len(key)} bytes")
     return key

@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from spawners.batch.ownership import own_directory
+
 from .objects import AccessKey
 
 BROKER = "root"
@@ -155,10 +157,10 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
     Secrets that are there stay; ``iam.json`` follows the settings.
     """
     root = settings.directory
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    root.chmod(0o700)
+    owners = _owners(settings)
+    own_directory(root, others=owners)
     for name in ("data", "sock", "certs"):
-        (root / name).mkdir(mode=0o700, exist_ok=True)
+        own_directory(root / name, others=owners)
     if not (root / "certs" / "grpc.key").exists():
         certificate, key = _certificate()
         write_private(root / "certs" / "grpc.crt", certificate)
@@ -376,6 +378,13 @@ def _web_role(provider: str) -> dict[str, Any]:
         "trustPolicy": {"Version": "2012-10-17", "Statement": [trusted]},
         "attachedPolicies": [_POLICY],
     }
+
+
+def _owners(settings: EmbeddedSettings) -> frozenset[int]:
+    """Return the accounts besides ours that the store's files may belong to."""
+    if settings.account is None or os.geteuid() != 0:
+        return frozenset()
+    return frozenset({pwd.getpwnam(settings.account).pw_uid})
 
 
 def _hand_over(settings: EmbeddedSettings) -> None:

@@ -40,6 +40,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .errors import AuthenticationBroken
+from .ownership import NotOurs, check_below, own_directory, read_own
 
 DOMAIN = "landbridge.internal"
 HUB_NAME = f"hub.{DOMAIN}"
@@ -158,8 +159,11 @@ def ensure_hub_pki(directory: Path, *, names: Iterable[str] = ()) -> HubPki:
         AuthenticationBroken: a file is there and cannot be used, or others can
             read a key.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
+    try:
+        own_directory(directory)
+        check_below(directory)
+    except NotOurs as error:
+        raise AuthenticationBroken(str(error)) from None
     with _locked(directory / "lock"):
         hub_ca = _ensure_authority(directory / "hub-ca", "Landbridge hub CA")
         jobs_ca = _ensure_authority(directory / "jobs-ca", "Landbridge jobs CA")
@@ -299,7 +303,7 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read_private(path), password=None)
+        key = serialization.load_pem_private_key(_read(path), password=None)
     except (ValueError, TypeError) as error:
         raise AuthenticationBroken(
             f"{path} holds no usable private key.", hint="Restore it from a backup."
@@ -311,7 +315,7 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _load_certificate(path: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(_read(path, private=False))
     except ValueError as error:
         raise AuthenticationBroken(
             f"{path} holds no usable certificate.",
@@ -319,15 +323,13 @@ def _load_certificate(path: Path) -> x509.Certificate:
         ) from error
 
 
-def _read_private(path: Path) -> bytes:
-    mode = path.stat().st_mode
-    if mode & 0o077:
+def _read(path: Path, *, private: bool = True) -> bytes:
+    try:
+        return read_own(path, private=private)
+    except NotOurs as error:
         raise AuthenticationBroken(
-            f"{path} can be read by others (mode {mode & 0o777:04o}).",
-            hint="Who read it can pose as the gateway: remove the directory "
-            "to make new keys, or set mode 0600 if nobody did.",
-        )
-    return path.read_bytes()
+            str(error), hint="Who had it can pose as the gateway."
+        ) from None
 
 
 def _write(path: Path, text: str, mode: int) -> None:

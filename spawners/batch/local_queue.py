@@ -38,6 +38,7 @@ from .local_files import (
     write_record,
 )
 from .models import JobState, JobStatus
+from .ownership import own_directory
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +99,8 @@ class LocalQueue:
     def __init__(self, directory: Path, total: Slots) -> None:
         self._directory = directory
         self._jobs = directory / "jobs"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._jobs.mkdir(mode=0o700, exist_ok=True)
+        own_directory(directory)
+        own_directory(self._jobs)
         self.total = total
         self._boot = boot_id()
         self._ended: dict[str, _Entry] = {}

@@ -22,6 +22,7 @@ from typing import Any
 
 from . import launcher
 from .errors import InvalidSpec, NotPermitted, SchedulerUnavailable
+from .ownership import own_directory
 from .runner import (
     NO_VARIABLES,
     Completed,
@@ -270,7 +271,7 @@ class SshRunner(_Asking):
         return [*self._ssh, "--", self._host, shlex.join([*become, *self._launch])]
 
     async def _open(self) -> None:
-        self._socket.parent.mkdir(mode=0o700, exist_ok=True)
+        own_directory(self._socket.parent)
         done = await self._control([*self._ssh, "-f", "-N", "--", self._host])
         if done.returncode != 0:
             raise self._failure(done, None)

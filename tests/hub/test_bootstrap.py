@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import subprocess
@@ -84,16 +85,16 @@ def test_root_prefers_a_python_that_others_can_run(pythons, tmp_path, monkeypatc
         assert pythons.choose_python(shared=True)["executable"] != str(private)
 
 
+def read_as_old(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 6))
+    assert "from __future__ import annotations" not in path.read_text()
+
+
 def test_the_script_is_readable_by_old_pythons():
     """No syntax later than 3.6, so that an old python can say that it is too old."""
-    import ast
-
     for name in ("bootstrap.py", "check.py", "pythons.py", "wheels.py"):
-        ast.parse((SCRIPT.parent / name).read_text(), feature_version=(3, 6))
-        assert (
-            "from __future__ import annotations"
-            not in (SCRIPT.parent / name).read_text()
-        )
+        read_as_old(SCRIPT.parent / name)
+    read_as_old(ROOT / "spawners" / "batch" / "ownership.py")
 
 
 def test_an_environment_is_current_until_its_lock_changes(bootstrap, tmp_path):
@@ -167,10 +168,10 @@ def test_roots_environments_lie_where_jobs_can_read_them(
     bootstrap, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
-    assert bootstrap.environments_directory(tmp_path / "var") == tmp_path / "var/env"
+    assert bootstrap.place_of_environments(tmp_path / "var") == tmp_path / "var/env"
     monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 0)
     monkeypatch.setattr(bootstrap, "open_to_others", lambda _: True)
-    assert bootstrap.environments_directory(tmp_path / "var") == tmp_path / "var/env"
+    assert bootstrap.place_of_environments(tmp_path / "var") == tmp_path / "var/env"
 
 
 @pytest.mark.root
@@ -183,7 +184,9 @@ def test_a_checkout_that_others_cannot_enter_gets_a_shared_place(bootstrap, tmp_
         assert str(place).startswith("/var/tmp/landbridge-")
         assert bootstrap.open_to_others(place.parent)
         os.chown(place.parent, 12345, 12345)
-        with pytest.raises(bootstrap.Failure, match="not root's"):
+        with pytest.raises(
+            bootstrap.Failure, match="belongs to the uid 12345 and not to root"
+        ):
             bootstrap.environments_directory(tmp_path / "var")
     finally:
         place.parent.rmdir()
