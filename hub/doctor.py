@@ -26,6 +26,8 @@ from cryptography import x509
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from spawners.batch import slurm_argv, slurm_parse
+from spawners.batch.errors import BatchError
 from spawners.batch.ownership import NotOurs, check_way
 from spawners.settings import ConfigError
 
@@ -190,6 +192,29 @@ def check_slurm(settings: Settings, site: Site) -> Iterator[Finding]:
         "ok" if took < 2 else "warn", "controller", f"answers in {took:.1f} s"
     )
     yield from _judge_config(text)
+    times = "SLURM_TIME_FORMAT=%s"
+    yield judge_listing(*run("env", times, *slurm_argv.listing_argv()))
+
+
+def judge_listing(code: int, text: str) -> Finding:
+    """Judge whether the listing of all jobs can be read, line by line."""
+    if code:
+        last = text.splitlines()[-1] if text else "silent"
+        return Finding("fail", "queue", f"squeue: {last}")
+    try:
+        listing = slurm_parse.parse_listing(f"{text}\n".encode() if text else b"")
+    except BatchError as error:
+        return Finding("fail", "queue", error.message)
+    if listing.odd.count:
+        return Finding(
+            "warn",
+            "queue",
+            f"{listing.odd.count} lines cannot be read; they begin with: "
+            f"{', '.join(listing.odd.numbers()) or '-'}",
+            "These jobs are left out, and unknown if they are the gateway's. "
+            "Please tell us what squeue prints of them.",
+        )
+    return Finding("ok", "queue", f"{len(listing.jobs)} jobs listed")
 
 
 def _judge_config(text: str) -> Iterator[Finding]:

@@ -80,11 +80,14 @@ class ClusterSnapshot:
         taken_at: aware UTC; a page shows the age.
         partitions: in the scheduler's order, the default one first.
         node_addresses: host name to the address that answers on it.
+        left_out: nodes and partitions that the scheduler named in a way that could
+            not be read; they are missing here.
     """
 
     taken_at: datetime
     partitions: tuple[Partition, ...]
     node_addresses: Mapping[str, str]
+    left_out: int = 0
 
     def partition(self, name: str | None) -> Partition | None:
         """Return the named partition, or the default one for ``None``."""

@@ -28,6 +28,8 @@ from .scheduler import ClusterSnapshot, UserLimits
 from .slurm_checks import check
 from .slurm_commands import SlurmCommands, SlurmSettings
 from .slurm_errors import cancel_error, complains, submit_error
+from .slurm_lines import Odd
+from .slurm_odd import ODD, OddLines
 from .slurm_reading import Claim
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class SlurmScheduler:
         self._checking = asyncio.Lock()
         self._snapshot: ClusterSnapshot | None = None
         self._limits: dict[str, tuple[datetime, UserLimits]] = {}
+        self._odd_lines = OddLines()
 
     @property
     def hides_jobs(self) -> bool:
@@ -159,29 +162,52 @@ class SlurmScheduler:
         listing = await asyncio.to_thread(
             slurm_parse.parse_listing, done.stdout, cluster=cluster
         )
-        proven: set[BatchJob] = set()
-        if unsure := slurm_reading.doubtful(jobs, listing):
-            proven = await self._confirmed(unsure, listing, cluster, user)
-        readings = slurm_reading.present(jobs, listing, proven, read_at)
-        missing = [job for job in jobs if job not in readings]
+        odd = slurm_reading.odd(jobs, listing)
+        self._odd_lines.note(listing.odd, odd, (cluster, user))
+        unsure = slurm_reading.doubtful(
+            (job for job in jobs if job not in odd), listing
+        )
+        proven, undecided = await self._looked_up(unsure, listing, cluster, user)
+        odd |= undecided
+        sure = [job for job in jobs if job not in odd]
+        readings = slurm_reading.present(sure, listing, proven, read_at)
+        missing = [job for job in sure if job not in readings]
+        readings |= {job: slurm_reading.unknown(read_at, ODD) for job in odd}
         if missing and complains(done.stderr):
             # An answer with a complaint proves what it shows, not what it lacks.
             return readings | {job: slurm_reading.unknown(read_at) for job in missing}
         return readings | await self._past(missing, cluster, user, read_at)
 
-    async def _confirmed(
+    async def _looked_up(
         self,
         jobs: Collection[BatchJob],
-        listing: Mapping[str, slurm_parse.ListedJob],
+        listing: slurm_parse.Listing,
         cluster: str,
         user: str | None,
-    ) -> set[BatchJob]:
+    ) -> tuple[set[BatchJob], set[BatchJob]]:
+        """Look for the names of jobs whose lines are in doubt.
+
+        Returns those that are theirs, and those of which that cannot be told now.
+        """
+        if not jobs:
+            return set(), set()
+        try:
+            named, odd = await self._named(jobs, cluster, user)
+        except BatchError as error:
+            log.warning("Cannot look up %s jobs by their names: %s", len(jobs), error)
+            return set(), set(jobs)
+        proven = slurm_reading.confirmed(jobs, listing, named)
+        rest = set(jobs) - proven
+        return proven, {j for j in rest if odd.about(j.id, j.uid, shown=False)}
+
+    async def _named(
+        self, jobs: Collection[BatchJob], cluster: str, user: str | None
+    ) -> tuple[list[slurm_parse.NamedJob], Odd]:
         argv = argv_of.named_argv({job.name for job in jobs}, cluster=cluster)
         done = await self._slurm.query(argv, user=user)
-        named = slurm_parse.parse_named(done.stdout, cluster=cluster)
         if complains(done.stderr):
             raise SchedulerUnavailable("squeue answered with a complaint.")
-        return slurm_reading.confirmed(jobs, listing, named)
+        return slurm_parse.parse_named(done.stdout, cluster=cluster)
 
     async def _past(
         self, jobs: list[BatchJob], cluster: str, user: str | None, read_at: datetime
@@ -198,13 +224,13 @@ class SlurmScheduler:
             done = await self._slurm.query(argv, user=user)
             if complains(done.stderr):
                 raise SchedulerUnavailable("sacct answered with a complaint.")
-            rows = slurm_parse.parse_accounting(done.stdout, read_at)
+            rows, odd = slurm_parse.parse_accounting(done.stdout, read_at)
         except BatchError as error:
             log.warning("Cannot ask the accounting about %s jobs: %s", len(jobs), error)
             return readings
         if later:
             log.info("%s jobs are looked up with the next listing", len(later))
-        return readings | slurm_reading.past(asked, rows, read_at)
+        return readings | slurm_reading.past(asked, rows, odd, read_at)
 
     async def cancel(self, job: BatchJob) -> None:
         """Ask for the end of ``job`` as its user, after a look at its identity."""
@@ -224,13 +250,20 @@ class SlurmScheduler:
             return False  # "Invalid job id specified"
         self._slurm.expect_success("squeue", done)
         listing = slurm_parse.parse_listing(done.stdout, cluster=job.cluster)
+        if slurm_reading.odd([job], listing):
+            raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
         line = slurm_reading.line_of(job, listing)
         if line is None or line.state.ended:
             return False
         claim = slurm_reading.claim(job, line)
-        if claim is Claim.DOUBTFUL:
-            return bool(await self._confirmed([job], listing, job.cluster, viewer))
-        return claim is Claim.SAME
+        if claim is not Claim.DOUBTFUL:
+            return claim is Claim.SAME
+        named, odd = await self._named([job], job.cluster, viewer)
+        if slurm_reading.confirmed([job], listing, named):
+            return True
+        if odd.about(job.id, job.uid, shown=False):
+            raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
+        return False
 
     # -- the questions around them ------------------------------------------------
 
@@ -247,7 +280,9 @@ class SlurmScheduler:
         done = await self._slurm.query(argv, user=self._viewer(user))
         if complains(done.stderr):
             raise SchedulerUnavailable("sacct answered with a complaint.")
-        rows = slurm_parse.parse_accounting(done.stdout, datetime.now(UTC))
+        rows, odd = slurm_parse.parse_accounting(done.stdout, datetime.now(UTC))
+        if odd.count:  # the query was for this user's job alone
+            raise SchedulerUnavailable("sacct's answer has lines that do not fit.")
         ended = [row for row in rows if row.status.state.ended and not row.refused]
         latest = {row.id: row for row in ended}
         return tuple(
@@ -263,7 +298,9 @@ class SlurmScheduler:
         done = await self._slurm.query(argv, user=self._viewer(user))
         if complains(done.stderr):  # an unknown user is an empty answer with rc 0
             raise SchedulerUnavailable("squeue answered with a complaint.")
-        lines = slurm_parse.parse_named(done.stdout, cluster=cluster)
+        lines, odd = slurm_parse.parse_named(done.stdout, cluster=cluster)
+        if odd.count:  # the query was for this user's job alone
+            raise SchedulerUnavailable("squeue's answer has lines that do not fit.")
         return tuple(
             BatchJob(line.id, name, user, line.uid, line.submitted, cluster)
             for line in lines
@@ -304,6 +341,7 @@ class SlurmScheduler:
             nodes.stdout,
             datetime.now(UTC),
         )
+        self._odd_lines.note_nodes(self._snapshot.left_out)
         return self._snapshot
 
     async def limits(self, user: str) -> UserLimits:

@@ -2,7 +2,7 @@
 
 Sources, recorded from Slurm 22.05.8 in ``tests/spawners/batch/recorded``:
 ``sinfo --Node`` (one line for each node in each partition) and ``scontrol show
-partition``.
+partition``. A line that does not fit hides its node or partition, not the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from .errors import SchedulerUnavailable
 from .scheduler import ClusterSnapshot, GpuPool, Partition
 from .slurm_hosts import parse_duration
-from .slurm_parse import lines_of
+from .slurm_lines import lines_of
 
 _MIB = 1024**2
 _NODE = re.compile(
@@ -66,13 +66,14 @@ def parse_nodes(output: bytes) -> list[Node]:
     """Read ``sinfo --Node --Format`` with ``NODE_FIELDS``.
 
     Raises:
-        SchedulerUnavailable: a line does not fit.
+        SchedulerUnavailable: it is cut off, or no line fits.
     """
-    nodes = []
-    for number, line in enumerate(lines_of(output), start=1):
+    nodes: list[Node] = []
+    lines = lines_of(output)
+    for line in lines:
         found = _NODE.fullmatch(line)
         if found is None:
-            raise SchedulerUnavailable(f"sinfo's line {number} does not fit.")
+            continue
         flags = set(found["flags"])
         up = found["state"] in _UP and not flags & _NOT_UP
         takes_jobs = found["state"] in _TAKES_JOBS and up and not flags & _TAKES_NONE
@@ -91,6 +92,8 @@ def parse_nodes(output: bytes) -> list[Node]:
                 partition=found["partition"].removesuffix("*"),
             )
         )
+    if lines and not nodes:
+        raise SchedulerUnavailable("sinfo's answer does not fit.")
     return nodes
 
 
@@ -112,14 +115,11 @@ def parse_partitions(output: bytes) -> list[dict[str, str]]:
     """Read ``scontrol --oneliner show partition`` into its words.
 
     Raises:
-        SchedulerUnavailable: a line lacks a name, state or time limit.
+        SchedulerUnavailable: it is cut off, or no line has name, state and limit.
     """
-    partitions = []
-    for line in lines_of(output):
-        words = dict(_PAIR.findall(line))
-        if not {"PartitionName", "State", "MaxTime"} <= words.keys():
-            raise SchedulerUnavailable("scontrol describes no partition.")
-        partitions.append(words)
+    described = [dict(_PAIR.findall(line)) for line in lines_of(output)]
+    needed = {"PartitionName", "State", "MaxTime"}
+    partitions = [words for words in described if needed <= words.keys()]
     if not partitions:
         raise SchedulerUnavailable("scontrol names no partition.")
     return partitions
@@ -133,15 +133,17 @@ def snapshot(partitions: bytes, nodes: bytes, taken_at: datetime) -> ClusterSnap
     """
     members: dict[str, list[Node]] = {}
     addresses: dict[str, str] = {}
-    for node in parse_nodes(nodes):
+    read, found = parse_nodes(nodes), parse_partitions(partitions)
+    for node in read:
         members.setdefault(node.partition, []).append(node)
         addresses[node.name] = node.address
     described = [
-        _partition(words, members.get(words["PartitionName"], []))
-        for words in parse_partitions(partitions)
+        _partition(words, members.get(words["PartitionName"], [])) for words in found
     ]
     described.sort(key=lambda partition: not partition.default)
-    return ClusterSnapshot(taken_at, tuple(described), addresses)
+    lines = len(lines_of(nodes)) + len(lines_of(partitions))
+    left_out = lines - len(read) - len(found)
+    return ClusterSnapshot(taken_at, tuple(described), addresses, left_out)
 
 
 def _partition(words: Mapping[str, str], nodes: list[Node]) -> Partition:

@@ -1,51 +1,48 @@
 """What Slurm's commands print about jobs, as values. Pure functions, no I/O.
 
 Recorded samples: Slurm 22.05.8, ``tests/spawners/batch/recorded``. Every parser
-takes the bytes of standard output and either understands all of them or raises
-:class:`SchedulerUnavailable`: half an answer is no answer, and a line that does not
-fit makes the whole reading bad, never a job ended.
+takes the bytes of standard output. An answer that is cut off or no listing at all
+raises :class:`SchedulerUnavailable`; within a listing each line is judged by itself
+(:mod:`slurm_lines`), and one that does not fit never ends a job.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .errors import SchedulerUnavailable
 from .models import JobState, JobStatus
 from .slurm_hosts import expand_hosts
+from .slurm_lines import ID, MAX_OUTPUT, TEXT, Odd, judge, lines_of, odd_answer
 
-MAX_OUTPUT = 32 * 1024**2
-"""Bytes of an answer; more is no listing (200,000 jobs have about 25 MiB)."""
-
-_TIME = r"[0-9]{1,11}|N/A|NONE|None|Unknown"
-_ID = r"[0-9]{1,10}(?:_[0-9]{1,7}|_\[[0-9,%:-]+(?:\.\.\.)?\]|\+[0-9]{1,4})?"
+_TIME = r"[0-9]{1,20}|N/A|NONE|None|Unknown"
 _HOSTS = r"[A-Za-z0-9_.,\[\]-]*|\(null\)|n/a|None assigned"
 _WORDS = {"": JobState.UNKNOWN} | {state.value: state for state in JobState}
 # States of ours that Slurm has no word for; if it prints them, it is another thing.
 _OURS = (JobState.LOST, JobState.UNKNOWN)
 
 _LISTED = re.compile(
-    rf"(?P<id>{_ID})\|(?P<uid>[0-9]{{1,10}})\|(?P<submitted>{_TIME})\|"
+    rf"(?P<id>{ID})\|(?P<uid>[0-9]{{1,10}})\|(?P<submitted>{_TIME})\|"
     rf"(?P<state>[A-Z_]{{1,40}})\|(?P<hosts>{_HOSTS})\|(?P<start>{_TIME})\|"
-    rf"(?P<end>{_TIME})\|(?P<priority>[0-9]{{1,20}})\|(?P<partition>[^|]*)\|"
+    rf"(?P<end>{_TIME})\|(?P<priority>[0-9]{{1,20}})\|(?P<partition>[^|\0\ud800-\udfff]*)\|"
     rf"(?P<restarts>[0-9]{{1,10}})\|(?P<exit>[0-9]{{1,10}}(?::[0-9]{{1,5}})?)\|"
-    r"(?P<reason>[^\n]*)\|"
+    rf"(?P<reason>{TEXT})\|"
 )
 _NAMED = re.compile(
-    rf"(?P<id>{_ID})\|(?P<uid>[0-9]{{1,10}})\|(?P<user>[^|\s]{{1,256}})\|"
+    rf"(?P<id>{ID})\|(?P<uid>[0-9]{{1,10}})\|(?P<user>[^|\s\0\ud800-\udfff]{{1,256}})\|"
     rf"(?P<submitted>{_TIME})\|(?P<state>[A-Z_]{{1,40}})\|(?P<hosts>{_HOSTS})\|"
 )
 _ACCOUNTED = re.compile(
-    rf"(?P<id>{_ID})\|(?P<uid>[0-9]{{1,10}})\|(?P<submitted>{_TIME})\|"
+    rf"(?P<id>{ID})\|(?P<uid>[0-9]{{1,10}})\|(?P<submitted>{_TIME})\|"
     rf"(?P<start>{_TIME})\|(?P<end>{_TIME})\|(?P<state>[A-Z_]{{1,40}})(?: by [0-9]+)?\|"
     rf"(?P<exit>[0-9]{{1,10}}:[0-9]{{1,5}})\|(?P<hosts>{_HOSTS})"
 )
+_LAST_SECOND = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 86_400
 _SUBMITTED = re.compile(rb"([0-9]{1,10})(?:;([A-Za-z0-9_.-]{1,64}))?\n\Z")
-_ESTIMATE = re.compile(rb"Job [0-9]+ to start at ([0-9]{1,11}) using ")
-_SETTING = re.compile(r"([A-Za-z_]+(?:\[[0-9]+\])?) *= ?(.*)")
+_ESTIMATE = re.compile(rb"Job [0-9]+ to start at ([0-9]{1,20}) using ")
+_SETTING = re.compile(rf"([A-Za-z_]+(?:\[[0-9]+\])?) *= ?({TEXT})")
 
 # Reasons of jobs that wait for resources, and for nothing else: only these are ahead
 # of others. The last two are the beginnings of prose about nodes.
@@ -85,6 +82,26 @@ class ListedJob:
         base, _, task = self.id.partition("_")
         number = int(base.partition("+")[0])
         return (-self.priority, number, int(task) if task.isdigit() else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All jobs that a listing shows.
+
+    Attributes:
+        jobs: by id.
+        twins: further lines of an id, of other users than the first.
+        odd: lines that do not fit, and lines that one user's job has twice.
+    """
+
+    jobs: Mapping[str, ListedJob]
+    twins: Mapping[str, list[ListedJob]]
+    odd: Odd
+
+    def lines(self, job_id: str) -> list[ListedJob]:
+        """Return the lines of an id: none, one, or one of each user."""
+        first = self.jobs.get(job_id)
+        return [] if first is None else [first, *self.twins.get(job_id, ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,75 +153,77 @@ class SlurmConfig:
         return bool(self.enforces & {"associations", "limits", "qos", "safe", "all"})
 
 
-def lines_of(output: bytes) -> list[str]:
-    """Split an answer into lines.
+def parse_listing(output: bytes, *, cluster: str = "") -> Listing:
+    """Read ``squeue --Format`` with ``LISTING_FIELDS``.
 
     Raises:
-        SchedulerUnavailable: too long, cut off, or not text.
+        SchedulerUnavailable: it is no listing, or its end is missing.
     """
-    if len(output) > MAX_OUTPUT:
-        raise _odd("is too long")
-    if not output:
-        return []
-    if not output.endswith(b"\n"):
-        raise _odd("is cut off")
-    if b"\0" in output:
-        raise _odd("is not text")
-    try:
-        return output.decode().removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise _odd("is not text") from error
-
-
-def parse_listing(output: bytes, *, cluster: str = "") -> dict[str, ListedJob]:
-    """Read ``squeue --Format`` with ``LISTING_FIELDS``; jobs by their id.
-
-    Raises:
-        SchedulerUnavailable: a line does not fit, or an id comes twice.
-    """
+    found, odd = judge(_LISTED, output, cluster=cluster)
     jobs: dict[str, ListedJob] = {}
-    for found in _matches(_LISTED, output, cluster):
-        job = ListedJob(
-            id=found["id"],
-            uid=int(found["uid"]),
-            submitted=_time(found["submitted"]),
-            state=_state(found["state"]),
-            hosts=found["hosts"],
-            start=found["start"],
-            end=found["end"],
-            priority=int(found["priority"]),
-            partitions=tuple(found["partition"].split(",")),
-            restarts=int(found["restarts"]),
-            exit=found["exit"],
-            reason=found["reason"],
-        )
-        if job.id in jobs:
-            raise _odd(f"names job {job.id} twice")
-        jobs[job.id] = job
-    return jobs
+    twins: dict[str, list[ListedJob]] = {}
+    for line in found:
+        job = _listed(line)
+        first = jobs.setdefault(job.id, job)
+        if first is job:
+            continue
+        others = twins.setdefault(job.id, [])
+        if any(other.uid == job.uid for other in (first, *others)):
+            odd.add(job.id, job.uid)  # one of them is forged, and which is not told
+        else:
+            others.append(job)
+    return Listing(jobs, twins, odd)
 
 
-def parse_named(output: bytes, *, cluster: str = "") -> list[NamedJob]:
-    """Read ``squeue --name --Format`` with ``NAMED_FIELDS``."""
-    return [
+def _listed(found: re.Match[str]) -> ListedJob:
+    return ListedJob(
+        id=found["id"],
+        uid=int(found["uid"]),
+        submitted=_time(found["submitted"]),
+        state=_state(found["state"]),
+        hosts=found["hosts"],
+        start=found["start"],
+        end=found["end"],
+        priority=int(found["priority"]),
+        partitions=tuple(found["partition"].split(",")),
+        restarts=int(found["restarts"]),
+        exit=found["exit"],
+        reason=found["reason"],
+    )
+
+
+def parse_named(output: bytes, *, cluster: str = "") -> tuple[list[NamedJob], Odd]:
+    """Read ``squeue --name --Format`` with ``NAMED_FIELDS``; what fits, what not.
+
+    Raises:
+        SchedulerUnavailable: it is no listing, or its end is missing.
+    """
+    found, odd = judge(_NAMED, output, cluster=cluster)
+    jobs = [
         NamedJob(
-            id=found["id"],
-            uid=int(found["uid"]),
-            user=found["user"],
-            submitted=_time(found["submitted"]),
-            refused=found["state"] == "FAILED" and not expand_hosts(found["hosts"]),
+            id=line["id"],
+            uid=int(line["uid"]),
+            user=line["user"],
+            submitted=_time(line["submitted"]),
+            refused=line["state"] == "FAILED" and not expand_hosts(line["hosts"]),
         )
-        for found in _matches(_NAMED, output, cluster)
+        for line in found
     ]
+    return jobs, odd
 
 
-def parse_accounting(output: bytes, read_at: datetime) -> list[AccountedJob]:
-    """Read ``sacct --parsable2`` with ``ACCOUNTING_FIELDS``, oldest row first."""
-    rows = [
-        _accounted(found, read_at) for found in _matches(_ACCOUNTED, output, cluster="")
-    ]
+def parse_accounting(
+    output: bytes, read_at: datetime
+) -> tuple[list[AccountedJob], Odd]:
+    """Read ``sacct --parsable2`` with ``ACCOUNTING_FIELDS``, oldest row first.
+
+    Raises:
+        SchedulerUnavailable: it is no listing, or its end is missing.
+    """
+    found, odd = judge(_ACCOUNTED, output)
+    rows = [_accounted(line, read_at) for line in found]
     long_ago = datetime.fromtimestamp(0, UTC)
-    return sorted(rows, key=lambda row: row.submitted or long_ago)
+    return sorted(rows, key=lambda row: row.submitted or long_ago), odd
 
 
 def _accounted(found: re.Match[str], read_at: datetime) -> AccountedJob:
@@ -251,7 +270,7 @@ def status_of(job: ListedJob, read_at: datetime, place: int | None = None) -> Jo
     )
 
 
-def queue_places(listing: Mapping[str, ListedJob]) -> dict[str, int]:
+def queue_places(listing: Listing) -> dict[str, int]:
     """Return the place of each waiting job in its partition, 1 for the next.
 
     By priority, then by age. Jobs that wait for something else than resources
@@ -259,7 +278,7 @@ def queue_places(listing: Mapping[str, ListedJob]) -> dict[str, int]:
     In several partitions, a job's best place counts.
     """
     lines: dict[str, list[ListedJob]] = {}
-    for job in listing.values():
+    for job in listing.jobs.values():
         waits = job.state is JobState.PENDING and job.reason.startswith(_IN_LINE)
         if waits and job.priority > 0:
             for partition in job.partitions:
@@ -276,7 +295,7 @@ def parse_submitted(output: bytes) -> tuple[str, str]:
     """Read ``sbatch --parsable``; id and cluster (``""`` if not told)."""
     found = _SUBMITTED.match(output)
     if found is None:
-        raise _odd("to a submission is not an id")
+        raise odd_answer("to a submission is not an id")
     return found[1].decode(), (found[2] or b"").decode()
 
 
@@ -302,7 +321,7 @@ def parse_config(output: bytes) -> SlurmConfig:
         cluster, version = settings["ClusterName"], settings["SLURM_VERSION"]
         storage = settings["AccountingStorageType"]
     except KeyError as error:
-        raise _odd(f"about the configuration lacks {error}") from error
+        raise odd_answer(f"about the configuration lacks {error}") from error
     return SlurmConfig(
         version=version,
         cluster=cluster,
@@ -312,26 +331,14 @@ def parse_config(output: bytes) -> SlurmConfig:
     )
 
 
-def _matches(
-    pattern: re.Pattern[str], output: bytes, cluster: str
-) -> Iterator[re.Match[str]]:
-    for number, line in enumerate(lines_of(output)):
-        if number == 0 and cluster and line == f"CLUSTER: {cluster}":
-            continue
-        found = pattern.fullmatch(line)
-        if found is None:
-            raise _odd(f"has a line {number + 1} that does not fit")
-        yield found
-
-
 def _state(word: str) -> JobState:
     state = _WORDS.get(word, JobState.UNKNOWN)
     return JobState.UNKNOWN if state in _OURS else state
 
 
 def _time(text: str) -> datetime | None:
-    # 0 is how Slurm says "never"; beyond the year 5138 is no time at all.
-    if not text.isdigit() or int(text) == 0:
+    # 0 is how Slurm says "never", and beyond the year 9999 is no date at all.
+    if not text.isdigit() or not 0 < int(text) <= _LAST_SECOND:
         return None
     return datetime.fromtimestamp(int(text), UTC)
 
@@ -345,7 +352,3 @@ def _exit(text: str) -> tuple[int, int | None]:
     if colon:
         return int(code), int(signal) or None
     return int(code) >> 8, int(code) & 0x7F or None
-
-
-def _odd(what: str) -> SchedulerUnavailable:
-    return SchedulerUnavailable(f"Slurm's answer {what}.", hint="It is asked again.")

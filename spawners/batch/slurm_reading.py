@@ -8,14 +8,22 @@ Slurm 22.05.8); then the job's random name, asked for once more, decides.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import Enum
 
 from .models import BatchJob, JobState, JobStatus
 from .scheduler import ABSENT
 from .slurm_hosts import expand_numbers
-from .slurm_parse import AccountedJob, ListedJob, NamedJob, queue_places, status_of
+from .slurm_lines import Odd
+from .slurm_parse import (
+    AccountedJob,
+    ListedJob,
+    Listing,
+    NamedJob,
+    queue_places,
+    status_of,
+)
 
 
 class Claim(Enum):
@@ -35,30 +43,54 @@ def claim(job: BatchJob, line: ListedJob) -> Claim:
     return Claim.SAME
 
 
-def line_of(job: BatchJob, listing: Mapping[str, ListedJob]) -> ListedJob | None:
-    """Return the line with the job's id.
+def line_of(job: BatchJob, listing: Listing) -> ListedJob | None:
+    """Return the line with the job's id, and its user's if there are several.
 
     Tasks of an array that were cancelled before they started have no line of their
     own: the array's, without a task's number, then speaks for them.
     """
-    line = listing.get(job.id)
+    line = _own(job, listing.lines(job.id))
     if line is None and "_" in job.id:
-        line = listing.get(job.id.partition("_")[0])
+        line = _own(job, listing.lines(job.id.partition("_")[0]))
         if line is not None and line.state is not JobState.CANCELLED:
             return None
     return line
 
 
-def doubtful(
-    jobs: Iterable[BatchJob], listing: Mapping[str, ListedJob]
-) -> set[BatchJob]:
+def _own(job: BatchJob, lines: list[ListedJob]) -> ListedJob | None:
+    for line in lines:
+        if line.uid == job.uid:
+            return line
+    return lines[0] if lines else None
+
+
+def odd(jobs: Iterable[BatchJob], listing: Listing) -> set[BatchJob]:
+    """Return the jobs that may be among the lines that do not fit.
+
+    A good line of another user's under the same id is about another job: it does
+    not speak for ours, and ours may then be the line that cannot be read.
+    """
+    found: set[BatchJob] = set()
+    if not (listing.odd.count or listing.twins):
+        return found
+    for job in jobs:
+        line = line_of(job, listing)
+        shown = line is not None and claim(job, line) is not Claim.OTHER
+        # Without a uid nothing tells which of several lines is the job's.
+        several = job.uid is None and len(listing.lines(job.id)) > 1
+        if several or listing.odd.about(job.id, job.uid, shown=shown):
+            found.add(job)
+    return found
+
+
+def doubtful(jobs: Iterable[BatchJob], listing: Listing) -> set[BatchJob]:
     """Return the jobs whose line needs a look at its name."""
     lines = ((job, line_of(job, listing)) for job in jobs)
     return {job for job, line in lines if line and claim(job, line) is Claim.DOUBTFUL}
 
 
 def confirmed(
-    jobs: Iterable[BatchJob], listing: Mapping[str, ListedJob], named: list[NamedJob]
+    jobs: Iterable[BatchJob], listing: Listing, named: Iterable[NamedJob]
 ) -> set[BatchJob]:
     """Return those of ``jobs`` whose line has their name, user and uid."""
     known = {(line.id, line.user, line.uid) for line in named}
@@ -71,8 +103,8 @@ def confirmed(
 
 
 def present(
-    jobs: Collection[BatchJob],
-    listing: Mapping[str, ListedJob],
+    jobs: Iterable[BatchJob],
+    listing: Listing,
     proven: Collection[BatchJob],
     read_at: datetime,
 ) -> dict[BatchJob, JobStatus]:
@@ -91,12 +123,13 @@ def present(
 
 
 def past(
-    jobs: Iterable[BatchJob], rows: Iterable[AccountedJob], read_at: datetime
+    jobs: Iterable[BatchJob], rows: Iterable[AccountedJob], odd: Odd, read_at: datetime
 ) -> dict[BatchJob, JobStatus]:
     """Return what the accounting knows of jobs that the controller forgot.
 
     Only an end is evidence. A row that still waits or runs is a ghost of a crash or
-    lags behind, and the job is then absent, as without a row.
+    lags behind, and the job is then absent, as without a row. One that may have a
+    row that does not fit is unknown.
     """
     by_id: dict[str, list[AccountedJob]] = {}
     for row in rows:
@@ -105,7 +138,12 @@ def past(
     readings = {}
     for job in jobs:
         own = [row for row in by_id.get(job.id, ()) if _accounts_for(row, job)]
-        readings[job] = _end(own[-1].status, read_at) if own else absent(read_at)
+        if odd.about(job.id, job.uid, shown=False):
+            readings[job] = unknown(read_at)
+        elif own:
+            readings[job] = _end(own[-1].status, read_at)
+        else:
+            readings[job] = absent(read_at)
     return readings
 
 
@@ -129,6 +167,6 @@ def absent(read_at: datetime) -> JobStatus:
     return JobStatus(JobState.UNKNOWN, reason=ABSENT, read_at=read_at)
 
 
-def unknown(read_at: datetime) -> JobStatus:
+def unknown(read_at: datetime, reason: str = "") -> JobStatus:
     """Return the reading of a job of which nothing can be said now."""
-    return JobStatus(JobState.UNKNOWN, read_at=read_at)
+    return JobStatus(JobState.UNKNOWN, reason=reason, read_at=read_at)

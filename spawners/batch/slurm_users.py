@@ -16,7 +16,7 @@ from .errors import SchedulerUnavailable
 from .scheduler import UserLimits
 from .slurm_cluster import number_of
 from .slurm_hosts import parse_duration
-from .slurm_parse import lines_of
+from .slurm_lines import lines_of
 
 _GRP_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
 
@@ -47,7 +47,10 @@ def parse_user(output: bytes) -> Associations:
         SchedulerUnavailable: a line has another number of fields.
     """
     found = Associations()
-    for default, _, account, _, qos, jobs, submit, wall, group in _rows(output, 9):
+    rows = _rows(output, 9)
+    if len(rows) != len(lines_of(output)):  # all of it is this user's own
+        raise SchedulerUnavailable("sacctmgr's answer does not fit.")
+    for default, _, account, _, qos, jobs, submit, wall, group in rows:
         found.default_account = default
         known = found.qos.get(account, frozenset())
         found.qos[account] = known | frozenset(filter(None, qos.split(",")))
@@ -65,7 +68,7 @@ def parse_accounts(output: bytes) -> dict[str, int]:
     """Read ``sacctmgr show assoc`` of accounts; their group limits of GPUs.
 
     Raises:
-        SchedulerUnavailable: a line has another number of fields.
+        SchedulerUnavailable: it is cut off, or no line fits.
     """
     limits = {}
     for account, group in _rows(output, 2):
@@ -78,7 +81,7 @@ def parse_qos(output: bytes) -> dict[str, timedelta]:
     """Read ``sacctmgr show qos``; the longest time limit of those that have one.
 
     Raises:
-        SchedulerUnavailable: a line has another number of fields.
+        SchedulerUnavailable: it is cut off, or no line fits.
     """
     limits = {}
     for name, wall in _rows(output, 2):
@@ -106,8 +109,10 @@ def user_limits(
 
 
 def _rows(output: bytes, width: int) -> list[list[str]]:
-    rows = [line.split("|") for line in lines_of(output)]
-    if any(len(row) != width for row in rows):
+    """A line with another number of fields is left out: its limit then refuses none."""
+    lines = lines_of(output)
+    rows = [row for row in (line.split("|") for line in lines) if len(row) == width]
+    if lines and not rows:
         raise SchedulerUnavailable("sacctmgr's answer does not fit.")
     return rows
 

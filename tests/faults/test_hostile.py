@@ -171,6 +171,32 @@ def test_a_foreign_job_cannot_speak_for_alices(site: FaultSite) -> None:
     assert site.hub.answers("alice")
 
 
+def test_a_foreign_job_in_the_queue_blinds_nobody(site: FaultSite) -> None:
+    """H3: one ordinary job of any cluster user made every server's state unknown."""
+    site.ready("alice")
+    for begin in ("9999-12-31", "now+99999999999"):
+        done = site.slurm.run(
+            ["sbatch", "-n1", "--mem=10", f"--begin={begin}", "--wrap=true"], user="bob"
+        )
+        assert done.returncode == 0, done.stderr
+    try:
+        again = site.ready("alice", "second")
+        assert again["job"]["is_current"]
+        seen = site.hub.server("alice")["job"]["read_at"]
+        site.wait_for(
+            "alice's job is read again, and believed",
+            lambda: (
+                (job := site.hub.server("alice")["job"])["is_current"]
+                and job["state"] == "RUNNING"
+                and job["read_at"] > seen
+            ),
+        )
+        site.hub.stop_server("alice")
+        site.wait_for("it is stopped", lambda: site.marked_stopped("alice"))
+    finally:
+        site.slurm.run(["scancel", "--user=bob"], user="bob")
+
+
 def test_the_jobs_door_asks_for_proof_and_shows_the_api_only(site: FaultSite) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -217,6 +217,24 @@ def test_odd_node_lines_are_no_answer(output):
         cluster.parse_nodes(output)
 
 
+def test_one_odd_node_partition_or_qos_hides_no_other(snapshot):
+    nodes = b"odd node\n" + recorded("sinfo-nodes.txt") + b"n9|\xff|idle|x\n"
+    partitions = recorded("scontrol-partitions.txt") + b"PartitionName=odd\n"
+    found = cluster.snapshot(partitions, nodes, NOW)
+    assert found.left_out == 3
+    assert (found.partitions, found.node_addresses) == (
+        snapshot.partitions,
+        snapshot.node_addresses,
+    )
+    qos = recorded("sacctmgr-qos.txt")
+    assert users.parse_qos(b"a|b|c\n" + qos) == users.parse_qos(qos)
+
+
+def test_an_odd_line_about_a_user_is_no_answer_about_her():
+    with pytest.raises(SchedulerUnavailable):
+        users.parse_user(b"x|y\n" + recorded("sacctmgr-alice.txt"))
+
+
 @pytest.mark.parametrize("output", [b"", b"<html>\n", b"PartitionName=x\n", b"\0\n"])
 def test_odd_partition_lines_are_no_answer(output):
     with pytest.raises(SchedulerUnavailable):

@@ -47,7 +47,11 @@ LIES: dict[str, Answer] = {
         b"slurm_load_jobs error: Socket timed out on send/recv operation\n",
     ),
     "no munge": (1, b"", b"Protocol authentication error\n"),
-    "a forged line in a name": b"3|1001|x\n" + ENDED,
+    "a forged line beside the job's own": b"3|1001|x\n" + ENDED + LINE,
+    "a forged line that is not quite one": LINE + b"75|1001|x\n",
+    "a line whose user cannot be read": b"75|x|1795529901|FAILED|n1|\n",
+    "the job's number in loose text": b"3|1001|x\n-" + ENDED,
+    "a task of the same array that fits nothing": ENDED.replace(b"75|", b"75_1;|"),
     "another cluster": b"CLUSTER: east\n" + ENDED,
 }
 

@@ -29,7 +29,7 @@ def moment(seconds: int) -> datetime:
 
 @pytest.fixture(scope="module")
 def listing() -> dict[str, parse.ListedJob]:
-    return parse.parse_listing(recorded("squeue-listing.txt"))
+    return parse.parse_listing(recorded("squeue-listing.txt")).jobs
 
 
 def test_a_running_job(listing):
@@ -75,8 +75,9 @@ def test_reasons_that_are_prose_are_kept(listing):
     assert parse.status_of(listing["86"], NOW).reason.startswith("Job's account not")
 
 
-def test_places_are_counted_among_jobs_that_wait_for_resources(listing):
-    places = parse.queue_places(listing)
+def test_places_are_counted_among_jobs_that_wait_for_resources():
+    whole = parse.parse_listing(recorded("squeue-listing.txt"))
+    places = parse.queue_places(whole)
     assert places["98"] < places["99"]  # equal priority: the older one first
     for waits_for_something_else in ("83", "84", "85", "86", "93", "94", "71", "87"):
         assert waits_for_something_else not in places
@@ -98,13 +99,15 @@ def test_a_higher_priority_comes_first_and_the_best_partition_counts():
 
 
 def test_named_jobs_and_traces_of_refused_ones():
-    named = parse.parse_named(recorded("squeue-named.txt"))
+    named, odd = parse.parse_named(recorded("squeue-named.txt"))
+    assert odd.count == 0
     assert {job.id for job in named if job.refused} == {"88", "89", "90"}
     assert {job.user for job in named} == {"alice"}
 
 
 def test_the_accounting_by_age_with_refused_traces_marked():
-    rows = parse.parse_accounting(recorded("sacct.txt"), NOW)
+    rows, odd = parse.parse_accounting(recorded("sacct.txt"), NOW)
+    assert odd.count == 0
     assert [row.submitted for row in rows] == sorted(row.submitted for row in rows)
     assert {row.id for row in rows if row.refused} == {"88", "89", "90"}
     by_id = {row.id: row.status for row in rows}
@@ -162,7 +165,7 @@ def test_the_estimate_is_on_stderr_and_the_next_century_is_none():
 def test_states_unknown_to_us_are_unknown_and_ours_are_not_slurms():
     for word in ("MIGRATING", "LOST", "UNKNOWN"):
         line = f"1|1001|9|{word}|n1|9|9|1|cpu|0|0|None|\n"
-        assert parse.parse_listing(line.encode())["1"].state is JobState.UNKNOWN
+        assert parse.parse_listing(line.encode()).jobs["1"].state is JobState.UNKNOWN
 
 
 def test_every_state_of_slurm_is_read():
@@ -170,7 +173,7 @@ def test_every_state_of_slurm_is_read():
         if state in (JobState.LOST, JobState.UNKNOWN):
             continue
         line = f"1|1001|9|{state}|n1|9|9|1|cpu|0|0|None|\n"
-        assert parse.parse_listing(line.encode())["1"].state is state
+        assert parse.parse_listing(line.encode()).jobs["1"].state is state
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_any_bytes_are_a_value_or_no_answer(answer):
 @given(ANSWERS)
 def test_only_a_full_line_with_its_id_ends_a_job(answer):
     try:
-        jobs = parse.parse_listing(answer)
+        jobs = parse.parse_listing(answer).jobs
     except SchedulerUnavailable:
         return
     for job in jobs.values():
@@ -258,10 +261,10 @@ def test_a_cut_listing_ends_nobody_it_does_not_name(data):
     whole = recorded("squeue-listing.txt")
     cut = whole[: data.draw(st.integers(0, len(whole)))]
     try:
-        part = parse.parse_listing(cut)
+        part = parse.parse_listing(cut).jobs
     except SchedulerUnavailable:
         return
-    assert part.items() <= parse.parse_listing(whole).items()
+    assert part.items() <= parse.parse_listing(whole).jobs.items()
 
 
 @given(st.text(max_size=60))
