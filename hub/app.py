@@ -33,8 +33,19 @@ from .detect import Site, detect
 from .discreet import keep_sessions_private
 from .interrupted import Verdict, judge
 from .places import database_url
+from .sessions import Session, Sessions
 from .settings import Settings, load_settings
+from .signed_in import (
+    SETTING,
+    end_tokens,
+    follow_accounts,
+    known_sessions,
+    with_sessions,
+)
 from .wiring import Gateway, build_gateway
+
+# How often it is looked whose session is over.
+_SESSIONS_SECONDS = 10.0
 
 
 class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
@@ -62,6 +73,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway: Gateway | None = None
+        self.sessions: Sessions | None = None
+        self._session_watch: asyncio.Task[None] | None = None
         self._services_starting: set[asyncio.Task[bool]] = set()
 
     # -- start ---------------------------------------------------------------------
@@ -92,6 +105,24 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         )
         self.gateway.rendezvous.register("server:", self._launch_of)
         await self.gateway.jobs.start()
+        await self._open_sessions()
+
+    async def _open_sessions(self) -> None:
+        """Know who is signed in; of an older release, by what JupyterHub remembers."""
+        sessions = await Sessions.open(
+            database_url(self.settings, "sessions"), self.settings.hub.session
+        )
+        self.sessions = sessions
+        if not sessions.live:
+            count = sessions.adopt(known_sessions(self.db))
+            self.log.info("Took %d sessions over from JupyterHub", count)
+        names = {name for (name,) in self.db.query(orm.User.name)}
+        for gone in {session.user for session in sessions.live} - names:
+            sessions.end_all(gone)
+        sessions.changed = self._session_changed
+        loop = asyncio.get_running_loop()
+        follow_accounts(lambda name: loop.call_soon(sessions.end_all, name))
+        self._session_watch = asyncio.create_task(self._watch_sessions(sessions))
 
     def init_proxy(self) -> None:
         """Tell the proxy how to find a job's server."""
@@ -102,6 +133,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def init_tornado_settings(self) -> None:
         """Let spawners and handlers find the gateway."""
         self.tornado_settings["landbridge"] = self.gateway
+        self.tornado_settings[SETTING] = self.sessions
         # A start takes as long as its queue: nobody's request waits for it.
         self.tornado_settings.setdefault("slow_spawn_timeout", 1)
         self.template_vars["landbridge_failure"] = self._failures_of
@@ -112,6 +144,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         configured = list(self.extra_handlers)  # type: ignore[has-type]
         self.extra_handlers = [*jobs_api.handlers, *page_api.handlers, *configured]
         super().init_handlers()
+        self.handlers = with_sessions(self.handlers)  # type: ignore[has-type]
 
     async def init_spawners(self) -> int:
         """Take up servers: interrupted starts are resumed, none is stopped on doubt."""
@@ -216,6 +249,24 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
 
         return failure
 
+    # -- who is signed in --------------------------------------------------------------
+
+    def _session_changed(self, before: Session | None, after: Session | None) -> None:
+        if before is not None and after is None:
+            end_tokens(self.db, before)
+
+    async def _watch_sessions(self, sessions: Sessions) -> None:
+        """End sessions that are over, and those of people who are blocked."""
+        while True:
+            try:
+                sessions.expire()
+                for name in {session.user for session in sessions.live}:
+                    if not self.authenticator.check_blocked_users(name, None):
+                        sessions.end_all(name)
+            except Exception:
+                self.log.exception("Looking after sessions")
+            await asyncio.sleep(_SESSIONS_SECONDS)
+
     # -- end -------------------------------------------------------------------------
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
@@ -229,6 +280,10 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         if self.gateway is not None and not self.cleanup_servers:
             self.gateway.closing = True
         await super().cleanup()
+        if self._session_watch is not None:
+            self._session_watch.cancel()
+        if self.sessions is not None:
+            await self.sessions.close()
         if self.gateway is not None:
             await self.gateway.close()
 

@@ -1,0 +1,35 @@
+"""How live sessions lie in the database: no session's id, only its hash."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from spawners.batch.rows import UtcDateTime
+
+VERSION_TABLE = "landbridge_sessions_version"
+
+metadata = sa.MetaData()
+
+sessions = sa.Table(
+    "landbridge_sessions",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("user_name", sa.String(255), nullable=False, index=True),
+    sa.Column("made", UtcDateTime, nullable=False),
+    sa.Column("seen", UtcDateTime, nullable=False),
+    sa.Column("ends", UtcDateTime, nullable=False),
+)
+
+# Whose servers somebody has agreed to open in a session.
+visits = sa.Table(
+    "landbridge_visits",
+    metadata,
+    sa.Column(
+        "session_key",
+        sa.String(64),
+        sa.ForeignKey("landbridge_sessions.key", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("owner", sa.String(255), primary_key=True),
+    sa.Column("ends", UtcDateTime, nullable=False),
+)

@@ -1,0 +1,175 @@
+"""JupyterHub's handlers, with live sessions: every page and call of the hub.
+
+JupyterHub 6.1 believes a browser by one method of its ``BaseHandler``,
+``_user_for_cookie``, and has three more that begin and end a sign-in. A class of ours
+is put in front of each handler that the hub serves (:func:`with_sessions`), also of
+those that an authenticator or a later JupyterHub brings: nothing of JupyterHub is
+patched, and no handler can be forgotten. ``Authenticator.refresh_user`` would not do:
+it is asked once per user, not for each of her browsers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from jupyterhub import orm
+from jupyterhub.handlers.base import SESSION_COOKIE_NAME, BaseHandler
+from jupyterhub.handlers.login import LogoutHandler
+from tornado import web
+
+from spawners.batch.errors import StoreUnavailable
+
+from .sessions import Session, Sessions, key_of, new_session_id
+
+SETTING = "landbridge_sessions"
+
+
+class SignedIn:
+    """In front of a handler: a sign-in cookie counts together with its session."""
+
+    # Of the handler behind.
+    settings: Any
+    request: Any
+    hub: Any
+    _session_id: str
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who is signed in."""
+        sessions: Sessions = self.settings[SETTING]
+        return sessions
+
+    def live_session(self, user_name: str | None = None) -> Session | None:
+        """Return the session that this request's cookie names, while it lives."""
+        return self.sessions.find(self.get_session_cookie(), user_name)  # type: ignore[attr-defined]
+
+    def _user_for_cookie(self, cookie_name: str, cookie_value: Any = None) -> Any:
+        """Return who a cookie belongs to, if this browser's session is theirs.
+
+        A bare value that somebody else shows (JupyterHub's old call for services)
+        proves nothing: it comes without a session.
+        """
+        if cookie_value is not None:
+            return None
+        session = self.live_session()
+        user = super()._user_for_cookie(cookie_name) if session else None  # type: ignore[misc]
+        if session and user and session.user == user.name:
+            self.sessions.touch(session)
+            return user
+        if self.get_cookie(cookie_name):  # type: ignore[attr-defined]
+            # A session that has ended, or a copy of somebody's cookie.
+            self.clear_cookie(cookie_name, path=self.hub.base_url)  # type: ignore[attr-defined]
+        return None
+
+    def set_login_cookie(self, user: Any) -> None:
+        """Sign a browser in: always with a new session, never one that it brought."""
+        asking = getattr(self, "_jupyterhub_user", None)
+        before = self.live_session(asking.name) if asking else None
+        if before is None or before.user != user.name:
+            if before is not None:
+                self.sessions.end(before)
+            self._session_id = new_session_id()
+            self.set_session_cookie()  # type: ignore[attr-defined]
+            self.sessions.begin(self._session_id, user.name)
+            self.set_hub_cookie(user)  # type: ignore[attr-defined]
+        super().set_login_cookie(user)  # type: ignore[misc]
+
+    def clear_login_cookie(self, name: str | None = None) -> None:
+        """Sign a browser out, and end its session for every copy of its cookies."""
+        user = self.get_current_user_cookie()  # type: ignore[attr-defined]
+        session = self.live_session(user.name) if user else None
+        super().clear_login_cookie(name)  # type: ignore[misc]
+        if session is not None:
+            self.sessions.end(session)
+
+    def _set_cookie(self, key: str, *values: Any, **overrides: Any) -> None:
+        """Set a cookie; the session's is kept for as long as the session may live.
+
+        JupyterHub's own ends with the browser, and is simply made anew: here that
+        would sign somebody out who closes a window.
+        """
+        if key == SESSION_COOKIE_NAME:
+            overrides.setdefault("expires_days", self.settings["cookie_max_age_days"])
+        super()._set_cookie(key, *values, **overrides)  # type: ignore[misc]
+
+
+class SignsOut(SignedIn):
+    """In front of the handlers that sign somebody out."""
+
+    async def default_handle_logout(self) -> None:
+        """Sign out, and say so when it is written down."""
+        await super().default_handle_logout()  # type: ignore[misc]
+        try:
+            await self.sessions.flush()
+        except StoreUnavailable:
+            raise web.HTTPError(
+                503,
+                "You are signed out, but the gateway could not write it down yet. "
+                "Tell its operators if this lasts.",
+            ) from None
+
+
+def with_sessions(rules: Iterable[Any]) -> list[Any]:
+    """Return the hub's URL rules with live sessions in front of each handler."""
+    made: dict[type, type] = {}
+
+    def in_front(kind: type) -> type:
+        if kind not in made:
+            ours = SignsOut if issubclass(kind, LogoutHandler) else SignedIn
+            about = {"__module__": kind.__module__, "__doc__": kind.__doc__}
+            made[kind] = type(kind.__name__, (ours, kind), about)
+        return made[kind]
+
+    return [
+        (rule[0], in_front(rule[1]), *rule[2:])
+        if isinstance(rule[1], type) and issubclass(rule[1], BaseHandler)
+        else rule
+        for rule in rules
+    ]
+
+
+def known_sessions(db: Any) -> list[tuple[str, str]]:
+    """Return id and user of the sessions in which JupyterHub has made tokens.
+
+    They tell who was signed in before we kept sessions ourselves. A token that was
+    made in a session ends with it, so none is of a session that has ended.
+    """
+    query = db.query(orm.APIToken).filter(orm.APIToken.session_id.is_not(None))
+    return [
+        (token.session_id, token.user.name)
+        for token in query
+        if token.user is not None and token.session_id
+    ]
+
+
+def end_tokens(db: Any, session: Session) -> None:
+    """End the tokens that were made in a session, as JupyterHub does at sign-out."""
+    query = (
+        db.query(orm.APIToken)
+        .join(orm.User, orm.APIToken.user_id == orm.User.id)
+        .filter(orm.User.name == session.user, orm.APIToken.session_id.is_not(None))
+    )
+    ended = [token for token in query if key_of(token.session_id) == session.key]
+    for token in ended:
+        db.delete(token)
+    if ended:
+        db.commit()
+
+
+def follow_accounts(end_all: Any) -> None:
+    """Call ``end_all`` with the name of each user that is deleted or renamed.
+
+    It is called in the middle of a change of the database and must not ask it.
+    """
+
+    def deleted(_mapper: Any, _connection: Any, target: orm.User) -> None:
+        end_all(target.name)
+
+    def renamed(_target: orm.User, value: str, old: Any, _initiator: Any) -> None:
+        if isinstance(old, str) and old != value:
+            end_all(old)
+
+    sa.event.listen(orm.User, "after_delete", deleted)
+    sa.event.listen(orm.User.name, "set", renamed, active_history=True)
