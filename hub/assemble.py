@@ -17,7 +17,7 @@ from spawners.batch.certificates import ensure_hub_pki
 from spawners.settings import ConfigError
 
 from .auth import assemble_auth
-from .detect import Site, detect
+from .detect import Site, check_accounts, detect
 from .hosts import jobs_hosts, served_hosts
 from .local_store import PortNow, store_socket
 from .places import (
@@ -59,6 +59,7 @@ def assemble(c: Config, settings: Settings, site: Site | None = None) -> None:
         ConfigError: a setting names something that cannot be used.
     """
     site = site or detect(settings)
+    check_accounts(settings, site)
     try:
         prepare_state(settings)
     except OSError as error:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from spawners.settings import ConfigError
+
 from .ports import jobs_port
 from .settings import Settings, is_loopback
 
@@ -78,7 +80,8 @@ def detect(settings: Settings) -> Site:
         kind = "slurm" if slurm_answers() else "local"
     runner = settings.scheduler.runner
     if runner == "auto":
-        runner = "root" if os.geteuid() == 0 and kind == "slurm" else "self"
+        shared = kind == "local" and settings.scheduler.everybody_is_root
+        runner = "root" if os.geteuid() == 0 and not shared else "self"
     proof = settings.jobs.proof
     if proof == "auto":
         proof = "munge" if kind == "slurm" and munge_socket(settings) else "token"
@@ -98,3 +101,42 @@ def detect(settings: Settings) -> Site:
         jobs_bind=bind,
         jobs_port=jobs_port(settings, bind),
     )
+
+
+def check_accounts(settings: Settings, site: Site) -> None:
+    """Refuse a site whose jobs would run as an account that nobody meant.
+
+    Raises:
+        ConfigError: saying who would become whom, and what to do instead.
+    """
+    where = settings.path or Path("gateway.toml")
+    is_root = os.geteuid() == 0
+    if site.runner == "self" and is_root and not settings.scheduler.everybody_is_root:
+        raise ConfigError(
+            where,
+            [
+                "scheduler.runner = self as root would run everybody's notebook as "
+                "root: whoever signs in owns this machine. Start Landbridge as an "
+                'account of your own, or set runner = "root": each job then runs as '
+                "its user's account. For a container that holds nothing else, "
+                "LANDBRIDGE_EVERYBODY_IS_ROOT=yes accepts it."
+            ],
+        )
+    # Slurm's commands say no themselves; here all would quietly run as ourselves.
+    if site.scheduler == "local" and site.runner != "self" and not is_root:
+        raise ConfigError(
+            where,
+            [
+                f"scheduler.runner = {site.runner} without Slurm needs a hub that is "
+                "root. Start it as root, or leave runner at auto: every job then "
+                "runs as the hub's own account."
+            ],
+        )
+    if site.scheduler == "local" and site.runner in ("sudo", "ssh"):
+        raise ConfigError(
+            where,
+            [
+                f"scheduler.runner = {site.runner} is for Slurm's commands; jobs of "
+                'this machine need runner = "root", "self" or "auto".'
+            ],
+        )

@@ -31,7 +31,7 @@ from spawners.batch.errors import BatchError
 from spawners.batch.ownership import NotOurs, check_way
 from spawners.settings import ConfigError
 
-from .detect import Site, detect, munge_socket
+from .detect import Site, check_accounts, detect, munge_socket
 from .leftovers import edge_runs
 from .places import check_certificate, database_url
 from .ports import port_problem
@@ -258,7 +258,14 @@ def check_munge(settings: Settings, site: Site) -> Iterator[Finding]:
 def check_runner(settings: Settings, site: Site) -> Iterator[Finding]:
     """Look at the way a command becomes a user's."""
     launcher = settings.scheduler.launcher
-    if site.runner == "self":
+    try:
+        check_accounts(settings, site)
+    except ConfigError as error:
+        yield Finding("fail", "runner", error.problems[0])
+        return
+    if site.runner == "self" and os.geteuid() == 0:
+        yield Finding("warn", "runner", "self: everybody's notebook runs as root")
+    elif site.runner == "self":
         yield Finding("ok", "runner", "self: every job runs as the hub's own account")
     elif site.runner == "root":
         is_root = os.geteuid() == 0

@@ -273,7 +273,14 @@ class SchedulerSettings(Section):
         description="How a command is run as its user: `root` (the hub is root), "
         "`sudo` (through `landbridge-launch`), `ssh` (the same program on a login "
         "node), `self` (every job is the hub's own account), or `auto`: root if the "
-        "hub is root, else self.",
+        "hub is root, else self. With the local scheduler, `root` runs each job as the "
+        "account that its user is named after.",
+    )
+    everybody_is_root: bool = Field(
+        default=False,
+        description="Accept that a hub which is root runs everybody's notebook as "
+        'root (`runner = "self"`). Whoever can sign in then owns the machine: for '
+        "a container that holds nothing else.",
     )
     ssh_host: str = Field(
         "",

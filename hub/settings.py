@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = {
     "LANDBRIDGE_PASSWORD": "the demo password; else a random one is made and printed",
     "LANDBRIDGE_ADMIN_TOKEN": "a Hub API token with admin rights",
     "LANDBRIDGE_SCHEDULER": "`auto`, `slurm` or `local`, instead of `scheduler.kind`",
+    "LANDBRIDGE_EVERYBODY_IS_ROOT": "`yes`: sets `scheduler.everybody_is_root`",
     "LANDBRIDGE_ENVIRONMENT": "environment with JupyterLab, instead of "
     "`jobs.environment`",
 }
@@ -170,6 +171,12 @@ def _overridden(
                 _ENVIRONMENT, [f"LANDBRIDGE_SCHEDULER must be one of {names}."]
             )
         over.setdefault("scheduler", {})["kind"] = kind
+    if wish := environment.get("LANDBRIDGE_EVERYBODY_IS_ROOT"):
+        if wish not in ("yes", "no"):
+            raise ConfigError(
+                _ENVIRONMENT, ["LANDBRIDGE_EVERYBODY_IS_ROOT must be yes or no."]
+            )
+        over.setdefault("scheduler", {})["everybody_is_root"] = wish == "yes"
     if state := environment.get("LANDBRIDGE_STATE"):
         over.setdefault("hub", {})["state"] = state
     if place := environment.get("LANDBRIDGE_ENVIRONMENT"):

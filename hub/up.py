@@ -25,7 +25,7 @@ from urllib.parse import quote
 from spawners.settings import ConfigError
 
 from .client import HubUnreachable, all_users, ask_hub, service_answers
-from .detect import Site, detect
+from .detect import Site, check_accounts, detect
 from .leftovers import edge_runs, end_leftovers
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
 from .ports import forget_ports, jobs_port, port_problem
@@ -371,6 +371,7 @@ def _some_account(settings: Settings) -> str:
 async def serve(settings: Settings, environment: Mapping[str, str], say: Say) -> int:
     """Run the gateway until it is asked to stop; see :class:`Gateway`."""
     site = await asyncio.to_thread(detect, settings)
+    check_accounts(settings, site)
     await asyncio.to_thread(preflight, settings, site)
     password = settings.password or ensure_password(settings)
     child = hub_environment(settings, site, password, environment)

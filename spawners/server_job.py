@@ -250,7 +250,7 @@ class BatchJobSpawner(ChoosingSpawner):
         """Return what this server's job starts: command, environment, programs."""
         arguments = [str(item) for item in self.get_args()]
         if self.gateway.account_of(self.user.name) == "root":
-            # A hub that runs as root without accounts of users: a container, a test.
+            # scheduler.everybody_is_root: a container that holds nothing else, a test.
             arguments.append("--allow-root")
         asker = self.asker
         kernels = self.gateway.kernel_config(

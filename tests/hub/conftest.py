@@ -36,7 +36,13 @@ class Terminal:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hub.cli", *command],
-            env={**os.environ, "LANDBRIDGE_SCHEDULER": "local", **variables},
+            env={
+                **os.environ,
+                "LANDBRIDGE_SCHEDULER": "local",
+                # Most tests want users, not accounts; those of accounts say "no".
+                "LANDBRIDGE_EVERYBODY_IS_ROOT": "yes",
+                **variables,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

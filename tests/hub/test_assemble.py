@@ -25,7 +25,11 @@ def settings(tmp_path):
     path = tmp_path / "gateway.toml"
     path.write_text("")
     return load_settings(
-        {"LANDBRIDGE_CONFIG": str(path), "LANDBRIDGE_STATE": str(tmp_path / "var")}
+        {
+            "LANDBRIDGE_CONFIG": str(path),
+            "LANDBRIDGE_STATE": str(tmp_path / "var"),
+            "LANDBRIDGE_EVERYBODY_IS_ROOT": "yes",
+        }
     )
 
 

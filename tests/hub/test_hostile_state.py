@@ -27,12 +27,6 @@ MODULES = (
 )
 
 
-@pytest.fixture(autouse=True)
-def as_root():
-    if os.geteuid() != 0:
-        pytest.skip("needs root: another account prepares what root starts in")
-
-
 @pytest.fixture
 def shared(short_tmp):
     """A directory like /tmp, in which everybody may make what is not there yet."""

@@ -76,6 +76,8 @@ class HubProcess:
             "LANDBRIDGE_PASSWORD": PASSWORD,
             "LANDBRIDGE_ADMIN_TOKEN": ADMIN_TOKEN,
             "LANDBRIDGE_SCHEDULER": "local",
+            # Most tests want users, not accounts; those of accounts say "no".
+            "LANDBRIDGE_EVERYBODY_IS_ROOT": "yes",
             "LANDBRIDGE_ENVIRONMENT": sys.prefix,
             **environment,
         }
