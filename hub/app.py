@@ -31,6 +31,7 @@ from . import jobs_api, page_api
 from .assemble import assemble
 from .detect import Site, detect
 from .discreet import keep_sessions_private
+from .http_server import bound_http_servers
 from .interrupted import Verdict, judge
 from .places import database_url
 from .sessions import Session, Sessions
@@ -131,7 +132,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             self.proxy.resolve_target = self._address_of
 
     def init_tornado_settings(self) -> None:
-        """Let spawners and handlers find the gateway."""
+        """Let spawners and handlers find the gateway; bound what requests may hold."""
+        bound_http_servers()
         self.tornado_settings["landbridge"] = self.gateway
         self.tornado_settings[SETTING] = self.sessions
         # A start takes as long as its queue: nobody's request waits for it.

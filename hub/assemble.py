@@ -125,6 +125,14 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
         edge.haproxy_cmd = command
     edge.threads = proxy.threads
     edge.max_connections = proxy.max_connections
+    edge.connections_per_source = proxy.connections_per_source
+    edge.connections_per_server = proxy.connections_per_server
+    edge.sign_in_failures = proxy.sign_in_failures
+    # What a site's own configuration file says of these holds, unless ours says more.
+    if proxy.trusted_proxies:
+        edge.trusted_proxies = list(proxy.trusted_proxies)
+    if "tunnel_timeout" in proxy.model_fields_set:
+        edge.tunnel_timeout = int(proxy.tunnel_timeout.total_seconds())
     host = settings.hub.bind_address
     host = f"[{host}]" if ":" in host else host
     edge.public_address = f"{host}:{settings.hub.port}"

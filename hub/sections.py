@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -239,6 +240,47 @@ class ProxySettings(Section):
         description="Connections accepted at a time; 0: what the limit of open files "
         "allows.",
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Networks (`10.1.0.0/16`) of proxies before the gateway. From "
+        "them, the last address in `X-Forwarded-For` is believed to be the client's, "
+        "and `X-Forwarded-Proto` how it came. Without this, all that come through such "
+        "a proxy share the limits of one address.",
+    )
+    connections_per_source: int = Field(
+        0,
+        ge=0,
+        description="Connections at a time from one address (of IPv6, one /64). 0: "
+        "4,000, enough for a class of 200 behind one address, or a quarter of "
+        "`max_connections` if that is more; at most half of them.",
+    )
+    connections_per_server: int = Field(
+        0,
+        ge=0,
+        description="Requests and websockets at a time to one user's server. 0: a "
+        "tenth of `max_connections`, at least 200.",
+    )
+    sign_in_failures: int = Field(
+        200,
+        ge=0,
+        description="Failed sign-ins from one address within ten minutes, after which "
+        "it has to wait. Count everybody behind one address. 0: no limit.",
+    )
+    tunnel_timeout: Duration = Field(
+        timedelta(minutes=5),
+        description="How long a websocket may be silent before it counts as left. "
+        "Notebook servers send something on each every minute or more often.",
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(f'{error}; write "10.1.0.0/16"') from None
+        return value
 
 
 class CullingSettings(Section):

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import resource
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spawners.batch.ownership import own_directory
 
+from .limits import Limits
 from .maps import write_atomically
+from .pages import STATUSES, render_pages
 
 HERE = Path(__file__).parent
 CONFIG = "haproxy.cfg"
@@ -70,34 +72,6 @@ class StorePort:
 
 
 @dataclass(frozen=True)
-class Page:
-    """What a reader is told when HAProxy has to answer by itself."""
-
-    name: str
-    title: str
-    text: str
-    message: str
-
-
-PAGES = (
-    Page(
-        "hub",
-        "The gateway is restarting",
-        "Servers and jobs that run are not affected. This page tries again by itself.",
-        "The hub is restarting; try again in a few seconds.",
-    ),
-    Page(
-        "target",
-        "This server does not answer",
-        "It may still be starting, or its job may have ended. "
-        "This page tries again by itself.",
-        "The server behind this address does not answer.",
-    ),
-)
-STATUSES = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
-
-
-@dataclass(frozen=True)
 class EdgeConfig:
     """Everything that the edge's configuration depends on.
 
@@ -126,6 +100,7 @@ class EdgeConfig:
         store_ca: PEM that signs that store's certificate; ``None``: the system's.
         metrics: a path or ``host:port`` for Prometheus.
         threads, max_connections: of the HAProxy process.
+        limits: what one client, server or body may take.
         tunnel_seconds: how long a silent websocket may live.
         server_seconds: how long a target may take to say anything.
         drain_seconds: how long after a reload old connections may go on.
@@ -154,7 +129,8 @@ class EdgeConfig:
     metrics: str = ""
     threads: int = 1
     max_connections: int = 2000
-    tunnel_seconds: int = 7 * 86400
+    limits: Limits = field(default_factory=Limits)
+    tunnel_seconds: int = 300
     server_seconds: int = 3600
     drain_seconds: int = 86400
     extra_sections: tuple[str, ...] = ()
@@ -251,6 +227,7 @@ def _environment() -> Environment:
     )
     environment.filters["address"] = lambda value: _word(_address(str(value)))
     environment.filters["word"] = _word
+    environment.filters["regex"] = re.escape
     return environment
 
 
@@ -280,19 +257,7 @@ def render_files(config: EdgeConfig) -> dict[str, bytes]:
         for name, certificate in _certificates(config).items()
     }
     environment = _environment()
-    for page in PAGES:
-        for status, reason in STATUSES.items():
-            facts: dict[str, Any] = {
-                "page": page,
-                "status": status,
-                "reason": reason,
-                "home": f"{config.base_url}hub/home",
-            }
-            for kind in ("html", "json"):
-                text = environment.get_template(f"{kind}.http").render(facts)
-                files[f"{page.name}-{kind}-{status}.http"] = text.replace(
-                    "\n", "\r\n"
-                ).encode()
+    files |= render_pages(environment, f"{config.base_url}hub/home")
     files[CONFIG] = render(config).encode()
     return files
 

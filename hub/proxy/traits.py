@@ -13,6 +13,7 @@ from jupyterhub.traitlets import Command
 from spawners.batch.ownership import own_directory
 
 from . import config as edge
+from .limits import DEFAULT_SIGN_INS, Limits, default_server, default_source
 from .resolve import bind_host, hub_address
 
 
@@ -120,8 +121,34 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         0, help="Connections at a time; 0: what the limit of open files allows."
     ).tag(config=True)
 
+    connections_per_source = t.Int(
+        0,
+        min=0,
+        help="Connections at a time from one address (IPv6: one /64); 0: those of a "
+        "classroom of 200, at most half of `max_connections`.",
+    ).tag(config=True)
+
+    connections_per_server = t.Int(
+        0,
+        min=0,
+        help="Requests and websockets at a time to one user's server; 0: a tenth of "
+        "`max_connections`, at least 200.",
+    ).tag(config=True)
+
+    sign_in_failures = t.Int(
+        DEFAULT_SIGN_INS,
+        min=0,
+        help="Failed sign-ins from one address within ten minutes; 0: no limit.",
+    ).tag(config=True)
+
+    body_timeout = t.Int(
+        20, min=1, help="Seconds within which the body of a request to the hub arrives."
+    ).tag(config=True)
+
     tunnel_timeout = t.Int(
-        7 * 86400, help="Seconds that a silent websocket may live."
+        300,
+        help="Seconds that a silent websocket may live. Those of notebook servers are "
+        "not silent: the server asks again and again whether anybody is there.",
     ).tag(config=True)
 
     server_timeout = t.Int(
@@ -148,6 +175,7 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         runtime = self.runtime_socket or str(edge.runtime_path(directory))
         public = urlsplit(self.public_url)
         public_port = public.port or (443 if public.scheme == "https" else 80)
+        most = self.max_connections or edge.default_max_connections()
         return edge.EdgeConfig(
             directory=directory,
             runtime=runtime,
@@ -170,7 +198,13 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             store_ca=Path(self.store_ca).absolute() if self.store_ca else None,
             metrics=self.metrics_address,
             threads=self.threads or edge.default_threads(),
-            max_connections=self.max_connections or edge.default_max_connections(),
+            max_connections=most,
+            limits=Limits(
+                source=self.connections_per_source or default_source(most),
+                server=self.connections_per_server or default_server(most),
+                sign_ins=self.sign_in_failures,
+                body_seconds=self.body_timeout,
+            ),
             tunnel_seconds=self.tunnel_timeout,
             server_seconds=self.server_timeout,
         )

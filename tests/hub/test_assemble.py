@@ -13,7 +13,9 @@ from traitlets.config import Config
 from hub import places
 from hub.assemble import assemble, run_snippets
 from hub.detect import Site
+from hub.proxy import HAProxyProxy
 from hub.roles import ROLES, STORAGE_BY_IDENTITY
+from hub.sections import ProxySettings
 from hub.settings import load_settings
 from spawners.settings import ConfigError
 
@@ -145,6 +147,23 @@ def test_a_laptops_gateway_is_served_under_no_name_that_a_page_could_take(settin
     edge = assembled(replace(settings, hub=hub)).HAProxyProxy
     assert edge.hosts == [".users.example", "localhost"]
     assert set(edge.hosts) < set(edge.jobs_hosts)
+
+
+def test_the_edges_limits_are_the_sites_and_a_snippet_has_the_last_word(settings):
+    edge = assembled(settings).HAProxyProxy
+    assert edge.sign_in_failures == HAProxyProxy.sign_in_failures.default_value
+    # What is not said in the settings is left to a site's own file.
+    assert "tunnel_timeout" not in edge
+    assert "trusted_proxies" not in edge
+    assert HAProxyProxy.tunnel_timeout.default_value == 300
+    assert settings.proxy.tunnel_timeout.total_seconds() == 300
+    said = ProxySettings(
+        tunnel_timeout="2m", trusted_proxies=("10.0.0.0/8",), connections_per_source=9
+    )
+    edge = assembled(replace(settings, proxy=said)).HAProxyProxy
+    assert edge.tunnel_timeout == 120
+    assert edge.trusted_proxies == ["10.0.0.0/8"]
+    assert edge.connections_per_source == 9
 
 
 def test_tokens_do_not_live_forever(settings):
