@@ -73,6 +73,19 @@ class Launch:
     files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+_UNLESS_SAID = (
+    # Kernels beside the server use sockets in the job's private directory: on TCP every
+    # user of the node could read along.
+    "--KernelManager.transport=ipc",
+    # A websocket that nobody sends on (of events, of an extension) is told from one
+    # that was left; the proxy closes what is silent for five minutes.
+    "--ServerApp.websocket_ping_interval=60",
+    # Packages are installed in a terminal, by somebody who sees what and where: not by
+    # a click that a page could make.
+    "--LabApp.extension_manager=readonly",
+)
+
+
 def notebook_launch(
     environment: Mapping[str, str],
     arguments: Sequence[str] = (),
@@ -84,19 +97,17 @@ def notebook_launch(
     Args:
         environment: what JupyterHub's ``Spawner.get_env()`` gives. Where it listens
             is decided in the job; ``JUPYTERHUB_SERVICE_URL`` need not fit.
-        arguments: as ``Spawner.get_args()`` gives. Unless they say otherwise, kernels
-            beside the server use sockets in the job's private directory: on TCP every
-            user of the node could read along.
+        arguments: as ``Spawner.get_args()`` gives. What they do not say of
+            ``_UNLESS_SAID`` is added.
         kernels: text of the file that tells the server of kernels as jobs.
     """
-    transport = "--KernelManager.transport="
-    given = any(argument.startswith(transport) for argument in arguments)
-    private = () if given else (f"{transport}ipc",)
+    said = {argument.partition("=")[0] for argument in arguments}
+    ours = [word for word in _UNLESS_SAID if word.partition("=")[0] not in said]
     files = {name: _source(name) for name in _SERVER_FILES}
     if kernels is not None:
         files["kernels.json"] = kernels
     return Launch(
-        argv=("{python}", "{dir}/singleuser.py", *private, *arguments),
+        argv=("{python}", "{dir}/singleuser.py", *ours, *arguments),
         environment=environment,
         files=files,
     )

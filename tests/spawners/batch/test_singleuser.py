@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shlex
 import ssl
 import subprocess
@@ -91,7 +92,13 @@ class Server:
 
 
 @pytest.fixture
-async def server(tmp_path):
+def arguments():
+    """More words for the server's command line."""
+    return []
+
+
+@pytest.fixture
+async def server(tmp_path, arguments):
     async with serving(tmp_path) as (rig, hub):
         known = {"alices", "thiefs"}
         hub.requests["/hub/api/user"] = lambda token: (
@@ -102,6 +109,7 @@ async def server(tmp_path):
             [
                 "--allow-root",
                 f"--notebook-dir={tmp_path}",
+                *arguments,
             ],
         )
         record, environment = await rig.submit()
@@ -181,6 +189,49 @@ async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp
     async with asyncio.timeout(20):
         await server.process.wait()
     assert not list(runtime_files(server.process.pid))
+
+
+def test_a_site_may_say_otherwise_and_the_rest_is_ours():
+    ours = notebook_launch({}, []).argv[2:]
+    assert "--KernelManager.transport=ipc" in ours
+    assert "--ServerApp.websocket_ping_interval=60" in ours
+    assert "--LabApp.extension_manager=readonly" in ours
+    given = "--ServerApp.websocket_ping_interval=7"
+    assert notebook_launch({}, [given]).argv[2:].count(given) == 1
+    assert len(notebook_launch({}, [given]).argv) == len(ours) + 2
+
+
+async def connect(server, head):
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.endpoint.port, ssl=server.proxy, server_hostname=server.name
+    )
+    head = [head, "Host: x", "Authorization: token alices"]
+    return reader, writer, "\r\n".join(head)
+
+
+@pytest.mark.parametrize("arguments", [["--ServerApp.websocket_ping_interval=1"]])
+async def test_a_quiet_websocket_is_asked_whether_anybody_is_there(server):
+    """That of events, for which Jupyter has no ping of its own: the proxy hears it."""
+    head = f"GET {PREFIX}api/events/subscribe HTTP/1.1"
+    reader, writer, text = await connect(server, head)
+    writer.write(
+        f"{text}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        "\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(20):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        assert await reader.readexactly(2) == b"\x89\x00", "a ping"
+    writer.transport.abort()
+
+
+async def test_jupyterlab_installs_nothing_by_a_click(server):
+    reader, writer, text = await connect(server, f"GET {PREFIX}lab HTTP/1.1")
+    writer.write(f"{text}\r\nConnection: close\r\n\r\n".encode())
+    page = (await reader.read()).decode()
+    writer.transport.abort()
+    manager = re.search(r'"extensionManager":\s*(\{[^}]*\})', page)
+    assert json.loads(manager[1])["can_install"] is False
 
 
 async def new_kernel(server):
