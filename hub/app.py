@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm
@@ -29,11 +30,13 @@ from spawners.settings import ConfigError
 
 from . import jobs_api, page_api
 from .assemble import assemble
+from .client import health_path, service_answers
 from .detect import Site, detect
 from .discreet import keep_sessions_private
 from .http_server import bound_http_servers
 from .interrupted import Verdict, judge
 from .places import database_url
+from .registry import service_specs
 from .sessions import Session, Sessions
 from .settings import Settings, load_settings
 from .signed_in import (
@@ -207,11 +210,52 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         JupyterHub would wait until it answers, and end itself when it does not.
         A service that ends is started again by JupyterHub's own watch over it.
         """
-        waiting = super().start_service(service_name, service, ssl_context)
-        task = asyncio.create_task(waiting)
+        if service_name in self._own_sockets():
+            # It listens on a socket, which JupyterHub's own waiting does not know.
+            task = asyncio.create_task(self._start_own(service_name, service))
+        else:
+            task = asyncio.create_task(
+                super().start_service(service_name, service, ssl_context)
+            )
         self._services_starting.add(task)
         task.add_done_callback(self._services_starting.discard)
         return True
+
+    async def _start_own(self, name: str, service: Any) -> bool:
+        try:
+            await service.start()
+        except Exception:
+            self.log.exception("Cannot start the service %s", name)
+            return False
+        return True
+
+    async def check_services_health(self) -> None:
+        """Say which services do not answer: ours at their sockets, others at URLs."""
+        own = self._own_sockets()
+        for name, service in list(self._service_map.items()):
+            if not service.url:
+                continue
+            if name in own:
+                path = health_path(self.settings, name)
+                answers = await asyncio.to_thread(service_answers, own[name], path)
+            else:
+                answers = await _answers(service)
+            if not answers:
+                self.log.warning(
+                    "Cannot connect to %s service %s at %s",
+                    service.kind,
+                    name,
+                    own.get(name, service.url),
+                )
+
+    def _own_sockets(self) -> dict[str, Path]:
+        """Return where services of the gateway listen, those that a site left as is."""
+        known = self._service_map
+        return {
+            spec.name: spec.socket
+            for spec in service_specs(self.settings, "")
+            if spec.socket and spec.name in known and known[spec.name].url == spec.url
+        }
 
     async def _stopped(self, user: Any, server_name: str) -> None:
         await self.proxy.delete_user(user, server_name)
@@ -288,6 +332,15 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             await self.sessions.close()
         if self.gateway is not None:
             await self.gateway.close()
+
+
+async def _answers(service: Any) -> bool:
+    """Tell whether a service that a site has added answers."""
+    try:
+        await service.server.wait_up(timeout=service.timeout, http=True)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _settle(spawner: BatchJobSpawner, future: asyncio.Future[None]) -> None:

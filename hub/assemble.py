@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 from traitlets.config import Config
 
+from services.common.sockets import url_of_socket
 from spawners.batch.certificates import ensure_hub_pki
 from spawners.settings import ConfigError
 
@@ -27,7 +27,6 @@ from .places import (
     prepare_state,
     site_profiles,
 )
-from .ports import internal_port
 from .registry import roles, service_specs
 from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES
 from .secret_files import ensure_secret, operator_token_file
@@ -105,10 +104,10 @@ def _network(c: Config, settings: Settings) -> None:
     if settings.hub.public_url:
         hub.public_url = settings.url
     # Only HAProxy reaches the hub: by a socket in a directory that is ours alone.
-    hub.hub_bind_url = f"http+unix://{quote(str(hub_socket(settings)), safe='')}"
+    # Services and culler reach it there, too: their tokens go to no port.
+    hub.hub_bind_url = url_of_socket(hub_socket(settings))
+    hub.hub_connect_url = hub.hub_bind_url
     hub.hub_socket_mode = 0o600
-    # Services on this machine come through the edge, like everybody.
-    hub.hub_connect_url = internal_url(settings)
     # What the edge says about the client's address is true: it overwrites it.
     hub.trusted_downstream_ips = []
     hub.proxy_class = "landbridge-haproxy"
@@ -141,8 +140,6 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     if tls.certificate:
         c.JupyterHub.ssl_cert = str(settings.folder / tls.certificate)
         c.JupyterHub.ssl_key = str(settings.folder / tls.key)
-        # Services on this machine need not know who signed the site's certificate.
-        edge.internal_address = f"127.0.0.1:{internal_port(settings)}"
     pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
     bind = f"[{site.jobs_bind}]" if ":" in site.jobs_bind else site.jobs_bind
     edge.jobs_address = f"{bind}:{site.jobs_port}"
@@ -160,17 +157,6 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
 def haproxy_command(settings: Settings) -> list[str]:
     """Return the HAProxy that the site names, or ``[]`` for the embedded one."""
     return [settings.proxy.binary] if settings.proxy.binary else []
-
-
-def internal_url(settings: Settings) -> str:
-    """Return the hub's origin for programs on this machine."""
-    if settings.hub.tls.certificate:
-        return f"http://127.0.0.1:{internal_port(settings)}"
-    host = settings.hub.bind_address
-    if host in ("0.0.0.0", "::"):  # noqa: S104 -- connected to, not bound
-        host = "127.0.0.1"
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.hub.port}"
 
 
 def _state(c: Config, settings: Settings) -> None:
@@ -213,6 +199,9 @@ def _services(c: Config, settings: Settings) -> None:
     token = ensure_secret(operator_token_file(settings))
     specs = service_specs(settings, token)
     c.JupyterHub.services = [spec.to_hub() for spec in specs]
+    c.HAProxyProxy.services = {
+        spec.name: str(spec.socket) for spec in specs if spec.socket
+    }
     c.JupyterHub.load_roles = roles(specs)
     c.JupyterHub.custom_scopes = {k: dict(v) for k, v in CUSTOM_SCOPES.items()}
     if settings.storage.enabled:

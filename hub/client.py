@@ -9,9 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .places import hub_socket
@@ -27,8 +26,8 @@ class HubUnreachable(Exception):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+    def __init__(self, path: str, timeout: float = _TIMEOUT_SECONDS) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
@@ -66,17 +65,21 @@ def ask_hub(
         connection.close()
 
 
-def service_answers(url: str) -> bool:
-    """Tell whether a service of this machine answers at its own ``url``. Blocks."""
+def health_path(settings: Settings, service: str) -> str:
+    """Return the path at which a service says how it is."""
+    return f"{settings.hub.base_url}services/{service}/health"
+
+
+def service_answers(socket_path: Path, url_path: str) -> bool:
+    """Tell whether a service answers at its own socket, be it ill. Blocks."""
+    connection = _UnixConnection(str(socket_path), _SERVICE_SECONDS)
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            url, timeout=_SERVICE_SECONDS
-        ):
-            return True
-    except urllib.error.HTTPError:
-        return True  # ill perhaps, but there, and it says so itself
-    except OSError:
+        connection.request("GET", url_path)
+        return bool(connection.getresponse().status)
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def all_users(settings: Settings) -> Iterator[dict[str, Any]]:

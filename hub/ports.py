@@ -39,16 +39,6 @@ def jobs_port(settings: Settings, address: str) -> int:
     return settings.jobs.port or _kept_port(settings, "jobs", address, 1)
 
 
-def internal_port(settings: Settings) -> int:
-    """Return the loopback port for services, where the public one is TLS. Kept."""
-    return _kept_port(settings, "internal", "127.0.0.1", 2)
-
-
-def storage_port(settings: Settings) -> int:
-    """Return the loopback port of the storage service. Kept."""
-    return _kept_port(settings, "storage", "127.0.0.1", 3)
-
-
 def forget_ports(settings: Settings) -> None:
     """Have the ports that were not set be chosen anew."""
     _file(settings).unlink(missing_ok=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from .ports import storage_port
+from services.common.sockets import service_url
+
+from .places import short_socket
 from .roles import (
     CULLER,
     OPERATOR,
@@ -31,7 +34,7 @@ class ServiceSpec:
         name: as JupyterHub and its address know it.
         role: its rights; ``None`` if they come from elsewhere.
         command: how the hub starts it; empty if it runs by itself or is no program.
-        url: where it listens, for the proxy; empty if it serves nothing.
+        socket: where it listens; ``None`` if it serves nothing.
         environment: for its process; no secrets.
         api_token: a token made by us; empty: the hub makes one for each run.
         browser_scopes: what a browser's session with it may do, besides using it.
@@ -40,17 +43,25 @@ class ServiceSpec:
     name: str
     role: Role | None
     command: tuple[str, ...] = ()
-    url: str = ""
+    socket: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     api_token: str = field(default="", repr=False)
     browser_scopes: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """What JupyterHub knows it by: a name that only our proxy understands."""
+        return service_url(self.name) if self.socket else ""
 
     def to_hub(self) -> dict[str, object]:
         """Return the entry of ``JupyterHub.services``."""
         entry: dict[str, object] = {"name": self.name, "display": bool(self.url)}
         if self.command:
+            environment = dict(self.environment)
+            if self.socket:
+                environment["LANDBRIDGE_SOCKET"] = str(self.socket)
             entry["command"] = list(self.command)
-            entry["environment"] = dict(self.environment)
+            entry["environment"] = environment
         if self.url:
             entry["url"] = self.url
         if self.browser_scopes:
@@ -65,7 +76,7 @@ class ServiceSpec:
 def idle_culler(settings: Settings) -> ServiceSpec:
     """Return the service that stops idle servers."""
     culling = settings.culling
-    command = [*_PYTHON, "-m", "hub.tied", "jupyterhub_idle_culler"]
+    command = [*_PYTHON, "-m", "hub.tied", "hub.culler"]
     command.append(f"--timeout={int(culling.idle_after.total_seconds())}")
     command.append(f"--cull-every={int(culling.check_every.total_seconds())}")
     if culling.oldest:
@@ -87,7 +98,7 @@ def storage(settings: Settings) -> ServiceSpec:
         STORAGE.service,
         STORAGE_BY_IDENTITY if by_identity else STORAGE,
         (*_PYTHON, "-m", "hub.tied", "services.storage.__main__"),
-        url=f"http://127.0.0.1:{storage_port(settings)}",
+        socket=short_socket(settings.state / "run", "storage.sock"),
         environment=environment,
         browser_scopes=SERVER_STORAGE_SCOPES,
     )

@@ -24,7 +24,13 @@ from urllib.parse import quote
 
 from spawners.settings import ConfigError
 
-from .client import HubUnreachable, all_users, ask_hub, service_answers
+from .client import (
+    HubUnreachable,
+    all_users,
+    ask_hub,
+    health_path,
+    service_answers,
+)
 from .detect import Site, check_accounts, detect
 from .leftovers import edge_runs, end_leftovers
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
@@ -215,10 +221,10 @@ class Gateway:
         """Wait until the services answer; say which does not, and go on without it."""
         deadline = time.monotonic() + _SERVICES_SECONDS
         for spec in service_specs(self._settings, ""):
-            if not spec.url:
+            if spec.socket is None:
                 continue
-            url = f"{spec.url}{self._settings.hub.base_url}services/{spec.name}/health"
-            while not await asyncio.to_thread(service_answers, url):
+            path = health_path(self._settings, spec.name)
+            while not await asyncio.to_thread(service_answers, spec.socket, path):
                 if self._stopping.is_set():
                     return
                 if time.monotonic() > deadline:

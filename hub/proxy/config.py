@@ -83,12 +83,11 @@ class EdgeConfig:
         base_url: JupyterHub's, begins and ends with a slash.
         public_certificate: turns the public frontend into https.
         redirect: address of a plain-http frontend that only redirects to https.
-        internal: a second, plain-http address of the public frontend, for programs
-            on this machine.
         jobs: address of the frontend for compute nodes, ``host:port``.
         jobs_certificate: its certificate, signed by the hub's own CA.
         jobs_ca: PEM that signs the certificates of job servers.
         client_certificate: what we show to job servers.
+        services: the gateway's own: name, and path of the socket where it listens.
         host_routing: routespecs begin with a host.
         hosts: the only names in Host that are served, besides addresses in digits;
             one that begins with a dot stands for all that end so; empty: any.
@@ -114,11 +113,11 @@ class EdgeConfig:
     base_url: str = "/"
     public_certificate: Certificate | None = None
     redirect: str = ""
-    internal: str = ""
     jobs: str = ""
     jobs_certificate: Certificate | None = None
     jobs_ca: Path | None = None
     client_certificate: Certificate | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
     host_routing: bool = False
     hosts: tuple[str, ...] = ()
     jobs_hosts: tuple[str, ...] = ()

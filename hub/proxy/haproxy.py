@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
 from . import config as edge
 from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault
-from .maps import HUB, Route, Target, key_of, routespec_of
+from .maps import HUB, Route, ServiceTarget, Target, key_of, routespec_of, target_of
 from .resolve import resolve
 from .runtime import RuntimeSocket
 from .supervisor import Supervisor
@@ -64,6 +65,7 @@ class HAProxyProxy(EdgeTraits):
                 return
             self._prepare()
             await self._table.open()
+            self._lead_to_sockets()
             try:
                 await self._bring_up()
             except BaseException:
@@ -183,6 +185,11 @@ class HAProxyProxy(EdgeTraits):
     ) -> Route:
         if data.get("hub"):
             return Route(routespec, url, None, dict(data))
+        service = ServiceTarget.from_url(url)
+        if service is not None:
+            if service.name not in self.services:
+                raise BadRoute(url, "no such service in HAProxyProxy.services")
+            return Route(routespec, url, service, dict(data))
         target = await resolve(url, self.resolve_target)
         if target.name and not self.jobs_ca:
             raise BadRoute(url, "https targets need HAProxyProxy.jobs_ca")
@@ -246,6 +253,19 @@ class HAProxyProxy(EdgeTraits):
             await self._runtime.replace_map(self._map_name, wanted)
         self._served = set(wanted)
 
+    def _lead_to_sockets(self) -> None:
+        """Have the routes of an earlier version's services lead to their sockets.
+
+        They led to a port, which may be anybody's by now.
+        """
+        for route in self._table.routes:
+            name = route.data.get("service")
+            if name in self.services and isinstance(route.target, Target):
+                target = ServiceTarget(name)
+                self._table.put(
+                    route.key, replace(route, url=target.url, target=target)
+                )
+
     def _recover(self, actual: Mapping[str, str]) -> None:
         """Take HAProxy's map for what was asked: our own files are lost.
 
@@ -253,7 +273,7 @@ class HAProxyProxy(EdgeTraits):
         """
         self.log.warning("Taking %d routes over from HAProxy", len(actual))
         for key, value in actual.items():
-            target = None if value == HUB else Target.from_value(value)
+            target = None if value == HUB else target_of(value)
             url = target.url if target else self.hub.host
             data = {} if target else {"hub": True}
             self._table.put(key, Route(routespec_of(key), url, target, data))

@@ -8,7 +8,8 @@ An encoded slash stays different from a slash.
 
 A value is ``address|port|name``. ``name`` is what the target's certificate must
 say and the TLS server name we send; ``-`` means plain http. The value ``hub`` is
-the hub itself, which HAProxy reaches by a server of its own.
+the hub itself, and ``service|NAME|-`` a service of the gateway: HAProxy reaches each by
+a server of its own, on a socket.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
+from services.common.sockets import service_of_url, service_url
+
 from .faults import BadRoute
 
 PLAIN = "-"
 HUB = "hub"
+_SERVICE = "service"
 _SLASH = "%00"  # stands for an encoded slash: a NUL is in no path that we serve
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 # a DNS name whose last label has a letter: an IP address cannot be sent as a TLS
@@ -88,6 +92,45 @@ class Target:
 
 
 @dataclass(frozen=True)
+class ServiceTarget:
+    """A service of the gateway, by its name: its socket stands in the configuration.
+
+    Attributes:
+        name: small letters, digits and hyphens.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(_LABEL, self.name):
+            raise BadRoute(self.name, "is not a service's name")
+
+    @property
+    def value(self) -> str:
+        """The map's value, e.g. ``service|storage|-``."""
+        return f"{_SERVICE}|{self.name}|{PLAIN}"
+
+    @property
+    def url(self) -> str:
+        """The URL that JupyterHub knows it by; nobody resolves this name."""
+        return service_url(self.name)
+
+    @classmethod
+    def from_url(cls, url: str) -> ServiceTarget | None:
+        """Return the service that ``url`` means; ``None`` if it means none."""
+        name = service_of_url(url)
+        return None if name is None else cls(name)
+
+
+def target_of(value: str) -> Target | ServiceTarget:
+    """Read a map's value back. Raises BadRoute on anything that is not one."""
+    kind, _, rest = value.partition("|")
+    if kind == _SERVICE and rest.endswith(f"|{PLAIN}"):
+        return ServiceTarget(rest.removesuffix(f"|{PLAIN}"))
+    return Target.from_value(value)
+
+
+@dataclass(frozen=True)
 class Route:
     """One routespec of JupyterHub's.
 
@@ -100,7 +143,7 @@ class Route:
 
     routespec: str
     url: str
-    target: Target | None
+    target: Target | ServiceTarget | None
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -207,7 +250,7 @@ def load_routes(path: Path) -> list[Route] | None:
             Route(
                 routespec=row["routespec"],
                 url=row["url"],
-                target=Target.from_value(row["target"]) if row["target"] else None,
+                target=target_of(row["target"]) if row["target"] else None,
                 data=row["data"],
             )
             for row in map(json.loads, body.splitlines())

@@ -51,11 +51,6 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         help="host:port to bind for plain http that is redirected to https.",
     ).tag(config=True)
 
-    internal_address = t.Unicode(
-        help="host:port to bind for programs on this machine: plain http to the same "
-        "routes, where browsers have https. Keep it on loopback.",
-    ).tag(config=True)
-
     jobs_address = t.Unicode(
         help="host:port to bind for compute nodes, TLS, the hub's API only.",
     ).tag(config=True)
@@ -75,6 +70,13 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
     hub_address = t.Unicode(
         help="How HAProxy reaches the hub, a path or host:port; "
         "default: from JupyterHub.hub_bind_url.",
+    ).tag(config=True)
+
+    services = t.Dict(
+        key_trait=t.Unicode(),
+        value_trait=t.Unicode(),
+        help="The gateway's own services: name, and path of the socket where it "
+        "listens. Requests for it go there and nowhere else.",
     ).tag(config=True)
 
     hosts = t.List(
@@ -184,11 +186,11 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             base_url=self._base_url(),
             public_certificate=_certificate(self.ssl_cert, self.ssl_key),
             redirect=self.redirect_address,
-            internal=self.internal_address,
             jobs=self.jobs_address,
             jobs_certificate=_certificate(self.jobs_certificate),
             jobs_ca=Path(self.jobs_ca).absolute() if self.jobs_ca else None,
             client_certificate=_certificate(self.client_certificate),
+            services=dict(sorted(self.services.items())),
             host_routing=self.host_routing,
             hosts=tuple(self.hosts),
             jobs_hosts=tuple(self.jobs_hosts),

@@ -1,8 +1,10 @@
-"""A service's process: listens where JupyterHub says, and ends in good order.
+"""A service's process: listens where the hub says, and ends in good order.
 
 ``run_service`` is a service's whole ``main``. What the service keeps open (database,
 store, background work) it opens in an exit stack, and that is closed in the reverse
 order once no request is being served any more.
+
+It listens on a Unix socket and on no port: :mod:`.sockets` says why.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
@@ -29,6 +30,7 @@ from . import handlers
 from .auth import hub_auth
 from .handlers import Serving
 from .openapi import document
+from .sockets import ListeningSocket
 from .spec import Route, ServiceSpec
 
 log = logging.getLogger(__name__)
@@ -42,15 +44,14 @@ class Place:
     """Where this process stands, as the hub that started it says.
 
     Attributes:
-        address, port: where to listen.
+        socket: where to listen.
         prefix: the service's path, with slashes at both ends.
         base_url: the gateway's own, likewise.
         state: the gateway's state directory.
         config: ``gateway.toml``, if there is one.
     """
 
-    address: str
-    port: int
+    socket: Path
     prefix: str
     base_url: str
     state: Path
@@ -59,11 +60,9 @@ class Place:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place:
         """Read it from the environment that the hub gives to its services."""
-        url = urlsplit(environment["JUPYTERHUB_SERVICE_URL"])
         config = environment.get("LANDBRIDGE_CONFIG")
         return cls(
-            address=url.hostname or "127.0.0.1",
-            port=url.port or 0,
+            socket=Path(environment["LANDBRIDGE_SOCKET"]),
             prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
             base_url=environment.get("JUPYTERHUB_BASE_URL", "/"),
             state=Path(environment["LANDBRIDGE_STATE"]),
@@ -171,11 +170,13 @@ async def serve(
             idle_connection_timeout=75,
             body_timeout=60,
         )
-        server.listen(place.port, address=place.address)
-        log.info("Service %s listens on port %d", spec.name, place.port)
-        await stop.wait()
-        log.info("Service %s stops", spec.name)
-        server.stop()
+        async with ListeningSocket(place.socket) as listener:
+            server.add_socket(listener.socket)
+            log.info("Service %s listens on %s", spec.name, place.socket)
+            await stop.wait()
+            log.info("Service %s stops", spec.name)
+            server.stop()
+        # The next process may listen by now; we finish what is begun.
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await server.close_all_connections()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any  # JSON
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from .auth import CACHE_SECONDS
 from .errors import NotReady
+from .sockets import socket_of_url
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_KNOWN = 10_000
@@ -21,14 +22,19 @@ class People:
     """Who there is at the hub. Answers are kept for :data:`.auth.CACHE_SECONDS`.
 
     Args:
-        api_url: the hub's, as JupyterHub gives it to services.
+        api_url: the hub's, as JupyterHub gives it to services: of its socket.
         token: the service's; needs ``read:users:name``, ``read:users:groups`` and
             ``read:groups``.
     """
 
     def __init__(self, api_url: str, token: str) -> None:
+        path = socket_of_url(api_url)
+        # By a socket a name is only for the Host header.
         self._api_url = api_url.rstrip("/")
+        if path:
+            self._api_url = f"http://hub{urlsplit(self._api_url).path}"
         self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=path) if path else None,
             headers={"Authorization": f"token {token}"},
             timeout=_TIMEOUT_SECONDS,
             trust_env=False,

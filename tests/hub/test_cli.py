@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from hub.cli import COMMANDS, main
+from services.common.sockets import url_of_socket
 
 READY_SECONDS = 90
 
@@ -24,9 +25,12 @@ READY_SECONDS = 90
 def processes_of(place: dict[str, str]) -> list[str]:
     """List the command lines of processes that belong to this gateway.
 
-    Known by the state directory or the port in their arguments or environment.
+    Known by the state directory, the hub's socket or the port in their arguments or
+    environment.
     """
-    marks = (place["LANDBRIDGE_STATE"], f":{place['LANDBRIDGE_PORT']}/")
+    state = place["LANDBRIDGE_STATE"]
+    socket_url = url_of_socket(f"{state}/run/hub.sock")
+    marks = (state, socket_url, f":{place['LANDBRIDGE_PORT']}/")
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -98,7 +102,7 @@ def test_a_killed_hub_is_started_again_while_haproxy_serves_on(run, place):
     up.wait_for("The hub is back.")
     assert json.loads((state / "haproxy" / "process.json").read_text())["pid"] == edge
     assert up.get("/hub/login")[0] == 200
-    cullers = [c for c in processes_of(place) if "jupyterhub_idle_culler" in c]
+    cullers = [c for c in processes_of(place) if "hub.culler" in c]
     assert len(cullers) == 1
     assert up.end(signal.SIGTERM) == 0
     assert processes_of(place) == []

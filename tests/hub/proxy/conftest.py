@@ -95,6 +95,7 @@ class Origin:
 
     name: str
     port: int = 0
+    path: str = ""
     connections: int = 0
     resumed: int = 0
     closes: bool = False
@@ -114,6 +115,7 @@ class Origin:
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def start_unix(self, path: Path) -> None:
+        self.path = str(path)
         self.server = await asyncio.start_unix_server(self._serve, path)
 
     async def _serve(
@@ -248,6 +250,21 @@ async def make_origin() -> AsyncIterator[Callable[..., Any]]:
         origins.append(origin)
         await origin.start(**options)
         return origin
+
+    yield make
+    for origin in origins:
+        await origin.stop()
+
+
+@pytest.fixture
+async def make_service(directory: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Start an origin on a socket by name; all are stopped at the end."""
+    origins: list[Origin] = []
+
+    async def make(name: str) -> Origin:
+        origins.append(Origin(name))
+        await origins[-1].start_unix(directory / f"{name}.sock")
+        return origins[-1]
 
     yield make
     for origin in origins:

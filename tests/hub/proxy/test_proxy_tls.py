@@ -183,17 +183,6 @@ async def test_browsers_get_tls_with_the_sites_certificate(
         await edge.ask("/hub/", tls=old)
 
 
-async def test_programs_on_this_machine_have_a_plain_door_of_their_own(
-    make_edge, make_authority, free_port
-):
-    port = free_port()
-    pem = make_authority("site-ca").issue("gateway.example")
-    edge = await make_edge(ssl_cert=str(pem), internal_address=f"127.0.0.1:{port}")
-    edge.port = port
-    answer = await edge.ask("/hub/api/")
-    assert "x-forwarded-proto: http\r\n" in answer.json["head"].lower()
-
-
 async def test_plain_http_is_redirected_to_https(make_edge, make_authority, free_port):
     port = free_port()
     pem = make_authority("site-ca").issue("gateway.example")
@@ -234,16 +223,17 @@ async def _ask_until_cancelled(edge, tls) -> list[int]:
 
 
 async def test_compute_nodes_reach_the_hubs_api_and_nothing_else(
-    make_edge, make_authority, make_origin
+    make_edge, make_authority, make_origin, make_service
 ):
     ca = make_authority("edge-ca")
+    storage = await make_service("storage")
     edge = await make_edge(
-        base_url="/base/", jobs_certificate=str(ca.issue("gateway.example"))
+        base_url="/base/",
+        jobs_certificate=str(ca.issue("gateway.example")),
+        services={"storage": storage.path},
     )
     origin = await make_origin("alice")
     await edge.proxy.add_route("/base/user/alice/", origin.url, {})
-    storage = await make_origin("storage")
-    await edge.proxy.add_route("/base/services/storage/", storage.url, {})
     edge.port, tls = edge.jobs_port, ca.client_context()
     for path in ("/base/hub/api/users", "/base/hub/api"):
         assert await edge.origin_of(path, tls=tls) == "hub"

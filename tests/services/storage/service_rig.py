@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from hub_process import CHECKOUT, free_port, until
+from hub_process import CHECKOUT, until
 from rest_person import PREFIX, Document, Person
 
 SCOPES = [
@@ -90,13 +94,67 @@ class _Answers(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Door(threading.Thread):
+    """Stands for the edge: a port that leads to the service's socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self._path = path
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = asyncio.Event()
+        self._serving: set[asyncio.Task[None] | None] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+
+    def run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with await asyncio.start_server(self._serve, sock=self._listener):
+            await self._closed.wait()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        self._serving.add(task)  # the loop itself would let it be collected
+        try:
+            back, onward = await asyncio.open_unix_connection(self._path)
+            try:
+                await asyncio.gather(_pump(reader, onward), _pump(back, writer))
+            finally:
+                onward.close()
+        except OSError:
+            pass  # the service is away: the client finds a closed connection
+        finally:
+            writer.close()
+            self._serving.discard(task)
+
+    def close(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._closed.set)
+        self.join(5)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(2**16):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+
+
 class ServiceRig:
     """One service process; the settings are the section ``[storage]``."""
 
     def __init__(self, directory: Path, settings: Mapping[str, object]) -> None:
         self.hub = HubStub()
-        self.port = free_port()
         self.state = directory / "state"
+        self._run = Path(tempfile.mkdtemp(prefix="lbsv-"))  # a socket's path is short
+        self._door = Door(self._run / "storage.sock")
+        self._door.start()
+        self.port = self._door.port
         self.log = directory / "service.log"
         self._config = directory / "gateway.toml"
         lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
@@ -121,7 +179,7 @@ class ServiceRig:
             "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps(SCOPES[:1]),
             "JUPYTERHUB_SERVICE_NAME": "storage",
             "JUPYTERHUB_SERVICE_PREFIX": PREFIX,
-            "JUPYTERHUB_SERVICE_URL": self.origin,
+            "LANDBRIDGE_SOCKET": str(self._run / "storage.sock"),
             "LANDBRIDGE_STATE": str(self.state),
             "LANDBRIDGE_CONFIG": str(self._config),
             "LANDBRIDGE_STORE_URL": self.origin,
@@ -170,6 +228,8 @@ class ServiceRig:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(30)
         self._end_store()
+        self._door.close()
+        shutil.rmtree(self._run)
         self.hub.close()
 
     def _end_store(self) -> None:
