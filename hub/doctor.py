@@ -280,10 +280,28 @@ def check_runner(settings: Settings, site: Site) -> Iterator[Finding]:
         else:
             yield Finding("ok", "runner", f"sudo allows {launcher}")
     else:
-        host = settings.scheduler.ssh_host
-        code, text = run("ssh", "-o", "BatchMode=yes", host, launcher, "--version")
-        last = text.splitlines()[-1] if text else ""
-        yield Finding("fail" if code else "ok", "runner", f"ssh {host}: {last}")
+        yield from _check_ssh(settings, launcher)
+
+
+def _check_ssh(settings: Settings, launcher: str) -> Iterator[Finding]:
+    """Look at the way to the login node, and at what else the hub's key opens there."""
+    host, account = settings.scheduler.ssh_host, settings.scheduler.ssh_user
+    ssh = ("ssh", "-o", "BatchMode=yes", *(("-l", account) if account else ()), host)
+    code, text = run(*ssh, launcher, "--version")
+    last = text.splitlines()[-1] if text else ""
+    # Behind a forced command our words are not read: it answers that it got no request.
+    restricted = '"error": "malformed"' in last
+    if restricted:
+        last = "the launcher answers, and nothing else"
+    yield Finding("fail" if code else "ok", "runner", f"ssh {host}: {last}")
+    if not code and not restricted:
+        yield Finding(
+            "warn",
+            "ssh key",
+            f"the hub's key is a shell on {host}",
+            'Put restrict,command="…/landbridge-launch" before it in authorized_keys; '
+            "see the how-to on installing.",
+        )
 
 
 def check_environment(settings: Settings, site: Site) -> Iterator[Finding]:

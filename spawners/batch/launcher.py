@@ -2,7 +2,7 @@
 """``landbridge-launch``: run one batch command as one user, and nothing else.
 
 The smallest program that has to be trusted where the hub is not root: sudo starts
-it as the user (or as root), or ssh starts it on a login node. It is one file, needs
+it as the user, or ssh starts it on a login node. It is one file, needs
 Python 3.9 and its standard library, and may be copied anywhere. One JSON object on
 standard input, one on standard output, exit code 0 whenever it answered::
 
@@ -21,11 +21,19 @@ Kinds: ``malformed`` (the request), ``refused`` (account, command or variable),
 ``unavailable`` (no such program), ``timeout``, ``too_large``,
 ``missing`` and ``denied`` (the file).
 
-Started as root it becomes the named user; otherwise it acts as the account it was
-started as and for no other. ``"user": null`` stays that account, for questions only.
+What it does is closed, so that it can be read and judged in ten minutes:
+
+* :data:`DEEDS` says, for each command, every word that it may be given. An option is
+  spelled out and has its value after ``=``; none of them names a file on this machine.
+* Started as root it becomes the named user, and for questions (``"user": null``) an
+  account without rights, ``questions_as``: nothing is ever run as root. Started as
+  anybody else it acts as that account and for no other.
+* The command gets a named environment, its script by standard input, and a deadline.
+
 What a site may set lies in ``/etc/landbridge/launch.json`` (or ``--config PATH``,
 which a sudo rule pins), owned by root and writable by nobody else: see
-:class:`Settings`. ``SLURM_CONF`` and the search path come from there alone.
+:class:`Settings`. ``SLURM_CONF`` and the search path come from there alone. Behind
+an ssh key with a forced command, ``--sudo`` has sudo start it again as the user.
 """
 
 from __future__ import annotations
@@ -44,27 +52,132 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 VERSION = 1
 CONFIG = "/etc/landbridge/launch.json"
+SUDO = "/usr/bin/sudo"
 MAX_REQUEST = 8 * 1024**2
 MAX_OUTPUT = 64 * 1024**2
 MAX_TAIL = 1024**2
 MAX_TIMEOUT = 300.0
 
-_QUESTIONS = {"squeue", "sinfo", "sacct", "scontrol", "sacctmgr", "sprio", "unmunge"}
-_CHANGES = {"sbatch", "scancel"}
-# The first word that is no flag. The flags are a closed set, because any other could
-# take the verb as its value and let another verb follow.
-_VERBS = {"scontrol": {"show", "ping"}, "sacctmgr": {"show", "list"}}
-_FLAGS = {
-    "scontrol": {"-o", "--oneliner", "-a", "--all", "-d", "--details", "--json"},
-    "sacctmgr": {"-n", "--noheader", "-P", "--parsable2", "-r", "--readonly"},
-}
 USER_NAME = r"[a-z_][a-z0-9_.-]{0,31}"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One command, and every word that it may be given.
+
+    Attributes:
+        flags: options without a value.
+        options: options with one, written ``--name=value``, and the pattern that
+            all of the value matches.
+        words: the pattern of what follows the options, joined by single blanks.
+        changes: it changes something, and so is done for a named user only.
+        reads: it reads the standard input; the others get none.
+    """
+
+    flags: frozenset[str] = frozenset()
+    options: Mapping[str, str] = field(default_factory=dict)
+    words: str = ""
+    changes: bool = False
+    reads: bool = False
+
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,127}"  # of a job, cluster, account, QoS
+_NAMES = rf"{_NAME}(?:,{_NAME})*"
+_JOB = r"[0-9]{1,10}(?:_[0-9]{1,7})?"
+_JOBS = rf"{_JOB}(?:,{_JOB})*"
+_FIELDS = r"[A-Za-z_]+(?::\|)?(?:,[A-Za-z_]+(?::\|)?)*"
+_VARIABLES = r"[A-Za-z_][A-Za-z0-9_]*(?:,[A-Za-z_][A-Za-z0-9_]*)*"
+# One line without a slash: whatever Slurm makes of it, it names no file.
+_VALUE = r"[A-Za-z0-9_.,:;@+=%*&|()\[\]<>!^~ -]{1,1000}"
+# A path on the compute node, where the job has its user's rights in any case.
+_PLACE = r"/[^\0-\x1f\x7f]{0,3999}"
+_SOCKETS = "/run/munge/munge.socket.2", "/var/run/munge/munge.socket.2"
+
+# What the hub asks for, and from the third line on what operators add to a profile.
+_SBATCH = """
+    --job-name --propagate --signal --nodes --ntasks-per-node --array --cpus-per-task
+    --mem --gres --time --partition --account --qos --reservation --constraint
+    --acctg-freq --begin --cluster-constraint --clusters --core-spec --cores-per-socket
+    --cpu-freq --cpus-per-gpu --deadline --delay-boot --dependency --distribution
+    --exclude --exclusive --gpu-bind --gpu-freq --gpus --gpus-per-node
+    --gpus-per-socket --gpus-per-task --hint --kill-on-invalid-dep --licenses
+    --mail-type --mail-user --mcs-label --mem-bind --mem-per-cpu --mem-per-gpu
+    --mincpus --network --nice --nodelist --ntasks --ntasks-per-core --ntasks-per-gpu
+    --ntasks-per-socket --open-mode --oversubscribe --power --prefer --priority
+    --sockets-per-node --switches --thread-spec --threads-per-core --time-min --tmp
+    --wait-all-nodes --wckey
+"""
+
+
+def _listed(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+DEEDS: Mapping[str, Deed] = {
+    "squeue": Deed(
+        flags=_listed("--noheader --all --array --version"),
+        options={
+            "--states": "all",
+            "--Format": _FIELDS,
+            "--name": _NAMES,
+            "--user": USER_NAME,
+            "--jobs": _JOBS,
+            "--clusters": _NAME,
+        },
+    ),
+    "sinfo": Deed(
+        flags=_listed("--noheader --Node --all"),
+        options={"--Format": _FIELDS},
+    ),
+    "sacct": Deed(
+        flags=_listed("--allocations --noheader --parsable2 --duplicates --allusers"),
+        options={
+            "--format": _FIELDS,
+            "--jobs": _JOBS,
+            "--name": _NAMES,
+            "--user": USER_NAME,
+            "--starttime": r"now-[0-9]{1,3}days",
+            "--clusters": _NAME,
+        },
+    ),
+    "scontrol": Deed(
+        flags=_listed("--all --oneliner"),
+        words="ping|show config|show partition",
+    ),
+    "sacctmgr": Deed(
+        flags=_listed("--noheader --parsable2 --readonly"),
+        words="show (?:user|assoc|qos)(?: where| withassoc"
+        rf"| (?:name|user|account|cluster)=(?:{_NAMES})?| format={_FIELDS})*",
+    ),
+    # With --socket, too: see check_command.
+    "unmunge": Deed(reads=True),
+    "scancel": Deed(
+        options={"--clusters": _NAME}, words=rf"{_JOB}(?: {_JOB})*", changes=True
+    ),
+    # The job's script comes by standard input, and never by name.
+    "sbatch": Deed(
+        flags=_listed(
+            """--parsable --test-only --requeue --no-requeue --hold --exclusive
+            --contiguous --overcommit --oversubscribe --no-kill --spread-job
+            --use-min-nodes"""
+        ),
+        options={
+            **dict.fromkeys(_listed(_SBATCH), _VALUE),
+            "--chdir": _PLACE,
+            "--output": _PLACE,
+            "--export": _VARIABLES,
+            "--comment": r"[\x20-\x7e]{1,200}",
+        },
+        changes=True,
+        reads=True,
+    ),
+}
 _BASE64 = r"[A-Za-z0-9+/]*={0,2}"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Public facts that our own jobs and clients are given. A site may add to it, but
@@ -73,6 +186,13 @@ KNOWN_VARIABLE = re.compile(
     r"((LANDBRIDGE|JUPYTERHUB|JUPYTER|AWS|DASK|OPENAI|MLFLOW)_[A-Z0-9_]+"
     r"|TZ|LANG|LC_ALL|SLURM_TIME_FORMAT)\Z"
 )
+# Some are read on this machine, too; these values name no file of anybody's.
+_VARIABLE_VALUES = {
+    "SLURM_TIME_FORMAT": re.compile(r"%s\Z"),
+    "TZ": re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z][A-Za-z0-9_+-]*){0,2}\Z"),
+    "LANG": re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z"),
+    "LC_ALL": re.compile(r"[A-Za-z0-9_.@-]{1,64}\Z"),
+}
 STEERING_VARIABLE = re.compile(
     r"(LD_|PYTHON|BASH|SBATCH_|SLURM_(?!TIME_FORMAT\Z)|SQUEUE_|SINFO_|SACCT_|SCANCEL_"
     r"|MUNGE|GCONV_|GLIBC_|MALLOC_|NLSPATH|LOCPATH)"
@@ -103,6 +223,10 @@ class Settings:
         slurm_conf: value of ``SLURM_CONF``, or ``""`` for Slurm's own default.
         environment: further variables that a request may carry.
         umask: for the command; Slurm hands it on to the job.
+        questions_as: the account that root asks as, when no user is named.
+        munge_socket: munged's socket, if it is not where munged puts it.
+        sbatch_options: further options of sbatch that a request may carry, as
+            ``--name`` or ``--name=value``. Give none that names a file.
     """
 
     minimum_uid: int = 1000
@@ -111,9 +235,15 @@ class Settings:
     slurm_conf: str = ""
     environment: frozenset[str] = field(default_factory=frozenset)
     umask: int = 0o022
+    questions_as: str = "nobody"
+    munge_socket: str = ""
+    sbatch_options: frozenset[str] = field(default_factory=frozenset)
 
 
-def parse_request(raw: bytes) -> Facts:
+_DEFAULTS = Settings()
+
+
+def parse_request(raw: bytes, settings: Settings = _DEFAULTS) -> Facts:
     """Return the request in ``raw`` with every value checked, ``stdin`` decoded.
 
     Raises:
@@ -136,7 +266,10 @@ def parse_request(raw: bytes) -> Facts:
             raise Refused("malformed", f"{key} is not usable.")
     if given["operation"] == "run":
         given["stdin"] = base64.b64decode(given["stdin"])
-        check_command(given["argv"], as_user=given["user"] is not None)
+        check_command(given["argv"], as_user=given["user"] is not None, site=settings)
+        check_input(given["argv"][0], given["stdin"], given["environment"], settings)
+    elif given["user"] is None:
+        raise Refused("refused", "Files are read as a user only.")
     return given  # type: ignore[no-any-return]
 
 
@@ -180,20 +313,65 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def check_command(argv: list[str], *, as_user: bool) -> None:
-    """Refuse commands outside the closed set, and changes by no named user.
+def check_command(
+    argv: list[str], *, as_user: bool, site: Settings = _DEFAULTS
+) -> None:
+    """Refuse all that :data:`DEEDS` does not name, and changes by no named user.
+
+    Every option is compared whole: no abbreviation, no short form, no value in a
+    word of its own. The words that follow hold no blank and begin with no hyphen.
 
     Raises:
-        Refused: ``refused``, naming the command.
+        Refused: ``refused``, naming what is not run.
     """
-    name = argv[0]
-    if name not in _QUESTIONS and not (name in _CHANGES and as_user):
+    name, rest = argv[0], list(argv[1:])
+    deed = DEEDS.get(name)
+    if deed is None or (deed.changes and not as_user):
         raise Refused("refused", f"{name[:40]!r} is not run here.")
-    if name in _VERBS:
-        rest = [item for item in argv[1:] if item not in _FLAGS[name]]
-        if not rest or rest[0] not in _VERBS[name]:
-            allowed = " and ".join(sorted(_VERBS[name]))
-            raise Refused("refused", f"Of {name} only {allowed} are run here.")
+    while rest and rest[0].startswith("-"):
+        if not _is_option(name, deed, rest[0], site):
+            hint = " Root may add it to sbatch_options." if name == "sbatch" else ""
+            raise Refused("refused", f"{name} is not run with {rest[0][:60]!r}.{hint}")
+        del rest[0]
+    words = " ".join(rest)
+    if any(re.search(r"\s|^-|^$", word) for word in rest) or not re.fullmatch(
+        deed.words, words, re.ASCII
+    ):
+        raise Refused("refused", f"{name} is not run with the words {words[:60]!r}.")
+
+
+def _is_option(name: str, deed: Deed, item: str, site: Settings) -> bool:
+    option, equals, value = item.partition("=")
+    if not equals and item in deed.flags:
+        return True
+    if name == "unmunge":
+        return item in {f"--socket={s}" for s in (*_SOCKETS, site.munge_socket) if s}
+    if name == "sbatch" and option in site.sbatch_options:
+        return value.isprintable()
+    pattern = deed.options.get(option)
+    return bool(equals and pattern and re.fullmatch(pattern, value, re.ASCII))
+
+
+def check_input(
+    name: str, stdin: bytes, variables: Mapping[str, str], site: Settings
+) -> None:
+    """Refuse input and variables that the command has no use for.
+
+    Raises:
+        Refused: ``refused``, naming them.
+    """
+    if stdin and not DEEDS[name].reads:
+        raise Refused("refused", f"{name} reads nothing.")
+    if name == "sbatch" and not stdin.startswith(b"#!"):
+        raise Refused("refused", "A job's script begins with #! and an interpreter.")
+    for variable, value in variables.items():
+        known = KNOWN_VARIABLE.match(variable) or variable in site.environment
+        jobs_own = name == "sbatch" or variable == "SLURM_TIME_FORMAT"
+        if STEERING_VARIABLE.match(variable) or not (known and jobs_own):
+            raise Refused("refused", f"The variable {variable[:60]} is not passed on.")
+        pattern = _VARIABLE_VALUES.get(variable)
+        if pattern and not pattern.match(value):
+            raise Refused("refused", f"The variable {variable} has no usable value.")
 
 
 def find_account(name: str, settings: Settings) -> pwd.struct_passwd:
@@ -266,6 +444,23 @@ def shadow_of(name: str) -> list[str]:
     return found[0].rstrip("\n").split(":") if found else []
 
 
+def find_asker(settings: Settings) -> pwd.struct_passwd:
+    """Return who asks when no user is named: ourselves, but never root.
+
+    Raises:
+        Refused: we are root, and there is no other account to ask as.
+    """
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
+    try:
+        entry = pwd.getpwnam(settings.questions_as)
+    except (KeyError, ValueError):
+        entry = None
+    if entry is None or entry.pw_uid == 0 or entry.pw_gid == 0:
+        raise Refused("refused", "No question is asked as root: see questions_as.")
+    return entry
+
+
 def become(account: pwd.struct_passwd) -> None:
     """Give up root for good and be ``account``; as anybody else, check that we are.
 
@@ -297,10 +492,6 @@ def environment_of(account: pwd.struct_passwd, path: tuple[str, ...]) -> dict[st
 def run(request: Facts, account: pwd.struct_passwd, settings: Settings) -> Facts:
     """Run the command as the account that we now are, and return the answer."""
     argv, wanted = request["argv"], request["environment"]
-    for name in wanted:
-        known = KNOWN_VARIABLE.match(name) or name in settings.environment
-        if STEERING_VARIABLE.match(name) or not known:
-            raise Refused("refused", f"The variable {name[:60]} is not passed on.")
     candidates = [f"{directory}/{argv[0]}" for directory in settings.path]
     program = next((c for c in candidates if os.access(c, os.X_OK)), None)
     if program is None:
@@ -414,18 +605,43 @@ def _settings(facts: os.stat_result, raw: bytes) -> Settings:
 
 def answer(raw: bytes, settings: Settings) -> Facts:
     """Do what the request in ``raw`` asks and return the answer's facts."""
-    request = parse_request(raw)
+    request = parse_request(raw, settings)
     if request["user"] is None:
-        account = pwd.getpwuid(os.geteuid())
+        account = find_asker(settings)
     else:
         account = find_account(request["user"], settings)
-        become(account)
+    become(account)
     if request["operation"] == "run":
         return run(request, account, settings)
-    if os.geteuid() == 0:
-        raise Refused("refused", "No file is read as root.")
     data = read_tail(request["path"], request["max_bytes"])
     return {"data": base64.b64encode(data).decode()}
+
+
+def hand_over(raw: bytes, settings: Settings) -> None:
+    """Have sudo start this program as the user; return if the request names none.
+
+    For an account behind a forced command. It acts for no user by itself, not even
+    for its own account, whose files hold the key that it is restricted by.
+
+    Raises:
+        Refused: the request or its account is refused, or there is no sudo.
+    """
+    user = parse_request(raw, settings)["user"]
+    if user is None:
+        return
+    if find_account(user, settings).pw_uid == os.geteuid():
+        raise Refused("refused", f"{user} is this program's own account.")
+    source = os.memfd_create("request")
+    with os.fdopen(os.dup(source), "wb") as file:
+        file.write(raw)
+    os.lseek(source, 0, os.SEEK_SET)
+    os.dup2(source, 0)
+    own = os.path.abspath(sys.argv[0])  # noqa: PTH100 - as the sudo rule names it
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    try:
+        os.execve(SUDO, [SUDO, "-n", "-u", user, "--", own], environment)  # noqa: S606
+    except OSError as error:
+        raise Refused("unavailable", f"{SUDO}: {error.strerror}.") from None
 
 
 def main() -> int:
@@ -435,10 +651,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run one batch command as one user.")
     parser.add_argument("--config", help=f"settings, instead of {CONFIG}")
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    config = parser.parse_args().config
+    parser.add_argument(
+        "--sudo", action="store_true", help="for users, let sudo start it again"
+    )
+    options = parser.parse_args()
+    config = options.config
     try:
         settings = load_settings(config or CONFIG, required=config is not None)
-        facts = answer(sys.stdin.buffer.read(MAX_REQUEST + 1), settings)
+        raw = sys.stdin.buffer.read(MAX_REQUEST + 1)
+        if options.sudo:
+            hand_over(raw, settings)
+        facts = answer(raw, settings)
     except Refused as refusal:
         facts = {"error": refusal.kind, "message": str(refusal)}
     json.dump({"version": VERSION, **facts}, sys.stdout)

@@ -1,5 +1,6 @@
 """landbridge-launch: what it refuses, and what it is while it works."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -18,11 +19,12 @@ RUN: dict[str, Any] = {
     "version": 1,
     "operation": "run",
     "user": "alice",
-    "argv": ["squeue", "--me"],
+    "argv": ["squeue", "--noheader"],
     "environment": {},
     "stdin": "",
     "timeout": 5,
 }
+SCRIPT = base64.b64encode(b"#!/bin/sh\n").decode()
 READ: dict[str, Any] = {
     "version": 1,
     "operation": "read",
@@ -181,7 +183,9 @@ def test_nothing_is_changed_by_nobody(name: str) -> None:
     ],
 )
 def test_the_schedulers_commands_pass(argv: list[str]) -> None:
-    assert parse_request(json.dumps({**RUN, "argv": argv}).encode())["argv"] == argv
+    stdin = SCRIPT if argv[0] == "sbatch" else ""
+    raw = json.dumps({**RUN, "argv": argv, "stdin": stdin}).encode()
+    assert parse_request(raw)["argv"] == argv
 
 
 @given(st.binary(max_size=300))
@@ -247,6 +251,8 @@ def test_an_account_outside_the_group_is_refused(people: tuple[str, str]) -> Non
         ('{"minimum_uid": true}', 0o644),
         ('{"path": "/usr/bin"}', 0o644),
         ('{"group": ["x"]}', 0o644),
+        ('{"sbatch_options": "--container"}', 0o644),
+        ('{"questions_as": null}', 0o644),
     ],
 )
 def test_doubtful_settings_stop_it(tmp_path: Path, text: str, mode: int) -> None:

@@ -24,10 +24,15 @@ RUN: dict[str, Any] = {
     "version": 1,
     "operation": "run",
     "user": "alice",
-    "argv": ["squeue", "--me"],
+    "argv": ["squeue", "--noheader"],
     "environment": {},
     "stdin": "",
     "timeout": 5,
+}
+SUBMIT: dict[str, Any] = {
+    **RUN,
+    "argv": ["sbatch", "--job-name=who"],
+    "stdin": base64.b64encode(b"#!/bin/sh\n").decode(),
 }
 READ: dict[str, Any] = {
     "version": 1,
@@ -56,17 +61,18 @@ def launch(request: object, *options: str, **keywords: Any) -> dict[str, Any]:
 @pytest.fixture
 def site(shared: Path) -> Path:
     """A site's settings file, and a squeue of its own that tells who it is."""
-    squeue = shared / "squeue"
-    squeue.write_text(
-        "#!/bin/sh\n"
-        "case $1 in\n"
-        "  who) id -u; id -g; id -G; umask; pwd; env | sort;;\n"
-        "  cat) cat; echo problem >&2; exit 7;;\n"
-        "  hang) sleep 300 & echo $! > $2; sleep 300;;\n"
-        "  flood) exec yes;;\n"
-        "esac\n"
-    )
-    squeue.chmod(0o755)
+    for name in ("squeue", "sbatch"):
+        program = shared / name
+        program.write_text(
+            "#!/bin/sh\n"
+            "case $1 in\n"
+            "  *name=who) id -u; id -g; id -G; umask; pwd; env | sort;;\n"
+            "  *name=cat) cat; echo problem >&2; exit 7;;\n"
+            f"  *name=hang) sleep 300 & echo $! > {shared}/free/pid; sleep 300;;\n"
+            "  *name=flood) exec yes;;\n"
+            "esac\n"
+        )
+        program.chmod(0o755)
     file = shared / "launch.json"
     settings = {"path": [str(shared), "/usr/bin", "/bin"], "slurm_conf": "/site.conf"}
     file.write_text(json.dumps({**settings, "environment": ["SITE_PROJECT"]}))
@@ -90,7 +96,7 @@ def text_of(answer: dict[str, Any], key: str = "stdout") -> str:
 def test_root_becomes_the_user_with_a_clean_environment(
     site: Path, people: tuple[str, str]
 ) -> None:
-    request = {**RUN, "argv": ["squeue", "who"], "environment": {"SITE_PROJECT": "x y"}}
+    request = {**SUBMIT, "environment": {"SITE_PROJECT": "x y"}}
     hub = {**os.environ, "SECRET": "canary", "SLURM_CONF": "/hub.conf"}
     lines = text_of(launch(request, "--config", str(site), env=hub)).splitlines()
     alice = pwd.getpwnam("alice")
@@ -110,7 +116,7 @@ def test_started_as_a_user_it_acts_for_nobody_else(
     alice = pwd.getpwnam("alice")
     identity = {"user": alice.pw_uid, "group": alice.pw_gid, "extra_groups": []}
     options = ("--config", str(site))
-    own = launch({**RUN, "argv": ["squeue", "who"]}, *options, **identity)
+    own = launch({**RUN, "argv": ["squeue", "--name=who"]}, *options, **identity)
     assert text_of(own).startswith(f"{alice.pw_uid}\n")
     other = launch({**RUN, "user": "bob"}, *options, **identity)
     assert other["error"] == "refused"
@@ -119,7 +125,7 @@ def test_started_as_a_user_it_acts_for_nobody_else(
 
 def test_input_outputs_and_exit_code_pass(site: Path, people: tuple[str, str]) -> None:
     stdin = base64.b64encode(b"#!/bin/sh\n\x00\xff" * 50_000).decode()
-    request = {**RUN, "argv": ["squeue", "cat"], "stdin": stdin}
+    request = {**SUBMIT, "argv": ["sbatch", "--job-name=cat"], "stdin": stdin}
     answer = launch(request, "--config", str(site))
     assert answer["returncode"] == 7
     assert answer["stdout"] == stdin
@@ -132,14 +138,14 @@ def test_the_deadline_kills_all_that_was_started(
     (shared / "free").mkdir(mode=0o777)
     (shared / "free").chmod(0o777)
     note = shared / "free/pid"
-    request = {**RUN, "argv": ["squeue", "hang", str(note)], "timeout": 0.5}
+    request = {**RUN, "argv": ["squeue", "--name=hang"], "timeout": 0.5}
     assert launch(request, "--config", str(site))["error"] == "timeout"
     pid = int(note.read_text())
     wait_for(lambda: not runs(pid), 5, f"the end of {pid}")
 
 
 def test_a_flood_is_cut(site: Path, people: tuple[str, str]) -> None:
-    request = {**RUN, "argv": ["squeue", "flood"]}
+    request = {**RUN, "argv": ["squeue", "--name=flood"]}
     assert launch(request, "--config", str(site))["error"] == "too_large"
 
 
@@ -149,8 +155,9 @@ def test_a_flood_is_cut(site: Path, people: tuple[str, str]) -> None:
 def test_steering_and_unknown_variables_are_refused(
     site: Path, people: tuple[str, str], name: str
 ) -> None:
-    answer = launch({**RUN, "environment": {name: "x"}}, "--config", str(site))
-    assert answer["error"] == "refused"
+    for request in (RUN, SUBMIT):
+        given = {**request, "environment": {name: "x"}}
+        assert launch(given, "--config", str(site))["error"] == "refused"
 
 
 def test_only_regular_files_are_read_and_as_the_user(

@@ -25,7 +25,7 @@ from spawners.batch.slurm import SlurmScheduler
 pytestmark = [pytest.mark.root, pytest.mark.slurm]
 
 REPOSITORY = Path(__file__).parents[3]
-SBATCH = ["sbatch", "--parsable", "--mem=10", "--export=NIL", "--output=/dev/null"]
+SBATCH = ["sbatch", "--parsable", "--mem=10M", "--export=NIL", "--output=/dev/null"]
 
 
 def needs(*programs: str) -> None:
@@ -253,8 +253,10 @@ class TestSsh:
             assert done.returncode == 0, done.stderr
             job = done.stdout.decode().strip()
             assert [job, "alice"] in [row[:2] for row in slurm.squeue()]
-            listed = await runner.run(["squeue", "-h", "-o", "%A"], user=None)
-            assert listed.stdout.decode().split() == [job]
+            listed = await runner.run(
+                ["squeue", "--noheader", "--Format=JobArrayID:|"], user=None
+            )
+            assert listed.stdout.decode().split() == [f"{job}|"]
             with pytest.raises(NotPermitted):
                 await runner.run(["squeue"], user="root")
             with pytest.raises(NotPermitted):
@@ -277,11 +279,77 @@ class TestSsh:
         try:
             done = await runner.run(SBATCH, user="alice", stdin=b"#!/bin/sh\ntrue\n")
             assert done.returncode == 0, done.stderr
-            assert (await runner.run(["sinfo", "-h"], user=None)).returncode == 0
+            assert (
+                await runner.run(["sinfo", "--noheader"], user=None)
+            ).returncode == 0
             with pytest.raises(NotPermitted):
                 await runner.run(["squeue"], user="daemon")
         finally:
             await runner.close()
+
+    @pytest.mark.parametrize("account", ["root", "bob"])
+    async def test_a_restricted_key_is_no_shell_and_does_all_that_is_needed(
+        self,
+        slurm: Cluster,
+        site: Site,
+        login: LoginNode,
+        sockets: Path,
+        shared: Path,
+        account: str,
+    ) -> None:
+        """As docs/howto/install-on-slurm.md tells it (L9)."""
+        allowed = shared / "authorized"
+        by_sudo = "" if account == "root" else " --sudo"
+        key = allowed.read_text()
+        line = f'restrict,command="{site.program}{by_sudo}" {key}'
+        allowed.write_text(line)
+        runner = SshRunner(
+            "login",
+            sockets,
+            launch=["/bin/sh", "-c", "id"],
+            account=account,
+            sudo=account != "root",
+            options=login.options,
+        )
+        try:
+            script = b"#!/bin/sh\nid -un > $HOME/x; sleep 60\n"
+            done = await runner.run(SBATCH, user="alice", stdin=script)
+            assert done.returncode == 0, done.stderr
+            job = done.stdout.decode().strip()
+            assert [job, "alice"] in [row[:2] for row in slurm.squeue()]
+            argv = ["squeue", "--noheader", f"--jobs={job}", "--Format=JobArrayID:|"]
+            listed = await runner.run(argv, user=None)
+            assert listed.stdout.decode().split() == [f"{job}|"]
+            assert await runner.read_tail("/home/alice/none", user="alice") == b""
+            for user in {"root", "daemon", account}:
+                with pytest.raises(NotPermitted):
+                    await runner.run(
+                        [*SBATCH[:-1], f"--output={allowed}"], user=user, stdin=script
+                    )
+            with pytest.raises(NotPermitted):
+                await runner.run(
+                    ["unmunge", f"--output={allowed}", "--metadata=/dev/null"],
+                    user=None,
+                )
+            await runner.run(["scancel", job], user="alice")
+            slurm.wait_state(job, "CANCELLED")
+        finally:
+            await runner.close()
+        assert allowed.read_text() == line
+        ssh = ["ssh", *login.options, "-o", "BatchMode=yes", "-l", account]
+        for words in (["login", "id"], ["login"], ["-tt", "login", "sh"]):
+            shell = subprocess.run(
+                [*ssh, *words], input=b"id\n", capture_output=True, check=False
+            )
+            assert b"uid=" not in shell.stdout + shell.stderr
+        forward = subprocess.run(
+            [*ssh, "-W", "127.0.0.1:22", "login"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        assert forward.returncode != 0
+        assert b"prohibited" in forward.stderr
 
     async def test_the_connection_is_kept_and_made_again(
         self, site: Site, login: LoginNode, sockets: Path
