@@ -28,10 +28,11 @@ from .places import (
     site_profiles,
 )
 from .registry import roles, service_specs
-from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES
+from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES, STORAGE
 from .secret_files import ensure_secret, operator_token_file
 from .settings import Settings
 from .spawnpage import options_form
+from .subdomains import host_cookies, host_of, service_hosts
 
 HERE = Path(__file__).resolve().parent
 _DAY = 86_400
@@ -101,8 +102,12 @@ def _network(c: Config, settings: Settings) -> None:
     host = settings.hub.bind_address
     host = f"[{host}]" if ":" in host else host
     hub.bind_url = f"{scheme}://{host}:{settings.hub.port}{settings.hub.base_url}"
-    if settings.hub.public_url:
+    if settings.hub.public_url or settings.hub.subdomains:
         hub.public_url = settings.url
+    if settings.hub.subdomains:
+        hub.subdomain_host = settings.origin
+        hub.subdomain_hook = host_of
+        hub.cookie_host_prefix_enabled = host_cookies(settings)
     # Only HAProxy reaches the hub: by a socket in a directory that is ours alone.
     # Services and culler reach it there, too: their tokens go to no port.
     hub.hub_bind_url = url_of_socket(hub_socket(settings))
@@ -135,6 +140,9 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     host = settings.hub.bind_address
     host = f"[{host}]" if ":" in host else host
     edge.public_address = f"{host}:{settings.hub.port}"
+    if settings.hub.subdomains:
+        edge.origin = settings.origin
+        edge.service_hosts = service_hosts(settings, [STORAGE.service])
     edge.hosts = served_hosts(settings)
     edge.jobs_hosts = jobs_hosts(settings, site)
     if tls.certificate:

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +31,9 @@ from spawners.batch.ownership import NotOurs, check_way
 from spawners.settings import ConfigError
 
 from .detect import Site, check_accounts, detect, munge_socket
+from .finding import Finding
 from .leftovers import edge_runs
+from .origins import check_origins
 from .places import check_certificate, database_url
 from .ports import port_problem
 from .settings import Settings
@@ -43,23 +44,6 @@ _SOON = timedelta(days=14)
 _OLDEST_SLURM = (20, 11)
 _MOST_SKEW_SECONDS = 60.0
 _FLOORS = {"jupyterhub": (6, 1), "tornado": (6, 5), "sqlalchemy": (2, 0)}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check saw.
-
-    Attributes:
-        verdict: ``ok``; ``warn`` if it works but should not stay; ``fail``.
-        subject: what was looked at, in a word or two.
-        text: what was seen.
-        hint: what to do, or ``""``.
-    """
-
-    verdict: Literal["ok", "warn", "fail"]
-    subject: str
-    text: str
-    hint: str = ""
 
 
 def run(*command: str) -> tuple[int, str]:
@@ -358,6 +342,7 @@ CHECKS: tuple[Check, ...] = (
     check_database,
     check_ports,
     check_certificates,
+    check_origins,
     check_slurm,
     check_munge,
     check_runner,

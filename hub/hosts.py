@@ -23,11 +23,14 @@ _LOCAL = "localhost"
 def served_hosts(settings: Settings) -> list[str]:
     """Return the names that browsers may use, sorted.
 
-    The one in ``hub.public_url``, ``localhost``, those in ``hub.hosts``, and where the
-    gateway listens on more than loopback, the machine's own.
+    The one in ``hub.public_url``, ``localhost``, those in ``hub.hosts``, that of
+    ``hub.subdomains`` with all below it, and where the gateway listens on more than
+    loopback, the machine's own.
     """
     hub = settings.hub
     names = {_LOCAL, *hub.hosts, _name_in(hub.public_url)}
+    if hub.subdomains:
+        names |= {hub.subdomains, f".{hub.subdomains}"}
     names.add(hub.bind_address.lower())
     if not is_loopback(hub.bind_address):
         names |= own_names()

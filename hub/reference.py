@@ -172,7 +172,8 @@ under its service manager instead.
 """,
     "doctor": """
 One line per check: `ok`, `warn` or `fail`, what was seen, and what to do. It looks at
-versions, disk and rights, database, ports, certificate, Slurm (version, controller,
+versions, disk and rights, database, ports, certificate, whether users have hosts of
+their own and these lead here (DNS, certificate), Slurm (version, controller,
 `PrivateData`, clock), munge, how the hub becomes a user, the environment with
 JupyterLab and the address that jobs are told. It changes nothing. Exit code 1 if
 anything failed.

@@ -21,6 +21,7 @@ from .roles import (
     user_role,
 )
 from .settings import Settings
+from .subdomains import any_origin
 
 # -P: a service's directory is the state's, and what lies there is no code of ours.
 _PYTHON = (sys.executable, "-P")
@@ -91,6 +92,9 @@ def storage(settings: Settings) -> ServiceSpec:
         "LANDBRIDGE_STORE_URL": settings.origin,
         "PYTHONUNBUFFERED": "1",
     }
+    if settings.hub.subdomains:
+        # The panel is shown in JupyterLab, too, at each user's own host.
+        environment["LANDBRIDGE_PANEL_ORIGINS"] = any_origin(settings)
     if settings.path:
         environment["LANDBRIDGE_CONFIG"] = str(settings.path)
     by_identity = settings.storage.kind == "web-identity"

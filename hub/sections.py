@@ -17,6 +17,9 @@ from spawners.settings import Duration, Section
 
 from .kernels import KernelsSection
 
+# Of the 253 characters of a host name, 64 are for a user's label and its dot.
+_LONGEST_DOMAIN = 189
+
 
 class Tls(Section):
     """The certificate that browsers see."""
@@ -63,6 +66,15 @@ class HubSettings(Section):
         "this machine's own. `.example.org` stands for every name that ends so. "
         "Requests for other names are refused, for a page of another site could come "
         "by one; addresses written in digits are always served.",
+    )
+    subdomains: str = Field(
+        "",
+        description="A host name, `hub.example.org`: the hub is served there, and each "
+        "user's servers and each service at a host of their own below it, so that "
+        "browsers keep their pages apart. Needed where users do not trust each other. "
+        "Every name below it has to lead to the gateway (a DNS record for "
+        "`*.hub.example.org`) and be in the certificate. On one's own machine "
+        "`hub.localhost` needs neither. Empty: all share one origin.",
     )
     admin_users: frozenset[str] = Field(
         frozenset(), description="Accounts that administer the hub."
@@ -115,6 +127,21 @@ class HubSettings(Section):
         if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", value):
             raise ValueError('must be an origin such as "https://gateway.example.org"')
         return value.rstrip("/")
+
+    @field_validator("subdomains")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        label = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+        name = value.lower().rstrip(".")
+        # Cookies for all hosts below "localhost", or "org", are kept by no browser.
+        if name and not re.fullmatch(rf"(?:{label}\.)+(?=[0-9-]*[a-z]){label}", name):
+            raise ValueError(
+                "must be a host name of two parts or more, without scheme and port: "
+                '"hub.example.org", or "hub.localhost" on your own machine'
+            )
+        if len(name) > _LONGEST_DOMAIN:
+            raise ValueError(f"must have at most {_LONGEST_DOMAIN} characters")
+        return name
 
 
 class Oidc(Section):

@@ -87,6 +87,10 @@ class Settings:
         if self.hub.public_url:
             return self.hub.public_url + self.hub.base_url
         scheme = "https" if self.hub.tls.certificate else "http"
+        if self.hub.subdomains:
+            usual = 443 if scheme == "https" else 80
+            port = "" if self.hub.port == usual else f":{self.hub.port}"
+            return f"{scheme}://{self.hub.subdomains}{port}{self.hub.base_url}"
         host = self.hub.bind_address
         if host in ("0.0.0.0", "::", ""):  # noqa: S104 -- shown, not bound
             host = "127.0.0.1"
@@ -193,9 +197,16 @@ def contradictions(settings: Settings) -> list[str]:
     if settings.storage.kind == "web-identity" and settings.auth.kind != "oidc":
         return ["storage.credentials = web-identity needs auth.kind = oidc"]
     here, there = urlsplit(settings.url), urlsplit(settings.storage.endpoint)
-    if settings.storage.route == "direct" and here.hostname == there.hostname:
+    store, domain = there.hostname or "", settings.hub.subdomains
+    below = bool(domain) and store.endswith(f".{domain}")
+    if settings.storage.route == "direct" and (here.hostname == store or below):
         # Its objects would be pages with the gateway's cookies, which know no ports.
         return ["storage.route = direct needs an endpoint of another host name"]
+    if domain and here.hostname != domain:
+        return [
+            f"hub.public_url must name the host of hub.subdomains: {domain}, and not "
+            f"{here.hostname}"
+        ]
     return []
 
 
@@ -216,6 +227,17 @@ def weaknesses(settings: Settings) -> list[str]:
                 "set hub.tls, or hub.public_url to the https address of the proxy in "
                 "front, or hub.allow_insecure = true"
             )
+    if hub.subdomains and not (
+        settings.url.startswith("https://")
+        or hub.subdomains.endswith(".localhost")
+        or hub.allow_insecure
+    ):
+        problems.append(
+            f"hub.subdomains = {hub.subdomains} needs https, for without it a user's "
+            "page can set cookies of the hub's; set hub.tls, or hub.public_url to the "
+            "https address of the proxy in front, or use a name below localhost on "
+            "your own machine"
+        )
     if auth.kind == "demo" and hub.admin_users:
         problems.append(
             "hub.admin_users with auth.kind = demo would make everyone who knows the "

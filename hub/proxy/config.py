@@ -89,6 +89,10 @@ class EdgeConfig:
         client_certificate: what we show to job servers.
         services: the gateway's own: name, and path of the socket where it listens.
         host_routing: routespecs begin with a host.
+        origin: with ``host_routing``, where browsers find the hub, as
+            ``https://hub.example.org``: at the hosts below it, it never answers. Empty:
+            the hub answers at each host that has no route.
+        service_hosts: with ``origin``, the host of each service, by name.
         hosts: the only names in Host that are served, besides addresses in digits;
             one that begins with a dot stands for all that end so; empty: any.
         jobs_hosts: the same for the frontend for compute nodes.
@@ -119,6 +123,8 @@ class EdgeConfig:
     client_certificate: Certificate | None = None
     services: Mapping[str, str] = field(default_factory=dict)
     host_routing: bool = False
+    origin: str = ""
+    service_hosts: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     jobs_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
@@ -148,6 +154,16 @@ class EdgeConfig:
         """The name that the store must prove by a certificate; ``""`` for none."""
         url = urlsplit(self.store)
         return (url.hostname or "") if url.scheme == "https" else ""
+
+    @property
+    def domain(self) -> str:
+        """The host of ``origin``."""
+        return urlsplit(self.origin).hostname or ""
+
+    def url_at(self, host: str) -> str:
+        """``origin`` with another host: the same scheme and port."""
+        here = urlsplit(self.origin)
+        return f"{here.scheme}://{host}{f':{here.port}' if here.port else ''}"
 
     @property
     def config_file(self) -> Path:
@@ -256,7 +272,7 @@ def render_files(config: EdgeConfig) -> dict[str, bytes]:
         for name, certificate in _certificates(config).items()
     }
     environment = _environment()
-    files |= render_pages(environment, f"{config.base_url}hub/home")
+    files |= render_pages(environment, f"{config.origin}{config.base_url}hub/home")
     files[CONFIG] = render(config).encode()
     return files
 

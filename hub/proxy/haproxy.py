@@ -66,6 +66,7 @@ class HAProxyProxy(EdgeTraits):
             self._prepare()
             await self._table.open()
             self._lead_to_sockets()
+            self._drop_misfits()
             try:
                 await self._bring_up()
             except BaseException:
@@ -175,6 +176,23 @@ class HAProxyProxy(EdgeTraits):
                 log=self.log,
             )
 
+    def _drop_misfits(self) -> None:
+        """Forget routes of a hub that did not have, or had, a host for each user.
+
+        JupyterHub asks for those of running servers again, in their new spelling.
+        """
+        for route in self._table.routes:
+            if not self._fits(route.routespec):
+                self.log.warning("Route %s is of another kind", route.routespec)
+                self._table.remove(route.key)
+
+    def _fits(self, routespec: str) -> bool:
+        try:
+            self.validate_routespec(routespec)
+        except ValueError:
+            return False
+        return True
+
     def _render(self) -> tuple[dict[str, bytes], str]:
         config = self.edge_config()
         files = edge.render_files(config)
@@ -273,6 +291,8 @@ class HAProxyProxy(EdgeTraits):
         """
         self.log.warning("Taking %d routes over from HAProxy", len(actual))
         for key, value in actual.items():
+            if not self._fits(routespec_of(key)):
+                continue
             target = None if value == HUB else target_of(value)
             url = target.url if target else self.hub.host
             data = {} if target else {"hub": True}

@@ -87,6 +87,16 @@ PAGES = (
         {429: _LATER},
         again_seconds=10,
     ),
+    # Where each user and service has a host of its own: what no host serves.
+    Page(
+        "elsewhere",
+        "There is nothing at this address",
+        "A link or bookmark may be wrong, or what was here has moved.",
+        "There is nothing at this host and path.",
+        {404: "Not Found"},
+        again_seconds=0,
+        reloads=False,
+    ),
 )
 
 

@@ -79,6 +79,17 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         "listens. Requests for it go there and nowhere else.",
     ).tag(config=True)
 
+    origin = t.Unicode(
+        help="With JupyterHub.subdomain_host: where browsers find the hub, scheme and "
+        "authority. At hosts below it the hub then never answers. Empty: it does.",
+    ).tag(config=True)
+
+    service_hosts = t.Dict(
+        key_trait=t.Unicode(),
+        value_trait=t.Unicode(),
+        help="With `origin`: the host of each service, by name.",
+    ).tag(config=True)
+
     hosts = t.List(
         t.Unicode(),
         help="The only host names that are served, besides addresses in digits; "
@@ -192,6 +203,8 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             client_certificate=_certificate(self.client_certificate),
             services=dict(sorted(self.services.items())),
             host_routing=self.host_routing,
+            origin=self.origin if self.host_routing else "",
+            service_hosts=dict(self.service_hosts) if self.host_routing else {},
             hosts=tuple(self.hosts),
             jobs_hosts=tuple(self.jobs_hosts),
             trusted_proxies=tuple(self.trusted_proxies),

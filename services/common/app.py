@@ -27,7 +27,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, StaticFileHandler
 
 from . import handlers
-from .auth import hub_auth
+from .auth import hub_auth, own_url
 from .handlers import Serving
 from .openapi import document
 from .sockets import ListeningSocket
@@ -47,6 +47,9 @@ class Place:
         socket: where to listen.
         prefix: the service's path, with slashes at both ends.
         base_url: the gateway's own, likewise.
+        pages: the service's URL for browsers where its host is not the hub's; ``""``
+            where both have one.
+        hub: the hub's URL then, else its path. Both end with a slash.
         state: the gateway's state directory.
         config: ``gateway.toml``, if there is one.
     """
@@ -56,17 +59,25 @@ class Place:
     base_url: str
     state: Path
     config: Path | None
+    pages: str = ""
+    hub: str = "/hub/"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place:
         """Read it from the environment that the hub gives to its services."""
         config = environment.get("LANDBRIDGE_CONFIG")
+        base_url = environment.get("JUPYTERHUB_BASE_URL", "/")
+        pages = own_url(environment)
         return cls(
             socket=Path(environment["LANDBRIDGE_SOCKET"]),
             prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
-            base_url=environment.get("JUPYTERHUB_BASE_URL", "/"),
+            base_url=base_url,
             state=Path(environment["LANDBRIDGE_STATE"]),
             config=Path(config) if config else None,
+            pages=pages,
+            hub=environment["JUPYTERHUB_PUBLIC_HUB_URL"]
+            if pages
+            else f"{base_url}hub/",
         )
 
 

@@ -7,9 +7,11 @@ may; the answer is kept for :data:`CACHE_SECONDS`, so a revoked token is dead by
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import HTTPError, RequestHandler
@@ -56,8 +58,23 @@ def caller_from(model: Mapping[str, Any], *, by_token: bool) -> Caller:
 
 def hub_auth() -> HubOAuth:
     """Return the process's one connection to the hub's OAuth."""
-    auth: HubOAuth = HubOAuth.instance(cache_max_age=CACHE_SECONDS)
+    auth: HubOAuth = HubOAuth.instance(
+        cache_max_age=CACHE_SECONDS,
+        # A page of a user's server, at a host beside ours, could set other cookies in
+        # the place of ours. JupyterHub tells this to users' servers only.
+        cookie_host_prefix_enabled=own_url(os.environ).startswith("https://"),
+    )
     return auth
+
+
+def own_url(environment: Mapping[str, str]) -> str:
+    """Return the service's URL for browsers where its host is not the hub's, or ``""``.
+
+    It ends with a slash.
+    """
+    here = environment.get("JUPYTERHUB_PUBLIC_URL", "")
+    hub = environment.get("JUPYTERHUB_PUBLIC_HUB_URL", "")
+    return here if urlsplit(here).hostname != urlsplit(hub).hostname else ""
 
 
 async def identify(auth: HubOAuth, handler: RequestHandler) -> Caller | None:

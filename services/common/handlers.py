@@ -321,16 +321,18 @@ class PageHandler(BaseHandler):
         }
         return url_concat(str(auth.login_url), values)
 
-    def page_policy(self, connect: str = "") -> str:
+    def page_policy(self, connect: str = "", hub: str = "") -> str:
         """Return the page's Content-Security-Policy; scripts by nonce only.
 
         Args:
             connect: one more origin that its scripts may ask.
+            hub: the hub's origin if it is another: styles and pictures come from it.
         """
         self.nonce = secrets.token_urlsafe(16)
         return (
             f"default-src 'none'; script-src 'nonce-{self.nonce}' 'strict-dynamic'; "
-            "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+            f"style-src 'self' 'unsafe-inline' {hub}; "
+            f"img-src 'self' data: blob: {hub}; "
             f"font-src 'self'; connect-src 'self' {connect}; frame-src 'self' blob:; "
             "worker-src 'self' blob:; base-uri 'none'; form-action 'self'; "
             "frame-ancestors 'self'"

@@ -49,7 +49,15 @@ async def open_storage(
     stack.push_async_callback(people.close)
     store_url = os.environ.get("LANDBRIDGE_STORE_URL", "")
     origin = "://".join(urlsplit(store_url)[:2])
-    storage = Storage(settings, Rows(database), people, place.base_url, origin)
+    storage = Storage(
+        settings,
+        Rows(database),
+        people,
+        place.base_url,
+        os.environ.get("LANDBRIDGE_PANEL_ORIGINS") or origin,
+        place.pages,
+        place.hub,
+    )
     folder = place.config.parent if place.config else place.state
     connector = Connector(
         storage,

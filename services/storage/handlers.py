@@ -45,6 +45,7 @@ async def show_me(storage: Storage, call: Call) -> m.Me:
         endpoint=store.endpoint,
         gateway=store.gateway,
         path=storage.prefix,
+        pages=storage.pages,
         embedded=store.embedded,
         public_links=settings.public_links,
         quota=storage.meter.quota(own),

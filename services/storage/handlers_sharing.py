@@ -299,7 +299,7 @@ async def create_link(storage: Storage, call: Call) -> s.LinkFact:
         key=b.key,
         until=ends.isoformat(),
     )
-    url = f"{call.origin}{storage.base_url}services/storage/link/{secret}"
+    url = storage.page(f"link/{secret}", call.origin)
     return _link_fact(link, url)
 
 

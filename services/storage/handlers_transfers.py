@@ -55,10 +55,9 @@ async def sign_download(storage: Storage, call: Call) -> t.Url:
     if not reachable(b.key):
         where = {"bucket": b.bucket, "key": b.key, "version": b.version}
         query = urlencode(where, errors="surrogateescape")
-        path = f"{storage.base_url}services/storage/content?{query}"
         return t.Url(
             method="GET",
-            url=f"{call.origin}{path}",
+            url=storage.page(f"content?{query}", call.origin),
             headers={},
             expires=storage.expires_in(lifetime),
         )

@@ -70,6 +70,10 @@ class Me(Model):
         description="Where programs on other machines reach S3; empty: at `endpoint`."
     )
     path: str = Field(description="The path of `/s3/`; empty if browsers go direct.")
+    pages: str = Field(
+        description="Where browsers find this service, with a slash at the end, if it "
+        "has a host of its own; else empty."
+    )
     embedded: bool
     public_links: bool
     credentials: Literal["sts", "web-identity", "keys", "pasted", "none"] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -23,6 +24,11 @@ _TEMPLATES = Environment(
 STATIC = _HERE / "static"
 
 
+def origin_of(url: str) -> str:
+    """Return scheme and authority of a URL; ``""`` of a path."""
+    return "://".join(urlsplit(url)[:2]).removeprefix("://")
+
+
 class StartPage(PageHandler):
     """The page at the service's own address."""
 
@@ -33,15 +39,17 @@ class StartPage(PageHandler):
             return
         settings = self.serving.context.settings
         store = settings.endpoint if settings.route == "direct" else ""
-        self.set_header("Content-Security-Policy", self.page_policy(store))
+        storage: Storage = self.serving.context
+        policy = self.page_policy(store, origin_of(storage.hub))
+        self.set_header("Content-Security-Policy", policy)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         # Reading it has the hub's OAuth set the cookie that calls have to repeat.
         token = self.xsrf_token
-        storage: Storage = self.serving.context
         panel = STATIC / "storage.js"
         built = panel.stat().st_mtime_ns if panel.is_file() else 0
         page = _TEMPLATES.get_template("storage.html").render(
             base_url=storage.base_url,
+            hub=storage.hub,
             prefix=f"{storage.base_url}services/storage/",
             user=caller.name,
             nonce=self.nonce,

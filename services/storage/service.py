@@ -88,7 +88,10 @@ class Storage:
         rows: the database.
         people: the hub's word about others.
         base_url: the gateway's own path, with slashes at both ends.
-        origin: scheme and authority of its pages.
+        origin: scheme and authority of its pages; ``https://*.hub.example.org`` where
+            the panel is shown at many hosts.
+        pages: its own URL for browsers where its host is not the hub's, else ``""``.
+        hub: the hub's URL then, else its path.
 
     Attributes:
         sessions, shares, uploads, meter: see their modules.
@@ -106,6 +109,8 @@ class Storage:
         people: People,
         base_url: str = "/",
         origin: str = "",
+        pages: str = "",
+        hub: str = "/hub/",
     ) -> None:
         self.settings = settings
         self.rows = rows
@@ -117,6 +122,8 @@ class Storage:
         self._pulse = Pulse(settings.probe_bucket)
         self.base_url = base_url
         self.origin = origin
+        self.pages = pages
+        self.hub = hub
         self.fault = "The store is being started."
         self._connection: StoreConnection | None = None
         self._connected = asyncio.Event()
@@ -171,6 +178,16 @@ class Storage:
         if self.settings.route == "direct":
             return ""
         return f"{self.base_url}{GATEWAY_PATH}"
+
+    def page(self, path: str, origin: str) -> str:
+        """Return the URL of a page of ours, for a browser.
+
+        Args:
+            path: below our own.
+            origin: by which the caller reached us. A notebook server that asks for its
+                panel gives its own, which may be another host than ours.
+        """
+        return (self.pages or f"{origin}{self.base_url}services/storage/") + path
 
     async def acting(self, user: str) -> S3Client:
         """Return the client that acts for ``user``: the broker's, or by her own key.

@@ -214,11 +214,11 @@ class Browser:
 
 
 @contextlib.contextmanager
-def chromium(directory: Path, home: str) -> Iterator[Browser]:
+def chromium(directory: Path, home: str, *flags: str) -> Iterator[Browser]:
     """A headless Chromium with a profile of its own below ``directory``."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for flag in (*_FLAGS, f"--user-data-dir={directory / 'chromium'}"):
+    for flag in (*_FLAGS, *flags, f"--user-data-dir={directory / 'chromium'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))

@@ -215,10 +215,10 @@ export class Api {
  *
  * Behind the gateway's own path the URL holds for whatever name the gateway was reached
  * by, and a relay may not know the scheme: only path and query count. A store with a
- * host of its own is reached there.
+ * host of its own is reached there, and so is the service, where it told us its own.
  */
 export function reach(me: t.Me, signed: t.SignedUrl): string {
-  if (!me.path) {
+  if (!me.path || (me.pages && signed.url.startsWith(me.pages))) {
     return signed.url;
   }
   const at = signed.url.indexOf('/', signed.url.indexOf('//') + 2);

@@ -18,7 +18,7 @@ export function Look(props: { bucket: string; row: Row; close(): void }): JSX.El
       return;
     }
     let alive = true;
-    const preview = new Preview(place.current, host.previewUrl);
+    const preview = new Preview(place.current, me.pages ? `${me.pages}preview` : host.previewUrl);
     const sign = async (key: string) => {
       const signed = await api.downloadUrl(bucket, key, true);
       return { url: reach(me, signed), expires: signed.expires };

@@ -92,15 +92,15 @@ export function ShareDialog(props: { bucket: string; prefix: string; close(): vo
 
 /** A link for everybody to one object. It is told only here. */
 export function LinkDialog(props: { bucket: string; objectKey: string; close(): void }): JSX.Element {
-  const { api } = useShared();
+  const { api, me } = useShared();
   const [days, setDays] = useState(7);
   const [url, setUrl] = useState('');
   const [copied, setCopied] = useState(false);
   const run = async (): Promise<boolean> => {
     const made = await api.link(props.bucket, props.objectKey, inDays(days));
-    // The service may have been asked by a relay under another name than ours.
+    // A service that does not know its own name is asked by a relay, under any.
     const path = made.url ? new URL(made.url, window.location.origin).pathname : '';
-    setUrl(path && window.location.origin + path);
+    setUrl(me.pages ? (made.url ?? '') : path && window.location.origin + path);
     return false;
   };
   if (!url) {

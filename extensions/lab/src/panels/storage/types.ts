@@ -6,6 +6,8 @@ export interface Me {
   scopes: string[];
   bucket: string;
   path: string;
+  /** Where the service's own pages are, if it has a host of its own; else ''. */
+  pages?: string;
   public_links: boolean;
   credentials: 'sts' | 'web-identity' | 'keys' | 'pasted' | 'none';
   /** Bytes that all of one's own buckets may hold, and what they do hold. */

@@ -1,0 +1,135 @@
+"""Users and services at hosts of their own: in a browser all works and stays apart."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from apart import STORAGE, Apart, apart, leave_everything
+from browser import PROGRAMS, Browser, chromium
+from cluster import Cluster
+from hub_process import PASSWORD, until
+from storage_page import DIALOG, StoragePage
+
+pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def gateway(
+    request: pytest.FixtureRequest, slurm_rig: Cluster, people: object
+) -> Iterator[Apart]:
+    slurm_rig.repair()
+    with apart(slurm_rig, request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_web(
+    gateway: Apart, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} (Debian: chromium chromium-driver)")
+    flags = ("--ignore-certificate-errors",) if gateway.scheme == "https" else ()
+    directory = tmp_path_factory.mktemp("browser")
+    with chromium(directory, gateway.home, *flags) as browser:
+        yield browser
+
+
+@pytest.fixture
+def web(gateway: Apart, running_web: Browser) -> Iterator[Browser]:
+    """A browser in which alice is signed in."""
+    leave_everything(running_web)
+    running_web.sign_in("alice", PASSWORD)
+    yield running_web
+    leave_everything(running_web)
+    for user in ("alice", "bob"):
+        gateway.hub.stop_server(user)
+        gateway.hub.wait_state(user, "stopped", "failed", "none")
+
+
+def address(web: Browser) -> str:
+    return web.driver.current_url
+
+
+def wait_address(web: Browser, start: str, seconds: float = 60) -> None:
+    web.until(
+        f"an address {start}; it is {address(web)}",
+        lambda: address(web).startswith(start),
+        seconds,
+    )
+
+
+def test_a_person_works_at_hosts_of_her_own(
+    gateway: Apart, web: Browser, tmp_path: Path
+) -> None:
+    web.start("alice", "small")
+    wait_address(web, f"{gateway.of('alice')}/user/alice/lab", 120)
+    assert web.run_cell("print(6 * 7)") == "42"
+
+    # The panel in JupyterLab: by a relay, with bytes straight to this host's /s3/.
+    web.find('.jp-SideBar [data-id="landbridge-storage"]').click()
+    panel = StoragePage(web, "#landbridge-storage")
+    panel.go_to_bucket("alice")
+    text = tmp_path / "from-lab.txt"
+    text.write_text("sent from JupyterLab\n")
+    panel.give("files", text)
+    panel.wait_rows("from-lab.txt")
+    panel.choose("from-lab.txt")
+    panel.press("Preview")
+    frame = web.find("iframe.lb-Preview-frame")
+    assert (frame.get_attribute("src") or "").startswith(gateway.at(STORAGE))
+    web.driver.switch_to.frame(frame)
+    web.wait_text("body", "sent from JupyterLab")
+    web.driver.switch_to.default_content()
+    panel.press("Public link")
+    panel.answer("Make link")
+    link = web.find(f"{DIALOG} [name=link]").get_attribute("value") or ""
+    assert link.startswith(f"{gateway.at(STORAGE)}/services/storage/link/")
+
+    # The storage page: found from the hub, at a host of its own.
+    web.open("/hub/home")
+    web.find(".dropdown-toggle").click()
+    web.find('.dropdown-item[href*="storage"]').click()
+    wait_address(web, f"{gateway.at(STORAGE)}/services/storage/")
+    page = StoragePage(web)
+    page.wait_rows("from-lab.txt")
+    text = tmp_path / "from-page.txt"
+    text.write_text("sent from the page\n")
+    page.give("files", text)
+    page.wait_rows("from-page.txt")
+    fetch = "fetch(arguments[0]).then(a => a.text()).then(arguments[1])"
+    assert web.driver.execute_async_script(fetch, link) == "sent from JupyterLab\n"
+    assert web.run("return getComputedStyle(document.body).fontFamily") != "serif"
+    assert not [line for line in web.driver.get_log("browser") if "CSP" in str(line)]
+    web.find('a[href$="/hub/home"]:not(.lb-logo)').click()
+    wait_address(web, f"{gateway.home}/hub/home")
+
+    # Signing out at the hub holds at each of these hosts.
+    web.open("/hub/logout")
+    for there in (
+        f"{gateway.of('alice')}/user/alice/lab",
+        f"{gateway.at(STORAGE)}/services/storage/",
+    ):
+
+        def signed_out(there: str = there) -> bool:
+            web.driver.get(there)
+            return address(web).startswith(f"{gateway.home}/hub/login")
+
+        until("alice is signed out everywhere", signed_out, seconds=40)
+
+
+def test_addresses_of_one_host_lead_on_and_others_say_so(
+    gateway: Apart, web: Browser
+) -> None:
+    web.open("/services/storage/")
+    wait_address(web, f"{gateway.at(STORAGE)}/services/storage/")
+    web.driver.get(f"{gateway.of('alice')}/user/alice/lab")
+    wait_address(web, f"{gateway.home}/hub/user/alice/lab")
+    assert "Start it" in web.text()
+    web.driver.get(f"{gateway.of('nobody')}/")
+    assert "There is nothing at this address" in web.text("h1")
+    web.driver.get(f"{gateway.of('alice')}/hub/home")
+    wait_address(web, f"{gateway.home}/hub/home")
