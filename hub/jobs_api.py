@@ -23,6 +23,7 @@ from spawners.batch.errors import BatchError
 from spawners.batch.reports import Answer
 from spawners.server_start import owner_key
 
+from .own_scope import require_own
 from .usage_api import UsageHandler
 from .views import Json, cluster_view, event_view, server_view
 from .wiring import Gateway
@@ -163,12 +164,15 @@ class ClusterHandler(_GatewayHandler):
         user = self.asking()
         limits = None
         if getattr(user, "kind", "") == "user":
+            require_own(self, "read:servers")
             try:
                 limits = await self.gateway.jobs.limits(
                     self.gateway.account_of(user.name)
                 )
             except BatchError as error:
                 self.log.warning("No limits for %s: %s", user.name, error)
+        elif "read:servers" not in self.parsed_scopes:
+            raise web.HTTPError(403, "This token needs the scope read:servers.")
         self.finish(
             json.dumps(
                 cluster_view(self.gateway.jobs.snapshot, limits, datetime.now(UTC))

@@ -1,9 +1,10 @@
 """What the pages ask while they are open, under ``/hub/api/landbridge/``.
 
 ``GET spawn-page``: availability of each profile and the table of what is free, from
-the snapshot. ``POST preview`` with a choice as JSON: whether it may be started, and
-when it would. ``GET job`` with a server's own token: the job it runs in. Static
-files of the pages are under ``/hub/landbridge/static/``.
+the snapshot (scope ``read:servers`` of the user). ``POST preview`` with a choice as
+JSON: whether it may be started, and when it would (scope ``servers``); 429 for who asks
+too often. ``GET job`` with a server's own token: the job it runs in. Static files of
+the pages are under ``/hub/landbridge/static/``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.batch.phrases import duration_in_words
 
 from .availability import availability
+from .own_scope import require_own
+from .pace import Buckets, TooOften
 from .spawnfields import LABELS, Known
 from .spawnpage import (
     cluster_table,
@@ -42,6 +45,10 @@ from .views import iso
 # One question of one user costs the scheduler a command: the answer is kept so long.
 _KEEP_SECONDS = 30.0
 _KEEP_MOST = 500
+# Of the eight commands that run at a time, previews have two.
+_AT_ONCE = 2
+_BURST = 6
+_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +64,38 @@ Guess = Callable[[], Awaitable[datetime | None]]
 
 
 class Guesses:
-    """The scheduler's guesses of the last half minute, by account and resources."""
+    """The scheduler's guesses of the last half minute, by account and resources.
+
+    A user has one question under way at a time and few a minute, and all together have
+    fewer than the scheduler's commands that may run: submits and cancels find room.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: OrderedDict[
             tuple[str, Resources], tuple[float, asyncio.Future[datetime | None]]
         ] = OrderedDict()
+        self._pace = Buckets(_BURST, _EVERY_SECONDS, clock)
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._busy: set[str] = set()
 
-    async def get(self, account: str, resources: Resources, ask: Guess) -> Any:
+    async def get(
+        self, user: str, account: str, resources: Resources, ask: Guess
+    ) -> Any:
         """Return when a job would start; ask only if nobody asked just now.
 
         Raises:
             BatchError: what ``ask`` raised, which is kept as an answer is.
+            TooOften: ``user`` has a question under way, or asked many of late.
         """
         key = (account, resources)
         found = self._kept.get(key)
         if found is None or self._clock() - found[0] > _KEEP_SECONDS:
-            found = (self._clock(), asyncio.ensure_future(ask()))
+            if user in self._busy:
+                raise TooOften(1.0)
+            self._pace.take(user)
+            self._busy.add(user)
+            found = (self._clock(), asyncio.ensure_future(self._in_turn(user, ask)))
             self._kept[key] = found
             self._kept.move_to_end(key)
             while len(self._kept) > _KEEP_MOST:
@@ -82,16 +103,24 @@ class Guesses:
         # Shielded: one asker who goes away takes the answer from nobody.
         return await asyncio.shield(found[1])
 
+    async def _in_turn(self, user: str, ask: Guess) -> datetime | None:
+        try:
+            async with self._turn:
+                return await ask()
+        finally:
+            self._busy.discard(user)
+
 
 class _PageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
     """A signed-in person's question about what she may start."""
 
-    def spawner(self) -> Any:
-        """Return the asking user's default spawner, which knows her groups."""
-        user = self.current_user
-        if user is None or getattr(user, "kind", "") != "user":
-            raise web.HTTPError(403, "Sign in as a user to see this.")
-        return user.spawner
+    def spawner(self, scope: str) -> Any:
+        """Return the asking user's default spawner, which knows her groups.
+
+        Raises:
+            HTTPError: 403 for a token without ``scope`` of its user.
+        """
+        return require_own(self, scope).spawner
 
 
 class SpawnPageHandler(_PageHandler):
@@ -100,7 +129,7 @@ class SpawnPageHandler(_PageHandler):
     @web.authenticated
     async def get(self) -> None:
         """Answer ``{"availability": {KEY: {text, tone}}, "cluster": {...}}``."""
-        spawner = self.spawner()
+        spawner = self.spawner("read:servers")
         snapshot = spawner.asker.snapshot
         known = Known(snapshot, await limits_of(spawner))
         self.finish(
@@ -126,7 +155,16 @@ class PreviewHandler(_PageHandler):
     @web.authenticated
     async def post(self) -> None:
         """Answer ``{"allowed", "text", "field"}`` for a choice as JSON object."""
-        self.finish(json.dumps(asdict(await self._preview(self._choice()))))
+        try:
+            told = await self._preview(self._choice())
+        except TooOften as error:
+            seconds = math.ceil(error.seconds)
+            self.set_header("Retry-After", str(seconds))
+            self.set_status(429)
+            text = f"Too many questions at a time. Ask again in {seconds} s."
+            self.finish(json.dumps({"status": 429, "message": text}))
+            return
+        self.finish(json.dumps(asdict(told)))
 
     def _choice(self) -> dict[str, object]:
         choice = self.get_json_body()
@@ -142,7 +180,7 @@ class PreviewHandler(_PageHandler):
         }
 
     async def _preview(self, choice: dict[str, object]) -> Preview:
-        spawner = self.spawner()
+        spawner = self.spawner("servers")
         try:
             resources = spawner.plan(choice).resources
         except InvalidSpec as error:
@@ -155,6 +193,7 @@ class PreviewHandler(_PageHandler):
             if free.starts_now:
                 return Preview(allowed=True, text="Should start now.")
             start = await self.guesses.get(
+                spawner.user.name,
                 account,
                 resources,
                 lambda: jobs.estimate(_probe(resources), user=account),

@@ -38,6 +38,10 @@ class TooMuch(Exception):
     """A user's server reports more jobs than anybody has."""
 
 
+class NoKernel(Exception):
+    """A report names a job that the hub's own records tell of."""
+
+
 class JobUsage(BaseModel):
     """One job as its notebook server tells of it.
 
@@ -119,6 +123,7 @@ class UsageLedger:
 
         Raises:
             TooMuch: too many jobs for one user.
+            NoKernel: a job is none of a notebook server's; nothing is taken.
         """
         now = datetime.now(UTC)
         usable = [job for job in map(lambda j: _bounded(j, now), jobs) if job]
@@ -130,6 +135,7 @@ class UsageLedger:
             )
             if (connection.scalar(count) or 0) + len(usable) > _MOST_ROWS:
                 raise TooMuch
+            _refuse_ours(connection, user, [job.name for job in usable])
             for job in usable:
                 _write(connection, user, "kernel", job)
 
@@ -199,13 +205,27 @@ def _bounded(job: JobUsage, now: datetime) -> JobUsage | None:
     return job.model_copy(update={"until": max(until, job.started)})
 
 
+def _refuse_ours(connection: Connection, user: str, names: list[str]) -> None:
+    """Raise :class:`NoKernel` if one of these jobs is the hub's to tell of."""
+    used = rows.usage.c
+    known = sa.select(rows.jobs.c.name).where(rows.jobs.c.name.in_(names))
+    told = sa.select(used.name).where(
+        used.user_name == user, used.name.in_(names), used.kind != "kernel"
+    )
+    if (name := connection.scalar(sa.union(known, told))) is not None:
+        raise NoKernel(name)
+
+
 def _write(connection: Connection, user: str, kind: str, job: JobUsage) -> None:
     table = rows.usage
     same = sa.and_(table.c.user_name == user, table.c.name == job.name)
     known = connection.execute(sa.select(table).where(same)).mappings().first()
+    values = job.model_dump() | {"user_name": user, "kind": kind}
     if known is None:
-        values = job.model_dump() | {"user_name": user, "kind": kind}
         connection.execute(sa.insert(table), [values])
+    elif known["kind"] == "kernel" and kind != "kernel":
+        # What the hub knows stands, whatever was claimed of its job before.
+        connection.execute(sa.update(table).where(same).values(values))
     elif job.until > known["until"] or (job.ended and not known["ended"]):
         change = {"until": max(job.until, known["until"]), "ended": job.ended}
         connection.execute(sa.update(table).where(same).values(change))

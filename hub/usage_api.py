@@ -4,6 +4,9 @@
 "users": {NAME: totals}, "jobs": [...]}`` of the last 30 days (``?days=N``, at most
 366) of whoever asks. Administrators add ``?user=NAME``, or ``?user=*`` for everybody.
 ``POST`` takes a notebook server's report (:class:`hub.usage.Report`).
+
+``GET`` needs the scope ``read:servers`` of the user, ``POST`` ``users:activity``, as
+every notebook server has it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from jupyterhub.apihandlers.base import APIHandler
 from pydantic import ValidationError
 from tornado import web
 
-from .usage import Report, TooMuch, UsageLedger, hours_of
+from .own_scope import require_own
+from .usage import NoKernel, Report, TooMuch, UsageLedger, hours_of
 
 _MOST_BYTES = 100_000
 _MOST_SHOWN = 500
@@ -30,13 +34,6 @@ class UsageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
         """Where it is written down."""
         ledger: UsageLedger = self.settings["landbridge"].usage
         return ledger
-
-    def asking(self) -> str:
-        """Return the name of the user who asks; 403 for anybody else."""
-        user = self.current_user
-        if user is None or getattr(user, "kind", "") != "user":
-            raise web.HTTPError(403, "Only users have jobs.")
-        return str(user.name)
 
     async def get(self) -> None:
         """Answer with jobs and sums."""
@@ -70,14 +67,14 @@ class UsageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
         may_all = self.current_user is not None and self.has_scope("admin:users")
         if wanted is not None and may_all:
             return None if wanted == "*" else str(wanted)
-        asking = self.asking()
+        asking = str(require_own(self, "read:servers").name)
         if wanted not in (None, asking):
             raise web.HTTPError(403, "Only administrators see what others used.")
         return asking
 
     async def post(self) -> None:
         """Take a server's report over."""
-        user = self.asking()
+        user = str(require_own(self, "users:activity").name)
         if len(self.request.body) > _MOST_BYTES:
             raise web.HTTPError(413, "The report is too large.")
         try:
@@ -90,5 +87,8 @@ class UsageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
             await self.ledger.report(user, report.jobs)
         except TooMuch:
             raise web.HTTPError(429, "These are too many jobs.") from None
+        except NoKernel as error:
+            text = f"Job {error} is no kernel of yours."
+            raise web.HTTPError(409, text) from None
         self.set_status(204)
         self.finish()

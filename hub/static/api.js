@@ -25,6 +25,7 @@ export async function call(path, { method = "GET", body = undefined, signal } = 
   if (!answer.ok) {
     const error = new Error(data?.message || `The gateway answered ${answer.status}.`);
     error.status = answer.status;
+    error.retryAfter = Number(answer.headers.get("Retry-After")) || 1;
     throw error;
   }
   return data;

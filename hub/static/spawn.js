@@ -43,8 +43,14 @@ async function preview() {
     mark(answer);
   } catch (error) {
     if (mine !== wanted) return;
-    summary.textContent = error.message;
     button.disabled = false;
+    if (error.status === 429) {
+      // This choice is still to be judged: by the last question, after a rest.
+      clearTimeout(timer);
+      timer = setTimeout(preview, 1000 * error.retryAfter);
+      return;
+    }
+    summary.textContent = error.message;
   }
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cluster_pictures import CPU, GPU, picture
 
+from hub.pace import TooOften
 from hub.page_api import Guesses, Preview, PreviewHandler
 from spawners.batch.errors import (
     InvalidSpec,
@@ -52,7 +53,7 @@ class Handler(PreviewHandler):
             user=SimpleNamespace(name="ann"),
         )
 
-    def spawner(self) -> Any:
+    def spawner(self, scope: str) -> Any:
         return self._spawner
 
 
@@ -61,9 +62,14 @@ BUSY = Resources(cpus=65)
 
 
 async def preview(
-    jobs: Jobs, resources: Resources = BUSY, guesses: Guesses | None = None
+    jobs: Jobs,
+    resources: Resources = BUSY,
+    guesses: Guesses | None = None,
+    user: str = "ann",
 ) -> Preview:
-    return await Handler(jobs, resources, guesses or Guesses())._preview({})
+    handler = Handler(jobs, resources, guesses or Guesses())
+    handler._spawner.user.name = user
+    return await handler._preview({})
 
 
 async def test_what_is_free_starts_now_without_asking_the_scheduler() -> None:
@@ -139,8 +145,55 @@ async def test_what_became_free_is_told_at_once() -> None:
 async def test_questions_without_end_are_not_all_kept() -> None:
     jobs, guesses = Jobs(), Guesses()
     for cpus in range(65, 665):
-        await preview(jobs, Resources(cpus=cpus), guesses)
+        await preview(jobs, Resources(cpus=cpus), guesses, user=f"u{cpus}")
     assert len(guesses._kept) == 500
+
+
+async def test_one_user_asks_the_scheduler_little_and_the_others_find_it_free() -> None:
+    clock = [0.0]
+    jobs, guesses = Jobs(), Guesses(lambda: clock[0])
+    refused = []
+    for cpus in range(65, 265):
+        try:
+            await preview(jobs, Resources(cpus=cpus), guesses)
+        except TooOften as error:
+            refused.append(error.seconds)
+    assert len(jobs.asked) == 6
+    assert len(refused) == 194
+    assert max(refused) <= 10
+    assert (await preview(jobs, Resources(cpus=65), guesses, user="bob")).allowed
+    assert (await preview(jobs, Resources(cpus=999), guesses, user="bob")).allowed
+    clock[0] = 10.0
+    await preview(jobs, Resources(cpus=266), guesses)
+    assert len(jobs.asked) == 9
+
+
+async def test_questions_of_many_users_leave_room_for_submissions() -> None:
+    jobs, guesses = Jobs(), Guesses()
+    release, at_once, most = asyncio.Event(), 0, 0
+
+    async def slow(spec: JobSpec, *, user: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await release.wait()
+        at_once -= 1
+
+    jobs.estimate = slow  # type: ignore[method-assign, assignment]
+    asked = [
+        asyncio.create_task(
+            preview(jobs, Resources(cpus=65 + n), guesses, user=f"user{n}")
+        )
+        for n in range(20)
+    ]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(TooOften):  # one under way each
+        await preview(jobs, Resources(cpus=500), guesses, user="user0")
+    release.set()
+    await asyncio.gather(*asked)
+    assert most == 2
+    assert guesses._busy == set()
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"7"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
 
-from hub.usage import JobUsage, Report, TooMuch, UsageLedger, hours_of
+from hub.usage import JobUsage, NoKernel, Report, TooMuch, UsageLedger, hours_of
 from spawners.batch.models import (
     BatchJob,
     JobState,
@@ -120,6 +121,47 @@ async def test_kernels_count_to_the_end_of_the_server_that_ran_them(ledger):
     for same in ("long before", "ended", "kept"):
         assert found[told[same].name] == told[same].until, same
     assert found[others.name] == others.until
+
+
+def server_record(name: str, **changes) -> JobRecord:
+    record = JobRecord(
+        name=name,
+        owner="server:ann/",
+        generation=1,
+        user="ann",
+        phase=Phase.SUBMITTED,
+        resources=Resources(cpus=4),
+        job=BatchJob("7", name, "ann"),
+        status=JobStatus(JobState.RUNNING, started=NOW - 2 * HOUR),
+        created=NOW - 3 * HOUR,
+        updated=NOW,
+    )
+    return replace(record, **changes)
+
+
+async def test_nobody_erases_a_server_by_reporting_its_name(ledger):
+    name = new_job_name()
+    await ledger._store.insert(server_record(name))
+    nothing = usage(name=name, cpus=0, gpus=0, memory=0, title="nothing")
+    for user in ("ann", "bob"):
+        with pytest.raises(NoKernel):
+            await ledger.report(user, [usage(), nothing])
+    await ledger.take_servers()
+    with pytest.raises(NoKernel):
+        await ledger.report("ann", [nothing.model_copy(update={"ended": True})])
+    (used,) = await ledger.read("ann", NOW - timedelta(days=1))
+    assert (used.kind, used.usage.cpus) == ("server", 4)
+    assert used.hours == pytest.approx(2, rel=0.01)
+
+
+async def test_what_the_hub_knows_overwrites_an_earlier_claim(ledger):
+    """As after an attack on a gateway that still believed it."""
+    name = new_job_name()
+    await ledger.report("ann", [usage(name=name, cpus=0, gpus=0, until=NOW)])
+    await ledger._store.insert(server_record(name))
+    await ledger.take_servers()
+    (used,) = await ledger.read("ann", NOW - timedelta(days=1))
+    assert (used.kind, used.usage.cpus, used.usage.title) == ("server", 4, "")
 
 
 async def test_a_flood_is_refused(ledger, monkeypatch):
