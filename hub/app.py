@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from spawners.server import BatchJobSpawner
 from spawners.server_start import owner_key, server_of
 from spawners.settings import ConfigError
 
-from . import jobs_api, page_api
+from . import accounts_api, jobs_api, page_api
+from .account_looks import Look
 from .assemble import assemble
+from .auth import AccountRule, ruled
 from .client import health_path, service_answers
 from .detect import Site, detect
 from .discreet import keep_sessions_private
@@ -98,9 +101,16 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             assembled.merge(self.config)
             self.update_config(assembled)
 
+    @default("authenticator")
+    def _authenticator_default(self) -> AccountRule:
+        """Make the authenticator, with the rule for names before the site's own."""
+        kind = ruled(self.authenticator_class)
+        return kind(parent=self, _deprecated_db_session=self.db)
+
     async def init_users(self) -> None:
         """Open the batch core with the users: servers are looked at after that."""
         await super().init_users()
+        self._watch_accounts()
         self.gateway = await build_gateway(
             self.settings,
             self.site,
@@ -128,6 +138,29 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         follow_accounts(lambda name: loop.call_soon(sessions.end_all, name))
         self._session_watch = asyncio.create_task(self._watch_sessions(sessions))
 
+    def _watch_accounts(self) -> None:
+        """Look at the accounts of all who may be signed in; others add themselves."""
+        if not getattr(self.authenticator, "own_accounts", False):
+            return
+        recent = datetime.now(UTC).replace(tzinfo=None) - self.settings.hub.session
+        here = orm.User.last_activity.is_(None) | (orm.User.last_activity >= recent)
+        names = [user.name for user in self.db.query(orm.User).filter(here)]
+        self.authenticator.looks.start(names, self._account_changed)
+
+    def _account_changed(self, name: str, look: Look) -> None:
+        """Take over what was seen of an account: groups left and joined."""
+        orm_user = orm.User.find(self.db, name)
+        if orm_user is None:
+            return
+        if look.fault:
+            self.log.warning("Sessions and tokens are refused: %s", look.fault)
+            if self.sessions is not None:
+                self.sessions.end_all(name)
+            return
+        user = self.users[orm_user]
+        if self.authenticator.groups_differ(user, look):
+            user.sync_groups(list(look.groups))
+
     def init_proxy(self) -> None:
         """Tell the proxy how to find a job's server."""
         super().init_proxy()
@@ -147,7 +180,12 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def init_handlers(self) -> None:
         """Serve the gateway's API beside the hub's."""
         configured = list(self.extra_handlers)  # type: ignore[has-type]
-        self.extra_handlers = [*jobs_api.handlers, *page_api.handlers, *configured]
+        self.extra_handlers = [
+            *jobs_api.handlers,
+            *page_api.handlers,
+            *accounts_api.handlers,
+            *configured,
+        ]
         super().init_handlers()
         self.handlers = with_sessions(self.handlers)  # type: ignore[has-type]
 
@@ -330,6 +368,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             self._session_watch.cancel()
         if self.sessions is not None:
             await self.sessions.close()
+        if isinstance(self.authenticator, AccountRule):
+            await self.authenticator.looks.close()
         if self.gateway is not None:
             await self.gateway.close()
 

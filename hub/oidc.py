@@ -21,6 +21,9 @@ from .settings import Settings
 class OidcAuthenticator(AccountRule, GenericOAuthenticator):  # type: ignore[misc]
     """An identity provider says who it is; a claim names the account."""
 
+    # Names come from the provider alone, and so do groups.
+    takes_forms = False
+    unix_groups = False
     account_claim = Unicode("preferred_username", config=True)
     account_suffix = Unicode("", config=True)
 

@@ -18,7 +18,9 @@ from tornado.web import HTTPError, RequestHandler
 
 from .errors import Forbidden, NotReady, NotSignedIn, SessionEnded
 
-CACHE_SECONDS = 25
+# The hub sees within five seconds that a group was left, keys are settled every ten:
+# after half a minute nobody has keys by a group that is not hers.
+CACHE_SECONDS = 15
 _SERVER_FAULT = 500
 
 

@@ -61,6 +61,12 @@ class People:
         """Whether the hub has such a group."""
         return await self._ask(f"groups/{quote(name, safe='')}") is not None
 
+    async def refused_accounts(self) -> frozenset[str]:
+        """Return whose accounts the hub sees gone, locked or expired now."""
+        # A hub without the answer looks at no accounts.
+        model = await self._fetch("landbridge/accounts/refused") or {}
+        return frozenset(str(name) for name in model.get("users") or ())
+
     async def sign_in_of(self, user: str) -> Mapping[str, Any] | None:
         """Return what the hub kept of a user's sign-in; ``None`` for nothing.
 

@@ -274,6 +274,20 @@ class Storage:
                 await self.sessions.end_membership(driver, user, group)
                 log.info("Keys of %s by the group %s have ended", user, group)
 
+    async def settle_refused(self) -> None:
+        """End the keys of users whose accounts may not be used any more.
+
+        Raises:
+            StorageError, NotReady: some may still work; the upkeep tries again.
+        """
+        if (driver := self._ender) is None:
+            return
+        if not (users := await self.sessions.users()):
+            return
+        for user in sorted(users & await self.people.refused_accounts()):
+            await self.sessions.end_user(driver, user)
+            log.info("Keys of %s, whose account is refused, have ended", user)
+
     async def settle_accounts(self) -> None:
         """End the keys of users whose account at the hub was deleted.
 

@@ -16,9 +16,9 @@ from .uploads import Begun
 
 log = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 20.0
-_REAP_EVERY = 3
-_TIDY_EVERY = 30
+_EVERY_SECONDS = 10.0
+_REAP_EVERY = 6
+_TIDY_EVERY = 60
 _SWEEP_EVERY = timedelta(days=1)
 _SWEPT_AT_ONCE = 200
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,6 +49,7 @@ class Upkeep:
             await self._storage.until_connected()
             await self._try(self.end_shares())
             await self._try(self._storage.settle_groups())
+            await self._try(self._storage.settle_refused())
             if rounds % _REAP_EVERY == 0:
                 await self._try(self.reap())
                 await self._try(self._storage.settle_accounts())

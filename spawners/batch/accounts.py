@@ -6,14 +6,27 @@ PAM or a log sees it. Standard library only; asking may wait for a directory.
 
 ``landbridge-launch`` is one file that is copied to login nodes, and so carries
 :func:`account_fault` and :func:`shadow_of` itself: a test holds the two texts together.
+
+Run as a program (``python -I -S accounts.py``) it answers one question a line, for the
+hub, which a directory that hangs or crashes its client must not take along::
+
+    [["ada", "bob"], 1000]
+    -> {"ada": ["", ["ada", "hpc"]], "bob": ["'bob' is locked.", []]}
+
+Names of which the directory cannot tell just now are left out of the answer.
 """
 
 from __future__ import annotations
 
+import ctypes
+import grp
+import json
 import os
 import pwd
 import re
+import sys
 import time
+from collections.abc import Iterable
 
 # What a Linux account may be called; no capital letters, as the hub folds case.
 ACCOUNT = r"[a-z_][a-z0-9_.-]{0,31}"
@@ -39,8 +52,15 @@ def brief(value: object, limit: int = 32) -> str:
     return ascii(text[:limit]) + ("…" if len(text) > limit else "")
 
 
-def find_person(name: str, lowest_uid: int = LOWEST_UID) -> pwd.struct_passwd:
+def find_person(
+    name: str, lowest_uid: int = LOWEST_UID, shadow: list[str] | None = None
+) -> pwd.struct_passwd:
     """Return the account ``name``, if it is a person's and may be used today.
+
+    Args:
+        name: whose.
+        lowest_uid: accounts below are the system's.
+        shadow: the fields of its line in ``/etc/shadow``, if they are known.
 
     Raises:
         NoPerson: it cannot be a name, is unknown, the system's, without a login
@@ -55,7 +75,8 @@ def find_person(name: str, lowest_uid: int = LOWEST_UID) -> pwd.struct_passwd:
     if entry.pw_name != name:  # a directory that folds case, or knows other names
         raise NoPerson(f"{name!r} is another name of {brief(entry.pw_name)}.")
     today = int(time.time() // 86_400)
-    if fault := account_fault(entry, lowest_uid, shadow_of(name), today):
+    shadow = shadow_of(name) if shadow is None else shadow
+    if fault := account_fault(entry, lowest_uid, shadow, today):
         raise NoPerson(f"{name!r} {fault}.")
     return entry
 
@@ -104,3 +125,65 @@ def shadow_of(name: str) -> list[str]:
     except OSError:
         return []
     return found[0].rstrip("\n").split(":") if found else []
+
+
+def groups_of(entry: pwd.struct_passwd) -> list[str]:
+    """Return the names of the account's groups, in order."""
+    names = []
+    for gid in os.getgrouplist(entry.pw_name, entry.pw_gid):
+        try:
+            names.append(grp.getgrgid(gid).gr_name)
+        except KeyError:
+            continue  # a group without a name limits nothing
+    return sorted(names)
+
+
+def look_at(names: Iterable[str], lowest_uid: int) -> dict[str, tuple[str, list[str]]]:
+    """Return for each name why no person may use it (``""``: one may), and its groups.
+
+    Names are left out of which the directory cannot tell: an account is gone only if
+    all of it was asked.
+    """
+    found: dict[str, tuple[str, list[str]]] = {}
+    shadows = _all_shadows()
+    for name in names:
+        try:
+            entry = find_person(name, lowest_uid, shadows.get(name, []))
+        except NoPerson as error:
+            if not is_account_name(name) or not _is_unreachable(name):
+                found[name] = (str(error), [])
+        else:
+            found[name] = ("", groups_of(entry))
+    return found
+
+
+def _all_shadows() -> dict[str, list[str]]:
+    try:
+        with os.fdopen(os.open(_SHADOW, os.O_RDONLY), errors="replace") as file:
+            lines = [line.rstrip("\n").split(":") for line in file]
+    except OSError:
+        return {}
+    return {fields[0]: fields for fields in reversed(lines)}
+
+
+def _is_unreachable(name: str) -> bool:
+    """Tell whether looking for the account fails, which ``pwd`` takes for "is not"."""
+    libc = ctypes.CDLL(None)
+    entry, text = ctypes.create_string_buffer(512), ctypes.create_string_buffer(1 << 20)
+    result = ctypes.c_void_p()
+    code = libc.getpwnam_r(
+        name.encode(), entry, text, ctypes.c_size_t(len(text)), ctypes.byref(result)
+    )
+    return bool(code)
+
+
+def main() -> None:
+    """Answer the questions on standard input until it ends."""
+    for line in sys.stdin:
+        names, lowest_uid = json.loads(line)
+        sys.stdout.write(json.dumps(look_at(names, lowest_uid)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

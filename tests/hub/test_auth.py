@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
+import subprocess
+import time
+from types import SimpleNamespace
+from typing import ClassVar
 
+import pamela
 import pytest
+from jupyterhub.auth import Authenticator
 from tornado.web import HTTPError
 from traitlets.config import Config
 
-from hub import auth
-from hub.auth import (
-    AccountAuthenticator,
-    DemoAuthenticator,
-    account_groups,
-    account_problem,
-    assemble_auth,
-)
+from hub.auth import AccountAuthenticator, DemoAuthenticator, assemble_auth, ruled
 from hub.detect import Site
 from hub.oidc import OidcAuthenticator, read_secret
 from hub.settings import load_settings
@@ -23,6 +21,17 @@ from spawners.settings import ConfigError
 
 LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
 SLURM = Site("slurm", "root", "munge", True, "hub", "0.0.0.0", 8001)
+
+HOSTILE = [
+    "A" * 5_000_000,
+    "a" * 33,
+    "ada\0",
+    "a\nb",
+    "\udcff\udcfe",
+    "\u212aate",  # in lower case: kate
+    "../etc/passwd",
+    "ada@example.org",
+]
 
 OIDC = """
 [auth]
@@ -55,15 +64,21 @@ def settings_from(tmp_path):
 
 
 @pytest.fixture
-def authenticator(settings_from):
+async def authenticator(settings_from):
     """Build the authenticator that a settings file leads to, as the hub does."""
+    built = []
 
-    def build(text: str = "", site: Site = LOCAL):
+    def build(text: str = "", site: Site = LOCAL, refusal_seconds: float = 0.01):
         c = Config()
         assemble_auth(c, settings_from(text), site)
-        return c.JupyterHub.authenticator_class(config=c)
+        c.AccountAuthenticator.refusal_seconds = refusal_seconds
+        c.DemoAuthenticator.refusal_seconds = refusal_seconds
+        built.append(c.JupyterHub.authenticator_class(config=c))
+        return built[-1]
 
-    return build
+    yield build
+    for one in built:
+        await one.looks.close()
 
 
 async def sign_in(authenticator, name: str, password: str = "sesame"):
@@ -112,18 +127,15 @@ async def test_a_name_that_is_no_accounts_name_is_refused(authenticator, name):
     assert await sign_in(authenticator(), name) is None
 
 
-async def test_where_jobs_have_accounts_only_those_sign_in(authenticator):
-    demo = authenticator(site=SLURM)
-    with pytest.raises(HTTPError) as caught:
-        await sign_in(demo, "no-such-account")
-    assert caught.value.status_code == 403
-    assert "no-such-account" in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["root", "daemon"])
-async def test_system_accounts_never_sign_in(authenticator, name):
-    with pytest.raises(HTTPError, match="not the account of a person"):
-        await sign_in(authenticator(site=SLURM), name)
+@pytest.mark.parametrize(
+    "name", ["no-such-account", "root", "daemon", "nobody", "sshd"]
+)
+@pytest.mark.parametrize("password", ["sesame", "wrong"])
+async def test_where_jobs_have_accounts_only_those_of_persons_sign_in(
+    authenticator, name, password
+):
+    # The right password answers exactly as a wrong one.
+    assert await sign_in(authenticator(site=SLURM), name, password) is None
 
 
 async def test_an_allow_list_holds(authenticator):
@@ -144,32 +156,102 @@ async def test_pam_gets_the_accounts_groups(authenticator, monkeypatch):
     pam = authenticator('[auth]\nkind = "pam"\n', SLURM)
     assert isinstance(pam, AccountAuthenticator)
     assert pam.open_sessions is False
-    monkeypatch.setattr(
-        auth.PAMAuthenticator, "authenticate", lambda *_: _answer("alice")
-    )
-    model = await sign_in(pam, "alice", "its password")
+    assert pam.check_account is True
+    monkeypatch.setattr(pamela, "authenticate", lambda *_, **__: None)
+    monkeypatch.setattr(pamela, "check_account", lambda *_, **__: None)
+    model = await sign_in(pam, "Alice", "its password")
     assert model["name"] == "alice"
     assert "alice" in model["groups"]
 
 
-async def test_pam_that_says_no_is_a_no(authenticator, monkeypatch):
+@pytest.mark.root
+@pytest.mark.parametrize("name", [*HOSTILE, "root", "daemon", "nobody", "no-account"])
+async def test_pam_is_not_asked_for_what_is_refused_anyway(
+    authenticator, monkeypatch, name
+):
     pam = authenticator('[auth]\nkind = "pam"\n', SLURM)
-    monkeypatch.setattr(auth.PAMAuthenticator, "authenticate", lambda *_: _answer(None))
-    assert await sign_in(pam, "ada", "wrong") is None
+    monkeypatch.setattr(
+        pamela, "authenticate", lambda *_, **__: pytest.fail("PAM was asked")
+    )
+    assert await sign_in(pam, name, "x") is None
 
 
-async def _answer(name):
-    return name
+@pytest.mark.root
+async def test_the_machines_own_pam_decides(authenticator, own_account):
+    """Real accounts, real passwords; root's right one answers as a wrong one."""
+    pam = authenticator('[auth]\nkind = "pam"\n', SLURM)
+    subprocess.run(["chpasswd"], input=f"{own_account}:sesame\n", text=True, check=True)
+    assert (await sign_in(pam, own_account))["name"] == own_account
+    assert await sign_in(pam, own_account, "wrong") is None
+    assert await sign_in(pam, own_account, "sesame\0") is None
+    subprocess.run(["usermod", "-L", own_account], check=True)
+    assert await sign_in(pam, own_account) is None
+    subprocess.run(["usermod", "-U", own_account], check=True)
+    assert (await sign_in(pam, own_account))["name"] == own_account
+    subprocess.run(["usermod", "-s", "/usr/sbin/nologin", own_account], check=True)
+    assert await sign_in(pam, own_account) is None
 
 
-def test_accounts_are_judged_by_their_number():
-    assert "not the account of a person" in account_problem("root", 1000)
-    assert "no account" in account_problem("no-such-account", 1000)
+@pytest.mark.root
+@pytest.mark.usefixtures("people")
+async def test_refusals_take_the_same_time_whatever_they_rest_on(
+    authenticator, monkeypatch
+):
+    pam = authenticator('[auth]\nkind = "pam"\n', SLURM, refusal_seconds=1.5)
+
+    def slowly(*_: object, **__: object) -> None:
+        time.sleep(0.2)
+        raise pamela.PAMError
+
+    monkeypatch.setattr(pamela, "authenticate", slowly)
+    for name in ("alice", "root", "no-such-account"):
+        began = time.monotonic()
+        assert await sign_in(pam, name, "wrong") is None
+        took = time.monotonic() - began
+        assert took >= 1.5, name
+        assert took % 1.5 < 0.7, name  # at a busy machine, the next multiple
 
 
-def test_groups_of_nobody_are_none():
-    assert account_groups("no-such-account") == []
-    assert account_groups(getpass.getuser())
+async def test_guessing_slows_down_and_tells_nothing(authenticator):
+    demo = authenticator(site=SLURM)
+    for name in ("nobody", "no-such-account"):
+        for _ in range(5):
+            assert await sign_in(demo, name, "wrong") is None
+        with pytest.raises(HTTPError, match="Too many attempts") as caught:
+            await sign_in(demo, name)
+        assert caught.value.status_code == 429
+        assert caught.value.headers == {"Retry-After": "1"}
+
+
+async def test_a_form_is_no_way_in_through_a_provider(authenticator):
+    assert await sign_in(authenticator(OIDC), "ada") is None
+
+
+async def test_a_sites_own_authenticator_is_ruled_as_well(settings_from):
+    class Anyone(Authenticator):
+        asked: ClassVar[list[str]] = []
+
+        async def authenticate(self, _handler, data):
+            self.asked.append(data["username"])
+            return data["username"]
+
+    c = Config()
+    assemble_auth(c, settings_from(), SLURM)
+    c.AccountRule.refusal_seconds = 0.01
+    site = ruled(Anyone)(config=c)
+    try:
+        for name in [*HOSTILE, "root", "nobody", "no-such-account"]:
+            assert await sign_in(site, name) is None
+        assert Anyone.asked == []
+        assert ruled(type(site)) is type(site)
+    finally:
+        await site.looks.close()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "A" * 60_000, "root", "no-such-account"])
+async def test_an_administrator_adds_no_other_names(authenticator, name):
+    with pytest.raises(ValueError, match=r"no account|not the account|Invalid"):
+        await authenticator(site=SLURM).add_user(SimpleNamespace(name=name))
 
 
 def test_claims_become_account_names(authenticator):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from hub import accounts_api, jobs_api, page_api
 from services.storage.spec import SPEC
 
 READ, WRITE, SHARE = (f"custom:storage:{word}" for word in ("read", "write", "share"))
@@ -161,3 +162,45 @@ def test_every_answer_tells_browsers_to_keep_out(alice):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
+
+
+PUBLIC = ("/landbridge/static/", "/api/landbridge/jobs/")
+
+
+def test_a_token_for_storage_opens_no_route_of_the_hub(person, gateway):
+    """All of the gateway's own; jobs prove themselves in their reports."""
+    name = "ivy"
+    cut = person(
+        name, scopes=["custom:storage:read", "access:services!service=storage"]
+    )
+    whole = person(name)
+    assert cut.ask("GET", "me").status_code == 200
+    routes = [
+        route[0].replace("([^/]+)", name).replace("(.*)", "x")
+        for route in (*jobs_api.handlers, *page_api.handlers, *accounts_api.handlers)
+    ]
+    own = [route for route in routes if not route.startswith(PUBLIC)]
+    assert len(own) >= 9
+    opened = {}
+    for route in own:
+        for method in ("GET", "POST"):
+            for one in (cut, whole):
+                answer = httpx.request(
+                    method,
+                    f"http://127.0.0.1:{gateway.port}/hub{route}",
+                    headers={"Authorization": f"Bearer {one.token}"},
+                    json={"jobs": []} if method == "POST" else None,
+                    trust_env=False,
+                    timeout=30,
+                )
+                opened.setdefault(one, {})[method, route] = answer.status_code
+    assert {s for s in opened[cut].values()} <= {403, 404, 405}, opened[cut]
+    used = {route for (_, route), status in opened[whole].items() if status < 300}
+    assert used == {
+        "/api/landbridge/servers",
+        f"/api/landbridge/servers/{name}",
+        "/api/landbridge/cluster",
+        "/api/landbridge/usage",
+        "/api/landbridge/spawn-page",
+        "/api/landbridge/preview",
+    }
