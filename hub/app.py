@@ -8,6 +8,7 @@ alone when it goes down.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from sqlalchemy import or_
 from traitlets import Instance, Integer, default
 from traitlets.config import Config
 
+from services.common.short_lines import keep_lines_short
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.job_side import Launch
 from spawners.batch.records import Failure, JobRecord
@@ -87,9 +89,10 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     # -- start ---------------------------------------------------------------------
 
     def init_logging(self) -> None:
-        """Log as JupyterHub does, but nothing that is a cookie's value."""
+        """Log as JupyterHub does, in short lines and without the values of cookies."""
         super().init_logging()
         keep_sessions_private()
+        keep_lines_short([*self.log.handlers, *logging.getLogger().handlers])
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """Read the site's file; without one, the settings say everything."""

@@ -33,6 +33,8 @@ from .client import (
 )
 from .detect import Site, check_accounts, detect
 from .leftovers import edge_runs, end_leftovers
+from .log_file import LogFile, copy_pipe
+from .pauses import Pauses
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
 from .ports import forget_ports, jobs_port, port_problem
 from .registry import service_specs
@@ -46,8 +48,9 @@ _SERVERS_SECONDS = 20.0
 _SERVICES_SECONDS = 30.0
 _STEP_SECONDS = 0.2
 _LEAST_FREE = 100 * 1024**2
-_CRASHES = 5
-_CRASH_WINDOW_SECONDS = 120.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_END_SECONDS = 10.0
+_LOG_SECONDS = 1.0
 
 
 class CannotStart(Exception):
@@ -154,10 +157,11 @@ class Gateway:
         self._environment = environment
         self._say = say
         self._hub: asyncio.subprocess.Process | None = None
-        self._crashes: list[float] = []
+        self._copying: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
         self.log = settings.state / "logs" / "hub.log"
+        self._log_file = LogFile(self.log)
 
     def stop_asked(self) -> None:
         """Stop in good order; asked a second time, stop at once."""
@@ -187,17 +191,29 @@ class Gateway:
 
     async def _start(self) -> None:
         hub_socket(self._settings).unlink(missing_ok=True)
-        with self.log.open("ab") as output:
+        # By a pipe: what several processes write to one file, nobody could put aside.
+        reading, writing = os.pipe()
+        copying = asyncio.create_task(copy_pipe(reading, self._log_file))
+        self._copying.add(copying)
+        copying.add_done_callback(self._copying.discard)
+        try:
             self._hub = await asyncio.create_subprocess_exec(
                 *hub_command(self._settings),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=writing,
+                stderr=writing,
                 env=dict(self._environment),
                 cwd=self._settings.state,
                 start_new_session=True,  # the terminal's Ctrl-C is ours to pass on
                 preexec_fn=tie_to_parent,  # killed, we cannot stop it
             )
+        finally:
+            os.close(writing)
+
+    async def _log_written(self) -> None:
+        """Wait a moment for the last words of what has ended to be in the log."""
+        if self._copying:
+            await asyncio.wait(self._copying, timeout=_LOG_SECONDS)
 
     async def _wait_ready(self) -> bool:
         """True once the hub answers through its socket; False if asked to stop."""
@@ -205,6 +221,7 @@ class Gateway:
         deadline = time.monotonic() + _READY_SECONDS
         while not self._stopping.is_set():
             if self._hub.returncode is not None:
+                await self._log_written()
                 raise CannotStart(f"The hub ended at once: {last_words(self.log)}")
             with suppress(HubUnreachable):
                 await asyncio.to_thread(ask_hub, self._settings, "GET", "info")
@@ -233,31 +250,60 @@ class Gateway:
                 await asyncio.sleep(_STEP_SECONDS)
 
     async def _watch(self) -> None:
-        """Return when asked to stop; start a hub that crashed again.
+        """Return when asked to stop; start a hub that ended again, however often.
 
-        Raises:
-            CannotStart: it crashes again and again.
+        HAProxy, running servers and their users do not depend on the hub, so a hub that
+        keeps ending is no reason to stop them: it only comes back more slowly.
         """
+        pauses = Pauses(_LONGEST_PAUSE_SECONDS)
         while not self._stopping.is_set():
             assert self._hub is not None  # noqa: S101 -- started
-            ended = asyncio.create_task(self._hub.wait())
-            asked = asyncio.create_task(self._stopping.wait())
-            await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-            if self._stopping.is_set():
-                return
-            now = time.monotonic()
-            recent = [t for t in self._crashes if now - t < _CRASH_WINDOW_SECONDS]
-            self._crashes = [*recent, now]
-            if len(self._crashes) >= _CRASHES:
-                raise CannotStart(f"The hub keeps ending: {last_words(self.log)}")
-            self._say(
-                f"The hub ended (code {self._hub.returncode}); servers go on. "
-                "Starting it again."
-            )
-            await self._start()
-            if await self._wait_ready():
-                self._say("The hub is back.")
+            began = time.monotonic()
+            await self._or_asked(self._hub.wait())
+            lived = time.monotonic() - began
+            while not self._stopping.is_set() and not await self._bring_back(
+                pauses.after(lived)
+            ):
+                lived = 0.0
+
+    async def _bring_back(self, pause: float) -> bool:
+        """Start a hub that ended after a pause; True once it answers."""
+        assert self._hub is not None  # noqa: S101 -- started
+        when = f" in {pause:.0f} s" if pause >= 1 else ""
+        self._say(
+            f"The hub ended (code {self._hub.returncode}); servers go on. "
+            f"Starting it again{when}."
+        )
+        await self._or_asked(asyncio.sleep(pause))
+        if self._stopping.is_set():
+            return False
+        await self._start()
+        try:
+            back = await self._wait_ready()
+        except CannotStart as problem:
+            self._say(str(problem))
+            await self._end_hub()
+            return False
+        if back:
+            self._say("The hub is back.")
+        return back
+
+    async def _end_hub(self) -> None:
+        """End a hub that does not come up, if it has not ended by itself."""
+        assert self._hub is not None  # noqa: S101 -- started
+        for end in (self._hub.terminate, self._hub.kill):
+            with suppress(ProcessLookupError):
+                end()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hub.wait(), _END_SECONDS)
+
+    async def _or_asked(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for ``work``, but no longer than until we are asked to stop."""
+        done = asyncio.create_task(work)
+        asked = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({done, asked}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (done, asked):
+            task.cancel()
 
     async def _stop(self) -> None:
         """Stop everything that was started; whatever the hub did not is ended here."""
@@ -273,9 +319,14 @@ class Gateway:
                     ask_hub, self._settings, "POST", "shutdown", wish
                 )
             except HubUnreachable:
-                hub.terminate()
+                with suppress(ProcessLookupError):  # it may have ended meanwhile
+                    hub.terminate()
             await self._wait_ended(hub)
+        elif self._stopping.is_set():
+            self._say("There was no hub to stop servers; the next start takes them up.")
         await end_leftovers(self._settings)
+        await self._log_written()
+        self._log_file.close()
 
     async def _wait_ended(self, hub: asyncio.subprocess.Process) -> None:
         if await self._or_forced(hub.wait(), _STOP_SECONDS):

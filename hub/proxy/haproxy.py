@@ -15,6 +15,8 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
+from services.common.process_log import cap_log
+
 from . import config as edge
 from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault
 from .maps import HUB, Route, ServiceTarget, Target, key_of, routespec_of, target_of
@@ -327,6 +329,8 @@ class HAProxyProxy(EdgeTraits):
             await asyncio.sleep(self.check_interval)
             try:
                 await self._table.guard()
+                if self._supervisor is not None:
+                    await asyncio.to_thread(cap_log, self._supervisor.log_file)
                 if self.managed:
                     await self.reload()
                 else:

@@ -30,6 +30,7 @@ from . import handlers
 from .auth import hub_auth, own_url
 from .handlers import Serving
 from .openapi import document
+from .short_lines import keep_lines_short
 from .sockets import ListeningSocket
 from .spec import Route, ServiceSpec
 
@@ -201,6 +202,7 @@ def run_service(spec: ServiceSpec, open_service: Open) -> None:
         level=logging.INFO,
         format=f"[%(levelname).1s %(asctime)s {spec.name} %(name)s] %(message)s",
     )
+    keep_lines_short(logging.getLogger().handlers)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     place = Place.of(os.environ)

@@ -35,7 +35,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from services.common.process import ProcessId, end, wait_ended
-from services.common.process_log import begin_log, lines_since
+from services.common.process_log import begin_log, cap_log, lines_since
 
 from .embedded_files import (
     ROLE_ARN,
@@ -61,6 +61,7 @@ READY_BUCKET = "landbridge-ready"
 _START = timedelta(seconds=60)
 _PATIENCE_SECONDS = 15.0
 _STEP_SECONDS = 0.1
+_LOG_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _LONGEST_SOCKET = 107
 # By itself it lists an empty folder for two minutes and more.
@@ -188,7 +189,7 @@ class EmbeddedStore:
             process = self._process
             if process is not None:
                 began = time.monotonic()
-                await wait_ended(process)
+                await self._wait_ended(process)
                 self.up.clear()
                 self._forget_child()
                 self._process = None
@@ -205,6 +206,15 @@ class EmbeddedStore:
                 continue
             if self._moved is not None and self.access.endpoint != before:
                 self._moved(self.access)
+
+    async def _wait_ended(self, process: ProcessId) -> None:
+        """Return when the store has ended; until then its log does not grow on."""
+        ended = asyncio.create_task(wait_ended(process))
+        try:
+            while not (await asyncio.wait({ended}, timeout=_LOG_SECONDS))[0]:
+                await asyncio.to_thread(cap_log, self.log_file)
+        finally:
+            ended.cancel()
 
     async def _launch(self, key: AccessKey) -> None:
         ports = await asyncio.to_thread(choose_ports, self._settings.directory)

@@ -41,6 +41,9 @@ async def main(count: int) -> int:
     with tempfile.TemporaryDirectory(prefix="lbws-") as directory:
         async with ours(Path(directory)) as peer:
             proxy = peer.proxy
+            # One server would not get so many.
+            proxy.connections_per_server = 2 * count
+            await proxy.reload()
             target = f"http://127.0.0.1:{server.port}"
             await proxy.add_route("/user/alice/", target, {})
             live = [Live(peer.port) for _ in range(2)]

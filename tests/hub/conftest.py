@@ -29,13 +29,23 @@ READY_SECONDS = 90
 
 
 class Terminal:
-    """One ``landbridge`` command in the foreground, its output line by line."""
+    """One ``landbridge`` command in the foreground, its output line by line.
 
-    def __init__(self, *command: str, **variables: str) -> None:
+    ``first`` is run in its process before it.
+    """
+
+    def __init__(self, *command: str, first: str = "", **variables: str) -> None:
         self.port = int(variables.get("LANDBRIDGE_PORT", "0"))
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hub.cli", *command],
+            [
+                sys.executable,
+                "-c",
+                f"import sys\n{first}\nfrom hub.cli import main\nsys.exit(main())",
+                *command,
+            ]
+            if first
+            else [sys.executable, "-m", "hub.cli", *command],
             env={
                 **os.environ,
                 "LANDBRIDGE_SCHEDULER": "local",
@@ -123,8 +133,8 @@ def run(place):
     """Start commands; whatever still runs in the end is ended."""
     started: list[Terminal] = []
 
-    def start(*command: str, **variables: str) -> Terminal:
-        terminal = Terminal(*command, **{**place, **variables})
+    def start(*command: str, first: str = "", **variables: str) -> Terminal:
+        terminal = Terminal(*command, first=first, **{**place, **variables})
         started.append(terminal)
         return terminal
 

@@ -93,6 +93,45 @@ def test_ctrl_c_stops_servers_too(run, place):
     assert processes_of(place) == []
 
 
+def test_a_hub_that_keeps_ending_takes_nothing_with_it(run, place):
+    """Whoever could make it end could else end the whole gateway by five requests."""
+    token = {"Authorization": f"token {'a1' * 16}"}
+    up = run(
+        "up",
+        first="import hub.up; hub.up._LONGEST_PAUSE_SECONDS = 1.5",
+        LANDBRIDGE_ADMIN_TOKEN="a1" * 16,
+    )
+    up.wait_for("Landbridge is ready at")
+    state = Path(place["LANDBRIDGE_STATE"])
+    edge = json.loads((state / "haproxy" / "process.json").read_text())["pid"]
+    api = f"http://127.0.0.1:{up.port}/hub/api"
+    with httpx.Client(headers=token, timeout=60) as admin:
+        admin.post(f"{api}/users/ada").raise_for_status()
+        admin.post(f"{api}/users/ada/server").raise_for_status()
+        deadline = time.monotonic() + READY_SECONDS
+        while up.get("/user/ada/api")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        for _ in range(8):
+            up.lines.clear()
+            os.kill(hub_pid(state), signal.SIGKILL)
+            up.wait_for("The hub ended (code -9); servers go on.")
+            status, page = up.get("/hub/login")
+            if status != 200:  # at once, without a pause: it may be back already
+                assert status == 503
+                assert b"The gateway is restarting" in page
+            assert up.get("/user/ada/api")[0] == 200
+            up.wait_for("The hub is back.")
+        assert up.process.poll() is None
+        assert any("in 2 s" in line for line in up.lines), "the pauses grow"
+        now = json.loads((state / "haproxy" / "process.json").read_text())["pid"]
+        assert now == edge
+        assert up.get("/user/ada/api")[0] == 200
+    os.kill(hub_pid(state), signal.SIGKILL)
+    assert up.end() == 0, "it can be stopped at that moment, too"
+    assert processes_of(place) == []
+
+
 def test_a_killed_hub_is_started_again_while_haproxy_serves_on(run, place):
     up = run("up")
     up.wait_for("Landbridge is ready at")
