@@ -12,6 +12,7 @@ import ssl
 import subprocess
 from typing import Any, Tuple
 
+from spawners.batch.job_log import output
 from spawners.kernel_relay import LINE_LIMIT, Json, tls_context
 
 
@@ -25,10 +26,7 @@ class End(Exception):
 
 def say(message: str) -> None:
     """Write a line into the job's output."""
-    try:
-        os.write(1, ("Landbridge: " + message + "\n").encode("utf-8"))
-    except OSError:
-        return
+    output.write(("Landbridge: " + message + "\n").encode("utf-8"))
 
 
 def proof_of(facts: Json, job: str) -> str:

@@ -27,6 +27,7 @@ import tempfile
 import time
 from typing import Any, Dict, List, Optional, Set
 
+from spawners.batch.job_log import make_private
 from spawners.kernel_dial import End, Home, hear, host_name, say, tell
 from spawners.kernel_doors import Doors
 from spawners.kernel_keys import Keys
@@ -327,6 +328,7 @@ def begin(facts: Json, directory: str) -> Launcher:
 
 def main() -> int:
     """Run the job; return its exit code."""
+    make_private()
     facts = json.loads(os.environ["LANDBRIDGE_KERNEL"])
     parent = os.environ.get("TMPDIR", "")
     # Paths of unix sockets end at 107 bytes.

@@ -12,7 +12,9 @@ import subprocess
 import threading
 from typing import Dict, List, Optional
 
+from spawners.batch.job_log import output
 from spawners.batch.job_memory import oom_kills
+from spawners.batch.kernel_pipe import with_private_pipe
 from spawners.kernel_relay import CHANNELS, Json
 
 KEPT_OUTPUT = 8 * 1024
@@ -83,6 +85,7 @@ class Kernel:
         info.update(key)
         write_private(connection, json.dumps(info))
         argv = [w.replace("{connection_file}", connection) for w in launch["argv"]]
+        argv = with_private_pipe(argv, directory)
         environment = base_environment()
         if os.path.isabs(argv[0]):  # as activating its environment would
             place = os.path.dirname(argv[0])
@@ -135,10 +138,7 @@ class Kernel:
                 return
             self.tail += data
             del self.tail[:-KEPT_OUTPUT]
-            try:
-                os.write(1, data)
-            except OSError:  # the log's disk is full: no reason to end
-                continue
+            output.write(data)
 
     def poll(self) -> Optional[int]:
         """Return the exit code once it ended; negative: the signal."""

@@ -21,6 +21,8 @@ from .batch.errors import InvalidSpec
 
 _MODULES = (
     "batch.job_memory",
+    "batch.job_log",
+    "batch.kernel_pipe",
     "kernel_relay",
     "kernel_dial",
     "kernel_node",

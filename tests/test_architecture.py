@@ -85,7 +85,8 @@ def test_imports_go_one_way():
 def test_what_runs_in_jobs_needs_the_standard_library_only():
     """The agent and the launcher run under pythons where nothing is installed."""
     batch = ROOT / "spawners" / "batch"
-    travels = [*batch.glob("agent*.py"), batch / "job_memory.py"]
+    parts = ("job_log.py", "job_memory.py", "kernel_pipe.py")
+    travels = [*batch.glob("agent*.py"), *(batch / name for name in parts)]
     names = {f"spawners.batch.{path.stem}" for path in travels}
     for path in [*travels, *batch.glob("launcher*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -32,7 +32,8 @@ import time
 from types import FrameType
 from typing import Dict, List, Optional
 
-from spawners.batch.agent_hub import End, Hub, Json, fetch, put, say
+from spawners.batch.agent_hub import End, Hub, Json, fetch, say
+from spawners.batch.job_log import make_private, output
 from spawners.batch.job_memory import oom_kills
 
 GRACE = 12.0  # from SIGTERM to SIGKILL; schedulers give 30 s in all
@@ -188,7 +189,7 @@ class Server:
                 return
             self.tail += data
             del self.tail[: -2 * KEPT_OUTPUT]
-            put(data)
+            output.write(data)
 
     def send(self, number: int) -> None:
         """Send a signal to the command and its children."""
@@ -371,6 +372,7 @@ def fill(word: str, places: Dict[str, str]) -> str:
 def main() -> int:
     """Run the job; return its exit code."""
     directory = ""
+    make_private()
     try:
         signals = Signals()
         names = [name for name in os.environ if is_ours(name)]

@@ -5,7 +5,6 @@ Travels in the job with ``agent.py``: standard library of Python 3.6 or newer on
 
 import http.client
 import json
-import os
 import random
 import secrets
 import socket
@@ -14,6 +13,8 @@ import subprocess
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 from urllib.parse import urlsplit
+
+from spawners.batch.job_log import output
 
 HUB_NAME = "hub.landbridge.internal"
 HTTP_TIMEOUT = 45.0  # longer than the hub waits for the scheduler's word
@@ -32,16 +33,7 @@ class End(Exception):
 
 def say(message: str) -> None:
     """Write a line into the job's output."""
-    put(("Landbridge: " + message + "\n").encode("utf-8"))
-
-
-def put(data: bytes) -> None:
-    """Write to the job's output; a full disk must not end the job."""
-    try:
-        while data:
-            data = data[os.write(1, data) :]
-    except OSError:
-        return
+    output.write(("Landbridge: " + message + "\n").encode("utf-8"))
 
 
 class Connection(http.client.HTTPSConnection):

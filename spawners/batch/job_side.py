@@ -23,7 +23,7 @@ from importlib import resources
 from typing import Literal
 
 # What the server is started by, and what that loads from beside it.
-_SERVER_FILES = ("singleuser.py", "server_rights.py")
+_SERVER_FILES = ("singleuser.py", "server_rights.py", "kernel_pipe.py")
 _RUN = (
     "import os,zlib,base64;"
     'exec(zlib.decompress(base64.b64decode(os.environ["LANDBRIDGE_AGENT"])))'
@@ -155,7 +155,7 @@ def _packed_agent() -> str:
     """Return a program that makes the agent's modules from their texts and runs it."""
     modules = [
         (f"{__package__}.{name}", _source(f"{name}.py"))
-        for name in ("job_memory", "agent_hub", "agent")
+        for name in ("job_memory", "job_log", "agent_hub", "agent")
     ]
     program = (
         "import sys, types\n"

@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import errno
 import grp
 import json
@@ -52,7 +53,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -489,6 +490,30 @@ def environment_of(account: pwd.struct_passwd, path: tuple[str, ...]) -> dict[st
     }
 
 
+def output_of(argv: Sequence[str]) -> str:
+    """Return the file that a node would open for the job's output, ``""`` for none.
+
+    One whose name the scheduler completes is nobody's before the job has its number.
+    """
+    names = [item[9:] for item in argv if item.startswith("--output=")]
+    path = names[-1] if argv[0] == "sbatch" and names else ""
+    return "" if "%" in path or path == os.devnull else path
+
+
+def output_fault(path: str, mode: int, owner: int, uid: int) -> str:
+    """Return why a node must not open ``path`` for a job of ``uid``, or ``""``.
+
+    A FIFO would hold the node's daemon until that is killed by hand, and what goes to
+    a link or to another's file is theirs to read.
+    """
+    if stat.S_ISREG(mode) and owner == uid:
+        return ""
+    return (
+        f"{path} is no regular file of this account, so it cannot hold the job's "
+        "output. Move it away or remove it, then start again."
+    )
+
+
 def run(request: Facts, account: pwd.struct_passwd, settings: Settings) -> Facts:
     """Run the command as the account that we now are, and return the answer."""
     argv, wanted = request["argv"], request["environment"]
@@ -499,6 +524,11 @@ def run(request: Facts, account: pwd.struct_passwd, settings: Settings) -> Facts
     environment = environment_of(account, settings.path)
     if settings.slurm_conf:
         environment["SLURM_CONF"] = settings.slurm_conf
+    if path := output_of(argv):
+        with contextlib.suppress(OSError):  # not there yet, or the node's to judge
+            found = os.lstat(path)
+            if fault := output_fault(path, found.st_mode, found.st_uid, os.getuid()):
+                raise Refused("refused", fault)
     os.umask(settings.umask)
     with os.fdopen(os.memfd_create("stdin"), "r+b", buffering=0) as source:
         source.write(request["stdin"])

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from pathlib import Path
@@ -294,8 +296,7 @@ def _become_job(
         os.chdir(ticket.workdir)
         step = "output"
         os.umask(0o077)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
-        output = os.open(ticket.output or os.devnull, flags, 0o600)
+        output = open_output(ticket.output)
         os.umask(0o022)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (output, 1), (output, 2)):
@@ -310,6 +311,31 @@ def _become_job(
         os.write(report, f"{step}: {error.strerror}".encode())
     finally:
         os._exit(127)
+
+
+def open_output(path: str | None) -> int:
+    """Return a descriptor of the job's output file, made if it is not there.
+
+    Raises:
+        OSError: it cannot be made, or what is there is no regular file of ours: a
+            pipe would stop us, and another one's file or link be theirs to read.
+    """
+    if path is None:
+        return os.open(os.devnull, os.O_WRONLY | os.O_NOCTTY)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
+    try:
+        output = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe without reader
+            raise OSError(error.errno, f"{path} is no regular file") from None
+        raise OSError(error.errno, f"{path}: {error.strerror}") from None
+    facts = os.fstat(output)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
+        os.close(output)
+        raise OSError(errno.EEXIST, f"{path} is no regular file of this account")
+    os.fchmod(output, 0o600)
+    os.set_blocking(output, True)
+    return output
 
 
 def _now() -> float:

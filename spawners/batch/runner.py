@@ -294,6 +294,8 @@ class SelfRunner:
         check_variables(env)
         account, become = await self._find(user)
         named = launcher.environment_of(account, self._settings.path)
+        if path := launcher.output_of(argv):
+            await self._check_output(path, account, named, become)
         return await self._processes.execute(
             argv,
             env={**named, **self._settings.environment, **env},
@@ -301,6 +303,25 @@ class SelfRunner:
             timeout=timeout,
             become=become,
         )
+
+    async def _check_output(
+        self,
+        path: str,
+        account: pwd.struct_passwd,
+        env: Mapping[str, str],
+        become: Become | None,
+    ) -> None:
+        """Refuse what no job's output may go to; looked at by a child, as the user."""
+        argv = ["stat", "--printf=%f %u", "--", path]
+        done = await self._processes.execute(
+            argv, env=env, stdin=b"", timeout=10, become=become
+        )
+        if done.returncode != 0:
+            return  # it is not there yet, or the node's to judge
+        mode, owner = done.stdout.decode().split()
+        fault = launcher.output_fault(path, int(mode, 16), int(owner), account.pw_uid)
+        if fault:
+            raise NotPermitted(fault)
 
     async def read_tail(
         self, path: str, *, user: str | None, max_bytes: int = 16_384

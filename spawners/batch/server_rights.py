@@ -15,8 +15,8 @@ import logging
 import weakref
 from typing import Any, Dict, List, Optional, Tuple
 
-CACHE_SECONDS = 20
-LOOK_SECONDS = 5.0  # so that all is over within 30 s of the hub's own word
+CACHE_SECONDS = 15
+LOOK_SECONDS = 5.0  # all is over within 30 s, of which the hub itself may need five
 ASK_SECONDS = 20.0
 # JupyterLab connects again after any other code but 1000, and would be refused.
 GOING_AWAY = 1001

@@ -157,6 +157,22 @@ def put_off_grammar() -> None:
     sys.modules[name] = stand_in
 
 
+def keep_pipes_private() -> None:
+    """Let no kernel beside this server listen where other accounts can reach it."""
+    try:
+        from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+    except ImportError:
+        return  # an old release, in which kernels are started elsewhere
+    directory = os.environ["JUPYTER_RUNTIME_DIR"]
+    with_private_pipe = beside("kernel_pipe").with_private_pipe
+    launch_kernel = LocalProvisioner.launch_kernel
+
+    def launch(self: Any, cmd: List[str], **kwargs: Any) -> Any:
+        return launch_kernel(self, with_private_pipe(cmd, directory), **kwargs)
+
+    LocalProvisioner.launch_kernel = launch  # type: ignore[method-assign]
+
+
 def beside(name: str) -> Any:
     """Return a module from the file that the agent wrote beside this one."""
     place = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
@@ -194,6 +210,7 @@ def main() -> None:
     except ImportError as error:
         fail_missing(error)
     beside("server_rights").install()
+    keep_pipes_private()
     sys.argv[0] = "jupyterhub-singleuser"
     sys.exit(singleuser())
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import stat
+import subprocess
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from rendezvous_rig import serving
 
+from spawners.batch.errors import NotPermitted
 from spawners.batch.job_side import Launch, agent_command
 from spawners.batch.models import new_job_name
 from spawners.batch.proof import MungeVerifier
@@ -107,3 +111,86 @@ async def test_a_credential_of_another_user_opens_nothing(
         assert rig.jobs.get(alices.name).live
         await rig.jobs.cancel(alices.name)
         await wait(rig, alices, lambda r: not r.live)
+
+
+# Another account, faster than the job: it waits for the file, and reads on from it.
+LURKER = """\
+import glob, os, sys, time
+until = time.monotonic() + 60
+found = None
+while found is None and time.monotonic() < until:
+    for path in glob.glob(sys.argv[1]):
+        found = open(path, "rb", buffering=0)
+    time.sleep(0.002)
+print("open", flush=True)
+sys.stdin.read()
+sys.stdout.buffer.write(found.read())
+"""
+
+
+async def test_nobody_else_reads_a_jobs_output_whoever_opened_it_first(
+    two_users, scheduler, new_job, tmp_path
+):
+    output = f"{two_users.path}/job/lurked-%j.out"
+    lurker = await asyncio.create_subprocess_exec(
+        "/usr/bin/python3",
+        "-c",
+        LURKER,
+        output.replace("%j", "*"),
+        user="bob",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with hub_on(two_users, scheduler, tmp_path, "exit") as (rig, _):
+            name = new_job_name()
+            spec = new_job(
+                "umask; echo from the prologue; sleep 1\nexec "
+                + shlex.join(agent_command("/usr/bin/python3")),
+                name=name,
+                output=output,
+                environment=await rig.rendezvous.prepare(name),
+                memory=100 * 1024**2,
+            )
+            record = await rig.jobs.submit(spec, user="alice", owner="server:alice/")
+            record = await wait(rig, record, lambda r: not r.live)
+            path = Path(output.replace("%j", record.job.id))
+            log = path.read_text()
+        assert await lurker.stdout.readline() == b"open\n"
+        read, _ = await lurker.communicate(b"")
+    finally:
+        if lurker.returncode is None:
+            lurker.kill()
+            await lurker.wait()
+    # The prologue's own words it had; what the server says is in another file.
+    assert read.decode() == "0022\nfrom the prologue\n"
+    assert log.startswith("0022\nfrom the prologue\n")
+    assert "the stub runs True" in log
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    refused = subprocess.run(
+        ["/usr/bin/cat", str(path)], user="bob", capture_output=True, text=True
+    )
+    assert "Permission denied" in refused.stderr
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory", "of-another"])
+async def test_an_output_file_that_is_none_is_refused_in_words_at_once(
+    two_users, scheduler, new_job, kind
+):
+    """A FIFO there would hold the job and its node's daemon until that is killed."""
+    place = Path(two_users.path) / "job" / f"odd-{kind}.out"
+    account = "bob" if kind == "of-another" else "alice"
+    make = {
+        "fifo": ["mkfifo", place],
+        "link": ["ln", "-s", "/dev/null", place],
+        "directory": ["mkdir", place],
+        "of-another": ["touch", place],
+    }
+    subprocess.run(["env", "--", *make[kind]], user=account, check=True)
+    try:
+        with pytest.raises(NotPermitted) as refused:
+            await scheduler.submit(new_job(output=str(place)), user="alice")
+        assert str(place) in str(refused.value)
+        assert "no regular file" in str(refused.value)
+    finally:
+        subprocess.run(["rm", "-rf", "--", place], check=True)

@@ -45,6 +45,10 @@ if what == "exit":
     sys.exit(int(sys.argv[2]))
 if what == "shout":
     sys.stdout.write("x" * 200000 + "the end\\n"); sys.exit(5)
+if what == "flood":
+    for _ in range(1200):
+        sys.stdout.write("x" * 65535 + "\\n")
+    sys.stdout.write("the end of the flood\\n"); sys.exit(6)
 time.sleep(60)
 """
 

@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 from agent_rig import is_ready, log_of, ours, stub
 
-from spawners.batch import agent, agent_hub, job_memory, server_rights, singleuser
+from spawners.batch import (
+    agent,
+    agent_hub,
+    job_log,
+    job_memory,
+    kernel_pipe,
+    server_rights,
+    singleuser,
+)
 from spawners.batch.job_side import (
     agent_command,
 )
@@ -274,7 +282,9 @@ async def test_it_runs_on_any_python_that_is_here(served, start, python):
     [
         (agent, 6),
         (agent_hub, 6),
+        (job_log, 6),
         (job_memory, 6),
+        (kernel_pipe, 6),
         (server_rights, 8),
         (singleuser, 8),
     ],
@@ -288,5 +298,9 @@ def test_what_travels_is_written_for_old_pythons(module, oldest):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(str(node.module).partition(".")[0])
-    theirs = {"tornado", "jupyterhub", "jupyter_server"} if oldest == 8 else set()
+    theirs = (
+        {"tornado", "jupyterhub", "jupyter_server", "jupyter_client"}
+        if oldest == 8
+        else set()
+    )
     assert names - set(sys.stdlib_module_names) <= {"spawners"} | theirs

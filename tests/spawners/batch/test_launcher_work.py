@@ -181,3 +181,32 @@ def test_only_regular_files_are_read_and_as_the_user(
         assert read(path)["error"] == "denied", path
     answer = launch({**READ, "user": None, "path": str(secret)})
     assert answer["error"] == "refused"
+
+
+def test_a_job_whose_output_would_go_astray_is_not_submitted(
+    site: Path, people: tuple[str, str], shared: Path
+) -> None:
+    sbatch = shared / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 7\n")
+    sbatch.chmod(0o755)
+    place = shared / "home"
+    place.mkdir()
+    alice = pwd.getpwnam("alice")
+    for name in ("own", "fifo"):
+        (os.mkfifo if name == "fifo" else Path.touch)(place / name)
+        os.chown(place / name, alice.pw_uid, alice.pw_gid)
+    (place / "roots").touch()
+    (place / "link").symlink_to(place / "own")
+
+    def submit(output: Path | str) -> dict[str, Any]:
+        argv = ["sbatch", "--parsable", "--output=/dev/null", f"--output={output}"]
+        script = base64.b64encode(b"#!/bin/sh\n").decode()
+        request = {**RUN, "argv": argv, "stdin": script}
+        return launch(request, "--config", str(site))
+
+    for good in (place / "own", place / "new", place / "%j.out", "/dev/null"):
+        assert text_of(submit(good)) == "7\n"
+    for odd in ("fifo", "link", "roots", ""):
+        answer = submit(place / odd)
+        assert answer["error"] == "refused", answer
+        assert f"{place / odd} is no regular file" in answer["message"]

@@ -233,9 +233,9 @@ async def test_what_is_over_is_forgotten_and_the_task_ends(served):
 def test_no_setting_keeps_the_hubs_answers_longer(auth_class, asked_for):
     keep_short(auth_class)
     auth = auth_class(api_token="x", cache_max_age=asked_for)
-    assert auth.cache.max_age == (asked_for if asked_for == 5 else 20)
+    assert auth.cache.max_age == (asked_for if asked_for == 5 else 15)
     auth.cache_max_age = 300  # a setting that comes later
-    assert auth.cache.max_age <= 20
+    assert auth.cache.max_age <= 15
 
 
 def test_sessions_ids_do_not_reach_the_log():

@@ -21,6 +21,16 @@ from spawners.batch.job_side import agent_command, notebook_launch
 from spawners.batch.models import JobState
 
 PREFIX = "/user/alice/"
+# The ports on which the kernel listens, as it sees them itself; UDP included.
+PORTS = """
+import os
+from pathlib import Path
+fds = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+inodes = {os.readlink(fd)[8:-1] for fd in fds if os.path.lexists(fd)}
+tables = [Path("/proc/self/net", name) for name in ("tcp", "tcp6", "udp", "udp6")]
+rows = [row.split() for table in tables for row in table.open()]
+[row[1] for row in rows if row[9] in inodes and row[3] in ("0A", "07")]
+"""
 ALICE = {
     "kind": "user",
     "name": "alice",
@@ -184,6 +194,7 @@ async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp
     info = "import ipykernel.connect as c; c.get_connection_info(unpack=True)"
     transport = await run_cell(server, f"{info}['transport']")
     assert transport == "'ipc'"
+    assert await run_cell(server, PORTS) == "[]"
 
     server.process.terminate()
     async with asyncio.timeout(20):

@@ -31,7 +31,9 @@ from spawners.settings import ConfigError
 
 FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
 TRAVELLING = (
+    "batch.job_log",
     "batch.job_memory",
+    "batch.kernel_pipe",
     "kernel_relay",
     "kernel_dial",
     "kernel_node",
