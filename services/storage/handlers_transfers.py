@@ -217,7 +217,7 @@ async def complete_upload(storage: Storage, call: Call) -> t.Stored:
     ]
     client = await storage.acting(call.caller.name)
     etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
-    await storage.uploads.remove(b.upload_id)
+    await storage.uploads.remove(b.upload_id, b.bucket, b.key)
     await storage.meter.arrived(right, b.key, begun.size)
     return t.Stored(key=b.key, etag=etag)
 
@@ -226,9 +226,10 @@ async def abort_upload(storage: Storage, call: Call) -> Nothing:
     """Throw an upload and its parts away; also one that was not begun here."""
     b = call.body
     await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    await storage.uploads.require_here(b.upload_id, b.bucket, b.key)
     client = await storage.acting(call.caller.name)
     await client.uploads.abort(b.bucket, b.key, b.upload_id)
-    await storage.uploads.remove(b.upload_id)
+    await storage.uploads.remove(b.upload_id, b.bucket, b.key)
     return Nothing()
 
 

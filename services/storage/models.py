@@ -45,8 +45,9 @@ BucketName = Annotated[
     str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63)
 ]
 ModeName = Literal["read", "read-write"]
+# Ids of all stores that are known; a slash would be a path to those that keep files.
 UploadId = Annotated[
-    str, Field(min_length=1, max_length=1024, pattern=r"^[\x21-\x7e]+$")
+    str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9._~+=:-]+$")
 ]
 Token = Annotated[str, Field(max_length=4096)]
 ContentType = Annotated[

@@ -90,7 +90,7 @@ class Upkeep:
         except StorageError as error:
             log.warning("Cannot abort an old upload to %s: %s", begun.bucket, error)
             return
-        await storage.uploads.remove(begun.upload_id)
+        await storage.uploads.remove(begun.upload_id, begun.bucket, begun.key)
         await storage.rows.note(
             "landbridge", "abort-upload", begun.bucket, of=begun.user
         )

@@ -87,10 +87,27 @@ class UploadRows:
             raise NotThere("You have no such upload.", hint="Start it anew.")
         return _from_row(row)
 
-    async def remove(self, upload_id: str) -> None:
-        """Forget an upload that is over."""
+    async def require_here(self, upload_id: str, bucket: str, key: str) -> None:
+        """Return if no upload of this id is known, or it is one to this very key.
+
+        Raises:
+            NotThere: it goes to another place, where others may have the rights.
+        """
+        t = tables.uploads
+        query = sa.select(t.c.bucket, t.c.key).where(t.c.upload_id == upload_id)
+
+        def work(connection: Connection) -> RowMapping | None:
+            return connection.execute(query).mappings().first()
+
+        row = await self._database.run(work)
+        if row and (row["bucket"], json.loads(row["key"])) != (bucket, key):
+            raise NotThere("You have no such upload.")
+
+    async def remove(self, upload_id: str, bucket: str, key: str) -> None:
+        """Forget an upload to ``key`` that is over; one to another place stays."""
         t = tables.uploads
         delete = sa.delete(t).where(t.c.upload_id == upload_id)
+        delete = delete.where(t.c.bucket == bucket, t.c.key == json.dumps(key))
         await self._database.run(lambda c: c.execute(delete))
 
     async def older_than(self, moment: datetime) -> list[Begun]:
