@@ -39,6 +39,7 @@ from .client import health_path, service_answers
 from .detect import Site, detect
 from .discreet import keep_sessions_private
 from .http_server import bound_http_servers
+from .identities import Identities
 from .interrupted import Verdict, judge
 from .places import database_url
 from .registry import service_specs
@@ -123,6 +124,10 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         self.gateway.rendezvous.register("server:", self._launch_of)
         await self.gateway.jobs.start()
         await self._open_sessions()
+        if hasattr(self.authenticator, "identities"):
+            self.authenticator.identities = await Identities.open(
+                database_url(self.settings, "sessions")
+            )
 
     async def _open_sessions(self) -> None:
         """Know who is signed in; of an older release, by what JupyterHub remembers."""
@@ -373,6 +378,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             await self.sessions.close()
         if isinstance(self.authenticator, AccountRule):
             await self.authenticator.looks.close()
+        if identities := getattr(self.authenticator, "identities", None):
+            await identities.close()
         if self.gateway is not None:
             await self.gateway.close()
 

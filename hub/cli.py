@@ -1,4 +1,4 @@
-"""The ``landbridge`` command: ``up``, ``doctor``, ``status``."""
+"""The ``landbridge`` command: ``up``, ``doctor``, ``status``, ``identities``."""
 
 from __future__ import annotations
 
@@ -20,26 +20,36 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _up(settings: Settings) -> int:
+def _up(settings: Settings, _chosen: argparse.Namespace) -> int:
     return up(settings, os.environ, say)
 
 
-def _doctor(settings: Settings) -> int:
+def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
     from .doctor import doctor
 
     return doctor(settings, say)
 
 
-def _status(settings: Settings) -> int:
+def _status(settings: Settings, _chosen: argparse.Namespace) -> int:
     from .status import status
 
     return status(settings, say)
+
+
+def _identities(settings: Settings, chosen: argparse.Namespace) -> int:
+    from .identities import manage
+
+    return manage(settings, say, chosen.forget)
 
 
 COMMANDS = {
     "up": (_up, "run the gateway in the foreground; Ctrl-C stops everything"),
     "doctor": (_doctor, "look for what is missing or wrong on this machine"),
     "status": (_status, "tell whether the gateway runs, and its servers"),
+    "identities": (
+        _identities,
+        "list which identity of the provider signs in to which account",
+    ),
 }
 
 
@@ -52,7 +62,14 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
-        commands.add_parser(name, help=text, description=text)
+        command = commands.add_parser(name, help=text, description=text)
+        if name == "identities":
+            command.add_argument(
+                "--forget",
+                metavar="ACCOUNT",
+                default="",
+                help="unbind an account: whoever signs in to it next is bound",
+            )
     return top
 
 
@@ -60,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; what goes wrong is one line on stderr and an exit code."""
     chosen = parser().parse_args(arguments)
     try:
-        return COMMANDS[chosen.command][0](load_settings(os.environ))
+        return COMMANDS[chosen.command][0](load_settings(os.environ), chosen)
     except (CannotStart, ConfigError) as error:
         sys.stderr.write(f"landbridge: {error}\n")
     except OSError as error:

@@ -182,6 +182,13 @@ anything failed.
 Scheduler, proxy, hub and every server with its state. Exit code 0 if the hub answers,
 3 if it does not. It has to run as the hub's account, on its machine.
 """,
+    "identities": """
+Where people sign in through an identity provider, an account belongs to the identity
+that signed in to it first. One line each: account, subject, issuer, since when.
+`--forget ACCOUNT` unbinds one, for a person who has another identity by now or an
+account that has passed to another person; whoever signs in to it next is bound. Exit
+code 3 if nothing was bound to it. It may run while the gateway does.
+""",
 }
 
 

@@ -21,6 +21,21 @@ from .kernels import KernelsSection
 _LONGEST_DOMAIN = 189
 
 
+# OpenID Connect's claims that a person may set to anything.
+_CHOSEN_FREELY = {
+    "name",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "profile",
+    "picture",
+    "website",
+    "zoneinfo",
+    "locale",
+}
+
+
 class Tls(Section):
     """The certificate that browsers see."""
 
@@ -160,12 +175,24 @@ class Oidc(Section):
     )
     username_claim: str = Field(
         "preferred_username",
-        description="Claim that holds the account's name on the cluster.",
+        description="Claim that holds the account's name on the cluster. With `email` "
+        "only addresses count that the provider has verified (`email_verified`).",
     )
     username_suffix: str = Field(
         "",
         description="Cut from the end of that claim (`@example.org`); a name without "
         "it is refused.",
+    )
+    subject_claim: str = Field(
+        "sub",
+        description="Claim that says which person it is and never changes hands: an "
+        "account belongs to the one who signed in to it first.",
+    )
+    issuer: str = Field(
+        "",
+        description="The provider's name beside that claim; empty: the origin of "
+        "`token_url`. Set it to the old one where the provider gets another address.",
+        max_length=500,
     )
     groups_claim: str = Field(
         "",
@@ -179,6 +206,24 @@ class Oidc(Section):
     admin_groups: frozenset[str] = Field(
         frozenset(), description="Groups whose members administer the hub."
     )
+
+    @field_validator("username_claim", "subject_claim")
+    @classmethod
+    def _not_chosen_freely(cls, value: str) -> str:
+        if value in _CHOSEN_FREELY:
+            raise ValueError(f"{value} is what people like to be called, of no proof")
+        return value
+
+    @model_validator(mode="after")
+    def _asked_for(self) -> Oidc:
+        if self.username_claim == "email" and "email" not in self.scopes:
+            raise ValueError("username_claim = email needs email among the scopes")
+        if self.subject_claim in ("email", self.username_claim):
+            raise ValueError(
+                "subject_claim must be another claim than the name, one that never "
+                "changes hands: sub"
+            )
+        return self
 
 
 class AuthSettings(Section):

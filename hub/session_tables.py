@@ -1,4 +1,4 @@
-"""How live sessions lie in the database: no session's id, only its hash."""
+"""How sessions and identities lie in the database: of a session's id only the hash."""
 
 from __future__ import annotations
 
@@ -32,4 +32,15 @@ visits = sa.Table(
     ),
     sa.Column("owner", sa.String(255), primary_key=True),
     sa.Column("ends", UtcDateTime, nullable=False),
+)
+
+# Which identity of a provider signs in to an account; see hub/identities.py.
+identities = sa.Table(
+    "landbridge_identities",
+    metadata,
+    sa.Column("user_name", sa.String(255), primary_key=True),
+    sa.Column("issuer", sa.String(500), nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("bound", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("issuer", "subject", name="uq_landbridge_identities"),
 )

@@ -15,6 +15,7 @@ from traitlets.config import Config
 
 from hub.auth import AccountAuthenticator, DemoAuthenticator, assemble_auth, ruled
 from hub.detect import Site
+from hub.identities import Identities, OtherIdentity
 from hub.oidc import OidcAuthenticator, read_secret
 from hub.settings import load_settings
 from spawners.settings import ConfigError
@@ -279,6 +280,94 @@ def test_claims_that_name_no_account_are_refused(authenticator, claims):
     with pytest.raises(HTTPError) as caught:
         authenticator(OIDC).user_info_to_username(claims)
     assert caught.value.status_code == 403
+
+
+EMAIL = OIDC.replace(
+    'username_suffix = "@example.org"',
+    'username_suffix = "@example.org"\nusername_claim = "email"',
+)
+
+
+@pytest.mark.parametrize(
+    ("verified", "good"),
+    [
+        ({"email_verified": True}, True),
+        ({"email_verified": "true"}, True),
+        ({"email_verified": False}, False),
+        ({"email_verified": "false"}, False),
+        ({"email_verified": 1.5}, False),
+        ({"email_verified": None}, False),
+        ({}, False),
+    ],
+)
+def test_an_address_counts_if_the_provider_has_verified_it(
+    authenticator, verified, good
+):
+    oidc = authenticator(EMAIL)
+    claims = {"email": "ada@example.org", **verified}
+    if good:
+        assert oidc.user_info_to_username(claims) == "ada"
+        return
+    with pytest.raises(HTTPError) as caught:
+        oidc.user_info_to_username(claims)
+    assert caught.value.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('[auth.oidc]\nusername_claim = "nickname"', "like to be called"),
+        ('[auth.oidc]\nsubject_claim = "name"', "like to be called"),
+        ('[auth.oidc]\nsubject_claim = "email"', "never changes hands"),
+        ('[auth.oidc]\nusername_claim = "sub"', "never changes hands"),
+        ('[auth.oidc]\nusername_claim = "email"\nscopes = ["openid"]', "scopes"),
+    ],
+)
+def test_claims_that_prove_nothing_are_refused(settings_from, change):
+    text, words = change
+    with pytest.raises(ConfigError, match=words):
+        settings_from(OIDC.replace("[auth.oidc]", text))
+
+
+def test_the_issuer_is_where_tokens_come_from_unless_told(authenticator):
+    assert authenticator(OIDC).issuer == "https://id.example.org"
+    told = OIDC.replace("[auth.oidc]", '[auth.oidc]\nissuer = "https://old.org/x"')
+    assert authenticator(told).issuer == "https://old.org/x"
+
+
+async def test_both_ends_are_bound_and_unbound(tmp_path):
+    identities = await Identities.open(f"sqlite:///{tmp_path}/sessions.sqlite")
+    try:
+        for _ in range(2):
+            await identities.bind("ada", "https://id", "1")
+        for user, issuer, subject in [
+            ("ada", "https://id", "2"),
+            ("ada", "https://other", "1"),
+            ("bob", "https://id", "1"),
+        ]:
+            with pytest.raises(OtherIdentity, match="bound to"):
+                await identities.bind(user, issuer, subject)
+        await identities.bind("bob", "https://other", "1")
+        assert [one.user for one in await identities.all()] == ["ada", "bob"]
+        assert await identities.forget("ada")
+        assert not await identities.forget("ada")
+        await identities.bind("ada", "https://id", "2")
+    finally:
+        await identities.close()
+
+
+async def test_nobody_signs_in_while_identities_cannot_be_read(authenticator):
+    oidc = authenticator(OIDC)
+    model = {"name": "ada", "auth_state": {"oauth_user": {"sub": "1"}}}
+    oidc.authenticate = lambda *_: _answer(model)
+    oidc.check_allowed = lambda *_: True
+    with pytest.raises(HTTPError) as caught:
+        await oidc.get_authenticated_user(None, None)
+    assert caught.value.status_code == 503
+
+
+async def _answer(value):
+    return value
 
 
 def test_the_secret_of_the_client_comes_from_its_file(authenticator):

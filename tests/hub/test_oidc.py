@@ -125,6 +125,7 @@ def who(gateway: str, client: httpx.Client) -> dict[str, object]:
 
 def test_claims_decide_name_groups_and_rights(gateway, provider, sign_in):
     provider.claims = {
+        "sub": "person-1",
         "preferred_username": "Ada@example.org",
         "realm": {"groups": ["hpc", "gpu-users"]},
     }
@@ -149,13 +150,48 @@ def test_claims_decide_name_groups_and_rights(gateway, provider, sign_in):
         ({"realm": {"groups": ["hpc"]}}, 403),
     ]
     for claims, status in refused:
-        provider.claims = claims
+        provider.claims = {"sub": "person-2", **claims}
         answer, _ = sign_in()
         assert answer.status_code == status, claims
 
 
+def test_an_account_is_the_persons_who_had_it_first(gateway, provider, sign_in, run):
+    """A rename at the provider takes nobody's account over, whatever the claims say."""
+
+    def comes(subject: object, name: object) -> int:
+        provider.claims = {
+            "sub": subject,
+            "preferred_username": name,
+            "realm": {"groups": ["hpc"]},
+        }
+        return sign_in()[0].status_code
+
+    ada = "ada@example.org"
+    assert comes("person-1", ada) == 200
+    assert comes("person-1", "ADA@EXAMPLE.ORG") == 200
+    for subject in ("person-2", "Person-1", "person-1 ", 1, "", None, ["person-1"]):
+        assert comes(subject, ada) == 403, subject
+        answer = sign_in()[0].text
+        assert "person-1" not in answer
+    # Nor does a person get a second account by a rename.
+    assert comes("person-1", "bob@example.org") == 403
+    assert comes("person-3", "\u212aate@example.org") == 403  # a Kelvin sign
+    assert comes("person-3", "a" * 5_000_000) == 403
+
+    listed = run("identities")
+    assert listed.wait() == 0
+    (line,) = [line for line in listed.lines if line.startswith("ada ")]
+    assert "'person-1'" in line
+    assert provider.url in line
+    assert run("identities", "--forget", "bob").wait() == 3
+    assert run("identities", "--forget", "ada").wait() == 0
+    assert comes("person-2", ada) == 200
+    assert comes("person-1", ada) == 403
+
+
 def test_an_answer_that_nobody_asked_for_signs_nobody_in(gateway, provider):
     provider.claims = {
+        "sub": "person-1",
         "preferred_username": "ada@example.org",
         "realm": {"groups": ["hpc"]},
     }
