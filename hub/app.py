@@ -41,6 +41,7 @@ from .discreet import keep_sessions_private
 from .http_server import bound_http_servers
 from .identities import Identities
 from .interrupted import Verdict, judge
+from .mended import mended
 from .places import database_url
 from .registry import service_specs
 from .sessions import Session, Sessions
@@ -195,7 +196,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             *configured,
         ]
         super().init_handlers()
-        self.handlers = with_sessions(self.handlers)  # type: ignore[has-type]
+        self.handlers = with_sessions(mended(self.handlers))  # type: ignore[has-type]
 
     async def init_spawners(self) -> int:
         """Take up servers: interrupted starts are resumed, none is stopped on doubt."""

@@ -36,13 +36,13 @@ from .subdomains import host_cookies, host_of, service_hosts
 
 HERE = Path(__file__).resolve().parent
 _DAY = 86_400
-# A user's page needs scripts and sockets of its own origin; JupyterHub's pages use
-# inline scripts and styles. No other site may frame a page or read its address.
+# For the hub's pages alone, most of which are JupyterHub's with inline scripts and
+# styles. No other site may frame a page or read its address.
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline'; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-        "connect-src 'self' ws: wss:; object-src 'none'; base-uri 'self'; "
+        "connect-src 'self'; object-src 'none'; base-uri 'self'; "
         "frame-ancestors 'self'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -92,8 +92,20 @@ def _hub(c: Config, settings: Settings) -> None:
     hub.oauth_require_pkce = True
     # The metrics tell who is here: a token with `read:metrics`, or nothing.
     hub.authenticate_prometheus = True
-    # A page asked for by a person waits a moment for a server that is nearly ready.
-    hub.tornado_settings = {"headers": dict(_SECURITY_HEADERS)}
+    # Lax: another site's links lead in signed in, its forms and frames do not.
+    lax: dict[str, object] = {"samesite": "Lax"}
+    by_tls: dict[str, object] = {"secure": True} if _by_tls(settings) else {}
+    hub.tornado_settings = {
+        "headers": dict(_SECURITY_HEADERS),
+        "cookie_options": dict(lax),
+        # JupyterHub says of this one nowhere that it is for TLS only.
+        "xsrf_cookie_kwargs": lax | by_tls,
+    }
+
+
+def _by_tls(settings: Settings) -> bool:
+    """True if browsers come by TLS, to us or to a proxy of the site's."""
+    return settings.url.startswith("https://")
 
 
 def _network(c: Config, settings: Settings) -> None:

@@ -27,7 +27,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, StaticFileHandler
 
 from . import handlers
-from .auth import hub_auth, own_url
+from .auth import COOKIES, hub_auth, own_url
 from .handlers import Serving
 from .openapi import document
 from .short_lines import keep_lines_short
@@ -148,6 +148,7 @@ def make_application(
         log_function=log_request,
         # JupyterHub's OAuth checks the token itself, where a cookie is used.
         xsrf_cookies=False,
+        xsrf_cookie_kwargs=dict(COOKIES),
         hub_auth=serving.auth,
     )
 

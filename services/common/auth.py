@@ -58,10 +58,15 @@ def caller_from(model: Mapping[str, Any], *, by_token: bool) -> Caller:
     )
 
 
+COOKIES = {"samesite": "Lax"}
+"""What is said of each cookie: another site's forms and frames come without it."""
+
+
 def hub_auth() -> HubOAuth:
     """Return the process's one connection to the hub's OAuth."""
     auth: HubOAuth = HubOAuth.instance(
         cache_max_age=CACHE_SECONDS,
+        cookie_options=dict(COOKIES),
         # A page of a user's server, at a host beside ours, could set other cookies in
         # the place of ours. JupyterHub tells this to users' servers only.
         cookie_host_prefix_enabled=own_url(os.environ).startswith("https://"),

@@ -137,6 +137,7 @@ def test_pages_may_not_be_framed_by_other_sites(settings):
     ]
     assert "frame-ancestors 'self'" in policy
     assert "object-src 'none'" in policy
+    assert "connect-src 'self';" in policy, "no socket to any host"
 
 
 def test_a_laptops_gateway_is_served_under_no_name_that_a_page_could_take(settings):

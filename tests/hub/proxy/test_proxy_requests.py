@@ -84,6 +84,40 @@ async def test_connection_cannot_name_our_headers_away(make_edge):
     assert "h2c" not in head
 
 
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "passes"),
+    [
+        ("GET", UPGRADE, True),
+        ("POST", UPGRADE, False),
+        ("POST", (), False),
+        ("GET", (), False),
+        ("GET", UPGRADE[:1], False),
+        ("GET", UPGRADE[1:], False),
+    ],
+)
+async def test_only_a_websocket_says_that_it_opens_one(
+    make_edge, method, headers, passes
+):
+    """The hub's and the services' XSRF checks ask such a request nothing."""
+    edge = await make_edge()
+    for word in ("websocket", "WebSocket"):
+        sent = (*headers, f"Sec-Fetch-Mode: {word}")
+        head = await edge.head_of("/hub/x", method=method, headers=sent)
+        assert ("sec-fetch-mode" in head.lower()) is passes
+    kept = await edge.head_of(
+        "/hub/x", method=method, headers=("Sec-Fetch-Mode: cors",)
+    )
+    assert "cors" in kept
+
+
 async def test_cookies_authorization_and_the_path_pass_as_they_are(
     make_edge, make_origin
 ):
