@@ -199,10 +199,14 @@ def supervises(pid: int, jobs: Path) -> bool:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         place = words.index(_SUPERVISOR) + 1
         directory = Path(os.fsdecode(words[place]))
+        # What a process says of itself is its user's text: a place of our own first,
+        # or what lies there is a pipe that blocks us.
+        if directory.parent != jobs or directory.name in ("", ".", ".."):
+            return False
         run = read_record(directory / "run.json", Run)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False  # most processes are something else
-    if run is None or directory.parent != jobs or run.supervisor != pid:
+    if run is None or run.supervisor != pid:
         return False
     return is_alive(pid, run.supervisor_start)
 

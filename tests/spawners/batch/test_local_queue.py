@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sys
 from datetime import timedelta
 
@@ -163,3 +164,21 @@ async def test_a_job_from_within_a_job_shares_the_machine_and_outlives_it(
     assert (await scheduler.status([inner]))[inner].state is JobState.RUNNING
     await scheduler.cancel(inner)
     await until(scheduler, inner, JobState.CANCELLED)
+
+
+# What a job's processes say of themselves
+
+
+async def test_a_process_that_poses_as_a_supervisor_keeps_no_job_alive(
+    rig, scheduler, tmp_path
+):
+    """Its words named a pipe, at which the true supervisor waited for ever."""
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    os.mkfifo(evil / "run.json")
+    posing = f"bash -c 'sleep 300; true' spawners.batch.local_supervisor {evil}"
+    job = await submit(scheduler, rig.spec(f"{posing} & echo up; wait"))
+    await until(scheduler, job, JobState.RUNNING)
+    await until_true(lambda: rig.output(job) == "up\n")
+    await scheduler.cancel(job)
+    await until(scheduler, job, JobState.CANCELLED)
