@@ -71,30 +71,40 @@ class AccountLooks:
         self._command = list(command) or own
         self._lowest_uid = lowest_uid
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._wanted: dict[str, asyncio.Future[None]] = {}
+        self._wanted: dict[str, asyncio.Future[Look | None]] = {}
+        self._keeping: set[str] = set()
         self._child: asyncio.subprocess.Process | None = None
         self._work: asyncio.Task[None] | None = None
         self._rounds: asyncio.Task[None] | None = None
         self._changed: Callable[[str, Look], None] | None = None
         self._failing = False
 
-    async def look(self, name: str, fresh: float = FRESH_SECONDS) -> Look | None:
+    async def look(
+        self, name: str, fresh: float = FRESH_SECONDS, *, keep: bool = True
+    ) -> Look | None:
         """Return what the machine says of ``name``, at most ``fresh`` seconds old.
 
         Where it cannot be asked now: what was seen last, or ``None`` for nothing.
+
+        Args:
+            name: whose.
+            fresh: how old the answer may be, in seconds.
+            keep: look again from now on. Not for names that anybody may type.
         """
         if not accounts.is_account_name(name):
             return Look(f"{accounts.brief(name)} is no account's name.")
         now = time.monotonic()
         known = self._known.get(name)
         if known is not None:
-            known.wanted = now
+            known.wanted = now if keep else known.wanted
             self._known.move_to_end(name)
             if now - known.seen < fresh or self._failing:
                 return known.look
         patience = _TIMEOUT_SECONDS if known is None else _PATIENCE_SECONDS
-        await asyncio.wait([self._ask(name)], timeout=patience)
-        known = self._known.get(name)
+        asked = self._ask(name, keep=keep)
+        await asyncio.wait([asked], timeout=patience)
+        if asked.done() and (seen := asked.result()) is not None:
+            return seen
         return known.look if known else None
 
     def refused(self) -> list[str]:
@@ -126,14 +136,16 @@ class AccountLooks:
         while True:
             began = time.monotonic()
             names += [n for n, k in self._known.items() if _matters(k, began)]
-            if asked := [self._ask(name) for name in dict.fromkeys(names)]:
+            if asked := [self._ask(n, keep=True) for n in dict.fromkeys(names)]:
                 await asyncio.wait(asked)
             names = []
             took = time.monotonic() - began
             await asyncio.sleep(max(_EVERY_SECONDS, _LOAD * took))
 
-    def _ask(self, name: str) -> asyncio.Future[None]:
-        """Return what is done once the child was asked about ``name``."""
+    def _ask(self, name: str, *, keep: bool) -> asyncio.Future[Look | None]:
+        """Return what is seen of ``name`` once the child was asked."""
+        if keep:
+            self._keeping.add(name)
         future = self._wanted.get(name)
         if future is None:
             future = self._wanted[name] = asyncio.get_running_loop().create_future()
@@ -144,23 +156,28 @@ class AccountLooks:
     async def _answer_all(self) -> None:
         while self._wanted:
             names = list(self._wanted)[:_AT_ONCE]
+            found: dict[str, Look] = {}
             try:
-                self._note(await self._question(names))
+                found = await self._question(names)
                 self._failing = False
             except (OSError, ValueError, TypeError, TimeoutError) as error:
                 if not self._failing:
                     log.warning("Accounts cannot be looked at: %r", error)
                 self._failing = True
                 await self._end_child()
+            self._note(found)
             for name in names:
                 future = self._wanted.pop(name)
+                self._keeping.discard(name)
                 if not future.done():
-                    future.set_result(None)
+                    future.set_result(found.get(name))
 
     def _note(self, found: dict[str, Look]) -> None:
         now = time.monotonic()
         for name, look in found.items():
             known = self._known.get(name)
+            if known is None and name not in self._keeping:
+                continue
             before = known.look if known else None
             if known is None:
                 self._known[name] = _Known(look, now, now)

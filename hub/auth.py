@@ -19,14 +19,18 @@ from typing import Any
 
 from jupyterhub import orm
 from jupyterhub.auth import Authenticator, LocalAuthenticator, PAMAuthenticator
+from jupyterhub.utils import maybe_future
 from tornado import web
 from traitlets import Bool, Float, Integer, Unicode
 from traitlets.config import Config
 
 from spawners.batch.accounts import ACCOUNT, brief, is_account_name
+from spawners.batch.records import Failure
+from spawners.server_failure import StartFailed
 
 from .account_looks import AccountLooks, Look
 from .detect import Site
+from .pace import Buckets, TooOften
 from .secret_files import ensure_password
 from .settings import Settings
 from .signin import LONGEST_FIELD, SignInHandler
@@ -37,6 +41,9 @@ from .throttle import Throttle
 _PROVED_SECONDS = 300.0
 _MOST_PROVED = 20_000
 _MOST_AT_ONCE = 32
+# More servers than anybody has, started and stopped by a program.
+_STARTS_AT_ONCE = 60
+_START_EVERY_SECONDS = 10.0
 # While PAM is asked, the account is looked at once.
 _LOOKED_SECONDS = 10.0
 REFUSED = "You cannot sign in here with this account. Ask those who run this gateway."
@@ -82,6 +89,8 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
         self.throttle = Throttle()
         self.looks = AccountLooks(self.lowest_uid)
         self._proved: OrderedDict[str, float] = OrderedDict()
+        self._starts = Buckets(_STARTS_AT_ONCE, _START_EVERY_SECONDS)
+        self._agreed: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._under_way = 0
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
@@ -138,7 +147,7 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
             return f"{brief(name)} is no account's name."
         if not self.own_accounts:
             return ""
-        look = await self.looks.look(name, fresh)
+        look = await self.looks.look(name, fresh, keep=False)
         if look is None:
             return f"Of the account {name!r} nothing can be learned just now."
         if self.manage_groups and self.unix_groups:
@@ -204,9 +213,40 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
         return by_token or getattr(handler, "_jupyterhub_user", None) is not user
 
     def groups_differ(self, user: Any, look: Look) -> bool:
-        """Tell whether the account is in other groups than the hub's user."""
-        managed = self.manage_groups and self.unix_groups
-        return managed and {g.name for g in user.orm_user.groups} != set(look.groups)
+        """Tell whether the account is in other groups than the hub's user.
+
+        Asked with each request: the database only where something may have changed, as
+        nobody else writes groups that are managed.
+        """
+        if not (self.manage_groups and self.unix_groups):
+            return False
+        if self._agreed.get(user.name) == look.groups:
+            return False
+        differ = {g.name for g in user.orm_user.groups} != set(look.groups)
+        if not differ:
+            self._agreed[user.name] = look.groups
+            if len(self._agreed) > _MOST_PROVED:
+                self._agreed.popitem(last=False)
+        return differ
+
+    async def pre_spawn_start(self, user: Any, spawner: Any) -> None:
+        """Hold up who starts and stops servers without end: each is a submission.
+
+        Raises:
+            StartFailed: 429, saying when the next start is taken.
+        """
+        try:
+            self._starts.take(user.name)
+        except TooOften as error:
+            raise StartFailed(
+                Failure(
+                    "You have started very many servers in a short time",
+                    hint=f"Try again in {math.ceil(error.seconds)} seconds.",
+                ),
+                reason="limit",
+                status_code=429,
+            ) from None
+        await maybe_future(super().pre_spawn_start(user, spawner))
 
     async def add_user(self, user: Any) -> None:
         """Take a user in whose name, and account, may sign in.
@@ -218,7 +258,7 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
             raise ValueError(f"Invalid username: {brief(user.name)}")
         known = isinstance(user, orm.User)  # at the start: every user of the database
         if self.own_accounts and not known and not self._makes_accounts():
-            look = await self.looks.look(user.name)
+            look = await self.looks.look(user.name, keep=False)
             if look is None or look.fault:
                 raise ValueError(look.fault if look else "Accounts cannot be read now.")
         if self._makes_accounts():

@@ -113,7 +113,7 @@ async def test_a_directory_that_is_away_changes_nothing(directory, monkeypatch, 
     assert await directory.looks.look("bob", 0) is None
     directory.says(ann=["", []])
     await until(lambda: not directory.looks._wanted)
-    await directory.looks._ask("ann")
+    await directory.looks._ask("ann", keep=True)
     assert await directory.looks.look("ann", 0) == Look("")
 
 
@@ -127,6 +127,23 @@ async def test_an_action_that_fails_is_not_the_next_accounts_matter(directory):
     directory.says(ann=["", []], bob=["", []])
     directory.looks.start(["ann", "bob"], act)
     await until(lambda: len(seen) == 2)
+
+
+async def test_names_that_somebody_types_are_asked_once(directory, monkeypatch):
+    """A thousand names at the sign-in page are no work for the directory later."""
+    monkeypatch.setattr(account_looks, "_EVERY_SECONDS", 0.05)
+    directory.says(ann=["", []], root=["no person", []])
+    directory.looks.start([])
+    for name in ("ann", "root", "nobody-there"):
+        await directory.looks.look(name, 0, keep=False)
+    assert (await directory.looks.look("root", 0, keep=False)).fault
+    asked = directory.questions
+    await asyncio.sleep(0.3)  # some rounds
+    assert directory.questions == asked
+    assert directory.looks.refused() == []
+    assert directory.looks._known == {}
+    await directory.looks.look("ann")
+    await until(lambda: directory.questions > asked + 3)
 
 
 async def test_what_is_remembered_has_a_bound(directory, monkeypatch):

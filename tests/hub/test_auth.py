@@ -18,6 +18,7 @@ from hub.detect import Site
 from hub.identities import Identities, OtherIdentity
 from hub.oidc import OidcAuthenticator, read_secret
 from hub.settings import load_settings
+from spawners.server_failure import StartFailed
 from spawners.settings import ConfigError
 
 LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
@@ -222,6 +223,18 @@ async def test_guessing_slows_down_and_tells_nothing(authenticator):
             await sign_in(demo, name)
         assert caught.value.status_code == 429
         assert caught.value.headers == {"Retry-After": "1"}
+
+
+async def test_starts_without_end_are_held_up_by_user(authenticator):
+    pam = authenticator('[auth]\nkind = "pam"\n', SLURM)
+    bob, ada = SimpleNamespace(name="bob"), SimpleNamespace(name="ada")
+    for _ in range(60):
+        await pam.pre_spawn_start(bob, None)
+    with pytest.raises(StartFailed, match="in a short time") as caught:
+        await pam.pre_spawn_start(bob, None)
+    assert caught.value.status_code == 429
+    assert "10 seconds" in str(caught.value.jupyterhub_message)
+    await pam.pre_spawn_start(ada, None)
 
 
 async def test_a_form_is_no_way_in_through_a_provider(authenticator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -215,3 +216,20 @@ def test_only_plain_numbers_are_taken_as_numbers() -> None:
         "memory": "8",
         "x": {"y": 1},
     }
+
+
+async def test_who_asks_too_often_is_told_when_to_ask_again() -> None:
+    jobs, guesses = Jobs(), Guesses(lambda: 0.0)
+    for cpus in range(65, 71):
+        await preview(jobs, Resources(cpus=cpus), guesses)
+    handler = Handler(jobs, Resources(cpus=99), guesses)
+    handler.request = SimpleNamespace(body=b"{}")  # type: ignore[assignment]
+    told: dict[str, Any] = {}
+    handler.set_header = told.__setitem__
+    handler.set_status = lambda code: told.update(status=code)
+    handler.finish = lambda body: told.update(body=json.loads(body))
+    await PreviewHandler.post.__wrapped__(handler)
+    assert told["status"] == 429
+    assert told["Retry-After"] == "10"
+    assert "in 10 s" in told["body"]["message"]
+    assert len(jobs.asked) == 6
