@@ -76,6 +76,10 @@ class SchedulerUnavailable(BatchError):
     """The scheduler did not answer, or not in a way that can be trusted."""
 
 
+class AnswerTooLong(SchedulerUnavailable):
+    """A command wrote more than anybody reads; a narrower question may do."""
+
+
 class SubmitUncertain(SchedulerUnavailable):
     """A submission's answer was lost: it may still become a job, even later."""
 

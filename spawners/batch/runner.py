@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from . import launcher
-from .errors import InvalidSpec, NotPermitted, SchedulerUnavailable
+from .errors import AnswerTooLong, InvalidSpec, NotPermitted, SchedulerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class Processes:
             finally:
                 await _bury(transport, hearing)
             if hearing.full.done():
-                raise SchedulerUnavailable(f"{argv[0]} wrote too much.")
+                raise AnswerTooLong(f"{argv[0]} wrote too much.")
             if not in_time:
                 raise SchedulerUnavailable(
                     f"{argv[0]} did not answer within {timeout:g} s."

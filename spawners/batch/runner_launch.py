@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any
 
 from . import launcher
-from .errors import InvalidSpec, NotPermitted, SchedulerUnavailable
+from .errors import AnswerTooLong, InvalidSpec, NotPermitted, SchedulerUnavailable
 from .ownership import own_directory
 from .runner import (
     NO_VARIABLES,
@@ -133,6 +133,8 @@ def _raise_refusal(answer: Mapping[str, object]) -> None:
         raise NotPermitted(message)
     if kind == "malformed":
         raise InvalidSpec("request", message)
+    if kind == "too_large":
+        raise AnswerTooLong(message)
     if kind is not None and kind != "missing":
         raise SchedulerUnavailable(message)
 

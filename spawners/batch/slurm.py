@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from . import slurm_argv as argv_of
 from . import slurm_cluster, slurm_parse, slurm_reading, slurm_users
 from .errors import (
+    AnswerTooLong,
     BatchError,
     NotPermitted,
     SchedulerUnavailable,
@@ -27,7 +28,7 @@ from .models import BatchJob, JobSpec, JobStatus, Resources
 from .scheduler import ClusterSnapshot, UserLimits
 from .slurm_checks import check
 from .slurm_commands import SlurmCommands, SlurmSettings
-from .slurm_errors import cancel_error, complains, submit_error
+from .slurm_errors import cancel_error, complains, query_error, submit_error
 from .slurm_lines import Odd
 from .slurm_odd import ODD, OddLines
 from .slurm_reading import Claim
@@ -156,12 +157,45 @@ class SlurmScheduler:
         self, jobs: list[BatchJob], cluster: str, user: str | None
     ) -> dict[BatchJob, JobStatus]:
         argv = argv_of.listing_argv(cluster=cluster)
-        done = await self._slurm.query(argv, user=user)
+        try:
+            done = await self._slurm.query(argv, user=user)
+            # Thousands of lines take tens of milliseconds.
+            listing = await asyncio.to_thread(
+                slurm_parse.parse_listing, done.stdout, cluster=cluster
+            )
+        except AnswerTooLong:
+            return await self._read_ours(jobs, cluster, user)
+        return await self._judge(jobs, listing, done.stderr, cluster, user)
+
+    async def _read_ours(
+        self, jobs: list[BatchJob], cluster: str, user: str | None
+    ) -> dict[BatchJob, JobStatus]:
+        """Ask about our ids alone: the queue holds more than anybody can list."""
+        log.warning("The list of all jobs is too long; only our own are asked about")
+        readings: dict[BatchJob, JobStatus] = {}
+        for start in range(0, len(jobs), _MOST_IDS):
+            some = jobs[start : start + _MOST_IDS]
+            argv = argv_of.some_jobs_argv(some, cluster=cluster)
+            done = await self._slurm.run(argv, user=user)
+            text, said = done.stdout, done.stderr
+            if done.returncode != 0:
+                if cancel_error(said) is not None:
+                    raise query_error("squeue", said)
+                text = said = b""  # "Invalid job id specified", of the only one
+            listing = slurm_parse.parse_listing(text, cluster=cluster)
+            narrow = replace(listing, whole=False)
+            readings |= await self._judge(some, narrow, said, cluster, user)
+        return readings
+
+    async def _judge(
+        self,
+        jobs: list[BatchJob],
+        listing: slurm_parse.Listing,
+        stderr: bytes,
+        cluster: str,
+        user: str | None,
+    ) -> dict[BatchJob, JobStatus]:
         read_at = datetime.now(UTC)
-        # Thousands of lines take tens of milliseconds.
-        listing = await asyncio.to_thread(
-            slurm_parse.parse_listing, done.stdout, cluster=cluster
-        )
         odd = slurm_reading.odd(jobs, listing)
         self._odd_lines.note(listing.odd, odd, (cluster, user))
         unsure = slurm_reading.doubtful(
@@ -173,7 +207,7 @@ class SlurmScheduler:
         readings = slurm_reading.present(sure, listing, proven, read_at)
         missing = [job for job in sure if job not in readings]
         readings |= {job: slurm_reading.unknown(read_at, ODD) for job in odd}
-        if missing and complains(done.stderr):
+        if missing and complains(stderr):
             # An answer with a complaint proves what it shows, not what it lacks.
             return readings | {job: slurm_reading.unknown(read_at) for job in missing}
         return readings | await self._past(missing, cluster, user, read_at)

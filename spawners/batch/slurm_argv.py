@@ -145,11 +145,13 @@ def named_argv(names: Iterable[str], *, user: str = "", cluster: str = "") -> li
 
 def one_job_argv(job: BatchJob) -> list[str]:
     """Return the command that lists one id only: the controller's cheapest query."""
-    return [
-        *_squeue(LISTING_FIELDS),
-        f"--jobs={checked_id(job)}",
-        *_clusters(job.cluster),
-    ]
+    return some_jobs_argv([job], cluster=job.cluster)
+
+
+def some_jobs_argv(jobs: Collection[BatchJob], *, cluster: str = "") -> list[str]:
+    """Return the command that lists these ids only."""
+    ids = ",".join(sorted({checked_id(job) for job in jobs}))
+    return [*_squeue(LISTING_FIELDS), f"--jobs={ids}", *_clusters(cluster)]
 
 
 def accounting_argv(jobs: Collection[BatchJob], *, cluster: str = "") -> list[str]:

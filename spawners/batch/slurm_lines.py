@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .errors import SchedulerUnavailable
+from .errors import AnswerTooLong, SchedulerUnavailable
 
 MAX_OUTPUT = 32 * 1024**2
 """Bytes of an answer; more is no listing (200,000 jobs have about 25 MiB)."""
@@ -83,7 +83,7 @@ def lines_of(output: bytes) -> list[str]:
         SchedulerUnavailable: it is too long or cut off.
     """
     if len(output) > MAX_OUTPUT:
-        raise odd_answer("is too long")
+        raise AnswerTooLong("Slurm's answer is too long.", hint="It is asked again.")
     if not output:
         return []
     if not output.endswith(b"\n"):

@@ -92,11 +92,13 @@ class Listing:
         jobs: by id.
         twins: further lines of an id, of other users than the first.
         odd: lines that do not fit, and lines that one user's job has twice.
+        whole: it was asked for all jobs, so that places in line can be counted.
     """
 
     jobs: Mapping[str, ListedJob]
     twins: Mapping[str, list[ListedJob]]
     odd: Odd
+    whole: bool = True
 
     def lines(self, job_id: str) -> list[ListedJob]:
         """Return the lines of an id: none, one, or one of each user."""

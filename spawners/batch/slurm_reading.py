@@ -114,7 +114,8 @@ def present(
         line = line_of(job, listing)
         if line and (job in proven or claim(job, line) is Claim.SAME):
             lines[job] = line
-    waits = any(line.state is JobState.PENDING for line in lines.values())
+    pending = any(line.state is JobState.PENDING for line in lines.values())
+    waits = pending and listing.whole
     places = queue_places(listing) if waits else {}
     return {
         job: status_of(line, read_at, places.get(line.id))

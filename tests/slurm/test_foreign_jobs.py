@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from cluster import Cluster
 
 from spawners.batch import slurm_argv, slurm_parse
 from spawners.batch.models import JobState
+from spawners.batch.scheduler import ABSENT
 from spawners.batch.slurm import SlurmScheduler
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
@@ -86,3 +88,33 @@ async def test_what_left_the_queue_is_read_from_the_accounting_beside_namesakes(
     assert [(row.id, row.uid) for row in found] == [(job.id, job.uid)]
     assert await scheduler.find(spec.name, user="alice") == (job,)
     slurm.run(["scancel", f"--name={spec.name}"], user="bob")
+
+
+async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
+    two_users: Cluster,
+    scheduler: SlurmScheduler,
+    new_job,
+    reaches,
+    monkeypatch,
+    caplog,
+) -> None:
+    """The bound is lowered to what a test can fill; the questions are the real ones."""
+    slurm = two_users
+    (job,) = await scheduler.submit(new_job(), user="alice")
+    (other,) = await scheduler.submit(new_job(), user="alice")
+    await reaches(job, JobState.RUNNING)
+    argv = ["sbatch", "--parsable", "--mem=10", "--hold", "--array=0-4", "--wrap=true"]
+    foreign = slurm.run(argv, user="bob").stdout.strip()
+    monkeypatch.setattr("spawners.batch.slurm_lines.MAX_OUTPUT", 450)
+    gone = dataclasses.replace(job, id="999999", name="lb-none")
+    readings = await scheduler.status([job, other, gone])
+    assert "too long; only our own" in caplog.text
+    assert readings[job].state is JobState.RUNNING
+    assert readings[other].state in (JobState.RUNNING, JobState.PENDING)
+    assert readings[gone].reason == ABSENT
+    monkeypatch.setattr("spawners.batch.slurm_lines.MAX_OUTPUT", 100)
+    assert (await scheduler.status([gone]))[gone].reason == ABSENT
+    monkeypatch.undo()
+    slurm.run(["scancel", foreign], user="bob")
+    for mine in (job, other):
+        await scheduler.cancel(mine)

@@ -204,3 +204,40 @@ async def test_an_odd_row_of_ours_leaves_that_job_unknown() -> None:
     readings = await scheduler(runner).status([JOB, SECOND])
     assert (readings[JOB].state, readings[JOB].reason) == (JobState.UNKNOWN, "")
     assert readings[SECOND].state is JobState.COMPLETED
+
+
+FLOOD = LINE.replace(b"75|1001|", b"76|1003|") * 600_000
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [FLOOD, errors.AnswerTooLong("squeue wrote too much.")],
+    ids=["long", "cut"],
+)
+async def test_a_flood_of_others_jobs_leaves_ours_to_be_asked_about_alone(
+    flood: bytes | errors.AnswerTooLong,
+) -> None:
+    waiting = SECOND_LINE.replace(b"RUNNING|n1", b"PENDING|")
+    runner = Runner(listing=flood, one=LINE + waiting)
+    readings = await scheduler(runner).status([*OURS])
+    assert runner.kinds() == ["listing", "one", "sacct"]
+    assert "--jobs=75,77,80_1" in runner.calls[2][1]
+    assert readings[JOB].state is JobState.RUNNING
+    assert readings[SECOND].state is JobState.PENDING
+    assert readings[SECOND].queue_place is None  # who is before it, nobody listed
+    assert readings[ABSENTEE].reason == ABSENT
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [(b"slurm_load_jobs error: Invalid job id specified\n", ABSENT), (b"oh\n", None)],
+)
+async def test_a_narrow_question_is_answered_or_not_like_any_other(
+    said: bytes, reason: str | None
+) -> None:
+    runner = Runner(listing=FLOOD, one=(1, b"", said))
+    if reason is None:
+        with pytest.raises(errors.SchedulerUnavailable):
+            await scheduler(runner).status([JOB])
+        return
+    assert (await scheduler(runner).status([JOB]))[JOB].reason == reason

@@ -59,7 +59,7 @@ LIES: dict[str, Answer] = {
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_ends_no_job(lie):
     # The accounting knows an end, too: it must not be asked after such a listing.
-    runner = Runner(listing=LIES[lie], sacct=ROW)
+    runner = Runner(listing=LIES[lie], one=LIES[lie], sacct=ROW)
     try:
         status = (await scheduler(runner).status([JOB]))[JOB]
     except (errors.SchedulerUnavailable, errors.AuthenticationBroken):
