@@ -105,7 +105,11 @@ async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
     await reaches(job, JobState.RUNNING)
     argv = ["sbatch", "--parsable", "--mem=10", "--hold", "--array=0-4", "--wrap=true"]
     foreign = slurm.run(argv, user="bob").stdout.strip()
-    monkeypatch.setattr("spawners.batch.slurm_lines.MAX_OUTPUT", 450)
+    seconds = slurm_argv.CLIENT_ENVIRONMENT
+    whole = slurm.run(slurm_argv.listing_argv(), env=seconds).stdout
+    most = len(whole) - 100  # more than our two lines, fewer than all
+    assert whole.count("\n") >= 7
+    monkeypatch.setattr("spawners.batch.slurm_lines.MAX_OUTPUT", most)
     gone = dataclasses.replace(job, id="999999", name="lb-none")
     readings = await scheduler.status([job, other, gone])
     assert "too long; only our own" in caplog.text
