@@ -21,7 +21,7 @@ from tornado.httputil import url_concat
 from tornado.web import HTTPError, RequestHandler
 
 from .auth import Caller, identify, unknown_caller
-from .errors import BadRequest, Forbidden, Problem, explain
+from .errors import BadRequest, Forbidden, NotReady, Problem, explain
 from .spec import Call, Route, ServiceSpec
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,27 @@ class BaseHandler(RequestHandler):
     async def caller(self) -> Caller | None:
         """Return who asks; ``None`` for nobody."""
         return await identify(self.hub_auth, self)
+
+    async def caller_now(self) -> Caller | None:
+        """Return who asks by the hub's newest word, for an answer that takes long.
+
+        While the hub cannot be asked it is whoever it was.
+
+        Raises:
+            Forbidden: somebody who may not use this service any more.
+        """
+        before = self.__dict__.pop("_cached_hub_user", None)
+        try:
+            return await self.caller()
+        except NotReady:
+            self._cached_hub_user = before
+            return await self.caller()
+
+    def hang_up(self) -> None:
+        """End an answer that has begun, so that nobody takes it for whole."""
+        stream = getattr(self.request.connection, "stream", None)
+        if stream is not None:
+            stream.close()
 
     @property
     def origin(self) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.common.errors import NotThere
+from services.common.errors import Forbidden, NotThere
 from services.common.handlers import PageHandler
 
 from .names import attachment, reachable
@@ -22,6 +23,9 @@ _TEMPLATES = Environment(
     undefined=StrictUndefined,
 )
 STATIC = _HERE / "static"
+# How long an answer goes on before it is asked whose it is; together with the time that
+# the hub's word is kept, less than the half minute in which a right ends.
+_LOOK_SECONDS = 5.0
 
 
 def origin_of(url: str) -> str:
@@ -109,8 +113,25 @@ class ContentPage(PageHandler):
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", attachment(key))
         self.set_header("Content-Length", str(head.size))
+        look_at = monotonic() + _LOOK_SECONDS
         async with client.stream(bucket, key, version=version) as pieces:
             async for piece in pieces:
+                if monotonic() > look_at:
+                    if not await self._may_still(bucket, key):
+                        self.hang_up()
+                        return
+                    look_at = monotonic() + _LOOK_SECONDS
                 self.write(piece)
                 await self.flush()
         self.finish()
+
+    async def _may_still(self, bucket: str, key: str) -> bool:
+        """Whether the reader is still signed in and may read this still."""
+        storage: Storage = self.serving.context
+        try:
+            caller = await self.caller_now()
+            if caller is not None:
+                await storage.require(caller, bucket, key, Mode.READ)
+        except (Forbidden, NotThere):
+            return False
+        return caller is not None

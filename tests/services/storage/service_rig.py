@@ -36,11 +36,13 @@ class HubStub:
     Attributes:
         people: by token, as ``/hub/api/user`` tells them.
         kept: by name, what the hub keeps of a sign-in.
+        away: whether it answers nothing but that it is.
     """
 
     def __init__(self) -> None:
         self.people: dict[str, dict[str, Any]] = {}
         self.kept: dict[str, dict[str, Any]] = {}
+        self.away = False
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), lambda *rest: _Answers(self, *rest)
         )
@@ -84,7 +86,11 @@ class _Answers(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").rpartition(" ")[2]
         found = self._hub.answer(self.path.partition("?")[0], token)
         body = json.dumps(found).encode()
-        self.send_response(200 if found is not None else 404)
+        # JupyterHub refuses a token that it does not know, and knows no such user.
+        unknown = 403 if self.path == "/hub/api/user" else 404
+        self.send_response(
+            503 if self._hub.away else 200 if found is not None else unknown
+        )
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
