@@ -1,6 +1,10 @@
-"""A Python kernel listens on no TCP port, and what its forks print still arrives."""
+"""A Python kernel listens on no TCP port, and what its forks print still arrives.
+
+Its debugger has to listen on one, which is for its user alone.
+"""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -73,9 +77,7 @@ def kernel(tmp_path, monkeypatch):
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-        for left in place.iterdir():
-            left.unlink()
-        place.rmdir()
+        shutil.rmtree(place)
 
 
 def printed(client, code):
@@ -105,7 +107,7 @@ def test_only_python_kernels_are_started_otherwise():
     changed = with_private_pipe([*PYTHON, "-f", "k.json"], "/tmp/lb-x/run")
     assert changed[:3] == [*PYTHON[:2], "-c"]
     assert changed[4:] == ["-f", "k.json"]
-    assert "ipc:///tmp/lb-x/run/out" in changed[3]
+    assert "'/tmp/lb-x/run'" in changed[3]
     compile(changed[3], "starter", "exec")
     for other in (
         [],
@@ -132,3 +134,106 @@ def test_an_ipykernel_that_has_no_such_pipe_is_started_as_it_is(tmp_path):
         argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("started ['-f', 'k']\n", "")
+
+
+# Debugpy's protocol as anybody may speak it: attach, then have code run.
+STRANGER = """
+import json, os, socket, sys
+os.setgroups([]); os.setresgid(*[int(sys.argv[2])] * 3)
+os.setresuid(*[int(sys.argv[2])] * 3)
+one = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+one.settimeout(10)
+stream = one.makefile("rwb")
+def ask(number, command, arguments):
+    text = json.dumps({"seq": number, "type": "request", "command": command,
+                       "arguments": arguments}).encode()
+    stream.write(b"Content-Length: %d\\r\\n\\r\\n" % len(text) + text)
+    stream.flush()
+def hear(command):
+    while True:
+        head = stream.readline()
+        if not head:
+            raise ConnectionError("hung up")
+        stream.readline()
+        message = json.loads(stream.read(int(head.split(b":")[1])))
+        if message.get("command") == command:
+            return message
+try:
+    ask(1, "initialize", {"adapterID": "x", "pathFormat": "path"})
+    hear("initialize")
+    ask(2, "attach", {})
+    ask(3, "configurationDone", {})
+    ask(4, "evaluate", {"expression": "6 * 7", "context": "repl"})
+    print(hear("evaluate"))
+except OSError as error:
+    print("refused", type(error).__name__)
+"""
+
+
+def debug(client, number, command, **arguments):
+    """Ask the kernel's debugger as JupyterLab does; return its answer."""
+    content = {"type": "request", "seq": number, "command": command}
+    message = client.session.msg("debug_request", {**content, "arguments": arguments})
+    client.control_channel.send(message)
+    while True:
+        answer = client.control_channel.get_msg(timeout=60)
+        if answer["parent_header"]["msg_id"] == message["header"]["msg_id"]:
+            return answer["content"]
+
+
+def adapter_port(place):
+    """The port of the debugger's adapter: the only process started from ``place``."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if any(word.startswith(f"{place}/debug-") for word in words):
+            return int(words[words.index("--port") + 1])
+    raise AssertionError("there is no adapter")
+
+
+@pytest.mark.root
+def test_the_debugger_is_its_users_alone(kernel):
+    client, place = kernel
+    assert debug(client, 1, "debugInfo")["success"]
+    began = debug(client, 2, "initialize", clientID="x", adapterID="x")
+    assert began["success"], began
+    assert debug(client, 3, "attach")["success"]
+    port = adapter_port(place)
+
+    def stranger(uid):
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", STRANGER, str(port), str(uid)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return done.stdout or done.stderr
+
+    assert stranger(65534).startswith("refused"), "while the debugger is in use"
+    assert debug(client, 4, "disconnect", terminateDebuggee=False)["success"]
+    assert stranger(65534).startswith("refused"), "and after it was"
+    assert "'result': '42'" in stranger(os.getuid()), "the attack itself is good"
+    assert printed(client, "print(1)") == "1\n"
+
+
+def test_a_debugger_that_cannot_be_guarded_is_none(tmp_path):
+    package = tmp_path / "ipykernel"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "debugger.py").write_text("_is_debugpy_available = True\n")
+    (package / "__main__.py").write_text(
+        "from ipykernel import debugger; print(debugger._is_debugpy_available)"
+    )
+    place = tmp_path / "place"
+    for name in ("debugpy", "debugpy/common", "debugpy/server", "place"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "debugpy/common/sockets.py").touch()  # without what we guard
+    (tmp_path / "debugpy/server/api.py").write_text("class adapter: __file__ = 'x/y'\n")
+    argv = with_private_pipe([sys.executable, "-m", "ipykernel"], str(place))
+    done = subprocess.run(
+        argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
