@@ -6,7 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.storage.embedded_files import SOCKET, kept_ports, port_socket
+from services.storage.embedded_files import (
+    SOCKET,
+    kept_ports,
+    port_socket,
+    protected_ports,
+)
 
 from .places import LONGEST_SOCKET, short_socket
 from .proxy.config import StorePort
@@ -28,14 +33,17 @@ class PortNow:
     """Gives the port on which the embedded store speaks S3 now, with its proof.
 
     The one of last time, which is free or the store's; a store that finds it taken
-    chooses another and keeps that.
+    chooses another and keeps that. ``None`` where an ordinary account could listen
+    there while the store is down: it would be believed until the proof is missed.
     """
 
     settings: Settings
 
-    def __call__(self) -> StorePort:
+    def __call__(self) -> StorePort | None:
         """Return it as it is now; chosen if there never was one."""
         ports = kept_ports(store_directory(self.settings))
+        if ports.s3 not in protected_ports():
+            return None
         return StorePort(ports.s3, _reachable(self.settings, port_socket(ports)))
 
 

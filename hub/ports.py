@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from spawners.batch.ownership import own_directory
 
+from .places import database_url
 from .settings import Settings
 
 
@@ -30,6 +34,11 @@ def port_problem(address: str, port: int) -> str:
     return ""
 
 
+def host_and_port(address: str, port: int) -> str:
+    """Return ``host:port`` as HAProxy writes it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def jobs_port(settings: Settings, address: str) -> int:
     """Return the port of the jobs' frontend: the set one, else one chosen for good.
 
@@ -39,9 +48,35 @@ def jobs_port(settings: Settings, address: str) -> int:
     return settings.jobs.port or _kept_port(settings, "jobs", address, 1)
 
 
-def forget_ports(settings: Settings) -> None:
-    """Have the ports that were not set be chosen anew."""
+def forget_ports(settings: Settings) -> bool:
+    """Have the ports that were not set be chosen anew, if no job may hold one.
+
+    Returns:
+        False if one may: a job that runs reports to the port that it was told.
+    """
+    if _jobs_may_live(settings):
+        return False
     _file(settings).unlink(missing_ok=True)
+    return True
+
+
+def _jobs_may_live(settings: Settings) -> bool:
+    url = database_url(settings, "jobs")
+    path = Path(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///"):
+        return True  # it is somewhere else, and not asked before the hub runs
+    if not path.exists():
+        return False
+    try:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        ) as db:
+            found = db.execute(
+                "SELECT 1 FROM landbridge_jobs WHERE phase IN ('intent', 'submitted')"
+            ).fetchone()
+    except sqlite3.Error:
+        return True
+    return found is not None
 
 
 def _kept_port(settings: Settings, name: str, address: str, offset: int) -> int:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from services.common.held_ports import HeldPorts, PortTaken
 from spawners.settings import ConfigError
 
 from .client import (
@@ -36,7 +37,7 @@ from .leftovers import edge_runs, end_leftovers
 from .log_file import LogFile, copy_pipe
 from .pauses import Pauses
 from .places import check_certificate, hub_socket, prepare_state, site_profiles
-from .ports import forget_ports, jobs_port, port_problem
+from .ports import forget_ports, host_and_port, jobs_port, port_problem
 from .registry import service_specs
 from .secret_files import ensure_password
 from .settings import CHECKOUT, Settings
@@ -108,10 +109,35 @@ def preflight(settings: Settings, site: Site) -> None:
         raise CannotStart(f"Cannot start: {problem}. Set LANDBRIDGE_PORT to another.")
     problem = port_problem(site.jobs_bind, site.jobs_port)
     if problem and not settings.jobs.port:
-        forget_ports(settings)
+        if not forget_ports(settings):
+            raise CannotStart(
+                f"Cannot start: {problem}, and jobs that run report to it, so it is "
+                "not left for another. End what listens there and start again."
+            )
         problem = port_problem(site.jobs_bind, jobs_port(settings, site.jobs_bind))
     if problem:
         raise CannotStart(f"Cannot start: {problem}. Set jobs.port to another.")
+
+
+def hold_ports(settings: Settings, site: Site) -> HeldPorts:
+    """Hold the ports of the edge while we live, whatever becomes of hub and HAProxy.
+
+    Raises:
+        CannotStart: one is somebody else's by now.
+    """
+    held = HeldPorts()
+    if not settings.proxy.managed:
+        return held  # the site's own HAProxy runs as it likes
+    jobs = settings.jobs.port or jobs_port(settings, site.jobs_bind)
+    try:
+        held.hold(host_and_port(settings.hub.bind_address, settings.hub.port))
+        held.hold(host_and_port(site.jobs_bind, jobs))
+    except PortTaken as error:
+        held.close()
+        raise CannotStart(
+            f"Cannot start: {error}. End what listens there, or set another port."
+        ) from None
+    return held
 
 
 def hub_environment(
@@ -430,6 +456,7 @@ async def serve(settings: Settings, environment: Mapping[str, str], say: Say) ->
     site = await asyncio.to_thread(detect, settings)
     check_accounts(settings, site)
     await asyncio.to_thread(preflight, settings, site)
+    held = hold_ports(settings, site)
     password = settings.password or ensure_password(settings)
     child = hub_environment(settings, site, password, environment)
     gateway = Gateway(settings, child, say)
@@ -437,7 +464,10 @@ async def serve(settings: Settings, environment: Mapping[str, str], say: Say) ->
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, gateway.stop_asked)
     given = bool(settings.password)
-    return await gateway.run(greeting(settings, site, password, given=given))
+    try:
+        return await gateway.run(greeting(settings, site, password, given=given))
+    finally:
+        held.close()
 
 
 def up(settings: Settings, environment: Mapping[str, str], say: Say) -> int:

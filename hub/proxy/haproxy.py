@@ -15,10 +15,11 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
+from services.common.held_ports import HeldPorts, PortTaken
 from services.common.process_log import cap_log
 
 from . import config as edge
-from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault
+from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault, StartFailed
 from .maps import HUB, Route, ServiceTarget, Target, key_of, routespec_of, target_of
 from .resolve import resolve
 from .runtime import RuntimeSocket
@@ -57,6 +58,7 @@ class HAProxyProxy(EdgeTraits):
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._guard: asyncio.Task[None] | None = None
+        self._ports = HeldPorts()
 
     # -- what JupyterHub calls ---------------------------------------------------
 
@@ -72,6 +74,7 @@ class HAProxyProxy(EdgeTraits):
             try:
                 await self._bring_up()
             except BaseException:
+                self._ports.close()
                 await self._table.close()
                 raise
             self._guard = asyncio.create_task(self._guard_files())
@@ -84,12 +87,14 @@ class HAProxyProxy(EdgeTraits):
         await self._close()
         if self._supervisor is not None:
             await self._supervisor.stop()
+        self._ports.close()
 
     async def detach(self) -> None:
         """Stop supervising; HAProxy goes on and the next hub adopts it."""
         await self._close()
         if self._supervisor is not None:
             await self._supervisor.close()
+        self._ports.close()
 
     async def add_route(
         self, routespec: str, target: str, data: dict[str, Any] | None
@@ -152,6 +157,7 @@ class HAProxyProxy(EdgeTraits):
         if self._supervisor is None:
             return
         async with self._reloading:  # each takes over from the one before
+            self._hold()
             files, signature = await asyncio.to_thread(self._render)
             if signature in {self._supervisor.signature, self._refused}:
                 return
@@ -300,8 +306,23 @@ class HAProxyProxy(EdgeTraits):
             data = {} if target else {"hub": True}
             self._table.put(key, Route(routespec_of(key), url, target, data))
 
+    def _hold(self) -> None:
+        """Hold what HAProxy listens on, so that nobody comes first when it restarts.
+
+        Raises:
+            StartFailed: a port is somebody else's: nothing is served beside him.
+        """
+        config = self.edge_config()
+        try:
+            for address in (config.public, config.redirect, config.jobs):
+                if address and "/" not in address:
+                    self._ports.hold(address)
+        except PortTaken as error:
+            raise StartFailed(self.haproxy_cmd, str(error)) from None
+
     async def _bring_up(self) -> None:
         if self._supervisor is not None:
+            self._hold()
             files, signature = await asyncio.to_thread(self._render)
             await self._supervisor.start(files, signature)
             return

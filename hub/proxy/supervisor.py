@@ -17,7 +17,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from services.common.process import ProcessId, end, spawn, wait_ended
+from services.common.process import (
+    ProcessId,
+    daemon_environment,
+    end,
+    spawn,
+    wait_ended,
+)
 from services.common.process_log import begin_log, lines_since
 
 from .config import ROUTES
@@ -249,6 +255,7 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            env=daemon_environment(),
         )
         try:
             async with asyncio.timeout(_START_SECONDS):

@@ -14,6 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_PASSED = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "OPENSSL_CONF",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+)
+
 
 @dataclass(frozen=True)
 class ProcessId:
@@ -58,10 +70,20 @@ class ProcessId:
             return
 
 
+def daemon_environment() -> dict[str, str]:
+    """Return what a program that is not ours gets of our environment, by name.
+
+    Ours holds the operator's token and the demo's password: nothing is passed on that
+    is not in this list.
+    """
+    return {name: os.environ[name] for name in _PASSED if name in os.environ}
+
+
 def spawn(command: Sequence[str], log: Path) -> ProcessId:
     """Start ``command`` in a session of its own, its words appended to ``log``.
 
-    It gets no signal from our terminal and goes on when we end.
+    It gets no signal from our terminal and goes on when we end. Of our environment it
+    gets :func:`daemon_environment`.
 
     Raises:
         OSError: it cannot be executed.
@@ -72,7 +94,7 @@ def spawn(command: Sequence[str], log: Path) -> ProcessId:
         pid = os.posix_spawn(
             command[0],
             list(command),
-            dict(os.environ),
+            daemon_environment(),
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, null, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),

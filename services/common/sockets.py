@@ -12,9 +12,10 @@ users, with their cookies and tokens. So:
 2. A service reaches the hub, and another service, by their sockets: its token is worth
    as much as its rights.
 3. What must be a port, because it is reached from other machines or by programs that
-   know nothing else, is held (:class:`hub.ports.HeldPort`): bound without a gap for as
-   long as we live, so that a crash of who listens there opens no door. Where it cannot
-   be held, it is proved before each use by TLS with a certificate of our own.
+   know nothing else, is held (:mod:`.held_ports`): bound without a gap for as long as
+   we live, so that a crash of who listens there opens no door. Where it cannot be
+   held, it is proved before each use by TLS with a certificate of our own, or is one
+   that only root can bind.
 4. A port that somebody else has ends the start, loudly. It is never left for another
    one while a program may still know its number.
 

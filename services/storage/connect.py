@@ -21,7 +21,8 @@ from .credentials import CredentialDriver
 from .drivers import IdentityDriver, Means, choose_driver
 from .drivers_pasted import PastedDriver
 from .drivers_sts import StsDriver, StsSettings
-from .embedded import EmbeddedAccess, EmbeddedStore
+from .embedded import EmbeddedAccess, EmbeddedStore, weed_program
+from .embedded_account import store_account
 from .embedded_files import EmbeddedSettings
 from .errors import StorageError
 from .objects import AccessKey, Grant, Mode
@@ -46,7 +47,8 @@ class Connector:
         directory: the embedded store's own.
         folder: where relative names in the settings start from.
         means: what drivers of a site's store need.
-        external_url: of the embedded store, as SDKs reach it through the gateway.
+        external_url: of the embedded store, as all programs of users reach it:
+            through the gateway.
     """
 
     def __init__(
@@ -100,10 +102,14 @@ class Connector:
     async def _reach(self, opened: AsyncExitStack) -> StoreConnection:
         if self._settings.endpoint:
             return await self._reach_site(opened)
+        account = await asyncio.to_thread(
+            store_account, self._settings.account, self._directory, weed_program()
+        )
         settings = EmbeddedSettings(
             self._directory,
             external_url=self._external_url,
-            account=self._settings.account or None,
+            account=account,
+            closed=bool(self._external_url),
         )
         embedded = EmbeddedStore(settings, self._moved)
         opened.push_async_callback(embedded.close)
@@ -126,9 +132,7 @@ class Connector:
             driver = StsDriver(client, StsSettings(access.role_arn))
         client = client.speaking(old.client.dialect)
         log.warning("The embedded store's port was taken: it serves another one now")
-        self._storage.connect(
-            replace(old, client=client, endpoint=access.endpoint, driver=driver)
-        )
+        self._storage.connect(replace(old, client=client, driver=driver))
 
     async def _reach_site(self, opened: AsyncExitStack) -> StoreConnection:
         settings, key = self._settings, None
@@ -173,14 +177,20 @@ class Connector:
         if driver is not None and not (by_token or features.sessions_usable):
             log.warning("The store's sessions are not safe to hand out: none are.")
             driver = None
+        embedded = not self._settings.endpoint
+        endpoint = client.transport.address.endpoint
+        if embedded and self._external_url:
+            # Of the store's own port no program of a user's may know: whoever comes
+            # first may listen there while the store is being started again.
+            endpoint = self._external_url
         return StoreConnection(
             client.speaking(features.dialect),
-            client.transport.address.endpoint,
+            endpoint,
             driver,
-            embedded=not self._settings.endpoint,
+            embedded=embedded,
             keys=features.keys,
             urls_bound=features.urls_bound,
-            gateway="" if self._settings.endpoint else self._external_url,
+            gateway=endpoint if embedded else "",
         )
 
     async def _look_at_browsers(

@@ -46,6 +46,7 @@ from .embedded_files import (
     link_socket,
     port_socket,
     prepare,
+    protected_ports,
     write_private,
 )
 from .errors import StorageError, StoreUnavailable
@@ -73,7 +74,7 @@ class EmbeddedAccess:
     """How to reach the store, with the one key that may do everything.
 
     Attributes:
-        endpoint: for programs of users, who have keys of their own.
+        endpoint: of its port, which signatures name; asked by ``socket`` alone.
         key: the broker's.
         socket: for requests that the broker signs: nobody else can listen there while
             the store is down, and make them again.
@@ -91,7 +92,8 @@ class EmbeddedStore:
 
     Args:
         settings: where it lives and who may call it.
-        moved: told of its new address, where somebody took its port while it was down.
+        moved: told of its new address, where somebody took its port while it was down;
+            programs of users do not know the port.
     """
 
     def __init__(
@@ -221,7 +223,7 @@ class EmbeddedStore:
         await asyncio.to_thread(link_socket, self._settings.directory, ports)
         command = command_line(self._settings, ports, weed_program())
         offset = begin_log(self.log_file)
-        process = self._spawn(command)
+        process = self._spawn(command, ports)
         try:
             await self._wait_ready(process, ports, key, offset)
         except BaseException:
@@ -240,8 +242,11 @@ class EmbeddedStore:
         self.up.set()
         log.info("The embedded store serves, pid %s", process.pid)
 
-    def _spawn(self, command: list[str]) -> ProcessId:
+    def _spawn(self, command: list[str], ports: Ports) -> ProcessId:
         account = self._account()
+        if account is not None and ports.s3 in protected_ports():
+            command = [*_with_low_port(account), *command]
+            account = None
         output = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             child = subprocess.Popen(
@@ -329,6 +334,21 @@ class EmbeddedStore:
         return " ".join(told[-3:] or lines[-3:])
 
 
+def _with_low_port(account: pwd.struct_passwd) -> list[str]:
+    """Return what runs a program as ``account`` that may bind a protected port."""
+    return [
+        shutil.which("setpriv") or "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+        "--no-new-privs",
+        "--inh-caps=-all,+net_bind_service",
+        "--ambient-caps=-all,+net_bind_service",
+        "--bounding-set=-all,+net_bind_service",
+        "--",
+    ]
+
+
 def weed_program() -> str:
     """Return SeaweedFS's program: beside our Python, else on the search path.
 
@@ -374,5 +394,6 @@ async def try_store(access: EmbeddedAccess) -> None:
 def _signature(settings: EmbeddedSettings) -> str:
     """Changes when a running store would have to be started anew."""
     facts = "\0".join(command_line(settings, Ports(0, 0, 0, 0, 0), "weed"))
+    facts += f"\0{settings.account}"
     config = (settings.directory / "iam.json").read_bytes()
     return hashlib.sha256(facts.encode() + config).hexdigest()

@@ -7,6 +7,9 @@ Written for SeaweedFS 4.48; ``security.toml`` is read from its working directory
 - ``master.toml``: how many volumes a new bucket begins with.
 - ``s3.json``: the one identity, the broker.
 - ``iam.json``: STS, and the one role, which trusts the broker and nobody else.
+
+Where it runs as an account of its own, that owns what it reads and its objects; the
+directory stays ours, so that nothing in it can be put in the place of something else.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ import json
 import os
 import pwd
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,8 +59,19 @@ _JWT_PARTS = (
     "jwt.filer_signing",
     "jwt.filer_signing.read",
 )
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+# As services that want a reserved port and no certain one have it from bindresvport(3).
+_LOW, _LOW_END = 600, 1024
 _CENTURY = timedelta(days=36_500)
 _PORTS = "ports.json"
+_READ = (
+    "security.toml",
+    "master.toml",
+    "s3.json",
+    "iam.json",
+    "certs/grpc.crt",
+    "certs/grpc.key",
+)
 SOCKET = "s3.sock"
 """In ``sock``: leads to the socket on which the store speaks S3."""
 
@@ -73,6 +88,8 @@ class EmbeddedSettings:
         account: as root, run it as this account; ``None`` for root.
         providers: identity providers whose tokens STS takes, by name, each with
             ``issuer``, ``clientId`` and ``jwksUri``.
+        closed: nobody but us comes, by the socket: a port that is not protected (see
+            :func:`protected_ports`) answers only to a certificate that we have.
         volume_size: megabytes per volume file.
         session_length: of sessions that do not say how long; ours always do.
     """
@@ -82,6 +99,7 @@ class EmbeddedSettings:
     external_url: str = ""
     account: str | None = None
     providers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    closed: bool = False
     volume_size: int = 1024
     session_length: timedelta = timedelta(hours=1)
 
@@ -138,12 +156,20 @@ def command_line(settings: EmbeddedSettings, ports: Ports, program: str) -> list
         "-volume.max=20000",
         "-s3.config=s3.json",
         "-s3.iam.config=iam.json",
-        "-s3.iam.readOnly=false",
+        # STS needs the API to be on; it changes nothing then.
+        "-s3.iam.readOnly=true",
         "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
         "-filer.localSocket=sock/filer.sock",
         f"-s3.localSocket=sock/{port_socket(ports)}",
     ]
+    if settings.closed and ports.s3 not in protected_ports():
+        command += [
+            "-s3.cert.file=certs/grpc.crt",
+            "-s3.key.file=certs/grpc.key",
+            "-s3.cacert.file=certs/grpc.crt",
+            "-s3.tlsVerifyClientCert=true",
+        ]
     if settings.allowed_origins:
         command.append(f"-s3.allowedOrigins={','.join(settings.allowed_origins)}")
     if settings.external_url:
@@ -157,10 +183,14 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
     Secrets that are there stay; ``iam.json`` follows the settings.
     """
     root = settings.directory
-    owners = _owners(settings)
-    own_directory(root, others=owners)
+    account = _other_account(settings)
+    own_directory(root, others=() if account is None else (account.pw_uid,))
+    if account is not None:
+        os.chown(root, 0, 0)
+        root.chmod(0o711)
     for name in ("data", "sock", "certs"):
-        own_directory(root / name, others=owners)
+        # In a directory of ours, so whoever owns it has it from us.
+        own_directory(root / name, others=_owner_of(root / name))
     if not (root / "certs" / "grpc.key").exists():
         certificate, key = _certificate()
         write_private(root / "certs" / "grpc.crt", certificate)
@@ -175,7 +205,11 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
         write_private(signing, base64.b64encode(secrets.token_bytes(32)).decode())
     iam = json.dumps(_iam(settings, signing.read_text().strip()), sort_keys=True)
     write_private(root / "iam.json", iam)
-    _hand_over(settings)
+    if account is not None:
+        _hand_over(root, account)
+    elif os.geteuid() == 0:
+        for name in ("data", "sock"):  # handed over in whole, should it be again
+            os.chown(root / name, 0, 0)
     broker = json.loads((root / "s3.json").read_text())["identities"][0]
     credential = broker["credentials"][0]
     return AccessKey(credential["accessKey"], credential["secretKey"])
@@ -206,6 +240,21 @@ def kept_ports(directory: Path) -> Ports:
         return _new_ports(directory)
 
 
+def protected_ports() -> range:
+    """Return the ports of S3 that no ordinary account can bind; none if not even we.
+
+    There the gateway may carry objects by TCP, which the kernel does at half the cost:
+    nobody else listens there while the store is being started again.
+    """
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return range(0)
+    try:
+        first = int(_UNPRIVILEGED.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return range(0)
+    return range(_LOW, min(first, _LOW_END))
+
+
 def choose_ports(directory: Path) -> Ports:
     """Return free ports: those of last time, or else others, kept for next time."""
     ports = kept_ports(directory)
@@ -217,6 +266,9 @@ def choose_ports(directory: Path) -> Ports:
 def _new_ports(directory: Path) -> Ports:
     pairs = _free_pairs()
     ports = Ports(*(next(pairs) for _ in range(5)))
+    low = _free_low()
+    if low is not None:
+        ports = replace(ports, s3=low)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(directory / _PORTS, json.dumps(ports.as_json()))
     return ports
@@ -261,6 +313,16 @@ def _free_pairs() -> Iterator[int]:
         if not pair & given and all(_free(one) for one in pair):
             given |= pair
             yield port
+
+
+def _free_low() -> int | None:
+    """Return a free protected port whose gRPC port is free too, if there is one."""
+    low = list(protected_ports())
+    secrets.SystemRandom().shuffle(low)
+    for port in low:
+        if _free(port) and _free(port + _GRPC_OFFSET):
+            return port
+    return None
 
 
 def _certificate() -> tuple[str, str]:
@@ -380,18 +442,32 @@ def _web_role(provider: str) -> dict[str, Any]:
     }
 
 
-def _owners(settings: EmbeddedSettings) -> frozenset[int]:
-    """Return the accounts besides ours that the store's files may belong to."""
-    if settings.account is None or os.geteuid() != 0:
-        return frozenset()
-    return frozenset({pwd.getpwnam(settings.account).pw_uid})
+def _owner_of(path: Path) -> tuple[int, ...]:
+    return (path.lstat().st_uid,) if os.path.lexists(path) else ()
 
 
-def _hand_over(settings: EmbeddedSettings) -> None:
-    """As root, give the directory to the account that the store runs as."""
+def _other_account(settings: EmbeddedSettings) -> pwd.struct_passwd | None:
+    """As whom it runs, where that is another than we are."""
     if settings.account is None or os.geteuid() != 0:
-        return
-    account = pwd.getpwnam(settings.account)
-    root = settings.directory
-    for path in [root, *root.rglob("*")]:
-        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+        return None
+    return pwd.getpwnam(settings.account)
+
+
+def _hand_over(root: Path, account: pwd.struct_passwd) -> None:
+    """Give the account its objects, its sockets, and what it reads; nothing else.
+
+    Objects of a store that ran as root are handed over once: what holds them is given
+    last, so that one who was interrupted does it again.
+    """
+    ids = (account.pw_uid, account.pw_gid)
+    for name in ("data", "sock"):
+        if (root / name).lstat().st_uid == account.pw_uid:
+            continue
+        for folder, folders, files in os.walk(root / name, topdown=False):
+            for one in (*folders, *files):
+                os.chown(Path(folder, one), *ids, follow_symlinks=False)
+        os.chown(root / name, *ids)
+    os.chown(root / "certs", 0, 0)
+    (root / "certs").chmod(0o711)
+    for name in _READ:
+        os.chown(root / name, *ids, follow_symlinks=False)

@@ -66,9 +66,9 @@ class Me(Model):
     scopes: list[str]
     bucket: str = Field(description="The default bucket; empty if there is none.")
     region: str
-    endpoint: str = Field(description="Where programs on this machine reach S3.")
+    endpoint: str = Field(description="Where programs reach S3.")
     gateway: str = Field(
-        description="Where programs on other machines reach S3; empty: at `endpoint`."
+        description="The same, where it is the gateway's own address; else empty."
     )
     path: str = Field(description="The path of `/s3/`; empty if browsers go direct.")
     pages: str = Field(

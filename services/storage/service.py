@@ -57,13 +57,12 @@ class StoreConnection:
     Attributes:
         client: signs as the broker; as nobody, where users bring their keys and there
             is none.
-        endpoint: where programs on this machine reach it.
+        endpoint: where programs of users reach it; the embedded one by the gateway.
         driver: makes keys for users; ``None`` where the store cannot.
         embedded: whether it is the one that comes along.
         own_keys: where users bring their keys: the service then acts by these.
         keys: which names it keeps.
-        gateway: where programs on other machines reach it, through the gateway; ``""``
-            if they use ``endpoint``, too.
+        gateway: the same, where it is the gateway's own address; else ``""``.
         urls_bound: see :class:`~.probe.StoreFeatures`.
         tried: whether its ways are known: not before the first user's key, where the
             service has none of its own.

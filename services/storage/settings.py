@@ -82,7 +82,8 @@ class StorageSettings(Section):
     account: str = Field(
         "",
         description="Where the hub is root: the account that the embedded store runs "
-        "as. Empty: root.",
+        "as. Empty: the system account `landbridge-store`, which is made if need be; "
+        "`root`: none of its own.",
     )
     user_bucket: str = Field(
         "{user}",

@@ -160,19 +160,16 @@ class StorageService:
             ServiceFailed: the service is not there, or S3 cannot be reached.
         """
         me = self._call("GET", "me")
-        endpoint = str(me["endpoint"])
-        elsewhere = str(me.get("gateway") or endpoint)
-        if _is_loopback(elsewhere):
+        # Of an embedded store the gateway: its own port may be anybody's for a while.
+        endpoint = elsewhere = str(me.get("gateway") or me["endpoint"])
+        if _is_loopback(endpoint):
             elsewhere = ""
-        # The store's loopback address is the gateway's own machine's.
-        if _is_loopback(endpoint) and not is_here(urlsplit(self.url).hostname):
-            if not elsewhere:
+            if not is_here(urlsplit(self.url).hostname):
                 raise ServiceFailed(
                     "The store is on the gateway's machine, and the gateway has no "
                     "address that reaches it from here. Operators: set hub.public_url.",
                     final=True,
                 )
-            endpoint = elsewhere
         region, bucket = str(me["region"]), str(me.get("bucket") or "")
         own_keys = me.get("credentials") == "pasted"
         return Place(endpoint, region, bucket, elsewhere, own_keys)

@@ -297,6 +297,17 @@ class TestService:
         stub.me["gateway"] = "https://gateway.example.org/s3"
         assert service.place().endpoint == "https://gateway.example.org/s3"
 
+    def test_beside_the_gateway_the_store_is_reached_by_it_as_well(
+        self, stub: StorageStub
+    ) -> None:
+        """The store's own port is anybody's while the store is being started."""
+        stub.me["gateway"] = "http://127.0.0.1:8000"
+        service = StorageService.of(stub.environment)
+        assert service is not None
+        place = service.place()
+        assert place.endpoint == "http://127.0.0.1:8000"
+        assert place.elsewhere == ""
+
     def test_a_machine_knows_its_own_addresses(self) -> None:
         assert is_here("127.0.0.1")
         assert is_here("localhost")

@@ -14,6 +14,7 @@ import pytest
 
 from hub.proxy.faults import ConfigRefused, StartFailed
 from hub.proxy.maps import load_routes
+from services.common import process
 from services.common.process import ProcessId, end
 
 
@@ -351,3 +352,37 @@ async def test_a_site_runs_haproxy_itself_from_our_files(
     assert await edge.origin_of("/user/alice/") == "alice", "not ours to stop"
     haproxy.kill()
     await haproxy.wait()
+
+
+async def test_haproxy_is_told_nothing_by_its_environment(make_edge, monkeypatch):
+    """Neither the one that starts, nor a reload's, nor the one after a crash."""
+    canaries = {
+        "LANDBRIDGE_ADMIN_TOKEN": "canary-a",
+        "LANDBRIDGE_PASSWORD": "canary-b",
+        "JUPYTERHUB_API_TOKEN": "canary-c",
+        "AWS_SECRET_ACCESS_KEY": "canary-d",
+    }
+    for name, value in canaries.items():
+        monkeypatch.setenv(name, value)
+    edge = await make_edge(check_interval=0.1)
+
+    def look() -> None:
+        shown = Path(f"/proc/{edge.proxy.pid}/environ").read_bytes()
+        assert b"canary" not in shown
+        names = {one.partition(b"=")[0] for one in shown.split(b"\0") if one}
+        known = {name.encode() for name in process._PASSED}
+        # HAProxy sets its own, which are public.
+        assert {n for n in names - known if not n.startswith(b"HAPROXY_")} == set()
+
+    look()
+    before = edge.proxy.pid
+    edge.proxy.trusted_proxies = ["192.0.2.0/24"]
+    await edge.proxy.reload()
+    assert edge.proxy.pid != before
+    look()
+    before = edge.proxy.pid
+    os.kill(before, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while edge.proxy.pid in (before, None):
+            await asyncio.sleep(0.02)
+    look()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from services.common.process import ProcessId
-from services.storage.embedded import EmbeddedStore, try_store
+from services.storage import embedded_account
+from services.storage.embedded import EmbeddedStore, try_store, weed_program
+from services.storage.embedded_account import store_account
 from services.storage.embedded_files import (
     EmbeddedSettings,
     Ports,
@@ -114,15 +118,115 @@ async def test_a_killed_store_comes_back_with_every_acknowledged_object(settings
 @pytest.mark.root
 async def test_as_root_it_runs_as_the_account_that_was_chosen(people, settings):
     settings.directory.parent.chmod(0o755)
+    alice = pwd.getpwnam("alice")
     store = EmbeddedStore(EmbeddedSettings(settings.directory, account="alice"))
-    await store.start()
+    access = await store.start()
     try:
         status = Path(f"/proc/{store.pid}/status").read_text()
-        assert f"Uid:\t{settings.directory.stat().st_uid}\t" in status
-        assert settings.directory.stat().st_uid != 0
-        assert settings.directory.stat().st_mode & 0o777 == 0o700
+        assert f"Uid:\t{alice.pw_uid}\t{alice.pw_uid}\t" in status
+        assert f"Gid:\t{alice.pw_gid}\t{alice.pw_gid}\t" in status
+        assert "Groups:\t \n" in status
+        # Of root's rights it keeps the one for its port.
+        low = 1 << 10 if port_of(access.endpoint) < 1024 else 0
+        assert f"CapEff:\t{low:016x}\n" in status
+        assert low == 1 << 10
+        assert f"CapBnd:\t{low:016x}\n" in status
+        facts = {
+            name: (path := settings.directory / name).stat().st_uid
+            or path.stat().st_mode & 0o077
+            for name in ("", "certs", "data", "sock", "sts.key", "weed.log", "s3.json")
+        }
+        assert facts == {
+            # Ours, and nobody lists them or puts anything in them.
+            **{"": 0o011, "certs": 0o011, "sts.key": 0, "weed.log": 0},
+            **dict.fromkeys(("data", "sock", "s3.json"), alice.pw_uid),
+        }
+        modes = {name: (settings.directory / name).stat().st_mode for name in facts}
+        assert all(modes[n] & 0o077 == 0 for n in facts if n not in ("", "certs"))
     finally:
         await store.stop()
+
+
+@pytest.mark.root
+async def test_a_store_of_roots_is_handed_over_with_its_objects(people, settings):
+    """As by an upgrade; and back, and over again, with what came meanwhile."""
+    settings.directory.parent.chmod(0o755)
+    for turn, account in enumerate((None, "alice", None, "alice", "bob")):
+        store = EmbeddedStore(EmbeddedSettings(settings.directory, account=account))
+        access = await store.start()
+        client = S3Client(StoreAddress(access.endpoint), access.key)
+        try:
+            if turn == 0:
+                await client.buckets.create("kept")
+            await client.put("kept", str(turn), str(turn).encode() * 100_000)
+            for old in range(turn + 1):
+                data = (await client.get("kept", str(old))).data
+                assert data == str(old).encode() * 100_000
+        finally:
+            await client.close()
+            await store.stop()
+        uid = pwd.getpwnam(account or "root").pw_uid
+        assert (settings.directory / "data").stat().st_uid == uid
+
+
+@pytest.mark.root
+async def test_its_account_reaches_no_other_secret(people, settings, tmp_path):
+    settings.directory.parent.chmod(0o755)
+    prepare(EmbeddedSettings(settings.directory, account="alice"))
+    secrets = settings.directory.parent / "secrets"
+    secrets.mkdir(mode=0o700)
+    (secrets / "cookie-secret").write_text("x")
+    for what in ("test -r", "test -w"):
+        for path in (secrets / "cookie-secret", settings.directory / "sts.key"):
+            done = as_account("alice", [*what.split(), str(path)])
+            assert done.returncode == 1, (what, path)
+    done = as_account("alice", ["test", "-w", str(settings.directory)])
+    assert done.returncode == 1
+
+
+@pytest.mark.root
+async def test_an_account_of_its_own_is_the_default(settings, monkeypatch):
+    """A system account without a shell, made once; else root, and that is said."""
+    settings.directory.parent.chmod(0o755)
+    program = weed_program()
+    if as_account("nobody", [program, "version"]).returncode != 0:
+        program = "true"  # this checkout is closed to others
+    name = store_account("", settings.directory, program)
+    assert name == embedded_account.OWN_ACCOUNT
+    made = pwd.getpwnam(name)
+    assert 0 < made.pw_uid < 1000
+    assert made.pw_shell.endswith("nologin")
+    assert store_account("", settings.directory, program) == name
+    assert store_account("root", settings.directory, program) is None
+    with pytest.raises(StoreUnavailable, match="no such account"):
+        store_account("nobody-of-that-name", settings.directory, program)
+    with pytest.raises(StoreUnavailable, match="root by another name"):
+        embedded_account.ROOT = ""
+        try:
+            store_account("root", settings.directory, program)
+        finally:
+            embedded_account.ROOT = "root"
+    settings.directory.parent.chmod(0o700)
+    with pytest.raises(StoreUnavailable, match="cannot reach"):
+        store_account(name, settings.directory, program)
+    assert store_account("", settings.directory, program) is None
+
+
+def as_account(name: str, command: list[str]) -> subprocess.CompletedProcess[bytes]:
+    account = pwd.getpwnam(name)
+    return subprocess.run(
+        command,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        check=False,
+    )
+
+
+def port_of(endpoint: str) -> int:
+    return int(endpoint.rpartition(":")[2])
 
 
 async def test_a_store_that_cannot_start_says_its_last_words(settings, monkeypatch):

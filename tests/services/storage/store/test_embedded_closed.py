@@ -8,14 +8,22 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from store_rigs import WeedRig
 
-from services.storage.embedded import weed_program
-from services.storage.embedded_files import Ports
+from services.storage import embedded, embedded_files
+from services.storage.drivers_sts import StsDriver, StsSettings
+from services.storage.embedded import EmbeddedStore, weed_program
+from services.storage.embedded_files import EmbeddedSettings, Ports
+from services.storage.errors import StorageError
+from services.storage.objects import Grant, Mode
+from services.storage.s3 import S3Client
+from services.storage.transport import StoreAddress
 
 SECRET = b"the secret of the bucket, which is quite long" * 300
 
@@ -277,3 +285,33 @@ def test_no_secret_is_in_the_command_line(weed_rig):
     shown = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
     assert weed_rig.access.key.secret_key.encode() not in shown
     assert os.fsencode(sys.executable) not in shown
+
+
+async def test_a_closed_port_answers_only_to_a_certificate_of_ours(monkeypatch):
+    """Where others could bind it: no S3, no IAM, to nobody, whatever keys he has."""
+    monkeypatch.setattr(embedded_files, "protected_ports", lambda: range(0))
+    monkeypatch.setattr(embedded, "protected_ports", lambda: range(0))
+    with tempfile.TemporaryDirectory(prefix="lbweed-", dir="/var/tmp") as name:
+        settings = EmbeddedSettings(Path(name) / "store", closed=True)
+        store = EmbeddedStore(settings)
+        access = await store.start()
+        try:
+            assert urlsplit(access.endpoint).port >= 1024
+            for url in (access.endpoint, access.endpoint.replace("http:", "https:")):
+                client = S3Client(StoreAddress(url, attempts=1), access.key)
+                with pytest.raises(StorageError):
+                    await client.buckets.list()
+                await client.close()
+            # The session's keys get nothing there, and all by the socket.
+            address = StoreAddress(access.endpoint, socket=access.socket)
+            client = S3Client(address, access.key)
+            await client.buckets.create("alice")
+            driver = StsDriver(client, StsSettings(access.role_arn))
+            grant = Grant("alice", "", Mode.READ_WRITE)
+            key = (await driver.issue("alice", [grant])).key
+            session = S3Client(address, key)
+            await session.put("alice", "x", b"y")
+            await session.close()
+            await client.close()
+        finally:
+            await store.stop()

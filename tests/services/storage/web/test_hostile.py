@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.storage.objects import AccessKey
 from services.storage.spec import SPEC
+from services.storage.transport import Call, StoreAddress, Transport
 
 API = "/services/storage/api/v1/"
 # Kept by every store.
@@ -245,3 +248,67 @@ def test_an_html_object_is_inert_even_without_a_disposition(alice):
     answer = httpx.get(url, trust_env=False)
     assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
     assert answer.headers["content-type"] == "application/octet-stream"
+
+
+# What a session could ask of the store's IAM and STS, with a bare word for its answer.
+ASKED = (
+    "ListAccessKeys",
+    "ListAccessKeys&UserName=root",
+    "ListUsers",
+    "GetUser&UserName=root",
+    "CreateAccessKey",
+    "CreateAccessKey&UserName=root",
+    "CreateUser&UserName=mallory",
+    "DeleteUser&UserName=root",
+    "ListPolicies",
+    "GetCallerIdentity",
+    "AssumeRole&RoleArn=arn:aws:iam::role/landbridge&RoleSessionName=mallory",
+)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("path", ["/", "/s3/", "//", "/s3//"])
+async def test_keys_of_a_session_ask_the_stores_iam_nothing(
+    gateway, person, asked, path
+):
+    mallory = person("mallory")
+    keys = mallory.call("POST", "credentials", {})
+    broker = json.loads((gateway.state / "store" / "s3.json").read_text())
+    secret = broker["identities"][0]["credentials"][0]
+    key = AccessKey(keys["access_key"], keys["secret_key"], keys["session_token"])
+    transport = Transport(StoreAddress(keys["endpoint"], attempts=1), key)
+    name, *more = asked.split("&")
+    query = dict(one.split("=", 1) for one in (f"Action={name}", *more))
+    query["Version"] = "2010-05-08"
+    body = "&".join(f"{n}={v}" for n, v in query.items()).encode()
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    every = frozenset(range(200, 600))
+    try:
+        for service in ("iam", "sts", "s3"):
+            for call in (
+                Call("POST", path=path, body=body, headers=form, service=service),
+                Call("POST", path=path, query=query, service=service),
+                Call("PUT", path=path, query=query, service=service),
+                Call("GET", path=path, query=query, service=service),
+            ):
+                answer = await transport.ask(replace(call, accept=every, what="x"))
+                where = (service, call.method, answer.status, answer.body[:200])
+                assert secret["accessKey"].encode() not in answer.body, where
+                assert secret["secretKey"].encode() not in answer.body, where
+                assert b"AccessKey" not in answer.body, where
+                # To GET it is S3 that answers: a list of buckets, or a refusal.
+                assert call.method == "GET" or answer.status in (400, 403, 405), where
+    finally:
+        await transport.close()
+
+
+def test_no_program_is_told_of_the_stores_own_port(gateway, person):
+    """It is anybody's while the store is being started; the gateway's is held."""
+    mallory = person("mallory")
+    ours = f"http://127.0.0.1:{gateway.port}"
+    me = mallory.call("GET", "me")
+    assert (me["endpoint"], me["gateway"]) == (ours, ours)
+    assert mallory.call("POST", "credentials", {})["endpoint"] == ours
+    port = json.loads((gateway.state / "store" / "ports.json").read_text())["s3"]
+    told = json.dumps([me, mallory.call("POST", "credentials", {})])
+    assert f":{port}" not in told
