@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from jupyterhub.apihandlers.auth import TokenAPIHandler
+from tornado import web
 
 
 class RemovedTokenHandler(TokenAPIHandler):  # type: ignore[misc]  # it is untyped
@@ -19,11 +20,21 @@ class RemovedTokenHandler(TokenAPIHandler):  # type: ignore[misc]  # it is untyp
         await super().post()
 
 
+class NamelessTokenHandler(RemovedTokenHandler):
+    """``authorizations/token``: there is nothing to read; JupyterHub answers 500."""
+
+    async def get(self) -> None:
+        """Answer 404."""
+        raise web.HTTPError(404)
+
+
 def mended(rules: Iterable[Any]) -> list[Any]:
     """Return the hub's URL rules with our handlers in the place of faulty ones."""
     return [
-        (rule[0], RemovedTokenHandler, *rule[2:])
-        if rule[1] is TokenAPIHandler
-        else rule
+        (rule[0], _in_place(rule[0]), *rule[2:]) if rule[1] is TokenAPIHandler else rule
         for rule in rules
     ]
+
+
+def _in_place(pattern: str) -> type[TokenAPIHandler]:
+    return RemovedTokenHandler if "(" in pattern else NamelessTokenHandler

@@ -155,6 +155,7 @@ class PreviewHandler(_PageHandler):
     @web.authenticated
     async def post(self) -> None:
         """Answer ``{"allowed", "text", "field"}`` for a choice as JSON object."""
+        self.spawner("servers")  # who may not ask is told nothing of the question
         try:
             told = await self._preview(self._choice())
         except TooOften as error:

@@ -107,8 +107,10 @@ def hear(stream: Any) -> Json:
     line = stream.readline(LINE_LIMIT)
     try:
         message = json.loads(line.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise OSError("the answer was cut") from None
+    if not isinstance(message, dict):
+        raise OSError("the answer is none of ours")
     if "refused" in message:
         raise End("This job is not wanted: %s" % message["refused"])
     return dict(message)

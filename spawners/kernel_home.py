@@ -211,7 +211,10 @@ async def _read(reader: asyncio.StreamReader) -> Json:
         line = await reader.readuntil(b"\n")
     except asyncio.LimitOverrunError as error:
         raise ValueError(str(error)) from error
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
     if not isinstance(message, dict):
         raise ValueError("not a line of ours")  # noqa: TRY004 - said by a peer
     return message

@@ -115,7 +115,7 @@ class KernelRecord:
             if data.get("keep_until"):
                 datetime.fromisoformat(data["keep_until"])  # raises if it is none
             return cls(**data, job=job)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(str(error)) from error
 
 

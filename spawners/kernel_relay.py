@@ -114,7 +114,7 @@ class Lines(asyncio.Protocol):
         for line in lines:
             try:
                 message = json.loads(line.decode("utf-8"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 message = None
             if not isinstance(message, dict):
                 self.abort()

@@ -231,7 +231,7 @@ def load_kernel_settings(path: str | None = None) -> KernelSettings:
         data = json.loads(where.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(where, [f"cannot be read: {error.strerror}."]) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(where, [f"is not valid JSON: {error}."]) from error
     if not isinstance(data, dict):
         raise ConfigError(where, ["must hold an object."])

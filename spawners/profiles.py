@@ -366,6 +366,6 @@ def _read_yaml(path: Path) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(path, [f"cannot be read: {error.strerror}."]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         said = " ".join(str(error).split())
         raise ConfigError(path, [f"is not valid YAML: {said}."]) from error

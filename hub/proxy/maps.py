@@ -255,5 +255,12 @@ def load_routes(path: Path) -> list[Route] | None:
             )
             for row in map(json.loads, body.splitlines())
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         return None

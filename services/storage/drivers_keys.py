@@ -258,7 +258,7 @@ async def set_bucket_quota(client: S3Client, bucket: str, size: int) -> None:
     )
     try:
         owner = json.loads((await client.transport.ask(ask)).body)["owner"]
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, RecursionError):
         raise StoreAnswerInvalid(
             f"The store does not tell who owns {bucket}."
         ) from None

@@ -125,12 +125,19 @@ def write_record(path: Path, record: Ticket | Run | End) -> None:
 
 
 def read_record(path: Path, kind: type[Record]) -> Record | None:
-    """Return the record in ``path``, or ``None`` if there is none."""
+    """Return the record in ``path``, or ``None`` if there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
-    return kind.from_json(json.loads(data))
+    try:
+        return kind.from_json(json.loads(data))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -33,7 +33,7 @@ def _part(frames: Frames, place: int) -> dict[str, Any]:
     try:
         start = [bytes(frame) for frame in frames].index(_DELIMITER) + 2
         found = json.loads(bytes(frames[start + place]))
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

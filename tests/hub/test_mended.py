@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 
 import pytest
 from jupyterhub import apihandlers, handlers
+from tornado import web
 from tornado.web import RequestHandler
 
 from hub.mended import mended
@@ -44,7 +46,18 @@ def test_this_finds_what_is_wrong_in_jupyterhub_itself():
     assert misfits(RULES) == ["post /api/authorizations/token/([^/]+)"]
 
 
-@pytest.mark.parametrize("rule", mended(RULES), ids=lambda rule: rule[0])
+NAMELESS = r"/api/authorizations/token"
+OTHERS = [rule for rule in mended(RULES) if rule[0] != NAMELESS]
+
+
+def test_reading_what_is_not_named_is_a_404():
+    kind = next(rule[1] for rule in mended(RULES) if rule[0] == NAMELESS)
+    with pytest.raises(web.HTTPError) as refused:
+        asyncio.run(kind.get(None))
+    assert refused.value.status_code == 404
+
+
+@pytest.mark.parametrize("rule", OTHERS, ids=lambda rule: rule[0])
 def test_reading_stays_as_it_is(rule):
     original = next(
         one for one in RULES if one[0] == rule[0] and one[1] in rule[1].__mro__

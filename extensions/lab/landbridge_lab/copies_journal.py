@@ -62,7 +62,7 @@ class Journal:
             is_held = self.is_held(path.stem)
             try:
                 copy = Copy(**json.loads(path.read_text("utf-8")))
-            except (OSError, ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError, RecursionError) as error:
                 log.warning("The journal %s cannot be read: %s", path, error)
                 continue
             if copy.phase not in OVER and not is_held:
