@@ -115,7 +115,6 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     async def init_users(self) -> None:
         """Open the batch core with the users: servers are looked at after that."""
         await super().init_users()
-        self._watch_accounts()
         self.gateway = await build_gateway(
             self.settings,
             self.site,
@@ -166,9 +165,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             if self.sessions is not None:
                 self.sessions.end_all(name)
             return
-        user = self.users[orm_user]
-        if self.authenticator.groups_differ(user, look):
-            user.sync_groups(list(look.groups))
+        if self.authenticator.groups_differ(orm_user, look):
+            self.users[orm_user].sync_groups(list(look.groups))
 
     def init_proxy(self) -> None:
         """Tell the proxy how to find a job's server."""
@@ -208,6 +206,9 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             self._take_up(orm_spawner)
         self.db.commit()
         count: int = await super().init_spawners()
+        # Not earlier: users that are made before the spawners' class is known get
+        # JupyterHub's own, and nothing of theirs is taken up.
+        self._watch_accounts()
         return count
 
     def _take_up(self, orm_spawner: orm.Spawner) -> None:

@@ -195,7 +195,7 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
             look = await self.looks.look(user.name)
             if look is not None and look.fault:
                 return False
-            if look is not None and self.groups_differ(user, look):
+            if look is not None and self.groups_differ(user.orm_user, look):
                 return {"name": user.name, "groups": list(look.groups)}
         last = self._proved.get(user.name)
         if last is not None and time.monotonic() - last < _PROVED_SECONDS:
@@ -212,7 +212,7 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
         by_token = bool(getattr(handler, "_token_authenticated", False))
         return by_token or getattr(handler, "_jupyterhub_user", None) is not user
 
-    def groups_differ(self, user: Any, look: Look) -> bool:
+    def groups_differ(self, user: orm.User, look: Look) -> bool:
         """Tell whether the account is in other groups than the hub's user.
 
         Asked with each request: the database only where something may have changed, as
@@ -222,7 +222,7 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
             return False
         if self._agreed.get(user.name) == look.groups:
             return False
-        differ = {g.name for g in user.orm_user.groups} != set(look.groups)
+        differ = {g.name for g in user.groups} != set(look.groups)
         if not differ:
             self._agreed[user.name] = look.groups
             if len(self._agreed) > _MOST_PROVED:
