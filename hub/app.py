@@ -44,6 +44,7 @@ from .interrupted import Verdict, judge
 from .mended import mended
 from .places import database_url
 from .registry import service_specs
+from .service_watch import ServiceWatch
 from .sessions import Session, Sessions
 from .settings import Settings, load_settings
 from .signed_in import (
@@ -87,6 +88,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         self.sessions: Sessions | None = None
         self._session_watch: asyncio.Task[None] | None = None
         self._services_starting: set[asyncio.Task[bool]] = set()
+        self._service_watch = ServiceWatch(self.log)
 
     # -- start ---------------------------------------------------------------------
 
@@ -256,8 +258,9 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         """Start a service without waiting for it: notebooks do not depend on it.
 
         JupyterHub would wait until it answers, and end itself when it does not.
-        A service that ends is started again by JupyterHub's own watch over it.
+        One that ends is started again, see :mod:`hub.service_watch`.
         """
+        self._service_watch.watch(service_name, service)
         if service_name in self._own_sockets():
             # It listens on a socket, which JupyterHub's own waiting does not know.
             task = asyncio.create_task(self._start_own(service_name, service))
@@ -270,11 +273,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         return True
 
     async def _start_own(self, name: str, service: Any) -> bool:
-        try:
-            await service.start()
-        except Exception:
-            self.log.exception("Cannot start the service %s", name)
-            return False
+        await self._service_watch.start(name, service)
         return True
 
     async def check_services_health(self) -> None:

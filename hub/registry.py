@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from .roles import (
 )
 from .settings import Settings
 from .subdomains import any_origin
+from .tied import PARENT
 
 # -P: a service's directory is the state's, and what lies there is no code of ours.
 _PYTHON = (sys.executable, "-P")
@@ -58,7 +60,8 @@ class ServiceSpec:
         """Return the entry of ``JupyterHub.services``."""
         entry: dict[str, object] = {"name": self.name, "display": bool(self.url)}
         if self.command:
-            environment = dict(self.environment)
+            # A hub that is killed while a service of its starts is missed by it else.
+            environment = {PARENT: str(os.getpid()), **self.environment}
             if self.socket:
                 environment["LANDBRIDGE_SOCKET"] = str(self.socket)
             entry["command"] = list(self.command)

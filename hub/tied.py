@@ -14,6 +14,8 @@ import sys
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
+PARENT = "LANDBRIDGE_HUB_PID"
+"""Variable with the pid of the process that started this one, or thinks so."""
 
 
 def tie_to_parent(parent: int | None = None) -> None:
@@ -29,6 +31,7 @@ def tie_to_parent(parent: int | None = None) -> None:
 
 
 if __name__ == "__main__":
-    tie_to_parent()
+    told = os.environ.pop(PARENT, "")
+    tie_to_parent(int(told) if told.isdigit() else None)
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

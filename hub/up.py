@@ -236,10 +236,10 @@ class Gateway:
         finally:
             os.close(writing)
 
-    async def _log_written(self) -> None:
+    async def _log_written(self, seconds: float = _LOG_SECONDS) -> None:
         """Wait a moment for the last words of what has ended to be in the log."""
         if self._copying:
-            await asyncio.wait(self._copying, timeout=_LOG_SECONDS)
+            await asyncio.wait(self._copying, timeout=seconds)
 
     async def _wait_ready(self) -> bool:
         """True once the hub answers through its socket; False if asked to stop."""
@@ -349,9 +349,10 @@ class Gateway:
                     hub.terminate()
             await self._wait_ended(hub)
         elif self._stopping.is_set():
-            self._say("There was no hub to stop servers; the next start takes them up.")
+            self._say("There was no hub to stop servers. The next takes up what runs.")
         await end_leftovers(self._settings)
-        await self._log_written()
+        # The services of a hub that was killed end by themselves, and then the pipe.
+        await self._log_written(_END_SECONDS)
         self._log_file.close()
 
     async def _wait_ended(self, hub: asyncio.subprocess.Process) -> None:
