@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from hub_process import ADMIN_TOKEN, HubProcess, until
+import httpx
+from hub_process import ADMIN_TOKEN, PASSWORD, HubProcess, until
 from notebook_rig import Channel, open_channel
 
 
@@ -51,3 +52,20 @@ class NotebookServer:
         """Run code in a kernel and return what it printed."""
         with self.channel(kernel) as channel:
             return channel.run(code, seconds)
+
+
+@contextlib.contextmanager
+def browser(hub: HubProcess, user: str) -> Iterator[httpx.Client]:
+    """Sign in as a browser does, at the hub and at the user's server."""
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{hub.port}", follow_redirects=True, trust_env=False
+    ) as client:
+        client.get("/hub/login")
+        hub_xsrf = {cookie.path: cookie.value for cookie in client.cookies.jar}["/hub/"]
+        page = client.post(
+            "/hub/login",
+            params={"next": f"/user/{user}/lab"},
+            data={"username": user, "password": PASSWORD, "_xsrf": hub_xsrf},
+        )
+        assert page.url.path == f"/user/{user}/lab", page.url
+        yield client

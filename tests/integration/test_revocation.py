@@ -13,31 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
-from hub_process import PASSWORD, HubProcess, until
+from hub_process import HubProcess, until
 from notebook_rig import Channel
-from notebook_server import NotebookServer
+from notebook_server import NotebookServer, browser
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 PROMISED_SECONDS = 30
 AWAY_SECONDS = 40  # more than an answer of the hub's is kept
-
-
-@contextlib.contextmanager
-def browser(hub: HubProcess, user: str) -> Iterator[httpx.Client]:
-    """Sign in as a browser does, at the hub and at the user's server."""
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{hub.port}", follow_redirects=True, trust_env=False
-    ) as client:
-        client.get("/hub/login")
-        hub_xsrf = {cookie.path: cookie.value for cookie in client.cookies.jar}["/hub/"]
-        page = client.post(
-            "/hub/login",
-            params={"next": f"/user/{user}/lab"},
-            data={"username": user, "password": PASSWORD, "_xsrf": hub_xsrf},
-        )
-        assert page.url.path == f"/user/{user}/lab", page.url
-        yield client
 
 
 def headers_of(client: httpx.Client, path: str) -> dict[str, str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 from hub_process import HubProcess, running_hub, until
+from notebook_server import browser
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -194,3 +198,42 @@ def test_a_full_home_keeps_no_server_from_starting(slurm_hub: HubProcess) -> Non
         until("it answers", lambda: slurm_hub.answers("alice"))
         slurm_hub.stop_server("alice")
         slurm_hub.wait_state("alice", "stopped", seconds=60)
+
+
+def test_the_log_of_a_server_is_its_users_alone_and_holds_no_secret(
+    slurm_hub: HubProcess, slurm: Cluster
+) -> None:
+    hub = slurm_hub
+    log = Path(pwd.getpwnam("alice").pw_dir) / ".landbridge-server.log"
+    # As slurmd made it for an earlier release, with bob reading along already.
+    log.write_text("of an earlier release\n")
+    shutil.chown(log, "alice", "alice")
+    log.chmod(0o644)
+    lurker = subprocess.Popen(
+        ["tail", "-c", "+1", "-f", log], user="bob", stdout=subprocess.PIPE
+    )
+    try:
+        hub.start_server("alice", options={"profile": "cpu"})
+        server = hub.wait_state("alice", "ready", "failed", seconds=150)
+        assert server["state"] == "ready", hub.progress("alice")
+        with browser(hub, "alice") as client:
+            (session,) = (
+                one.value
+                for one in client.cookies.jar
+                if one.name == "jupyterhub-session-id"
+            )
+            assert client.get("/user/alice/lab").status_code == 200
+        until("the visit is logged", lambda: "/user/alice/lab" in log.read_text())
+        text = log.read_text()
+        hub.stop_server("alice")
+        hub.wait_state("alice", "stopped", seconds=90)
+    finally:
+        lurker.terminate()
+        seen, _ = lurker.communicate(timeout=20)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert b"ServerApp" not in seen
+    refused = subprocess.run(["cat", log], user="bob", capture_output=True, text=True)
+    assert "Permission denied" in refused.stderr
+    assert session
+    assert session not in text
+    assert "JUPYTERHUB_API_TOKEN" not in text
