@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apart import STORAGE, Apart, apart, leave_everything
+from apart import DOMAIN, STORAGE, Apart, apart, leave_everything
+from attacks import ATTACKS, got, hostile
 from browser import PROGRAMS, Browser, chromium
 from cluster import Cluster
 from hub_process import PASSWORD, until
@@ -100,8 +101,7 @@ def test_a_person_works_at_hosts_of_her_own(
     text.write_text("sent from the page\n")
     page.give("files", text)
     page.wait_rows("from-page.txt")
-    fetch = "fetch(arguments[0]).then(a => a.text()).then(arguments[1])"
-    assert web.driver.execute_async_script(fetch, link) == "sent from JupyterLab\n"
+    assert gateway.ask(link) == "sent from JupyterLab\n"
     assert web.run("return getComputedStyle(document.body).fontFamily") != "serif"
     assert not [line for line in web.driver.get_log("browser") if "CSP" in str(line)]
     web.find('a[href$="/hub/home"]:not(.lb-logo)').click()
@@ -133,3 +133,95 @@ def test_addresses_of_one_host_lead_on_and_others_say_so(
     assert "There is nothing at this address" in web.text("h1")
     web.driver.get(f"{gateway.of('alice')}/hub/home")
     wait_address(web, f"{gateway.home}/hub/home")
+
+
+@pytest.fixture
+def visiting(gateway: Apart, web: Browser) -> Iterator[Browser]:
+    """Alice, who has a server and the storage page open, opens a page of bob's."""
+    with hostile("bob"):
+        gateway.start("bob")
+        gateway.start("alice")
+        gateway.hub.call("POST", "shares/bob/", {"user": "alice"})
+        open_all(web, gateway)
+        visit(web, gateway)
+        yield web
+
+
+def open_all(web: Browser, gateway: Apart) -> None:
+    """Open what is hers, signed in as she is."""
+    web.driver.get(f"{gateway.of('alice')}/user/alice/lab?reset")
+    web.find(".jp-LauncherCard", 120)
+    web.open("/services/storage/")
+    web.find("#storage .lb-Storage-bucket")
+
+
+def visit(web: Browser, gateway: Apart, path: str = "page") -> None:
+    """Open a page of bob's server, whatever the gateway asks before."""
+    web.driver.get(f"{gateway.of('bob')}/user/bob/hostile/{path}")
+    if address(web).startswith(f"{gateway.home}/hub/visit"):
+        web.find("form button[type=submit]").click()
+    wait_address(web, f"{gateway.of('bob')}/user/bob/hostile/{path}")
+
+
+def alices(gateway: Apart) -> tuple[object, ...]:
+    """What there is of hers: tokens that somebody asked for, servers, buckets."""
+    tokens = gateway.hub.call("GET", "users/alice/tokens")["api_tokens"]
+    servers = gateway.hub.call("GET", "users/alice")["servers"]
+    notes = [token["note"] for token in tokens if "OAuth" not in (token["note"] or "")]
+    return (sorted(map(str, notes)), sorted(servers))
+
+
+def still_alice(web: Browser, gateway: Apart) -> None:
+    """She is signed in everywhere, and nothing is between her and the gateway."""
+    web.open("/hub/home")
+    assert web.run("return window.jhdata && jhdata.user") == "alice"
+    assert web.run("return navigator.serviceWorker.controller") is None
+    assert "worker of another" not in web.driver.title
+    open_all(web, gateway)
+
+
+def test_a_page_of_anothers_server_gets_nothing(
+    gateway: Apart, visiting: Browser
+) -> None:
+    web, before = visiting, alices(gateway)
+    where = (gateway.home, gateway.of("alice"), gateway.at(STORAGE), "alice")
+    web.driver.set_script_timeout(90)
+    tried = web.driver.execute_async_script(ATTACKS, *where)
+    # What is its own it gets: the attacks work.
+    assert set(got(tried)) >= {"own page", "own frame"}, tried
+    own = {what for what in tried if what.startswith("own")}
+    assert got(tried).keys() <= own, tried
+    assert len(tried) == 16 + len(own)
+    assert alices(gateway) == before
+    visit(web, gateway, "cookies")
+    assert "hub-login" not in web.text()
+    still_alice(web, gateway)
+
+
+@pytest.mark.parametrize("gateway", ["https"], indirect=True)
+def test_a_page_cannot_make_its_visitor_somebody_else(
+    gateway: Apart, visiting: Browser
+) -> None:
+    """Cookies for all hosts below the hub's: the hub honours none of them."""
+    web = visiting
+    cdp = web.driver.execute_cdp_cmd
+    alices_own = cdp("Network.getAllCookies", {})["cookies"]
+    leave_everything(web)
+    web.sign_in("bob", PASSWORD)
+    bobs = {
+        one["name"]: one["value"] for one in cdp("Network.getAllCookies", {})["cookies"]
+    }
+    leave_everything(web)
+    for one in alices_own:
+        cdp("Network.setCookie", {**one, "url": f"https://{one['domain'].lstrip('.')}"})
+    assert any("hub-login" in name for name in bobs)
+    visit(web, gateway)
+    for path in ("/", "/hub/", "/hub/home", "/user/alice/", "/services/storage/"):
+        for name, value in bobs.items():
+            for each in {name, name.removeprefix("__Host-")}:
+                cookie = f"{each}={value}; Domain={DOMAIN}; Path={path}; Secure"
+                web.run("document.cookie = arguments[0]", cookie)
+    still_alice(web, gateway)
+    sent = "&".join(f"cookie={name}%3D{value}" for name, value in bobs.items())
+    visit(web, gateway, f"page?domain={DOMAIN}&{sent}")
+    still_alice(web, gateway)
