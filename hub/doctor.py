@@ -36,6 +36,8 @@ from .leftovers import edge_runs
 from .origins import check_origins
 from .places import check_certificate, database_url
 from .ports import port_problem
+from .proxy.config import default_max_connections
+from .proxy.limits import CLASSROOM_CONNECTIONS, default_source
 from .settings import Settings
 
 _TIMEOUT_SECONDS = 20
@@ -130,6 +132,34 @@ def check_ports(settings: Settings, site: Site) -> Iterator[Finding]:
         problem = port_problem(address, port)
         verdict: Literal["ok", "fail"] = "fail" if problem else "ok"
         yield Finding(verdict, "ports", problem or f"{address}:{port} is free")
+
+
+def check_limits(settings: Settings, site: Site) -> Iterator[Finding]:
+    """Ask whether the edge's limits by address are of clients, and let a class in."""
+    most = settings.proxy.max_connections or default_max_connections()
+    source = settings.proxy.connections_per_source or default_source(most)
+    in_front = (
+        settings.hub.public_url.startswith("https://")
+        and not settings.hub.tls.certificate
+    )
+    if in_front and not settings.proxy.trusted_proxies:
+        yield Finding(
+            "warn",
+            "limits",
+            "all browsers have the address of the proxy in front, and share its limits",
+            "Name the proxy's network in proxy.trusted_proxies.",
+        )
+        return
+    few = source < CLASSROOM_CONNECTIONS
+    yield Finding(
+        "warn" if few else "ok",
+        "limits",
+        f"{most} connections, {source} of one address",
+        f"A class of 200 behind one address needs {CLASSROOM_CONNECTIONS}: raise the "
+        "limit of open files (LimitNOFILE) or proxy.connections_per_source."
+        if few
+        else "",
+    )
 
 
 def check_certificates(settings: Settings, site: Site) -> Iterator[Finding]:
@@ -341,6 +371,7 @@ CHECKS: tuple[Check, ...] = (
     check_disk,
     check_database,
     check_ports,
+    check_limits,
     check_certificates,
     check_origins,
     check_slurm,

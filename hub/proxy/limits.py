@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _CLASSROOM = 200
-_CONNECTIONS_EACH = 20
+CLASSROOM_CONNECTIONS = 20 * _CLASSROOM
 _LEAST_FOR_SERVER = 200
 DEFAULT_SIGN_INS = _CLASSROOM
 """Failed sign-ins of one address in ten minutes: one for each of a classroom."""
@@ -40,8 +40,8 @@ def default_source(max_connections: int) -> int:
 
     Whichever is more, but never over a half: no address alone can shut out the others.
     """
-    classroom = _CLASSROOM * _CONNECTIONS_EACH
-    return max(1, min(max_connections // 2, max(classroom, max_connections // 4)))
+    wanted = max(CLASSROOM_CONNECTIONS, max_connections // 4)
+    return max(1, min(max_connections // 2, wanted))
 
 
 def default_server(max_connections: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,14 @@ def sign_in(client: httpx.Client, name: str, password: str) -> httpx.Response:
     xsrf = client.get("/hub/login").cookies.get("_xsrf") or client.cookies["_xsrf"]
     form = {"username": name, "password": password, "_xsrf": xsrf}
     return client.post("/hub/login", data=form)
+
+
+def wait_for_storage(client: httpx.Client) -> None:
+    """Its store may still be starting; a service that broke would not come."""
+    deadline = time.monotonic() + 60
+    while client.get("/services/storage/health").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_strangers_meet_bounds_and_users_do_not(run, place):
@@ -63,7 +72,7 @@ def test_strangers_meet_bounds_and_users_do_not(run, place):
             except httpx.TransportError:
                 continue  # it hung up on us
             assert answer.status_code in (400, 413, 502), answer.text
-        assert stranger.get("/services/storage/health").status_code == 200
+        wait_for_storage(stranger)
         stranger.get("/hub/" + "x" * 14_000)
         stranger.get("/services/storage/" + "y" * 14_000)
         refused = sign_in(stranger, "A" * 100_000, place["LANDBRIDGE_PASSWORD"])
