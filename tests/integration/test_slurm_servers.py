@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from cluster import Cluster
 from hub_process import HubProcess, running_hub, until
@@ -35,6 +39,9 @@ def slurm_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProce
         "  gpu:\n    title: One GPU\n"
         "    resources: {cpus: 1, memory: 400M, gpus: 1, partition: gpu,"
         " time_limit: 20min}\n"
+        "  own:\n    title: Your own\n"
+        "    resources: {cpus: 1, memory: 100M, time_limit: 20min}\n"
+        "    choices: {memory: {min: 50M, max: 400M}}\n"
         "  never:\n    title: Too long\n"
         "    resources: {time_limit: 9d}\n"
     )
@@ -103,6 +110,56 @@ def test_the_hub_dies_while_alice_waits_in_the_queue(
     assert ready["state"] == "ready", ready
     assert ready["job"]["id"] == queued["job"]["id"]
     until("it answers", lambda: hub.answers("alice"))
+
+
+def guesses_asked(slurm: Cluster) -> int:
+    """How many times the controller was asked when a job would start."""
+    done = slurm.run(["sdiag"], user="root")
+    (line,) = [x for x in done.stdout.splitlines() if "REQUEST_JOB_WILL_RUN" in x] or [
+        "count:0"
+    ]
+    return int(re.search(r"count:(\d+)", line)[1])
+
+
+def test_one_users_previews_are_few_questions_to_slurm(
+    slurm_hub: HubProcess, slurm: Cluster
+) -> None:
+    """200 previews of bob's; alice's own is answered meanwhile."""
+    hub = slurm_hub
+    blocker = slurm.submit("sleep 600", "-N1", "--exclusive", "-w", "n4")
+    slurm.wait_state(blocker, "RUNNING")
+    tokens = {
+        user: hub.call("POST", f"users/{user}/tokens", {})["token"]
+        for user in ("alice", "bob")
+    }
+
+    def preview(user: str, megabytes: int) -> httpx.Response:
+        return httpx.post(
+            f"http://127.0.0.1:{hub.port}/hub/api/landbridge/preview",
+            json={"profile": "own", "memory": f"{megabytes}M"},
+            headers={"Authorization": f"token {tokens[user]}"},
+            trust_env=False,
+            timeout=60,
+        )
+
+    def waits() -> bool:
+        answer = hub.api.get("/hub/api/landbridge/cluster").json()
+        return not any(p["idle_cpus"] for p in answer["partitions"] if p["default"])
+
+    until("the snapshot shows no free core", waits, seconds=90)
+    assert preview("bob", 400).json()["allowed"]
+    before = guesses_asked(slurm)
+    with ThreadPoolExecutor(20) as pool:
+        flood = [pool.submit(preview, "bob", 50 + n) for n in range(200)]
+        hers = preview("alice", 77)
+        answers = [one.result() for one in flood]
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 429}, statuses
+    assert all(a.headers["Retry-After"] for a in answers if a.status_code == 429)
+    assert hers.status_code == 200
+    assert "start" in hers.json()["text"]
+    # Five left of six at once, one more each ten seconds, and alice's.
+    assert guesses_asked(slurm) - before <= 16, statuses
 
 
 def test_what_can_never_start_is_refused_in_words(slurm_hub: HubProcess) -> None:
