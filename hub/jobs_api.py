@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
@@ -134,7 +135,7 @@ class ProgressHandler(_GatewayHandler):
         owner = owner_key(user.name, server_name)
         self.set_header("Content-Type", "text/event-stream")
         try:
-            while True:
+            while await self._still_signed_in():
                 view = self.server_of(user, server_name)
                 for event in await jobs.events(owner, after):
                     after = event.seq
@@ -150,6 +151,14 @@ class ProgressHandler(_GatewayHandler):
                     await self.flush()
         except StreamClosedError:
             self.log.debug("The reader of %s's progress went away", user.name)
+
+    async def _still_signed_in(self) -> bool:
+        """Ask again who reads: a stream outlives tokens and sessions."""
+        token = self.get_auth_token()  # get_token() remembers what it found
+        if token and orm.APIToken.find(self.db, token) is None:
+            return False
+        del self._jupyterhub_user
+        return await self.get_current_user() is not None
 
     async def _send(self, head: str, data: Json | None) -> None:
         self.write(f"{head}data: {json.dumps(data)}\n\n")

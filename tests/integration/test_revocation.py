@@ -7,13 +7,15 @@ ends; what others opened goes on, and a hub that is away ends nothing.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from hub_process import HubProcess, until
+from hub_process import HubProcess, find_server, until
 from notebook_rig import Channel
 from notebook_server import NotebookServer, browser
 from websockets.exceptions import ConnectionClosed
@@ -112,3 +114,26 @@ def test_what_ends_at_the_hub_ends_at_the_notebook_server(hub: HubProcess) -> No
     for secret in (stolen["Authorization"][6:], kept["Authorization"][6:], session):
         assert secret
         assert secret not in log
+
+
+def test_a_stream_of_the_hub_ends_with_its_token(hub: HubProcess) -> None:
+    hub.add_user("pam")
+    hub.start_server("pam")
+    server = until("it begins", lambda: find_server(hub, "pam"), every=0.02)
+    os.kill(server, signal.SIGSTOP)  # so that the start goes on and on
+    token_id, headers = token_headers(hub, "pam")
+    with httpx.stream(
+        "GET",
+        f"http://127.0.0.1:{hub.port}/hub/api/landbridge/servers/pam/progress",
+        headers={**headers, "Accept": "text/event-stream"},
+        timeout=2 * PROMISED_SECONDS,
+        trust_env=False,
+    ) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("id: ")
+        hub.call("DELETE", f"users/pam/tokens/{token_id}")
+        began = time.monotonic()
+        assert "event: done" not in list(lines)
+    assert time.monotonic() - began < PROMISED_SECONDS
+    os.kill(server, signal.SIGCONT)
+    hub.wait_state("pam", "ready", "failed")
