@@ -90,6 +90,7 @@ class EmbeddedSettings:
             ``issuer``, ``clientId`` and ``jwksUri``.
         closed: nobody but us comes, by the socket: a port that is not protected (see
             :func:`protected_ports`) answers only to a certificate that we have.
+        iam_changes: the key may make users by IAM's API, which the gateway does not.
         volume_size: megabytes per volume file.
         session_length: of sessions that do not say how long; ours always do.
     """
@@ -100,6 +101,7 @@ class EmbeddedSettings:
     account: str | None = None
     providers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     closed: bool = False
+    iam_changes: bool = False
     volume_size: int = 1024
     session_length: timedelta = timedelta(hours=1)
 
@@ -156,8 +158,8 @@ def command_line(settings: EmbeddedSettings, ports: Ports, program: str) -> list
         "-volume.max=20000",
         "-s3.config=s3.json",
         "-s3.iam.config=iam.json",
-        # STS needs the API to be on; it changes nothing then.
-        "-s3.iam.readOnly=true",
+        # STS needs the API to be on.
+        f"-s3.iam.readOnly={'false' if settings.iam_changes else 'true'}",
         "-s3.autoCreateBucket=false",
         "-s3.allowDeleteBucketNotEmpty=false",
         "-filer.localSocket=sock/filer.sock",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,9 +17,11 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from storage_page import CONTRAST, DIALOG, StoragePage
+from store_rigs import WeedRig
 from stored import Stored, as_store, store_of
 
 from services.storage.drivers_keys import IamUsers, KeysDriver
+from services.storage.embedded_files import EmbeddedSettings
 from services.storage.objects import Grant, Mode, Session
 from services.storage.s3 import S3Client
 
@@ -266,16 +270,37 @@ def test_a_quota_is_of_all_own_buckets_together(
 
 
 @pytest.fixture
-def brought(site, running_browser: Browser, tmp_path: Path) -> Iterator[StoragePage]:
-    """The page of a gateway where users bring keys of the first one's store."""
-    endpoint, _ = store_of(site.hub.state)
+def portal() -> Iterator[Path]:
+    """A site's store whose portal makes keys, with alice's bucket; yields its place."""
+    place = Path(tempfile.mkdtemp(prefix="lbportal-", dir="/var/tmp"))
+    rig = WeedRig(EmbeddedSettings(place / "store", iam_changes=True))
+
+    async def make(client: S3Client) -> None:
+        await client.buckets.create("alice")
+        await client.put("alice", "seen.txt", b"x")
+
+    try:
+        rig.up()
+        as_store(place, make)
+        yield place
+    finally:
+        rig.down()
+        shutil.rmtree(place)
+
+
+@pytest.fixture
+def brought(
+    portal: Path, running_browser: Browser, tmp_path: Path
+) -> Iterator[StoragePage]:
+    """The page of a gateway where users bring keys of a site's store."""
+    endpoint, _ = store_of(portal)
     settings = f'endpoint = "{endpoint}"\ncredentials = "pasted"'
     with another(tmp_path, running_browser, settings) as (_, page):
         yield page
 
 
 def test_a_key_is_changed_removed_and_missed(
-    brought: StoragePage, site, stored: Stored
+    brought: StoragePage, portal: Path
 ) -> None:
     def keys(client: S3Client) -> KeysDriver:
         return KeysDriver(client, IamUsers(client))
@@ -284,8 +309,7 @@ def test_a_key_is_changed_removed_and_missed(
         grant = Grant("alice", "", Mode.READ_WRITE)
         return [await keys(client).issue("alice", [grant], _HOUR) for _ in range(2)]
 
-    stored.put({"seen.txt": b"x"})
-    state, page = site.hub.state, brought
+    state, page = portal, brought
     first, second = as_store(state, issue)
     page.web.open("/services/storage/")
     page.web.wait_text(page.within, "not entered a key")

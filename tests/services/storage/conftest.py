@@ -41,7 +41,7 @@ def _probe(endpoint: str, key: AccessKey, role_arn: str) -> StoreFeatures:
 def weed_rig() -> Iterator[WeedRig]:
     """One embedded SeaweedFS for the session."""
     directory = Path(tempfile.mkdtemp(prefix="lbweed-", dir="/var/tmp"))
-    rig = WeedRig(EmbeddedSettings(directory / "store"))
+    rig = WeedRig(EmbeddedSettings(directory / "store", iam_changes=True))
     try:
         rig.up()
         yield rig

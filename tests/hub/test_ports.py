@@ -1,0 +1,114 @@
+"""The ports of the edge: held by `landbridge up`, and when one may be chosen anew."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hub.detect import Site
+from hub.places import prepare_state
+from hub.ports import forget_ports, jobs_port
+from hub.settings import Settings, load_settings
+from hub.up import CannotStart, hold_ports, preflight
+from spawners.batch.models import Resources
+from spawners.batch.records import JobRecord, Phase
+from spawners.batch.store import JobStore
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, free_port) -> Settings:
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    found = load_settings(
+        {
+            "LANDBRIDGE_CONFIG": str(path),
+            "LANDBRIDGE_STATE": str(tmp_path / "var"),
+            "LANDBRIDGE_PORT": str(free_port()),
+        }
+    )
+    prepare_state(found)
+    return found
+
+
+def site_of(settings: Settings) -> Site:
+    port = jobs_port(settings, "127.0.0.1")
+    return Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", port)
+
+
+def listening(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
+
+
+def remember(settings: Settings, phase: Phase) -> None:
+    """Write down a job in this phase, as the batch core does."""
+
+    async def work() -> None:
+        url = f"sqlite:///{settings.state / 'db' / 'jobs'}.sqlite"
+        store = await JobStore.open(url)
+        record = JobRecord(
+            name=f"lb-{phase}",
+            owner=f"server:{phase}/",
+            generation=1,
+            user="ann",
+            phase=phase,
+            resources=Resources(),
+            created=NOW,
+            updated=NOW,
+        )
+        await store.insert(record)
+        await store.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("phase", [None, Phase.ENDED, Phase.REFUSED])
+def test_without_jobs_a_taken_port_of_theirs_is_left_for_another(settings, phase):
+    site = site_of(settings)
+    if phase is not None:
+        remember(settings, phase)
+    with listening(site.jobs_port):
+        preflight(settings, site)
+        assert jobs_port(settings, "127.0.0.1") != site.jobs_port
+
+
+@pytest.mark.parametrize("phase", [Phase.INTENT, Phase.SUBMITTED])
+def test_a_port_that_jobs_know_stays_and_ends_the_start(settings, phase):
+    site = site_of(settings)
+    remember(settings, phase)
+    with (
+        listening(site.jobs_port),
+        pytest.raises(CannotStart, match=f"{site.jobs_port}.*jobs that run report"),
+    ):
+        preflight(settings, site)
+    assert jobs_port(settings, "127.0.0.1") == site.jobs_port
+
+
+def test_a_database_that_cannot_be_read_moves_nothing(settings):
+    site = site_of(settings)
+    (settings.state / "db" / "jobs.sqlite").write_text("no database" * 100)
+    assert not forget_ports(settings)
+    ours = settings.database.model_copy(update={"url": "postgresql://db/x"})
+    assert not forget_ports(replace(settings, database=ours))
+    assert jobs_port(settings, "127.0.0.1") == site.jobs_port
+
+
+def test_both_ports_are_held_and_a_stranger_ends_the_start(settings):
+    site = site_of(settings)
+    with closing(hold_ports(settings, site)):
+        for port in (settings.hub.port, site.jobs_port):
+            with pytest.raises(OSError, match="in use"):
+                listening(port)
+    with (
+        listening(site.jobs_port),
+        pytest.raises(CannotStart, match=f"port {site.jobs_port}"),
+    ):
+        hold_ports(settings, site)
+    listening(settings.hub.port).close()  # and what was held before is let go
