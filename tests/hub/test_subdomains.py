@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traitlets.config import Config
 
-from hub import origins
+from hub import doctor, origins
 from hub.assemble import assemble
 from hub.auth import ACCOUNT
 from hub.detect import Site
@@ -199,6 +199,7 @@ def findings(settings, site):
 
 
 def test_one_person_on_a_laptop_hears_no_warning(load):
+    assert origins.check_origins in doctor.CHECKS
     found = findings(load(""), LAPTOP)["origins"]
     assert found.verdict == "ok"
 

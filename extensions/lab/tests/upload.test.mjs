@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
-import { Refused } from '../lib/panels/storage/api.js';
+import { reach, Refused } from '../lib/panels/storage/api.js';
 import { Queue } from '../lib/panels/storage/upload/queue.js';
 import { BROKEN, browserWith, MEGABYTE, PART, refusing, Store } from './upload_store.mjs';
 
@@ -327,4 +327,15 @@ test('many files wait for their turn, and one that fails stops no other', async 
   assert.equal(store.objects.size, 11);
   queue.clear();
   assert.deepEqual([...queue.items.values()].map(one => one.kept.name), ['b-3']);
+});
+
+test('a signed URL is for the host that shows the panel, a page of the service for its own', () => {
+  const pages = 'https://storage--service.hub.example/services/storage/';
+  const me = { ...ME, pages };
+  const object = { url: 'https://nobody.example/s3/alice/a%20b?X-Amz-Signature=1' };
+  assert.equal(reach(me, object), `${globalThis.window.location.origin}/s3/alice/a%20b?X-Amz-Signature=1`);
+  assert.equal(reach(me, { url: `${pages}content?key=a` }), `${pages}content?key=a`);
+  const together = { url: 'https://nobody.example/services/storage/content?key=a' };
+  assert.equal(reach(ME, together), `${globalThis.window.location.origin}/services/storage/content?key=a`);
+  assert.equal(reach({ ...ME, path: '' }, object), object.url);
 });
