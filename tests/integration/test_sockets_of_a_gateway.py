@@ -21,15 +21,17 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub_process import HubProcess, running_hub, until
+from hub_process import ADMIN_TOKEN, PASSWORD, HubProcess, running_hub, until
 from listening import Listener, listeners, processes_with
 
+from services.common.sockets import url_of_socket
 from services.storage.embedded_account import OWN_ACCOUNT
 
 NOBODY = 65_534
 API = "/services/storage/api/v1"
 CANARY = "canary-of-a-users-request"
 ROUNDS = 50
+DAEMONS = {"haproxy.cfg", "weed mini", "services.storage", "hub.culler"}
 # SeaweedFS 4.48 makes these nowhere else. They ask for its certificate, as its ports
 # for gRPC do, so that who makes one first gets nothing; nobody else may enter ours.
 _OF_SEAWEEDFS = re.compile(r"seaweedfs-[a-z0-9]+-grpc-\d+\.sock")
@@ -96,10 +98,15 @@ def pid_in(path: Path) -> int:
     return int(json.loads(path.read_text())["pid"])
 
 
+def pids_of(hub: HubProcess) -> set[int]:
+    pids = processes_with([str(hub.state), url_of_socket(hub.state / "run/hub.sock")])
+    return pids | {
+        pid_in(hub.state / one / "process.json") for one in ("haproxy", "store")
+    }
+
+
 def all_listeners(hub: HubProcess) -> list[Listener]:
-    pids = processes_with([str(hub.state), f":{hub.port}/"])
-    pids |= {pid_in(hub.state / one / "process.json") for one in ("haproxy", "store")}
-    return listeners(pids)
+    return listeners(pids_of(hub))
 
 
 def as_stranger(*where: str) -> dict[str, object]:
@@ -177,6 +184,24 @@ def test_every_unix_socket_is_ours_alone(gateway):
             continue
         assert holds.st_uid in (0, store_uid(gateway)), one
         assert stat.S_IMODE(holds.st_mode) == 0o700, one
+
+
+@pytest.mark.root
+def test_nothing_that_the_hub_started_has_its_secrets_in_its_environment(gateway):
+    """HAProxy, the store, the service and the culler; the hub itself was told them."""
+    assert gateway.process is not None
+    secrets = (gateway.state / "secrets").glob("*")
+    canaries = [ADMIN_TOKEN.encode(), PASSWORD.encode()]
+    canaries += [path.read_bytes().strip() for path in secrets]
+    looked_at = set()
+    for pid in pids_of(gateway) - {gateway.process.pid}:
+        shown = Path(f"/proc/{pid}/environ").read_bytes()
+        name = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        looked_at |= {one for one in DAEMONS if one in name}
+        for canary in canaries:
+            assert canary not in shown, name
+            assert canary.decode() not in name
+    assert looked_at == DAEMONS
 
 
 @contextmanager
