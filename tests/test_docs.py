@@ -50,11 +50,19 @@ def test_every_setting_is_used():
 
 
 def test_links_between_pages_lead_somewhere():
-    pages = [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md")]
     for page in pages:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not re.match(r"[a-z]+:", target):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", ["security", "what-survives"])
+def test_tests_that_a_page_names_are_there(name):
+    page = (DOCS / "explanation" / f"{name}.md").read_text()
+    named = re.findall(r"`((?:\w+/)*test_\w+\.py)`", page)
+    assert len(named) > 10
+    assert [one for one in named if not (ROOT / "tests" / one).exists()] == []
 
 
 def test_routes_of_the_hub_are_told():

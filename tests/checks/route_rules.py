@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 EVERYBODY = frozenset({"(everybody)"})
 """Also who is not signed in."""
 ANYBODY = frozenset({"(anybody)"})
 """Whoever the hub knows: a session, or a token of any scope. Tells of oneself only."""
 PERSON = frozenset({"(person)"})
-"""A user's session or token of any scope: a page about herself."""
+"""A user's browser, and no token: a page about herself."""
 PROVEN = frozenset({"(proven)"})
 """Judged by what the body proves; nothing that a sweep can send is enough."""
 
@@ -253,6 +254,14 @@ HUB: Mapping[str, Rule] = {
         for name in ("fetch", "ready", "ended")
     },
 }
+
+if find_spec("hub.visits"):
+    _VISIT = page(
+        "/hub/visit?next=/user/{user}/lab",
+        one_of("access:servers"),
+        one_of("access:servers"),
+    )
+    HUB = {**HUB, r"/hub/visit$": _VISIT}
 
 _STORAGE_WRITES = {"uploads", "uploads/parts"}  # GET, and of one's own writing
 _STORAGE_READS = {"objects/count", "urls/download", "credentials", "credentials/{id}"}

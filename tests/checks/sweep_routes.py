@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,7 +148,7 @@ class Identity:
         if needs == ANYBODY:
             return bool(self.scopes)
         if needs == PERSON:
-            return bool(self.user)
+            return bool(self.user) and not self.by_token
         return any(self._holds(scope, whose) for scope in needs)
 
     def _holds(self, scope: str, whose: str) -> bool:
@@ -207,9 +207,15 @@ class Gateway:
         answer = self._line.getresponse()
         streams = answer.headers.get_content_type() == "text/event-stream"
         text = b"" if streams else answer.read(_MOST_READ)
-        if not answer.isclosed():
+        if not answer.isclosed():  # the rest of it is not waited for
+            answer.close()
             self._line.close()
         return answer.status, answer.headers, text
+
+    def close(self) -> None:
+        """End the connections."""
+        self._line.close()
+        self.http.close()
 
     def fill(self) -> list[Identity]:
         """Let people in and return everybody who can ask."""
@@ -489,7 +495,8 @@ def _kind(status: int, headers: http.client.HTTPMessage) -> str:
     if status >= 500:
         return _FAULT
     where = headers.get("Location", "") if 300 <= status < 400 else ""
-    if "/hub/login" in where or "/oauth2/authorize" in where:
+    # The last asks whether somebody else's server is to be visited.
+    if any(page in where for page in ("/hub/login", "/oauth2/authorize", "/hub/visit")):
         return "sent to sign in"
     return _IN
 
@@ -509,7 +516,8 @@ def gateway() -> Iterator[Gateway]:
     )
     try:
         hub.start()
-        yield Gateway(hub)
+        with closing(Gateway(hub)) as running:
+            yield running
     finally:
         hub.close()
         shutil.rmtree(directory)
