@@ -31,7 +31,7 @@ from spawners.server import BatchJobSpawner
 from spawners.server_start import owner_key, server_of
 from spawners.settings import ConfigError
 
-from . import accounts_api, jobs_api, page_api
+from . import accounts_api, jobs_api, page_api, visits
 from .account_looks import Look
 from .assemble import assemble
 from .auth import AccountRule, ruled
@@ -45,19 +45,10 @@ from .mended import mended
 from .places import database_url
 from .registry import service_specs
 from .service_watch import ServiceWatch
-from .sessions import Session, Sessions
+from .session_keeper import SessionKeeper
 from .settings import Settings, load_settings
-from .signed_in import (
-    SETTING,
-    end_tokens,
-    follow_accounts,
-    known_sessions,
-    with_sessions,
-)
+from .signed_in import SETTING, with_sessions
 from .wiring import Gateway, build_gateway
-
-# How often it is looked whose session is over.
-_SESSIONS_SECONDS = 10.0
 
 
 class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
@@ -85,8 +76,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.gateway: Gateway | None = None
-        self.sessions: Sessions | None = None
-        self._session_watch: asyncio.Task[None] | None = None
+        self.keeper: SessionKeeper | None = None
         self._services_starting: set[asyncio.Task[bool]] = set()
         self._service_watch = ServiceWatch(self.log)
 
@@ -125,28 +115,13 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         )
         self.gateway.rendezvous.register("server:", self._launch_of)
         await self.gateway.jobs.start()
-        await self._open_sessions()
+        self.keeper = await SessionKeeper.open(
+            self, database_url(self.settings, "sessions"), self.settings.hub.session
+        )
         if hasattr(self.authenticator, "identities"):
             self.authenticator.identities = await Identities.open(
                 database_url(self.settings, "sessions")
             )
-
-    async def _open_sessions(self) -> None:
-        """Know who is signed in; of an older release, by what JupyterHub remembers."""
-        sessions = await Sessions.open(
-            database_url(self.settings, "sessions"), self.settings.hub.session
-        )
-        self.sessions = sessions
-        if not sessions.live:
-            count = sessions.adopt(known_sessions(self.db))
-            self.log.info("Took %d sessions over from JupyterHub", count)
-        names = {name for (name,) in self.db.query(orm.User.name)}
-        for gone in {session.user for session in sessions.live} - names:
-            sessions.end_all(gone)
-        sessions.changed = self._session_changed
-        loop = asyncio.get_running_loop()
-        follow_accounts(lambda name: loop.call_soon(sessions.end_all, name))
-        self._session_watch = asyncio.create_task(self._watch_sessions(sessions))
 
     def _watch_accounts(self) -> None:
         """Look at the accounts of all who may be signed in; others add themselves."""
@@ -164,8 +139,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             return
         if look.fault:
             self.log.warning("Sessions and tokens are refused: %s", look.fault)
-            if self.sessions is not None:
-                self.sessions.end_all(name)
+            if self.keeper is not None:
+                self.keeper.sessions.end_all(name)
             return
         if self.authenticator.groups_differ(orm_user, look):
             self.users[orm_user].sync_groups(list(look.groups))
@@ -180,7 +155,9 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         """Let spawners and handlers find the gateway; bound what requests may hold."""
         bound_http_servers()
         self.tornado_settings["landbridge"] = self.gateway
-        self.tornado_settings[SETTING] = self.sessions
+        if self.keeper is not None:
+            self.tornado_settings[SETTING] = self.keeper.sessions
+            self.tornado_settings["landbridge_admit"] = self.keeper.admit
         # A start takes as long as its queue: nobody's request waits for it.
         self.tornado_settings.setdefault("slow_spawn_timeout", 1)
         self.template_vars["landbridge_failure"] = self._failures_of
@@ -193,6 +170,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             *jobs_api.handlers,
             *page_api.handlers,
             *accounts_api.handlers,
+            *visits.handlers,
             *configured,
         ]
         super().init_handlers()
@@ -342,24 +320,6 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
 
         return failure
 
-    # -- who is signed in --------------------------------------------------------------
-
-    def _session_changed(self, before: Session | None, after: Session | None) -> None:
-        if before is not None and after is None:
-            end_tokens(self.db, before)
-
-    async def _watch_sessions(self, sessions: Sessions) -> None:
-        """End sessions that are over, and those of people who are blocked."""
-        while True:
-            try:
-                sessions.expire()
-                for name in {session.user for session in sessions.live}:
-                    if not self.authenticator.check_blocked_users(name, None):
-                        sessions.end_all(name)
-            except Exception:
-                self.log.exception("Looking after sessions")
-            await asyncio.sleep(_SESSIONS_SECONDS)
-
     # -- end -------------------------------------------------------------------------
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
@@ -373,10 +333,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         if self.gateway is not None and not self.cleanup_servers:
             self.gateway.closing = True
         await super().cleanup()
-        if self._session_watch is not None:
-            self._session_watch.cancel()
-        if self.sessions is not None:
-            await self.sessions.close()
+        if self.keeper is not None:
+            await self.keeper.close()
         if isinstance(self.authenticator, AccountRule):
             await self.authenticator.looks.close()
         if identities := getattr(self.authenticator, "identities", None):

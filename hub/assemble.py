@@ -37,14 +37,18 @@ from .subdomains import host_cookies, host_of, service_hosts
 HERE = Path(__file__).resolve().parent
 _DAY = 86_400
 # For the hub's pages alone, most of which are JupyterHub's with inline scripts and
-# styles. No other site may frame a page or read its address.
+# styles. Nobody may frame a page, keep a copy of it or read its address: it holds what
+# changes need. That no page reaches into its window is the edge's to say.
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline'; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; object-src 'none'; base-uri 'self'; "
-        "frame-ancestors 'self'"
+        "frame-ancestors 'none'"
     ),
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -98,8 +102,9 @@ def _hub(c: Config, settings: Settings) -> None:
     hub.tornado_settings = {
         "headers": dict(_SECURITY_HEADERS),
         "cookie_options": dict(lax),
-        # JupyterHub says of this one nowhere that it is for TLS only.
-        "xsrf_cookie_kwargs": lax | by_tls,
+        # JupyterHub says of this one nowhere that it is for TLS only. Pages hold it as
+        # well; of the cookie any page of this origin could read it.
+        "xsrf_cookie_kwargs": {"httponly": True} | lax | by_tls,
     }
 
 
@@ -140,6 +145,8 @@ def _edge(c: Config, settings: Settings, site: Site) -> None:
     if command:
         edge.haproxy_cmd = command
     edge.threads = proxy.threads
+    # A browser loads nobody's pages but its user's, and those that she agreed to.
+    edge.guard_users = True
     edge.max_connections = proxy.max_connections
     edge.connections_per_source = proxy.connections_per_source
     edge.connections_per_server = proxy.connections_per_server

@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -181,9 +181,9 @@ class Sessions:
         ends = min(self._clock() + lasting, session.ends)
         self._put(replace(session, visits={**session.visits, owner: ends}))
 
-    def withdraw(self, session: Session, owner: str) -> None:
+    def withdraw(self, session: Session, owners: Collection[str]) -> None:
         """Take that back."""
-        kept = {name: end for name, end in session.visits.items() if name != owner}
+        kept = {name: end for name, end in session.visits.items() if name not in owners}
         self._put(replace(session, visits=kept))
 
     def expire(self) -> list[Session]:

@@ -15,12 +15,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from jupyterhub import orm
+from jupyterhub.apihandlers.base import APIHandler
 from jupyterhub.handlers.base import SESSION_COOKIE_NAME, BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from tornado import web
 
+from services.common.fetches import refusal
 from spawners.batch.errors import StoreUnavailable
 
+from .planted import forget_planted, values_of
 from .sessions import Session, Sessions, key_of, new_session_id
 
 SETTING = "landbridge_sessions"
@@ -35,6 +38,33 @@ class SignedIn:
     hub: Any
     _session_id: str
 
+    async def prepare(self) -> None:
+        """Refuse what no page of the hub would send, and find out who asks.
+
+        Of a page that comes first: also what JupyterHub says of an error is a page,
+        with the token in it that every change needs.
+        """
+        if not isinstance(self, APIHandler):
+            if reason := self._refusal():
+                self.set_status(403)  # type: ignore[attr-defined]
+                self.set_header("Content-Type", "text/plain")  # type: ignore[attr-defined]
+                self.finish(f"{reason}\n")  # type: ignore[attr-defined]
+                return
+            self._forget_planted()
+            await super().prepare()  # type: ignore[misc]
+            return
+        await super().prepare()  # type: ignore[misc]
+        if reason := self._refusal():
+            raise web.HTTPError(403, reason)
+
+    def _refusal(self) -> str:
+        return refusal(
+            self.request.method,
+            self.request.headers,
+            page=not isinstance(self, APIHandler),
+            by_token=bool(getattr(self, "_token_authenticated", False)),
+        )
+
     @property
     def sessions(self) -> Sessions:
         """Who is signed in."""
@@ -43,7 +73,16 @@ class SignedIn:
 
     def live_session(self, user_name: str | None = None) -> Session | None:
         """Return the session that this request's cookie names, while it lives."""
-        return self.sessions.find(self.get_session_cookie(), user_name)  # type: ignore[attr-defined]
+        return self.sessions.find(self.get_session_cookie(), user_name)
+
+    def get_session_cookie(self) -> str | None:
+        """Return the session's id; of several that a browser sends, the good one."""
+        sent = values_of(self, SESSION_COOKIE_NAME)
+        if hasattr(self, "_session_id") or len(sent) < 2:
+            value: str | None = super().get_session_cookie()  # type: ignore[misc]
+            return value
+        good = {one for one in sent if self.sessions.find(one)}
+        return good.pop() if len(good) == 1 else None
 
     def _user_for_cookie(self, cookie_name: str, cookie_value: Any = None) -> Any:
         """Return who a cookie belongs to, if this browser's session is theirs.
@@ -53,15 +92,35 @@ class SignedIn:
         """
         if cookie_value is not None:
             return None
-        session = self.live_session()
-        user = super()._user_for_cookie(cookie_name) if session else None  # type: ignore[misc]
-        if session and user and session.user == user.name:
-            self.sessions.touch(session)
-            return user
-        if self.get_cookie(cookie_name):  # type: ignore[attr-defined]
+        session, sent = self.live_session(), values_of(self, cookie_name)
+        for value in sent if session else ():
+            days = self.settings["cookie_max_age_days"]
+            if not self.get_secure_cookie(cookie_name, value, max_age_days=days):  # type: ignore[attr-defined]
+                continue
+            user = super()._user_for_cookie(cookie_name, value)  # type: ignore[misc]
+            if session and user and session.user == user.name:
+                self.sessions.touch(session)
+                return user
+        if sent:
             # A session that has ended, or a copy of somebody's cookie.
             self.clear_cookie(cookie_name, path=self.hub.base_url)  # type: ignore[attr-defined]
         return None
+
+    def _forget_planted(self) -> None:
+        """Have a browser that sends too many of the hub's cookies forget the others."""
+        for name, own in (
+            (SESSION_COOKIE_NAME, self.settings["base_url"]),
+            (self.hub.cookie_name, self.hub.base_url),
+        ):
+            if len(values_of(self, name)) > 1:
+                forget_planted(self, name, self.request.path, own)
+
+    async def login_user(self, data: Any = None) -> Any:
+        """Sign somebody in, and have the edge know of it before her next request."""
+        user = await super().login_user(data)  # type: ignore[misc]
+        if user:
+            await self.settings["landbridge_admit"]()
+        return user
 
     def set_login_cookie(self, user: Any) -> None:
         """Sign a browser in: always with a new session, never one that it brought."""

@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spawners.batch.ownership import own_directory
 
+from . import users
 from .limits import Limits
 from .maps import write_atomically
 from .pages import STATUSES, render_pages
@@ -29,6 +30,7 @@ from .pages import STATUSES, render_pages
 HERE = Path(__file__).parent
 CONFIG = "haproxy.cfg"
 ROUTES = "routes.map"
+SESSIONS = "sessions.map"
 _SPARE_DESCRIPTORS = 500
 _MOST_CONNECTIONS = 20_000
 _LONGEST_SOCKET_PATH = 85
@@ -97,6 +99,7 @@ class EdgeConfig:
             one that begins with a dot stands for all that end so; empty: any.
         jobs_hosts: the same for the frontend for compute nodes.
         trusted_proxies: networks whose X-Forwarded-For and -Proto are believed.
+        sessions: users' servers are for browsers whose session ``sessions.map`` admits.
         store: where requests for objects (``/s3/``) go: a path of a socket, or the
             URL of an S3 store; empty: nowhere.
         store_port: a faster way to a store whose ``store`` is a socket.
@@ -128,6 +131,7 @@ class EdgeConfig:
     hosts: tuple[str, ...] = ()
     jobs_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    sessions: bool = False
     store: str = ""
     store_port: StorePort | None = None
     store_ca: Path | None = None
@@ -174,6 +178,11 @@ class EdgeConfig:
     def map_file(self) -> Path:
         """The map from routespecs to targets."""
         return self.directory / ROUTES
+
+    @property
+    def sessions_file(self) -> Path:
+        """The map of sessions and the users whose servers they may open."""
+        return self.directory / SESSIONS
 
     def pem_file(self, name: str) -> Path:
         """Our copy of a certificate with its key, e.g. ``public.pem``."""
@@ -249,7 +258,8 @@ def _environment() -> Environment:
 def render(config: EdgeConfig) -> str:
     """HAProxy's configuration for ``config``."""
     template = _environment().get_template("haproxy.cfg.j2")
-    return template.render(edge=config, statuses=sorted(STATUSES))
+    facts = users.facts()
+    return template.render(edge=config, statuses=sorted(STATUSES), **facts)
 
 
 def _certificates(config: EdgeConfig) -> dict[str, Certificate]:
@@ -299,6 +309,7 @@ def write_config(config: EdgeConfig) -> Path:
     own_directory(config.directory, readable=True)
     for name, content in render_files(config).items():
         write_atomically(config.directory / name, content)
-    if not config.map_file.exists():
-        write_atomically(config.map_file, "")
+    for file in (config.map_file, config.sessions_file):
+        if not file.exists():
+            write_atomically(file, "")
     return config.config_file

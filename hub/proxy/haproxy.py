@@ -19,8 +19,9 @@ from services.common.held_ports import HeldPorts, PortTaken
 from services.common.process_log import cap_log
 
 from . import config as edge
+from .admissions import Admissions
 from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault, StartFailed
-from .maps import HUB, Route, ServiceTarget, Target, key_of, routespec_of, target_of
+from .maps import HUB, Route, ServiceTarget, Target, key_of, route_of, routespec_of
 from .resolve import resolve
 from .runtime import RuntimeSocket
 from .supervisor import Supervisor
@@ -51,6 +52,7 @@ class HAProxyProxy(EdgeTraits):
         self._runtime: RuntimeSocket
         self._map_name = edge.ROUTES
         self._supervisor: Supervisor | None = None
+        self.admissions = Admissions(self.log)
         self._served: set[str] = set()
         self._late: set[asyncio.Task[None]] = set()
         self._refused = ""
@@ -173,12 +175,14 @@ class HAProxyProxy(EdgeTraits):
         config = self.edge_config()
         self._runtime = RuntimeSocket(config.runtime)
         self._table = RouteTable(config.directory, config.map_file, self.log)
+        if self.guard_users:
+            self.admissions.attach(config.sessions_file, self._changing)
         if self.managed:
             self._supervisor = Supervisor(
                 self.haproxy_cmd,
                 config.config_file,
                 self._runtime,
-                before_start=self._table.flush,
+                before_start=self._flush_files,
                 after_start=self._reconcile,
                 changing=self._changing,
                 log=self.log,
@@ -278,6 +282,8 @@ class HAProxyProxy(EdgeTraits):
             self.log.info("Bringing %d routes into HAProxy", len(wanted))
             await self._runtime.replace_map(self._map_name, wanted)
         self._served = set(wanted)
+        if self.guard_users:
+            await self.admissions.reconcile(self._runtime)
 
     def _lead_to_sockets(self) -> None:
         """Have the routes of an earlier version's services lead to their sockets.
@@ -301,10 +307,11 @@ class HAProxyProxy(EdgeTraits):
         for key, value in actual.items():
             if not self._fits(routespec_of(key)):
                 continue
-            target = None if value == HUB else target_of(value)
-            url = target.url if target else self.hub.host
-            data = {} if target else {"hub": True}
-            self._table.put(key, Route(routespec_of(key), url, target, data))
+            if value == HUB:
+                route = Route(routespec_of(key), self.hub.host, None, {"hub": True})
+            else:
+                route = route_of(key, value)
+            self._table.put(key, route)
 
     def _hold(self) -> None:
         """Hold what HAProxy listens on, so that nobody comes first when it restarts.
@@ -327,9 +334,15 @@ class HAProxyProxy(EdgeTraits):
             await self._supervisor.start(files, signature)
             return
         await asyncio.to_thread(edge.write_config, self.edge_config())
-        await self._table.flush()
+        await self._flush_files()
         async with self._changing:
             await self._reconcile()
+
+    async def _flush_files(self) -> None:
+        """Have each map's file say what HAProxy is to begin with."""
+        await self._table.flush()
+        if self.guard_users:
+            await self.admissions.flush()
 
     async def _ensure_started(self) -> None:
         """Where JupyterHub does not start us (``should_start``), the first use does."""
@@ -352,6 +365,8 @@ class HAProxyProxy(EdgeTraits):
                 await self._table.guard()
                 if self._supervisor is not None:
                     await asyncio.to_thread(cap_log, self._supervisor.log_file)
+                if self.guard_users:
+                    await self.admissions.look()
                 if self.managed:
                     await self.reload()
                 else:

@@ -6,10 +6,11 @@ path of each request into the same spelling (``url_dec,url_enc``), so that
 ``/user/zo%c3%a9/``, ``/user/zo%C3%A9/`` and ``%40`` for ``@`` find the same route.
 An encoded slash stays different from a slash.
 
-A value is ``address|port|name``. ``name`` is what the target's certificate must
-say and the TLS server name we send; ``-`` means plain http. The value ``hub`` is
-the hub itself, and ``service|NAME|-`` a service of the gateway: HAProxy reaches each by
-a server of its own, on a socket.
+A value is ``address|port|name``, and of a user's server ``address|port|name|owner``.
+``name`` is what the target's certificate must say and the TLS server name we send;
+``-`` means plain http. ``owner`` is the user, in the spelling of keys. The value
+``hub`` is the hub itself, and ``service|NAME|-`` a service of the gateway: HAProxy
+reaches each by a server of its own, on a socket.
 """
 
 from __future__ import annotations
@@ -154,7 +155,14 @@ class Route:
     @property
     def value(self) -> str:
         """The map's value."""
-        return self.target.value if self.target else HUB
+        if self.target is None:
+            return HUB
+        return f"{self.target.value}|{self.owner}" if self.owner else self.target.value
+
+    @property
+    def owner(self) -> str:
+        """Whose server it leads to, in the keys' spelling; ``""`` if to no user's."""
+        return quote(str(self.data.get("user", "")), safe="")
 
 
 def key_of(routespec: str) -> str:
@@ -171,6 +179,20 @@ def key_of(routespec: str) -> str:
         raise BadRoute(routespec, "holds control characters")
     kept = _ENCODED_SLASH.sub(_SLASH, host.lower() + slash + path)
     return quote(unquote_to_bytes(kept), safe="")
+
+
+def route_of(key: str, value: str) -> Route:
+    """Return the route that an entry of the map stands for, but what JupyterHub noted.
+
+    Raises:
+        BadRoute: no entry of ours, or the hub's own.
+    """
+    target, owner = value, ""
+    if value.count("|") == 3:
+        target, _, owner = value.rpartition("|")
+    found = target_of(target)
+    data = {"user": unquote(owner)} if owner else {}
+    return Route(routespec_of(key), found.url, found, data)
 
 
 def routespec_of(key: str) -> str:

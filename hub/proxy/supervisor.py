@@ -26,7 +26,7 @@ from services.common.process import (
 )
 from services.common.process_log import begin_log, lines_since
 
-from .config import ROUTES
+from .config import ROUTES, SESSIONS
 from .faults import ConfigRefused, ProxyFault, RuntimeFault, StartFailed
 from .maps import write_atomically
 from .runtime import RuntimeSocket
@@ -242,7 +242,9 @@ class Supervisor:
         directory = self._config_file.parent
         with tempfile.TemporaryDirectory(dir=directory, prefix=".check-") as name:
             copies = Path(name)
-            await asyncio.to_thread(_write, copies, {**files, ROUTES: b""})
+            await asyncio.to_thread(
+                _write, copies, {**files, ROUTES: b"", SESSIONS: b""}
+            )
             await self._check(copies / self._config_file.name)
         await asyncio.to_thread(_write, directory, files)
 

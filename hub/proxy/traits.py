@@ -106,6 +106,12 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
         "X-Forwarded-Proto are believed.",
     ).tag(config=True)
 
+    guard_users = t.Bool(
+        default_value=False,
+        help="Pass only those browsers on to users' servers that `admissions` names. "
+        "Landbridge's hub keeps it.",
+    ).tag(config=True)
+
     store = t.Unicode(
         help="Where requests for objects, below /s3/, go: the path of a socket, or "
         "the URL of an S3 store; empty: nowhere.",
@@ -208,6 +214,7 @@ class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             hosts=tuple(self.hosts),
             jobs_hosts=tuple(self.jobs_hosts),
             trusted_proxies=tuple(self.trusted_proxies),
+            sessions=self.guard_users,
             store=self.store,
             store_port=None if self.store_port is None else self.store_port(),
             store_ca=Path(self.store_ca).absolute() if self.store_ca else None,

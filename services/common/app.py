@@ -148,7 +148,8 @@ def make_application(
         log_function=log_request,
         # JupyterHub's OAuth checks the token itself, where a cookie is used.
         xsrf_cookies=False,
-        xsrf_cookie_kwargs=dict(COOKIES),
+        # Pages hold it as well; of the cookie any page of this origin could read it.
+        xsrf_cookie_kwargs={"httponly": True, **COOKIES},
         hub_auth=serving.auth,
     )
 

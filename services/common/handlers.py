@@ -22,6 +22,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from .auth import Caller, identify, unknown_caller
 from .errors import BadRequest, Forbidden, NotReady, Problem, explain
+from .fetches import refusal
 from .spec import Call, Route, ServiceSpec
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "X-Frame-Options": "SAMEORIGIN",
+    "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
@@ -60,6 +61,8 @@ class Serving:
 class BaseHandler(RequestHandler):
     """Who asks, and what every answer has in common."""
 
+    is_page = False
+
     def initialize(self, serving: Serving) -> None:
         """Take what the application gives to each request."""
         self.serving = serving
@@ -84,8 +87,21 @@ class BaseHandler(RequestHandler):
         self.hub_auth.check_xsrf_cookie(self)
 
     async def caller(self) -> Caller | None:
-        """Return who asks; ``None`` for nobody."""
-        return await identify(self.hub_auth, self)
+        """Return who asks; ``None`` for nobody.
+
+        Raises:
+            Forbidden: a browser asks in a way that no page of ours does.
+        """
+        caller = await identify(self.hub_auth, self)
+        reason = refusal(
+            self.request.method or "",
+            self.request.headers,
+            page=self.is_page,
+            by_token=bool(getattr(self, "_token_authenticated", False)),
+        )
+        if reason:
+            raise Forbidden(reason)
+        return caller
 
     async def caller_now(self) -> Caller | None:
         """Return who asks by the hub's newest word, for an answer that takes long.
@@ -301,6 +317,8 @@ class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is u
 class PageHandler(BaseHandler):
     """A page for people; who is not signed in is sent to the hub first."""
 
+    is_page = True
+
     async def signed_in(self) -> Caller | None:
         """Return who looks at it; ``None`` after sending a stranger to sign in."""
         caller = await self.caller()
@@ -356,5 +374,5 @@ class PageHandler(BaseHandler):
             f"img-src 'self' data: blob: {hub}; "
             f"font-src 'self'; connect-src 'self' {connect}; frame-src 'self' blob:; "
             "worker-src 'self' blob:; base-uri 'none'; form-action 'self'; "
-            "frame-ancestors 'self'"
+            "frame-ancestors 'none'"
         )

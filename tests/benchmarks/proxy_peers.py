@@ -197,7 +197,7 @@ class Traefik(Peer):
 
 
 @asynccontextmanager
-async def ours(directory: Path) -> AsyncIterator[Ours]:
+async def ours(directory: Path, **traits: object) -> AsyncIterator[Ours]:
     """Our proxy with a HAProxy of its own."""
     port = free_port()
     proxy = HAProxyProxy(
@@ -206,6 +206,7 @@ async def ours(directory: Path) -> AsyncIterator[Ours]:
         public_url=f"http://127.0.0.1:{port}/",
         directory=str(directory / "ours"),
         log=logging.getLogger("ours"),
+        **traits,
     )
     await proxy.start()
     peer = Ours("Landbridge (HAProxy)", port)

@@ -135,7 +135,7 @@ def test_pages_may_not_be_framed_by_other_sites(settings):
     policy = assembled(settings).JupyterHub.tornado_settings["headers"][
         "Content-Security-Policy"
     ]
-    assert "frame-ancestors 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
     assert "object-src 'none'" in policy
     assert "connect-src 'self';" in policy, "no socket to any host"
 

@@ -93,6 +93,16 @@ def test_ctrl_c_stops_servers_too(run, place):
     assert processes_of(place) == []
 
 
+def session_of(port: int, name: str) -> str:
+    """Sign in; return what tells the edge whose browser asks, and nobody else."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
+        browser.get("/hub/login")
+        token = {cookie.path: cookie.value for cookie in browser.cookies.jar}["/hub/"]
+        form = {"username": name, "password": "open sesame", "_xsrf": token}
+        assert browser.post("/hub/login", data=form).status_code == 302
+        return f"jupyterhub-session-id={browser.cookies['jupyterhub-session-id']}"
+
+
 def test_a_hub_that_keeps_ending_takes_nothing_with_it(run, place):
     """Whoever could make it end could else end the whole gateway by five requests."""
     token = {"Authorization": f"token {'a1' * 16}"}
@@ -108,8 +118,9 @@ def test_a_hub_that_keeps_ending_takes_nothing_with_it(run, place):
     with httpx.Client(headers=token, timeout=60) as admin:
         admin.post(f"{api}/users/ada").raise_for_status()
         admin.post(f"{api}/users/ada/server").raise_for_status()
+        session = session_of(up.port, "ada")
         deadline = time.monotonic() + READY_SECONDS
-        while up.get("/user/ada/api")[0] != 200:
+        while up.get("/user/ada/api", Cookie=session)[0] != 200:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         for _ in range(8):
@@ -120,13 +131,13 @@ def test_a_hub_that_keeps_ending_takes_nothing_with_it(run, place):
             if status != 200:  # at once, without a pause: it may be back already
                 assert status == 503
                 assert b"The gateway is restarting" in page
-            assert up.get("/user/ada/api")[0] == 200
+            assert up.get("/user/ada/api", Cookie=session)[0] == 200
             up.wait_for("The hub is back.")
         assert up.process.poll() is None
         assert any("in 2 s" in line for line in up.lines), "the pauses grow"
         now = json.loads((state / "haproxy" / "process.json").read_text())["pid"]
         assert now == edge
-        assert up.get("/user/ada/api")[0] == 200
+        assert up.get("/user/ada/api", Cookie=session)[0] == 200
     os.kill(hub_pid(state), signal.SIGKILL)
     assert up.end() == 0, "it can be stopped at that moment, too"
     assert processes_of(place) == []

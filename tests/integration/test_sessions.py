@@ -185,3 +185,46 @@ def test_an_upgrade_takes_over_the_sessions_that_jupyterhub_knows(hub) -> None:
         path.unlink()
     hub.start()
     assert who(ann) is None
+
+
+FETCH = {
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Dest": "empty",
+}
+
+
+def test_the_hubs_pages_are_given_to_windows_alone(hub) -> None:
+    ann = sign_in(hub, "ann")
+    page = home(ann)
+    assert page.status_code == 200
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store"
+    cookies = [one for one in ann.cookies.jar if one.path in ("/", "/hub/")]
+    assert {one.name for one in cookies} == {SESSION, SIGN_IN, "_xsrf"}
+    assert all(one.has_nonstandard_attr("HttpOnly") for one in cookies)
+
+    authorize = "/hub/api/oauth2/authorize?client_id=service-storage"
+    for path in ("/hub/home", "/hub/token", "/hub/spawn", "/hub/login", authorize):
+        for sent in (
+            FETCH,
+            FETCH | {"Sec-Fetch-Mode": "no-cors"},
+            FETCH | {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+        ):
+            for method in ("GET", "POST", "HEAD", "PUT"):
+                answer = ann.request(method, path, headers=sent, follow_redirects=False)
+                assert answer.status_code == 403, (method, path, sent)
+                # An error of JupyterHub's is a page as well, with the token in it.
+                assert "xsrf" not in answer.text
+                assert "Set-Cookie" not in answer.headers
+    token = {"X-XSRFToken": xsrf(ann)}
+    user = "/hub/api/users/ann"
+    assert ann.get(user, headers=FETCH).status_code == 403
+    assert ann.get(user, headers=FETCH | token).status_code == 200
+    silent = FETCH | {"Sec-Fetch-Mode": "no-cors"}
+    assert ann.get(user, headers=silent).status_code == 403
+    strange = FETCH | token | {"Sec-Fetch-Site": "same-site"}
+    assert ann.get(user, headers=strange).status_code == 403
+    by_token = {"Authorization": hub.api.headers["Authorization"]}
+    assert ann.get(user, headers=strange | by_token).status_code == 200
