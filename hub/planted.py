@@ -33,11 +33,12 @@ def forget_planted(handler: Any, name: str, path: str, own_path: str) -> None:
     """
     host = handler.request.host.rpartition(":")[0] or handler.request.host
     domains = ["", f"; Domain={host}"] if _is_name(host) else [""]
+    # The hub's own are at none of these: a host beside it may be another's.
+    above = [f"; Domain={parent}" for parent in _parents(host)]
     for place in beginnings(path):
-        for domain in domains:
-            if place != own_path:
-                gone = f"{name}=; Max-Age=0; Path={place}{domain}"
-                handler.add_header("Set-Cookie", gone)
+        for domain in (domains if place != own_path else []) + above:
+            gone = f"{name}=; Max-Age=0; Path={place}{domain}"
+            handler.add_header("Set-Cookie", gone)
 
 
 def beginnings(path: str) -> Iterator[str]:
@@ -48,6 +49,12 @@ def beginnings(path: str) -> Iterator[str]:
         so_far += f"/{quote(part, safe='%@~+!$&()*=:,.-_')}"
         yield so_far
         yield f"{so_far}/"
+
+
+def _parents(host: str) -> list[str]:
+    """Return the domains above a host whose cookies a browser may send to it."""
+    labels = host.split(".") if _is_name(host) else []
+    return [".".join(labels[start:]) for start in range(1, len(labels) - 1)]
 
 
 def _is_name(host: str) -> bool:

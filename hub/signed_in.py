@@ -82,7 +82,21 @@ class SignedIn:
             value: str | None = super().get_session_cookie()  # type: ignore[misc]
             return value
         good = {one for one in sent if self.sessions.find(one)}
+        if len(good) > 1 and (name := self._bound_user()):
+            good = {one for one in good if self.sessions.find(one, name)}
         return good.pop() if len(good) == 1 else None
+
+    def _bound_user(self) -> str:
+        """Return whom the sign-in cookie names, if no other host can have planted it.
+
+        Where each user has a host of her own, her page can plant her own good session
+        on all of them, but nothing whose name begins so.
+        """
+        name = self.hub.cookie_name
+        if not name.startswith("__Host-"):
+            return ""
+        user = super()._user_for_cookie(name)  # type: ignore[misc]
+        return str(user.name) if user else ""
 
     def _user_for_cookie(self, cookie_name: str, cookie_value: Any = None) -> Any:
         """Return who a cookie belongs to, if this browser's session is theirs.
