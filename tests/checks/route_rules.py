@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
 EVERYBODY = frozenset({"(everybody)"})
 """Also who is not signed in."""
@@ -110,6 +109,11 @@ HUB: Mapping[str, Rule] = {
         "/hub/user/{user}/lab", one_of("access:servers", "servers")
     ),
     r"/hub/user-redirect/(.*)?$": page("/hub/user-redirect/lab", PERSON),
+    r"/hub/visit$": page(
+        "/hub/visit?next=/user/{user}/lab",
+        one_of("access:servers"),
+        one_of("access:servers"),
+    ),
     r"/hub/accept-share$": page("/hub/accept-share", PERSON, PERSON),
     r"/hub/security/csp-report$": Rule("/hub/security/csp-report", {"POST": ANYBODY}),
     r"/hub/metrics$": page("/hub/metrics", one_of("read:metrics")),
@@ -254,14 +258,6 @@ HUB: Mapping[str, Rule] = {
         for name in ("fetch", "ready", "ended")
     },
 }
-
-if find_spec("hub.visits"):
-    _VISIT = page(
-        "/hub/visit?next=/user/{user}/lab",
-        one_of("access:servers"),
-        one_of("access:servers"),
-    )
-    HUB = {**HUB, r"/hub/visit$": _VISIT}
 
 _STORAGE_WRITES = {"uploads", "uploads/parts"}  # GET, and of one's own writing
 _STORAGE_READS = {"objects/count", "urls/download", "credentials", "credentials/{id}"}
