@@ -27,6 +27,8 @@ class HostileServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    # What is left of its connections must not keep the gateway from its port.
+    allow_reuse_port = True
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
