@@ -155,6 +155,8 @@ def _worker_of_before(port: int, web: Browser) -> str:
 def alice(field: Field) -> Field:
     web = field.web
     web.close_others()
+    # Who is signed in keeps the workers of her own server.
+    web.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
     end_workers(field)
     web.sign_in("alice", PASSWORD)
     field.evil.asked.clear()
