@@ -43,6 +43,7 @@ from .embedded_files import (
     Ports,
     choose_ports,
     command_line,
+    hand_over,
     link_socket,
     port_socket,
     prepare,
@@ -219,6 +220,8 @@ class EmbeddedStore:
             ended.cancel()
 
     async def _launch(self, key: AccessKey) -> None:
+        # Only now has a store of an earlier gateway ended, which may have been root's.
+        await asyncio.to_thread(hand_over, self._settings)
         ports = await asyncio.to_thread(choose_ports, self._settings.directory)
         await asyncio.to_thread(link_socket, self._settings.directory, ports)
         command = command_line(self._settings, ports, weed_program())

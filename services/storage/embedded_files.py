@@ -182,7 +182,8 @@ def command_line(settings: EmbeddedSettings, ports: Ports, program: str) -> list
 def prepare(settings: EmbeddedSettings) -> AccessKey:
     """Make the directory whole and return the broker's key.
 
-    Secrets that are there stay; ``iam.json`` follows the settings.
+    Secrets that are there stay; ``iam.json`` follows the settings. A store that is to
+    run as another account needs :func:`hand_over` before it starts.
     """
     root = settings.directory
     account = _other_account(settings)
@@ -207,11 +208,6 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
         write_private(signing, base64.b64encode(secrets.token_bytes(32)).decode())
     iam = json.dumps(_iam(settings, signing.read_text().strip()), sort_keys=True)
     write_private(root / "iam.json", iam)
-    if account is not None:
-        _hand_over(root, account)
-    elif os.geteuid() == 0:
-        for name in ("data", "sock"):  # handed over in whole, should it be again
-            os.chown(root / name, 0, 0)
     broker = json.loads((root / "s3.json").read_text())["identities"][0]
     credential = broker["credentials"][0]
     return AccessKey(credential["accessKey"], credential["secretKey"])
@@ -455,12 +451,19 @@ def _other_account(settings: EmbeddedSettings) -> pwd.struct_passwd | None:
     return pwd.getpwnam(settings.account)
 
 
-def _hand_over(root: Path, account: pwd.struct_passwd) -> None:
-    """Give the account its objects, its sockets, and what it reads; nothing else.
+def hand_over(settings: EmbeddedSettings) -> None:
+    """Give the store's account its objects, its sockets, and what it reads; no more.
 
-    Objects of a store that ran as root are handed over once: what holds them is given
-    last, so that one who was interrupted does it again.
+    For when no store runs: one that still ran as root would go on to make files that
+    its successor cannot read. Objects of a store that ran as root are handed over once:
+    what holds them is given last, so that one who was interrupted does it again.
     """
+    root, account = settings.directory, _other_account(settings)
+    if account is None:
+        if os.geteuid() == 0:
+            for name in ("data", "sock"):  # handed over in whole, should it be again
+                os.chown(root / name, 0, 0)
+        return
     ids = (account.pw_uid, account.pw_gid)
     for name in ("data", "sock"):
         if (root / name).lstat().st_uid == account.pw_uid:

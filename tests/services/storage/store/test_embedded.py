@@ -23,6 +23,7 @@ from services.storage.embedded_files import (
     EmbeddedSettings,
     Ports,
     choose_ports,
+    hand_over,
     kept_ports,
     link_socket,
     prepare,
@@ -148,9 +149,13 @@ async def test_as_root_it_runs_as_the_account_that_was_chosen(people, settings):
 
 
 @pytest.mark.root
-async def test_a_store_of_roots_is_handed_over_with_its_objects(people, settings):
-    """As by an upgrade; and back, and over again, with what came meanwhile."""
+@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+async def test_a_store_of_roots_is_handed_over_with_its_objects(
+    people, settings, running
+):
+    """As by an upgrade, whose store may still run; and back, and over again."""
     settings.directory.parent.chmod(0o755)
+    stores = []
     for turn, account in enumerate((None, "alice", None, "alice", "bob")):
         store = EmbeddedStore(EmbeddedSettings(settings.directory, account=account))
         access = await store.start()
@@ -164,15 +169,23 @@ async def test_a_store_of_roots_is_handed_over_with_its_objects(people, settings
                 assert data == str(old).encode() * 100_000
         finally:
             await client.close()
-            await store.stop()
+            await (store.close() if running else store.stop())
+            stores.append(store)
         uid = pwd.getpwnam(account or "root").pw_uid
-        assert (settings.directory / "data").stat().st_uid == uid
+        data = settings.directory / "data"
+        assert data.stat().st_uid == uid
+        if account is not None:
+            assert {path.stat().st_uid for path in data.rglob("*")} == {uid}
+    for store in stores:
+        await store.stop()
 
 
 @pytest.mark.root
 async def test_its_account_reaches_no_other_secret(people, settings, tmp_path):
     settings.directory.parent.chmod(0o755)
-    prepare(EmbeddedSettings(settings.directory, account="alice"))
+    closed = EmbeddedSettings(settings.directory, account="alice")
+    prepare(closed)
+    hand_over(closed)
     secrets = settings.directory.parent / "secrets"
     secrets.mkdir(mode=0o700)
     (secrets / "cookie-secret").write_text("x")
