@@ -41,8 +41,6 @@ from .throttle import Throttle
 _PROVED_SECONDS = 300.0
 _MOST_PROVED = 20_000
 _MOST_AT_ONCE = 32
-# More servers than anybody has, started and stopped by a program.
-_STARTS_AT_ONCE = 60
 _START_EVERY_SECONDS = 10.0
 # While PAM is asked, the account is looked at once.
 _LOOKED_SECONDS = 10.0
@@ -82,6 +80,13 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
         config=True,
         help="Refusals come after a multiple of this, whatever they rest on.",
     )
+    starts_at_once = Integer(
+        60,
+        min=1,
+        config=True,
+        help="Starts of servers by one user, within a short time, after which the next "
+        "has to wait: more than anybody needs, started and stopped by a program.",
+    )
     takes_forms = True
 
     def __init__(self, **kwargs: Any) -> None:
@@ -89,7 +94,7 @@ class AccountRule(Authenticator):  # type: ignore[misc]  # JupyterHub is untyped
         self.throttle = Throttle()
         self.looks = AccountLooks(self.lowest_uid)
         self._proved: OrderedDict[str, float] = OrderedDict()
-        self._starts = Buckets(_STARTS_AT_ONCE, _START_EVERY_SECONDS)
+        self._starts = Buckets(self.starts_at_once, _START_EVERY_SECONDS)
         self._agreed: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._under_way = 0
 
@@ -329,7 +334,6 @@ def assemble_auth(c: Config, settings: Settings, site: Site) -> None:
     # An account that is gone is refused by token, too; see AccountRule.refresh_user.
     rule.auth_refresh_age = 1
     rule.auth_refresh_strict = True
-    rule.refresh_pre_spawn = True
     c.AccountRule.own_accounts = local
     c.AccountRule.lowest_uid = auth.lowest_uid
     if auth.kind == "demo":

@@ -1,4 +1,4 @@
-"""What JupyterHub 6.1 answers with an error of its own, put right in its URL rules."""
+"""What JupyterHub 6.1 answers with an error of its own, put right."""
 
 from __future__ import annotations
 
@@ -26,6 +26,37 @@ class NamelessTokenHandler(RemovedTokenHandler):
     async def get(self) -> None:
         """Answer 404."""
         raise web.HTTPError(404)
+
+
+class OneStart:
+    """In front of a handler: of two starts at the same moment, one is refused.
+
+    JupyterHub looks whether a server starts or runs, then waits for what the
+    authenticator says of the account (``refresh_pre_spawn``), and looks again for a
+    start only, which it answers by 500. Here nothing is waited for after the look.
+    """
+
+    # Of the handler behind.
+    refresh_auth: Any
+
+    async def spawn_single_user(
+        self, user: Any, server_name: str = "", *arguments: Any, **named: Any
+    ) -> Any:
+        """Start a server, once the account was looked at.
+
+        Raises:
+            HTTPError: 403 for an account that may not be used any more, 400 for a
+                server that starts, stops or runs already.
+        """
+        if await self.refresh_auth(user, force=True) is None:
+            raise web.HTTPError(403, f"auth has expired for {user.name}, login again")
+        spawner = user.spawners.get(server_name)
+        if spawner is not None and (spawner.pending or spawner.ready):
+            now = f"pending {spawner.pending}" if spawner.pending else "already running"
+            raise web.HTTPError(400, f"{spawner._log_name} is {now}")
+        return await super().spawn_single_user(  # type: ignore[misc]
+            user, server_name, *arguments, **named
+        )
 
 
 def mended(rules: Iterable[Any]) -> list[Any]:

@@ -23,13 +23,14 @@ from tornado import web
 from services.common.fetches import refusal
 from spawners.batch.errors import StoreUnavailable
 
+from .mended import OneStart
 from .planted import forget_planted, values_of
 from .sessions import Session, Sessions, key_of, new_session_id
 
 SETTING = "landbridge_sessions"
 
 
-class SignedIn:
+class SignedIn(OneStart):
     """In front of a handler: a sign-in cookie counts together with its session."""
 
     # Of the handler behind.

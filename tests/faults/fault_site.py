@@ -261,6 +261,8 @@ def fault_site(
     path = f"{tools.directory / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     with running_hub(
         directory,
+        # These tests start, and are refused, more often than a person does.
+        "--AccountRule.starts_at_once=100000",
         LANDBRIDGE_CONFIG=str(settings),
         LANDBRIDGE_SCHEDULER="slurm",
         PATH=path,

@@ -54,6 +54,7 @@ class HubProcess:
 
     Attributes:
         checkout, python: whose hub it is, and the interpreter that has it installed.
+        arguments: more of its command line, as ``--Class.trait=value``.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class HubProcess:
         *,
         checkout: Path = CHECKOUT,
         python: str = sys.executable,
+        arguments: tuple[str, ...] = (),
         **environment: str,
     ) -> None:
         self.state = state
         self.checkout, self.python = checkout, python
+        self.arguments = arguments
         self.port = free_port()
         self.log = state.parent / "hub.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -93,7 +96,7 @@ class HubProcess:
         config = self.checkout / "config" / "jupyterhub_config.py"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.python, "-m", "hub.app", f"--config={config}"],
+                [self.python, "-m", "hub.app", f"--config={config}", *self.arguments],
                 cwd=self.checkout,
                 env=self.environment,
                 stdout=log,
@@ -225,9 +228,11 @@ class HubProcess:
 
 
 @contextmanager
-def running_hub(directory: Path, **environment: str) -> Iterator[HubProcess]:
+def running_hub(
+    directory: Path, *arguments: str, **environment: str
+) -> Iterator[HubProcess]:
     """A hub that runs, and is cleaned away."""
-    hub = HubProcess(directory / "state", **environment)
+    hub = HubProcess(directory / "state", arguments=arguments, **environment)
     try:
         hub.start()
         yield hub

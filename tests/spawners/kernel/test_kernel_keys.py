@@ -49,7 +49,9 @@ def test_a_kernel_in_a_job_gets_keys_by_its_tunnel(
     own = os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
     assert run(client, "print(url)") != own
     assert run(client, "print(oct(os.stat(file).st_mode & 0o777))") == "0o600"
-    assert run(client, "print(os.environ['AWS_ENDPOINT_URL'])") == "http://127.0.0.1:9"
+    assert run(client, "print(os.environ['AWS_ENDPOINT_URL'])") == (
+        "https://gateway.example.org/s3"
+    )
     assert "401" in run(client, "print(ask('Bearer x'))")
     job = run(client, "print(os.environ['LANDBRIDGE_JOB_ID'])")
     manager.restart_kernel(now=True)
