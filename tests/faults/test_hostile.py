@@ -165,7 +165,8 @@ def test_a_foreign_job_cannot_speak_for_alices(site: FaultSite) -> None:
     bodies.append(("ended", {"secret": "s" * 43, "exit_code": 0, "log": "x" * 10**6}))
     for verb, body in bodies:
         for value in (name, name.upper(), [name], None):
-            answer = post(site, f"landbridge/jobs/{verb}", json={**body, "job": value})
+            content = json.dumps({**body, "job": value}).encode()
+            answer = site.hub.ask_as_job(verb, content)
             assert 400 <= answer.status_code < 500, (verb, body, answer.text)
             assert "PRIVATE KEY" not in answer.text
     assert MARK not in site.log()

@@ -161,7 +161,7 @@ def test_hostile_options_are_refused_and_not_kept(
     ids=range(8),
 )
 def test_nonsense_from_jobs_is_refused(hub: HubProcess, verb: str, body: bytes) -> None:
-    answer = hub.api.post(f"/hub/api/landbridge/jobs/{verb}", content=body)
+    answer = hub.ask_as_job(verb, body)
     assert 400 <= answer.status_code < 500
     assert set(answer.json()) <= {"error", "message", "action"}
 
