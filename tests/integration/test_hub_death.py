@@ -5,8 +5,6 @@ After each death the next hub must have the same job: none lost, none doubled.
 
 from __future__ import annotations
 
-import json
-import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,13 +136,17 @@ def test_a_clean_end_of_the_hub_leaves_the_queue_alone(hub: HubProcess) -> None:
 
 def test_a_service_that_cannot_start_takes_nothing_with_it(hub: HubProcess) -> None:
     hub.stop()
-    kept = json.loads((hub.state / "run" / "ports.json").read_text())
-    with socket.create_server(("127.0.0.1", kept["storage"])):
+    taken = hub.state / "run" / "storage.sock"
+    taken.unlink(missing_ok=True)
+    taken.write_text("a file, which no service of ours replaces")
+    try:
         hub.start()
-        until("the service gave up", lambda: "storage exited" in hub.words())
+        assert hub.api.get("/services/storage/health").status_code == 503
         hub.add_user("ann")
         hub.start_server("ann")
         hub.wait_state("ann", "ready")
+    finally:
+        taken.unlink()
 
 
 def test_profiles_of_the_checkout_load() -> None:
