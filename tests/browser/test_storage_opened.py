@@ -57,7 +57,8 @@ def test_a_page_from_a_bucket_does_nothing(
     web.until("the page acts", lambda: web.driver.title == "it ran", 10)
 
     web.open("/hub/home")
-    assert "_xsrf=" in web.run("return document.cookie")  # there is something to read
+    web.run("document.cookie = 'canary=bird; path=/'")
+    assert "canary=" in web.run("return document.cookie")  # there is something to read
     stored.put({name: text.encode()})
     blocked(web)
     url = stored.opened(name, kind)

@@ -33,5 +33,6 @@ def test_one_postgresql_holds_everything(shared: Path, postgresql_url: str) -> N
             ).fetchall()
     tables = {name for (name,) in found}
     assert {"spawners", "landbridge_jobs", "alembic_version"} <= tables
-    # Each of the three knows its own version of the schema.
-    assert sum("version" in name for name in tables) == 3
+    assert {"landbridge_sessions", "landbridge_identities"} <= tables
+    # Each of the four knows its own version of the schema.
+    assert sum("version" in name for name in tables) == 4

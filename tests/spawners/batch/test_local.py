@@ -101,7 +101,7 @@ async def test_the_script_is_not_readable_by_others_while_it_waits(rig, schedule
     ("change", "reason"),
     [
         ({"workdir": "/no/such"}, "workdir: No such file or directory"),
-        ({"output": "/no/such/out"}, "output: No such file or directory"),
+        ({"output": "/no/such/out"}, "output: /no/such/out: No such file or directory"),
         ({"script": "#!/no/such/interpreter\n"}, "script: No such file or directory"),
     ],
 )

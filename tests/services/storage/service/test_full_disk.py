@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -40,7 +41,9 @@ def test_a_full_store_says_so_and_shows_nothing_half(rig: ServiceRig) -> None:
     for number in range(40):  # all are allowed before any of them is there
         body = {"bucket": "alice", "key": f"k{number:02}", "size": len(content)}
         signed.append(alice.call("POST", "urls/upload", body))
-    endpoint = alice.call("GET", "me")["endpoint"]
+    # No edge stands before this service: the store's own port takes the place of `/s3`.
+    ports = json.loads((rig.state / "store" / "ports.json").read_text())
+    endpoint = f"http://127.0.0.1:{ports['s3']}"
     sent = []
     for each in signed:
         url = each["url"].replace(f"{rig.origin}/s3", endpoint)
