@@ -258,8 +258,22 @@ def _environment() -> Environment:
 def render(config: EdgeConfig) -> str:
     """HAProxy's configuration for ``config``."""
     template = _environment().get_template("haproxy.cfg.j2")
-    facts = users.facts()
-    return template.render(edge=config, statuses=sorted(STATUSES), **facts)
+    facts = users.facts(config.base_url)
+    return template.render(
+        edge=config, statuses=sorted(STATUSES), ways=_ways(config), **facts
+    )
+
+
+def _ways(config: EdgeConfig) -> dict[str, str]:
+    """Return whose requests go which way to a route's server, first come first served.
+
+    Each way has backends of its own, so that a request to one's own server, which most
+    of them are, pays for no rule about others.
+    """
+    whose = (
+        {"own": "own", "visited": "to_user"} if config.sessions else {"own": "to_user"}
+    )
+    return whose | {"target": ""}
 
 
 def _certificates(config: EdgeConfig) -> dict[str, Certificate]:

@@ -39,8 +39,12 @@ _FOR_ALL = (
 )
 
 
-def facts() -> dict[str, object]:
-    """Return what the templates of the configuration need to know of it."""
+def facts(base_url: str) -> dict[str, object]:
+    """Return what the templates of the configuration need to know of it.
+
+    Args:
+        base_url: what all paths begin with.
+    """
     return {
         "session_cookie": SESSION_COOKIE,
         "elsewhere": _ELSEWHERE,
@@ -48,4 +52,6 @@ def facts() -> dict[str, object]:
         "own_cookie": _OWN_COOKIE,
         "plain_cookie": _PLAIN_COOKIE,
         "for_all": _FOR_ALL,
+        # of a path below it: the path of the user's servers
+        "own_path": f"field(1,/,{base_url.count('/') + 2})",
     }

@@ -288,9 +288,10 @@ async def test_one_server_leaves_connections_for_others(make_edge, hub, make_ori
     held.hold.clear()
     held.server = await asyncio.start_server(held._serve, "127.0.0.1", 0)
     port = held.server.sockets[0].getsockname()[1]
-    await edge.proxy.add_route("/user/alice/", f"http://127.0.0.1:{port}", {})
+    alices = f"http://127.0.0.1:{port}"
+    await edge.proxy.add_route("/user/alice/", alices, {"user": "alice"})
     bob = await make_origin("bob")
-    await edge.proxy.add_route("/user/bob/", bob.url, {})
+    await edge.proxy.add_route("/user/bob/", bob.url, {"user": "bob"})
     waiting = [asyncio.create_task(edge.ask("/user/alice/x")) for _ in range(5)]
     while held.at_once < 5:
         await asyncio.sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,6 +168,60 @@ async def test_a_session_that_ends_passes_nobody_from_then_on(edge) -> None:
     await edge.proxy.admissions.tell()
     answer = await edge.ask("/user/ann/", headers=(cookie(ANN), *WINDOW))
     assert answer.status == 303
+
+
+@dataclass
+class Connection:
+    """One that stays open, as a browser's, or as a front proxy's for many browsers."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def whose(self, path: str, *headers: str) -> str | int:
+        """Return who answers, or the status of a refusal."""
+        lines = [f"GET {path} HTTP/1.1", "Host: gateway.example", *headers]
+        self.writer.write(("\r\n".join([*lines, "", ""])).encode())
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = head.partition("content-length: ")[2].partition("\r\n")[0]
+        body = await self.reader.readexactly(int(length or 0))
+        status = int(head.split(" ")[1])
+        return str(json.loads(body)["origin"]) if status == 200 else status
+
+
+async def test_requests_of_a_connection_are_known_by_their_own_cookies(
+    edge, make_origin
+) -> None:
+    eves = await make_origin("eve")
+    await edge.proxy.add_route("/user/eve/", eves.url, {"user": "eve"})
+    streams = await asyncio.open_connection("127.0.0.1", edge.port)
+    one = Connection(*streams)
+    lab = "/user/ann/lab"
+    for sent, answer in (
+        ((), 403),
+        ((cookie(ANN),), "ann"),
+        ((cookie(ANN),), "ann"),
+        ((cookie(EVE),), 403),
+        ((cookie(EVE),), 403),
+        ((), 403),
+        ((cookie(ANN),), "ann"),
+        ((cookie(ANN, EVE),), 403),
+        ((cookie(ANN, EVE),), 403),
+        ((cookie(EVE, ANN),), 403),
+        ((cookie(EVE), cookie(ANN)), 403),
+        ((cookie(ANN, more="theme=dark"),), "ann"),
+        ((cookie("", more="theme=dark"),), 403),
+        (("Cookie: theme=dark",), 403),
+        ((cookie(ANN),), "ann"),
+    ):
+        assert await one.whose(lab, *FETCH, *sent) == answer, sent
+    # The same cookies on the same connection: another server, and a session that ends.
+    assert await one.whose("/user/eve/lab", *FETCH, cookie(EVE)) == "eve"
+    assert await one.whose(lab, *FETCH, cookie(EVE)) == 403
+    assert await one.whose(lab, *FETCH, cookie(ANN)) == "ann"
+    edge.proxy.admissions.replace({})
+    assert await edge.proxy.admissions.tell()
+    assert await one.whose(lab, *FETCH, cookie(ANN)) == 403
+    one.writer.close()
 
 
 async def test_sessions_outlive_haproxy(edge, kill) -> None:
