@@ -72,7 +72,8 @@ PAGES = (
         "sign-in",
         "Too many failed sign-ins",
         "There were too many from your network in the last minutes. Wait a few "
-        "minutes, then go back and try again. Who is signed in can work on.",
+        "minutes, then go back and try again. Anyone already signed in can go on "
+        "working.",
         "Too many failed sign-ins from your network; try again in a few minutes.",
         {429: _LATER},
         again_seconds=120,
