@@ -89,7 +89,7 @@ async def _add_page(hub: HubProcess, port: int) -> None:
 
 
 def signed_in(hub: HubProcess) -> str:
-    """The Cookie header of a browser in which ``USER`` has signed in."""
+    """What a browser in which ``USER`` has signed in sends with ``PAGE`` as Cookie."""
     with httpx.Client(
         base_url=f"http://127.0.0.1:{hub.port}", trust_env=False, timeout=30
     ) as browser:
@@ -105,7 +105,8 @@ def signed_in(hub: HubProcess) -> str:
             PAGE, headers={"Sec-Fetch-Mode": "navigate"}, follow_redirects=True
         )
         assert page.text.startswith("origin"), page.text
-        return "; ".join(f"{c.name}={c.value}" for c in browser.cookies.jar)
+        sent = (one for one in browser.cookies.jar if PAGE.startswith(one.path))
+        return "; ".join(f"{one.name}={one.value}" for one in sent)
 
 
 def rate(hub: HubProcess, cookies: str, connections: int, seconds: int) -> float:
