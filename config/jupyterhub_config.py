@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from hub.assemble import assemble, run_snippets
-from hub.settings import load_settings
+from hub.config.settings import load_settings
 
 c = get_config()  # noqa: F821 -- JupyterHub provides it
 

@@ -25,30 +25,33 @@ from traitlets.config import Config
 
 from services.common.short_lines import keep_lines_short
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.batch.job_side import Launch
-from spawners.batch.records import Failure, JobRecord
-from spawners.server import BatchJobSpawner
-from spawners.server_start import owner_key, server_of
-from spawners.settings import ConfigError
+from spawners.batch.jobs.record import Failure, JobRecord
+from spawners.batch.rendezvous.launch import Launch
+from spawners.common.settings import ConfigError
+from spawners.notebooks.profiles_spawner import BatchJobSpawner
+from spawners.notebooks.start import owner_key, server_of
 
-from . import accounts_api, jobs_api, page_api, visits
-from .account_looks import Look
+from .api import accounts as accounts_api
+from .api import servers as jobs_api
 from .assemble import assemble
-from .auth import AccountRule, ruled
-from .client import health_path, service_answers
-from .detect import Site, detect
-from .discreet import keep_sessions_private
+from .auth.account_looks import Look
+from .auth.authenticators import AccountRule, ruled
+from .auth.identities import Identities
+from .config.paths import database_url
+from .config.settings import Settings, load_settings
+from .config.site import Site, detect
+from .gateway import Gateway, build_gateway
 from .http_server import bound_http_servers
-from .identities import Identities
-from .interrupted import Verdict, judge
+from .log_filter import keep_sessions_private
 from .mended import mended
-from .places import database_url
-from .registry import service_specs
-from .service_watch import ServiceWatch
-from .session_keeper import SessionKeeper
-from .settings import Settings, load_settings
-from .signed_in import SETTING, with_sessions
-from .wiring import Gateway, build_gateway
+from .pages import handlers as page_api
+from .recovery import Verdict, judge
+from .run.client import health_path, service_answers
+from .run.service_watch import ServiceWatch
+from .services import service_specs
+from .sessions import visits
+from .sessions.keeper import SessionKeeper
+from .sessions.signed_in import SETTING, with_sessions
 
 
 class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
@@ -236,7 +239,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         """Start a service without waiting for it: notebooks do not depend on it.
 
         JupyterHub would wait until it answers, and end itself when it does not.
-        One that ends is started again, see :mod:`hub.service_watch`.
+        One that ends is started again, see :mod:`hub.run.service_watch`.
         """
         self._service_watch.watch(service_name, service)
         if service_name in self._own_sockets():

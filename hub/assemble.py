@@ -12,26 +12,26 @@ from pathlib import Path
 
 from traitlets.config import Config
 
-from services.common.sockets import url_of_socket
-from spawners.batch.certificates import ensure_hub_pki
-from spawners.settings import ConfigError
+from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.common.settings import ConfigError
+from spawners.common.sockets import url_of_socket
 
-from .auth import assemble_auth
-from .detect import Site, check_accounts, detect
-from .hosts import jobs_hosts, served_hosts
-from .local_store import PortNow, store_socket
-from .places import (
+from .auth.authenticators import assemble_auth
+from .config.hosts import jobs_hosts, served_hosts
+from .config.paths import (
     database_url,
     hub_socket,
     pki_directory,
     prepare_state,
     site_profiles,
 )
-from .registry import roles, service_specs
+from .config.secrets import ensure_secret, operator_token_file
+from .config.settings import Settings
+from .config.site import Site, check_accounts, detect
+from .pages.spawn_form import options_form
+from .proxy.store_address import PortNow, store_socket
 from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES, STORAGE
-from .secret_files import ensure_secret, operator_token_file
-from .settings import Settings
-from .spawnpage import options_form
+from .services import roles, service_specs
 from .subdomains import host_cookies, host_of, service_hosts
 
 HERE = Path(__file__).resolve().parent
@@ -84,10 +84,10 @@ def _hub(c: Config, settings: Settings) -> None:
     hub.log_level = settings.hub.log_level
     hub.base_url = settings.hub.base_url
     # The templates of a page are ours, else JupyterHub's.
-    hub.template_paths = [str(HERE / "templates")]
+    hub.template_paths = [str(HERE / "pages" / "templates")]
     hub.template_vars = {"gateway_name": settings.hub.name}
-    if (HERE / "static" / "logo.svg").exists():
-        hub.logo_file = str(HERE / "static" / "logo.svg")
+    if (HERE / "pages" / "static" / "logo.svg").exists():
+        hub.logo_file = str(HERE / "pages" / "static" / "logo.svg")
     hub.cookie_max_age_days = settings.hub.session.total_seconds() / _DAY
     # A token is not forever, whoever asks for it.
     hub.token_expires_in_max_seconds = int(settings.hub.token_lifetime.total_seconds())

@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from spawners.settings import ConfigError
+from spawners.common.settings import ConfigError
 
-from .settings import Settings, load_settings
-from .up import CannotStart, up
+from .config.settings import Settings, load_settings
+from .run.up import CannotStart, up
 
 
 def say(text: str) -> None:
@@ -25,19 +25,19 @@ def _up(settings: Settings, _chosen: argparse.Namespace) -> int:
 
 
 def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
-    from .doctor import doctor
+    from .run.doctor import doctor
 
     return doctor(settings, say)
 
 
 def _status(settings: Settings, _chosen: argparse.Namespace) -> int:
-    from .status import status
+    from .run.status import status
 
     return status(settings, say)
 
 
 def _identities(settings: Settings, chosen: argparse.Namespace) -> int:
-    from .identities import manage
+    from .auth.identities import manage
 
     return manage(settings, say, chosen.forget)
 

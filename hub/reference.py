@@ -21,8 +21,8 @@ from services.common.reference import api_page
 from services.storage.spec import SPEC as STORAGE_SPEC
 
 from .cli import COMMANDS
-from .sections import SECTIONS
-from .settings import CHECKOUT, VARIABLES
+from .config.sections import SECTIONS
+from .config.settings import CHECKOUT, VARIABLES
 
 _INTRO = """\
 # Settings

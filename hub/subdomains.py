@@ -29,7 +29,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from .settings import Settings
+from .config.settings import Settings
 
 _PLAIN = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _READABLE = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")

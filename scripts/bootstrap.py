@@ -28,7 +28,7 @@ sys.path.append(os.path.dirname(sys.path[0]))
 import wheels
 from pythons import Failure, candidates, choose_python, open_to_others, probe, say
 
-from spawners.batch.ownership import NotOurs, check_below, check_way, own_directory
+from spawners.common.ownership import NotOurs, check_below, check_way, own_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hub import reference
-from hub.sections import SECTIONS
-from hub.settings import VARIABLES
+from hub.config.sections import SECTIONS
+from hub.config.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -66,7 +66,8 @@ def test_tests_that_a_page_names_are_there(name):
 
 
 def test_routes_of_the_hub_are_told():
-    from hub import jobs_api, page_api
+    from hub.api import servers as jobs_api
+    from hub.pages import handlers as page_api
 
     page = (DOCS / "reference" / "api.md").read_text()
     for route, *_ in [*jobs_api.handlers, *page_api.handlers]:

@@ -39,12 +39,12 @@ def wheel(tmp_path_factory) -> list[str]:
 def test_the_wheel_holds_the_code_with_its_templates(wheel):
     for name in (
         "hub/assemble.py",
-        "hub/templates/spawn.html",
-        "hub/static/landbridge.css",
-        "hub/proxy/templates/haproxy.cfg.j2",
+        "hub/pages/templates/spawn.html",
+        "hub/pages/static/landbridge.css",
+        "services/edge/templates/haproxy.cfg.j2",
         "services/storage/static/storage.js",
         "services/storage/templates/storage.html",
-        "spawners/batch/agent.py",
+        "spawners/node/agent.py",
         "spawners/py.typed",
     ):
         assert name in wheel

@@ -7,8 +7,8 @@ roles, but S3 listens on the containers' network: kernels are in another contain
 import os
 from pathlib import Path
 
-from services.storage.embedded import weed_program
-from services.storage.embedded_files import (
+from services.storage.site.embedded import weed_program
+from services.storage.site.embedded_files import (
     EmbeddedSettings,
     Ports,
     command_line,

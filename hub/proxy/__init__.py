@@ -4,7 +4,8 @@
 ``write_config`` make the same files for a site that runs HAProxy itself.
 """
 
-from .config import Certificate, EdgeConfig, render, write_config
+from services.edge.config import Certificate, EdgeConfig, render, write_config
+
 from .haproxy import HAProxyProxy
 
 __all__ = ["Certificate", "EdgeConfig", "HAProxyProxy", "render", "write_config"]

@@ -15,17 +15,31 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
-from services.common.held_ports import HeldPorts, PortTaken
-from services.common.process_log import cap_log
+from services.edge import config as edge
+from services.edge.admissions import Admissions
+from services.edge.errors import (
+    BadRoute,
+    CommandRefused,
+    ProxyFault,
+    RuntimeFault,
+    StartFailed,
+)
+from services.edge.maps import (
+    HUB,
+    Route,
+    ServiceTarget,
+    Target,
+    key_of,
+    route_of,
+    routespec_of,
+)
+from services.edge.resolve import resolve
+from services.edge.runtime import RuntimeSocket
+from services.edge.supervisor import Supervisor
+from services.edge.table import RouteTable
+from spawners.common.held_ports import HeldPorts, PortTaken
+from spawners.common.process_log import cap_log
 
-from . import config as edge
-from .admissions import Admissions
-from .faults import BadRoute, CommandRefused, ProxyFault, RuntimeFault, StartFailed
-from .maps import HUB, Route, ServiceTarget, Target, key_of, route_of, routespec_of
-from .resolve import resolve
-from .runtime import RuntimeSocket
-from .supervisor import Supervisor
-from .table import RouteTable
 from .traits import EdgeTraits
 
 _RETRY_SECONDS = 0.05

@@ -10,11 +10,15 @@ import traitlets as t
 from jupyterhub.proxy import Proxy
 from jupyterhub.traitlets import Command
 
-from spawners.batch.ownership import own_directory
-
-from . import config as edge
-from .limits import DEFAULT_SIGN_INS, Limits, default_server, default_source
-from .resolve import bind_host, hub_address
+from services.edge import config as edge
+from services.edge.limits import (
+    DEFAULT_SIGN_INS,
+    Limits,
+    default_server,
+    default_source,
+)
+from services.edge.resolve import bind_host, hub_address
+from spawners.common.ownership import own_directory
 
 
 class EdgeTraits(Proxy):  # type: ignore[misc]  # JupyterHub is untyped

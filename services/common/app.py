@@ -26,12 +26,13 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, StaticFileHandler
 
+from spawners.common.sockets import ListeningSocket
+
 from . import handlers
 from .auth import COOKIES, hub_auth, own_url
 from .handlers import Serving
 from .openapi import document
 from .short_lines import keep_lines_short
-from .sockets import ListeningSocket
 from .spec import Route, ServiceSpec
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,10 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from spawners.common.sockets import socket_of_url
+
 from .auth import CACHE_SECONDS
 from .errors import NotReady
-from .sockets import socket_of_url
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_KNOWN = 10_000

@@ -22,11 +22,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from spawners.batch.errors import StoreUnavailable
-from spawners.batch.rows import UtcDateTime
+from spawners.common.database import Database, UtcDateTime
+from spawners.common.errors import DatabaseUnavailable
 
 from .errors import ErrorTable, NotThere, TooMany, explain
-from .store import Database
 from .turns import Turns
 
 log = logging.getLogger(__name__)
@@ -330,7 +329,7 @@ class Tasks:
             ended = replace(task, phase=phase, message=message, updated=now)
             try:
                 return await self._save(ended)
-            except StoreUnavailable as error:
+            except DatabaseUnavailable as error:
                 # Else it would seem to run until the next start of the service.
                 log.warning("Task %s cannot be ended yet: %s", task.id, error)
             await asyncio.sleep(pause)

@@ -10,22 +10,22 @@ from urllib.parse import urlsplit
 from services.common.app import Place, run_service
 from services.common.auth import hub_auth
 from services.common.people import People
-from services.common.store import database_url
 from services.common.work import Tasks
-from spawners.settings import load
+from spawners.common.database import database_url
+from spawners.common.settings import load
 
-from . import tables
+from .api.pages import ContentPage, LinkPage, StartPage
+from .api.preview import PreviewPage
 from .connect import Connector
-from .drivers import Means
-from .identity import identity_tokens
-from .jobs import kinds
-from .pages import ContentPage, LinkPage, StartPage
-from .preview import PreviewPage
+from .db import tables
+from .db.rows import Rows, SealedRows, open_database
+from .drivers.identity import identity_tokens
 from .service import Storage
 from .settings import NAME, StorageSettings
+from .site.drivers import Means
 from .spec import ERRORS, SPEC
-from .store import Rows, SealedRows, open_database
-from .upkeep import Upkeep
+from .work.transfers import kinds
+from .work.upkeep import Upkeep
 
 PAGES: list[Any] = [
     ("", StartPage, {}),

@@ -14,24 +14,24 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from spawners.settings import ConfigError
+from spawners.common.settings import ConfigError
 
-from .cors import open_to, preflight_passes
-from .credentials import CredentialDriver
-from .drivers import IdentityDriver, Means, choose_driver
-from .drivers_pasted import PastedDriver
-from .drivers_sts import StsDriver, StsSettings
-from .embedded import EmbeddedAccess, EmbeddedStore, weed_program
-from .embedded_account import store_account
-from .embedded_files import EmbeddedSettings
-from .errors import StorageError
-from .objects import AccessKey, Grant, Mode
-from .probe import probe
-from .s3 import S3Client
+from .drivers.brought import PastedDriver
+from .drivers.driver import CredentialDriver
+from .drivers.sts import StsDriver, StsSettings
+from .s3.client import S3Client
+from .s3.errors import StorageError
+from .s3.signing import Presigner
+from .s3.transport import StoreAddress
+from .s3.values import AccessKey, Grant, Mode
 from .service import Storage, StoreConnection
 from .settings import StorageSettings
-from .signing import Presigner
-from .transport import StoreAddress
+from .site.cors import open_to, preflight_passes
+from .site.drivers import IdentityDriver, Means, choose_driver
+from .site.embedded import EmbeddedAccess, EmbeddedStore, weed_program
+from .site.embedded_account import store_account
+from .site.embedded_files import EmbeddedSettings
+from .site.probe import probe
 
 log = logging.getLogger(__name__)
 

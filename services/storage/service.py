@@ -19,29 +19,23 @@ from services.common.errors import NotReady
 from services.common.people import People
 from services.common.work import Tasks
 
-from .cors import open_to
-from .credentials import CredentialDriver
-from .drivers_pasted import PastedDriver
-from .errors import (
-    AccessDenied,
-    Conflict,
-    KeyNotValid,
-    NotSupported,
-    StorageError,
-)
-from .health import Pulse
-from .keys import EVERY_KEY, KeyRules
-from .objects import AccessKey, Grant, Mode
-from .probe import probe
-from .rights import Right, require, site_rights, user_bucket
-from .s3 import S3Client
-from .sessions import Sessions
+from .access.quota import Meter
+from .access.rights import Right, require, site_rights, user_bucket
+from .access.sessions import Sessions
+from .access.shares import Share, Shares
+from .db.rows import Rows
+from .db.upload_rows import UploadRows
+from .drivers.brought import PastedDriver
+from .drivers.driver import CredentialDriver
+from .s3.client import S3Client
+from .s3.errors import AccessDenied, Conflict, KeyNotValid, NotSupported, StorageError
+from .s3.object_names import EVERY_KEY, KeyRules
+from .s3.signing import Presigner
+from .s3.values import AccessKey, Grant, Mode
 from .settings import StorageSettings
-from .shares import Share, Shares
-from .signing import Presigner
-from .store import Rows
-from .uploads import UploadRows
-from .usage import Meter
+from .site.cors import open_to
+from .site.health import Pulse
+from .site.probe import probe
 
 log = logging.getLogger(__name__)
 

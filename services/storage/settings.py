@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from spawners.settings import Duration, Memory, Section
+from spawners.common.settings import Duration, Memory, Section
 
 NAME = "storage"
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from services.common.errors import ErrorTable
 from services.common.spec import Nothing, Route, ServiceSpec
-from spawners.batch.errors import StoreIncompatible as DatabaseIncompatible
-from spawners.batch.errors import StoreUnavailable as DatabaseUnavailable
+from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
-from . import errors as e
-from . import handlers as h
-from . import handlers_key as k
-from . import handlers_sharing as sh
-from . import handlers_transfers as tr
-from . import models as m
-from . import models_sharing as ms
-from . import models_transfers as mt
+from .api import buckets as h
+from .api import models as m
+from .api import models_sharing as ms
+from .api import models_transfers as mt
+from .api import own_key as k
+from .api import sharing as sh
+from .api import transfers as tr
+from .s3 import errors as e
 from .settings import NAME
 
 READ = "custom:storage:read"

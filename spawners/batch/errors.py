@@ -12,10 +12,7 @@
     ├── NotPermitted           the command may not be run as this user
     ├── AlreadyLive            the owner has a job already: attach to it
     ├── UnknownJob             no record has this name
-    ├── StaleReport            a job reports that is no longer wanted: it must end
-    └── StoreError             our own records
-        ├── StoreUnavailable   a read or write failed: nothing was done, try again
-        └── StoreIncompatible  the database is of another release: operator acts
+    └── StaleReport            a job reports that is no longer wanted: it must end
 
 Every error keeps its facts as attributes; its text says what happened, to what,
 and what to try, and never holds a secret.
@@ -25,22 +22,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spawners.common.errors import GatewayError
+
 if TYPE_CHECKING:
-    from .records import JobRecord
+    from .jobs.record import JobRecord
 
 
-class BatchError(Exception):
-    """Something went wrong with a batch job or the scheduler.
-
-    Attributes:
-        message: what happened, for a person, without jargon where possible.
-        hint: what to try next, or an empty string.
-    """
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(f"{message} {hint}".strip())
+class BatchError(GatewayError):
+    """Something went wrong with a batch job or the scheduler."""
 
 
 class InvalidSpec(BatchError):
@@ -113,15 +102,3 @@ class UnknownJob(BatchError):
 
 class StaleReport(BatchError):
     """A job reported that was superseded, stopped or ended; it must end itself."""
-
-
-class StoreError(BatchError):
-    """Our own records of jobs cannot be used."""
-
-
-class StoreUnavailable(StoreError):
-    """The database did not take a read or write; nothing was changed."""
-
-
-class StoreIncompatible(StoreError):
-    """The database was made by a newer release, or is none of ours."""

@@ -39,9 +39,9 @@ from hub_process import CHECKOUT, PASSWORD, HubProcess  # noqa: E402
 from proxy_throughput import CONNECTIONS, origin  # noqa: E402
 from rig import make_accounts  # noqa: E402
 
-from hub.proxy.config import runtime_path  # noqa: E402
-from hub.proxy.maps import key_of  # noqa: E402
-from hub.proxy.runtime import RuntimeSocket  # noqa: E402
+from services.edge.config import runtime_path  # noqa: E402
+from services.edge.maps import key_of  # noqa: E402
+from services.edge.runtime import RuntimeSocket  # noqa: E402
 
 LIMIT = 1.05
 PAGE = f"/user/{USER}/bench/"
@@ -82,7 +82,7 @@ def gateway(
 async def _add_page(hub: HubProcess, port: int) -> None:
     runtime = RuntimeSocket(str(runtime_path(hub.state / "haproxy")))
     value = f"127.0.0.1|{port}|-"
-    if (hub.checkout / "hub/proxy/admissions.py").exists():
+    if (hub.checkout / "services/edge/admissions.py").exists():
         # A commit from before knows of no owner of a route.
         value += f"|{USER}"
     await runtime.add_entry("routes.map", key_of(PAGE), value)

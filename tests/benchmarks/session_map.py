@@ -23,7 +23,7 @@ from pathlib import Path
 from proxy_peers import Ours, ours, stamp
 from proxy_throughput import ROUTES, origin
 
-from hub.proxy.admissions import OWN, admission_key
+from services.edge.admissions import OWN, admission_key
 
 SESSIONS = 10_000
 CONNECTIONS = 32

@@ -25,11 +25,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "services" / "storage"
 
 from store_filling import CONTENT, fill  # noqa: E402
 
-from services.storage.embedded import EmbeddedStore  # noqa: E402
-from services.storage.embedded_files import EmbeddedSettings  # noqa: E402
-from services.storage.objects import AccessKey  # noqa: E402
-from services.storage.s3 import S3Client  # noqa: E402
-from services.storage.transport import StoreAddress  # noqa: E402
+from services.storage.s3.client import S3Client  # noqa: E402
+from services.storage.s3.transport import StoreAddress  # noqa: E402
+from services.storage.s3.values import AccessKey  # noqa: E402
+from services.storage.site.embedded import EmbeddedStore  # noqa: E402
+from services.storage.site.embedded_files import EmbeddedSettings  # noqa: E402
 
 BUCKET = "benchmark"
 PREFIX = "data/"

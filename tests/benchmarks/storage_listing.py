@@ -21,12 +21,12 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from services.storage.embedded import EmbeddedStore
-from services.storage.embedded_files import EmbeddedSettings
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.signing import Presigner
-from services.storage.transport import StoreAddress
+from services.storage.s3.client import S3Client
+from services.storage.s3.signing import Presigner
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
+from services.storage.site.embedded import EmbeddedStore
+from services.storage.site.embedded_files import EmbeddedSettings
 
 BUCKET = "benchmark"
 PREFIX = "data/"

@@ -28,8 +28,8 @@ sys.path[:0] = [
 
 from hub_process import HubProcess, running_hub, until  # noqa: E402
 
-from services.storage.objects import AccessKey  # noqa: E402
-from services.storage.signing import Presigner  # noqa: E402
+from services.storage.s3.signing import Presigner  # noqa: E402
+from services.storage.s3.values import AccessKey  # noqa: E402
 
 TARGET = 0.8
 API = "/services/storage/api/v1"

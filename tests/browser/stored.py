@@ -15,11 +15,11 @@ import httpx
 from hub_process import HubProcess, until
 from store_filling import CONTENT, clear, fill
 
-from services.storage.cors import open_to
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.signing import Presigner
-from services.storage.transport import StoreAddress
+from services.storage.s3.client import S3Client
+from services.storage.s3.signing import Presigner
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
+from services.storage.site.cors import open_to
 
 T = TypeVar("T")
 API = "services/storage/api/v1"

@@ -15,9 +15,9 @@ from browser import PROGRAMS, Browser, chromium
 from hostile_server import HostileServer, hostile_server
 from hub_process import PASSWORD, HubProcess, until
 
-from hub.proxy.config import runtime_path
-from hub.proxy.maps import key_of
-from hub.proxy.runtime import RuntimeSocket
+from services.edge.config import runtime_path
+from services.edge.maps import key_of
+from services.edge.runtime import RuntimeSocket
 
 pytestmark = pytest.mark.browser
 

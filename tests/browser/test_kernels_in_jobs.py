@@ -33,7 +33,7 @@ def notebook_server(site: Any, user: str) -> int:
             owner = entry.stat().st_uid
         except OSError:
             continue
-        if b"singleuser.py" in words and mark in around and owner == uid:
+        if b"notebook_server.py" in words and mark in around and owner == uid:
             return int(entry.name)
     raise AssertionError(f"{user} has no notebook server")
 

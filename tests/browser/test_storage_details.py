@@ -20,10 +20,10 @@ from storage_page import CONTRAST, DIALOG, StoragePage
 from store_rigs import WeedRig
 from stored import Stored, as_store, store_of
 
-from services.storage.drivers_keys import IamUsers, KeysDriver
-from services.storage.embedded_files import EmbeddedSettings
-from services.storage.objects import Grant, Mode, Session
-from services.storage.s3 import S3Client
+from services.storage.drivers.admin_users import IamUsers, KeysDriver
+from services.storage.s3.client import S3Client
+from services.storage.s3.values import Grant, Mode, Session
+from services.storage.site.embedded_files import EmbeddedSettings
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

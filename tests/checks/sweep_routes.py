@@ -95,7 +95,7 @@ _CONFIG = f"""
 import os
 from jupyterhub.apihandlers.base import APIHandler
 from hub.assemble import assemble
-from hub.settings import load_settings
+from hub.config.settings import load_settings
 
 
 class Routes(APIHandler):

@@ -20,39 +20,36 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from hub.proxy import maps
-from hub.settings import load_settings
-from hub.usage_api import Report as UsageReport
+from hub.api.usage import Report as UsageReport
+from hub.config.settings import load_settings
 from landbridge_lab.copies_journal import Journal
 from services.common.errors import BadRequest
 from services.common.handlers import _checked, printable
-from services.storage import (
-    identity,
-    listing,
-    names,
-    parsing,
-    s3_headers,
-)
-from services.storage.errors import StorageError
+from services.edge import maps
+from services.storage.api import downloads as names
+from services.storage.drivers import identity
+from services.storage.s3 import answers as parsing
+from services.storage.s3 import headers as s3_headers
+from services.storage.s3 import listing
+from services.storage.s3.errors import StorageError
 from services.storage.spec import SPEC
-from spawners import kernel_dial, kernel_record
-from spawners.batch import (
-    addresses,
-    launcher,
-    local_files,
-    proof,
-    reports,
-    slurm_cluster,
-    slurm_errors,
-    slurm_hosts,
-    slurm_parse,
-    slurm_users,
-)
 from spawners.batch.errors import BatchError
-from spawners.kernel_server import replay
-from spawners.kernel_settings import load_kernel_settings
-from spawners.profiles import load_profiles
-from spawners.settings import ConfigError, parse_duration, parse_memory
+from spawners.batch.local import files as local_files
+from spawners.batch.rendezvous import messages as reports
+from spawners.batch.rendezvous import proofs as proof
+from spawners.batch.runners import launcher
+from spawners.batch.slurm import accounts as slurm_users
+from spawners.batch.slurm import cluster as slurm_cluster
+from spawners.batch.slurm import errors as slurm_errors
+from spawners.batch.slurm import notation as slurm_hosts
+from spawners.batch.slurm import parse as slurm_parse
+from spawners.common import addresses
+from spawners.common.settings import ConfigError, parse_duration, parse_memory
+from spawners.kernels import record as kernel_record
+from spawners.kernels.server import replay
+from spawners.kernels.settings import load_kernel_settings
+from spawners.node.kernel import link as kernel_dial
+from spawners.profiles.profiles import load_profiles
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "tests" / "spawners" / "batch" / "recorded"

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from hub import account_looks
-from hub.account_looks import AccountLooks, Look
-from hub.throttle import Throttle
+from hub.auth import account_looks
+from hub.auth.account_looks import AccountLooks, Look
+from hub.auth.throttle import Throttle
 
 # A directory that a file stands for: names with fault and groups; "hang" says nothing.
 DIRECTORY = """
@@ -185,7 +185,7 @@ def test_guesses_at_once_are_counted_when_they_begin():
 
 
 def test_a_flood_of_names_fills_no_memory(monkeypatch):
-    monkeypatch.setattr("hub.throttle._MOST_KNOWN", 100)
+    monkeypatch.setattr("hub.auth.throttle._MOST_KNOWN", 100)
     throttle = Throttle(lambda: 0.0)
     for n in range(1000):
         throttle.begin(f"u{n}", f"s{n}")

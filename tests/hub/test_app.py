@@ -11,10 +11,10 @@ import jupyterhub.apihandlers
 import pytest
 from batchspawner.api import BatchSpawnerAPIHandler
 
-import spawners.server  # noqa: F401 -- its import is what is tested
-from hub.interrupted import Verdict, judge
+import spawners.notebooks.profiles_spawner  # noqa: F401 -- its import is what is tested
+from hub.recovery import Verdict, judge
+from spawners.batch.jobs.record import JobRecord, Phase
 from spawners.batch.models import Resources
-from spawners.batch.records import JobRecord, Phase
 
 BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIVE = JobRecord(

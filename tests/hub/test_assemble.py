@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 from traitlets.config import Config
 
-from hub import places
 from hub.assemble import assemble, run_snippets
-from hub.detect import Site
+from hub.config import paths as places
+from hub.config.sections import ProxySettings
+from hub.config.settings import load_settings
+from hub.config.site import Site
 from hub.proxy import HAProxyProxy
 from hub.roles import ROLES, STORAGE_BY_IDENTITY
-from hub.sections import ProxySettings
-from hub.settings import load_settings
-from spawners.settings import ConfigError
+from spawners.common.settings import ConfigError
 
 LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
 

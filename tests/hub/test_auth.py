@@ -13,13 +13,18 @@ from jupyterhub.auth import Authenticator
 from tornado.web import HTTPError
 from traitlets.config import Config
 
-from hub.auth import AccountAuthenticator, DemoAuthenticator, assemble_auth, ruled
-from hub.detect import Site
-from hub.identities import Identities, OtherIdentity
-from hub.oidc import OidcAuthenticator, read_secret
-from hub.settings import load_settings
-from spawners.server_failure import StartFailed
-from spawners.settings import ConfigError
+from hub.auth.authenticators import (
+    AccountAuthenticator,
+    DemoAuthenticator,
+    assemble_auth,
+    ruled,
+)
+from hub.auth.identities import Identities, OtherIdentity
+from hub.auth.oidc import OidcAuthenticator, read_secret
+from hub.config.settings import load_settings
+from hub.config.site import Site
+from spawners.common.settings import ConfigError
+from spawners.notebooks.errors import StartFailed
 
 LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
 SLURM = Site("slurm", "root", "munge", True, "hub", "0.0.0.0", 8001)

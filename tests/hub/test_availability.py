@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from cluster_pictures import CLOSED, CPU, GPU, STAFF, picture
 
-from hub.availability import age_in_words, availability, cluster_rows
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import GpuPool
+from spawners.profiles.availability import age_in_words, availability, cluster_rows
 
 CLUSTER = picture(CPU, GPU, CLOSED)
 

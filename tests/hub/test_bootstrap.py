@@ -94,7 +94,7 @@ def test_the_script_is_readable_by_old_pythons():
     """No syntax later than 3.6, so that an old python can say that it is too old."""
     for name in ("bootstrap.py", "check.py", "pythons.py", "wheels.py"):
         read_as_old(SCRIPT.parent / name)
-    read_as_old(ROOT / "spawners" / "batch" / "ownership.py")
+    read_as_old(ROOT / "spawners" / "common" / "ownership.py")
 
 
 def test_an_environment_is_current_until_its_lock_changes(bootstrap, tmp_path):

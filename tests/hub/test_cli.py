@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from hub.cli import COMMANDS, main
-from services.common.sockets import url_of_socket
+from spawners.common.sockets import url_of_socket
 
 READY_SECONDS = 90
 
@@ -108,7 +108,7 @@ def test_a_hub_that_keeps_ending_takes_nothing_with_it(run, place):
     token = {"Authorization": f"token {'a1' * 16}"}
     up = run(
         "up",
-        first="import hub.up; hub.up._LONGEST_PAUSE_SECONDS = 1.5",
+        first="import hub.run.up; hub.run.up._LONGEST_PAUSE_SECONDS = 1.5",
         LANDBRIDGE_ADMIN_TOKEN="a1" * 16,
     )
     up.wait_for("Landbridge is ready at")
@@ -152,7 +152,7 @@ def test_a_killed_hub_is_started_again_while_haproxy_serves_on(run, place):
     up.wait_for("The hub is back.")
     assert json.loads((state / "haproxy" / "process.json").read_text())["pid"] == edge
     assert up.get("/hub/login")[0] == 200
-    cullers = [c for c in processes_of(place) if "hub.culler" in c]
+    cullers = [c for c in processes_of(place) if "hub.run.culler" in c]
     assert len(cullers) == 1
     assert up.end(signal.SIGTERM) == 0
     assert processes_of(place) == []
@@ -275,8 +275,8 @@ def test_doctor_finds_an_open_secret(run, place):
 
 
 def test_the_lock_of_a_dead_gateway_is_no_lock(place, short_tmp):
-    from hub.settings import load_settings
-    from hub.up import CannotStart, take_lock
+    from hub.config.settings import load_settings
+    from hub.run.up import CannotStart, take_lock
 
     settings = load_settings(place)
     (settings.state / "run").mkdir(parents=True)

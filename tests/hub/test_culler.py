@@ -13,8 +13,8 @@ from socketserver import ThreadingUnixStreamServer
 
 import pytest
 
-from hub.culler import HubResolver, use_socket
-from services.common.sockets import url_of_socket
+from hub.run.culler import HubResolver, use_socket
+from spawners.common.sockets import url_of_socket
 
 TOKEN = "culler-token-" + "0" * 20
 
@@ -61,7 +61,7 @@ def test_it_asks_the_hub_at_its_socket():
         with ThreadingUnixStreamServer(str(path), _Hub) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             culler = subprocess.Popen(
-                [sys.executable, "-m", "hub.culler", "--cull-every=60"],
+                [sys.executable, "-m", "hub.run.culler", "--cull-every=60"],
                 env=environment,
                 cwd=name,
             )

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hub import detect as detecting
-from hub.detect import check_accounts, detect
-from hub.settings import load_settings
-from spawners.settings import ConfigError
+from hub.config import site as detecting
+from hub.config.settings import load_settings
+from hub.config.site import check_accounts, detect
+from spawners.common.settings import ConfigError
 
 TOKEN = "0123456789abcdef"
 READY_SECONDS = 90
@@ -144,7 +144,10 @@ def owners_of_servers(home: str) -> set[int]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes()
-            if b"singleuser.py" in words and str((process / "cwd").readlink()) == home:
+            if (
+                b"notebook_server.py" in words
+                and str((process / "cwd").readlink()) == home
+            ):
                 found.add(process.stat().st_uid)
         except OSError:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tornado.log import app_log
 
-from hub.discreet import keep_sessions_private
+from hub.log_filter import keep_sessions_private
 
 
 def test_a_sessions_id_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:

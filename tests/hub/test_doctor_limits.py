@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hub import doctor
-from hub.detect import Site
-from hub.proxy.limits import default_server, default_source
-from hub.settings import load_settings
+from hub.config.settings import load_settings
+from hub.config.site import Site
+from hub.run import doctor
+from services.edge.limits import default_server, default_source
 
 SITE = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
 FRONT = '[hub]\npublic_url = "https://gateway.example"\n'

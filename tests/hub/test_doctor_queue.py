@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.doctor import judge_listing
+from hub.run.doctor import judge_listing
 
 RECORDED = Path(__file__).parents[1] / "spawners/batch/recorded/squeue-listing.txt"
 LISTING = RECORDED.read_text().partition("\n")[2].strip()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hub import hosts
-from hub.detect import Site
-from hub.settings import load_settings
-from spawners.settings import ConfigError
+from hub.config import hosts
+from hub.config.settings import load_settings
+from hub.config.site import Site
+from spawners.common.settings import ConfigError
 
 SITE = Site("slurm", "root", "munge", True, "Login1", "0.0.0.0", 8001)
 INSECURE = "allow_insecure = true\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from hub.kernels import KernelOffer, KernelsSection
-from spawners.kernel_settings import KernelSettings
-from spawners.profiles import parse_profiles
+from hub.config.kernels import KernelOffer, KernelsSection
+from spawners.kernels.settings import KernelSettings
+from spawners.profiles.profiles import parse_profiles
 
 PROFILES = parse_profiles(
     {

@@ -8,10 +8,10 @@ import os
 
 import pytest
 
-from hub.log_file import LONGEST_LINE, Lines, LogFile, copy_pipe
-from hub.pauses import Pauses
-from services.common.process_log import begin_log, cap_log
+from hub.run.log_file import LONGEST_LINE, Lines, LogFile, copy_pipe
 from services.common.short_lines import LONGEST_MESSAGE, keep_lines_short
+from spawners.common.backoff import Pauses
+from spawners.common.process_log import begin_log, cap_log
 
 
 async def test_what_processes_write_to_a_pipe_is_in_the_files_line_by_line(tmp_path):

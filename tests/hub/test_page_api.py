@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cluster_pictures import CPU, GPU, picture
 
-from hub.pace import TooOften
-from hub.page_api import Guesses, Preview, PreviewHandler
+from hub.pages.handlers import Guesses, Preview, PreviewHandler
+from hub.pages.pace import TooOften
 from spawners.batch.errors import (
     InvalidSpec,
     SchedulerUnavailable,

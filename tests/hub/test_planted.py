@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from hub.planted import forget_planted
-from hub.signed_in import SETTING, SignedIn
+from hub.sessions.planted_cookies import forget_planted
+from hub.sessions.signed_in import SETTING, SignedIn
 
 _ID = "jupyterhub-session-id"
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from hub.detect import Site
-from hub.places import prepare_state
-from hub.ports import forget_ports, jobs_port
-from hub.settings import Settings, load_settings
-from hub.up import CannotStart, hold_ports, preflight
+from hub.config.paths import prepare_state
+from hub.config.ports import forget_ports, jobs_port
+from hub.config.settings import Settings, load_settings
+from hub.config.site import Site
+from hub.run.up import CannotStart, hold_ports, preflight
+from spawners.batch.jobs.record import JobRecord, Phase
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import Resources
-from spawners.batch.records import JobRecord, Phase
-from spawners.batch.store import JobStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

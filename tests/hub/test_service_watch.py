@@ -6,8 +6,8 @@ import asyncio
 import logging
 from types import SimpleNamespace
 
-from hub.pauses import Pauses
-from hub.service_watch import ServiceWatch
+from hub.run.service_watch import ServiceWatch
+from spawners.common.backoff import Pauses
 
 
 class Service:

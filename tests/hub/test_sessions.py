@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.sessions import Session, Sessions, key_of
+from hub.sessions.sessions import Session, Sessions, key_of
 
 DAY = timedelta(days=1)
 

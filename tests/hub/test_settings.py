@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hub.sections import SECTIONS
-from hub.settings import CHECKOUT, find_file, is_loopback, load_settings
-from spawners.settings import ConfigError
+from hub.config.sections import SECTIONS
+from hub.config.settings import CHECKOUT, find_file, is_loopback, load_settings
+from spawners.common.settings import ConfigError
 
 STORE = '[storage]\nendpoint = "http://127.0.0.1:9000"\nkey_file = "k"\n'
 

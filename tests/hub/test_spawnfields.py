@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from cluster_pictures import CLOSED, CPU, GPU, LIMITS, STAFF, picture
 
-from hub.spawnfields import Field, Known, fields_of
-from spawners.profiles import Profile
+from hub.pages.fields import Field, Known, fields_of
+from spawners.profiles.profiles import Profile
 
 CUSTOM = Profile.model_validate(
     {

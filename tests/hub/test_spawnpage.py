@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from cluster_pictures import CPU, GPU, LIMITS, NOW, picture
 
-from hub import spawnpage
-from hub.spawnfields import Known
-from hub.spawnpage import (
+from hub.pages import spawn_form as spawnpage
+from hub.pages.fields import Known
+from hub.pages.spawn_form import (
     build_form,
     cluster_table,
     limits_in_words,
@@ -18,8 +18,8 @@ from hub.spawnpage import (
     options_form,
 )
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.profiles import Profile, Profiles
-from spawners.server_options import Asker
+from spawners.notebooks.options import Asker
+from spawners.profiles.profiles import Profile, Profiles
 
 SMALL = Profile.model_validate(
     {"key": "small", "title": "Small", "default": True, "resources": {"cpus": 1}}

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traitlets.config import Config
 
-from hub import doctor, origins
 from hub.assemble import assemble
-from hub.auth import ACCOUNT
-from hub.detect import Site
-from hub.hosts import served_hosts
-from hub.settings import load_settings
+from hub.auth.authenticators import ACCOUNT
+from hub.config.hosts import served_hosts
+from hub.config.settings import load_settings
+from hub.config.site import Site
+from hub.run import doctor, origins
 from hub.subdomains import any_origin, host_of, label_of, service_url
-from spawners.settings import ConfigError
+from spawners.common.settings import ConfigError
 
 LAPTOP = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
 CLUSTER = Site("slurm", "root", "munge", True, "login1", "0.0.0.0", 8001)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hub.planted import beginnings
-from hub.visits import owner_of
+from hub.sessions.planted_cookies import beginnings
+from hub.sessions.visits import owner_of
 
 
 @pytest.mark.parametrize(

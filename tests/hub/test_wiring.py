@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from hub import wiring
-from hub.wiring import Gateway, Places
-from spawners.batch.certificates import ensure_hub_pki
-from spawners.batch.errors import NotPermitted, StoreUnavailable, UnknownJob
+from hub import gateway as wiring
+from hub.gateway import Gateway, Places
+from spawners.batch.errors import NotPermitted, UnknownJob
+from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.common.errors import DatabaseUnavailable
 
 
 class Jobs:
@@ -56,7 +57,7 @@ async def test_a_wish_is_kept_while_the_database_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wiring, "_FIRST_RETRY_SECONDS", 0.01)
-    jobs = Jobs(StoreUnavailable("away"), StoreUnavailable("away"))
+    jobs = Jobs(DatabaseUnavailable("away"), DatabaseUnavailable("away"))
     async with asyncio.timeout(5):
         await gateway(tmp_path, jobs).cancel("lb-a")
     assert jobs.cancelled == ["lb-a"]

@@ -269,7 +269,10 @@ def find_server(hub: HubProcess, user: str) -> int | None:
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
             words = (entry / "cmdline").read_bytes()
-            if b"singleuser.py" in words and str((entry / "cwd").readlink()) == home:
+            if (
+                b"notebook_server.py" in words
+                and str((entry / "cwd").readlink()) == home
+            ):
                 return int(entry.name)
     return None
 

@@ -24,14 +24,14 @@ import pytest
 from hub_process import ADMIN_TOKEN, PASSWORD, HubProcess, running_hub, until
 from listening import Listener, listeners, processes_with
 
-from services.common.sockets import url_of_socket
-from services.storage.embedded_account import OWN_ACCOUNT
+from services.storage.site.embedded_account import OWN_ACCOUNT
+from spawners.common.sockets import url_of_socket
 
 NOBODY = 65_534
 API = "/services/storage/api/v1"
 CANARY = "canary-of-a-users-request"
 ROUNDS = 50
-DAEMONS = {"haproxy.cfg", "weed mini", "services.storage", "hub.culler"}
+DAEMONS = {"haproxy.cfg", "weed mini", "services.storage", "hub.run.culler"}
 # SeaweedFS 4.48 makes these nowhere else. They ask for its certificate, as its ports
 # for gRPC do, so that who makes one first gets nothing; nobody else may enter ours.
 _OF_SEAWEEDFS = re.compile(r"seaweedfs-[a-z0-9]+-grpc-\d+\.sock")

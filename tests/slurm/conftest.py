@@ -12,8 +12,8 @@ from cluster import Cluster
 
 from spawners.batch.models import BatchJob, JobSpec, JobState, JobStatus, Resources
 from spawners.batch.models import new_job_name as fresh_name
-from spawners.batch.runner import RootRunner, RunnerSettings, SelfRunner
-from spawners.batch.slurm import SlurmScheduler
+from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 MIB = 1024**2
 

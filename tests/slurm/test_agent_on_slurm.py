@@ -13,9 +13,9 @@ import pytest
 from rendezvous_rig import serving
 
 from spawners.batch.errors import NotPermitted
-from spawners.batch.job_side import Launch, agent_command
 from spawners.batch.models import new_job_name
-from spawners.batch.proof import MungeVerifier
+from spawners.batch.rendezvous.launch import Launch, agent_command
+from spawners.batch.rendezvous.proofs import MungeVerifier
 
 pytestmark = pytest.mark.slurm
 

@@ -8,10 +8,11 @@ import dataclasses
 import pytest
 from cluster import Cluster
 
-from spawners.batch import slurm_argv, slurm_parse
 from spawners.batch.models import JobState
 from spawners.batch.scheduler import ABSENT
-from spawners.batch.slurm import SlurmScheduler
+from spawners.batch.slurm import argv as slurm_argv
+from spawners.batch.slurm import parse as slurm_parse
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -109,14 +110,14 @@ async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
     whole = slurm.run(slurm_argv.listing_argv(), env=seconds).stdout
     most = len(whole) - 100  # more than our two lines, fewer than all
     assert whole.count("\n") >= 7
-    monkeypatch.setattr("spawners.batch.slurm_lines.MAX_OUTPUT", most)
+    monkeypatch.setattr("spawners.batch.slurm.lines.MAX_OUTPUT", most)
     gone = dataclasses.replace(job, id="999999", name="lb-none")
     readings = await scheduler.status([job, other, gone])
     assert "too long; only our own" in caplog.text
     assert readings[job].state is JobState.RUNNING
     assert readings[other].state in (JobState.RUNNING, JobState.PENDING)
     assert readings[gone].reason == ABSENT
-    monkeypatch.setattr("spawners.batch.slurm_lines.MAX_OUTPUT", 100)
+    monkeypatch.setattr("spawners.batch.slurm.lines.MAX_OUTPUT", 100)
     assert (await scheduler.status([gone]))[gone].reason == ABSENT
     monkeypatch.undo()
     slurm.run(["scancel", foreign], user="bob")

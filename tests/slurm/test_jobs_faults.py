@@ -10,10 +10,10 @@ import pytest
 from worlds import SETTINGS, SlurmWorld
 
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.batch.jobs import Jobs
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobState
-from spawners.batch.records import Endpoint, Phase
-from spawners.batch.store import JobStore
 
 pytestmark = pytest.mark.slurm
 

@@ -22,12 +22,13 @@ from jupyter_client.ioloop import AsyncIOLoopKernelManager
 from kernel_rig import KernelRig, run, wait_until
 from machines import Machines
 
-from spawners import kernel_relay, kernel_tunnel
 from spawners.batch.models import BatchJob
-from spawners.batch.proof import MungeVerifier
-from spawners.kernel_home import Home, Proofs, bind
-from spawners.kernel_identity import new_identity
-from spawners.kernel_script import Facts, render_kernel_script
+from spawners.batch.rendezvous.proofs import MungeVerifier
+from spawners.kernels import tunnel as kernel_tunnel
+from spawners.kernels.identity import new_identity
+from spawners.kernels.rendezvous import Home, Proofs, bind
+from spawners.kernels.script import Facts, render_kernel_script
+from spawners.node.kernel import tunnel as kernel_relay
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

@@ -16,9 +16,9 @@ from spawners.batch.errors import (
     SubmitUncertain,
 )
 from spawners.batch.models import JobState
-from spawners.batch.runner import RunnerSettings, SelfRunner
+from spawners.batch.runners.direct import RunnerSettings, SelfRunner
 from spawners.batch.scheduler import ABSENT
-from spawners.batch.slurm import SlurmScheduler
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 pytestmark = pytest.mark.slurm
 

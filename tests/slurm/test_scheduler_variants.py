@@ -8,9 +8,9 @@ from time import monotonic
 import pytest
 
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
-from spawners.batch.runner import RootRunner, RunnerSettings
+from spawners.batch.runners.direct import RootRunner, RunnerSettings
 from spawners.batch.scheduler import ABSENT
-from spawners.batch.slurm import SlurmScheduler
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

@@ -15,12 +15,12 @@ from traitlets.config import Config
 
 from spawners.batch.errors import UnknownJob
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.jobs import Jobs
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import Endpoint, Failure, JobRecord
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import BatchJob, JobState
-from spawners.batch.records import Endpoint, Failure, JobRecord
-from spawners.batch.store import JobStore
-from spawners.batch.watching import WatchSettings
-from spawners.server import BatchJobSpawner
+from spawners.notebooks.profiles_spawner import BatchJobSpawner
 
 QUICK = WatchSettings(
     fast=timedelta(milliseconds=20),

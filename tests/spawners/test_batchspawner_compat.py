@@ -26,8 +26,8 @@ from server_rig import Rig
 
 from spawners.batch.errors import SubmitRejected
 from spawners.batch.models import JobState
-from spawners.server import BatchJobSpawner
-from spawners.server_failure import StartFailed
+from spawners.notebooks.errors import StartFailed
+from spawners.notebooks.profiles_spawner import BatchJobSpawner
 
 
 async def test_spawner_start_stop_poll(servers: Rig) -> None:

@@ -7,9 +7,9 @@ import pytest
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition
-from spawners.profile_choices import Choices
-from spawners.profiles import Asked, Profile, Profiles, load_profiles
-from spawners.settings import ConfigError
+from spawners.common.settings import ConfigError
+from spawners.profiles.choices import Choices
+from spawners.profiles.profiles import Asked, Profile, Profiles, load_profiles
 
 SHIPPED = Path(__file__).parents[2] / "config" / "profiles.yaml"
 GIB = 1024**3

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spawners.batch.errors import InvalidSpec
-from spawners.profile_choices import Choices, options_from_form
-from spawners.profiles import Profiles, load_profiles
+from spawners.profiles.choices import Choices, options_from_form
+from spawners.profiles.profiles import Profiles, load_profiles
 
 SHIPPED = Path(__file__).parents[2] / "config" / "profiles.yaml"
 

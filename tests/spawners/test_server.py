@@ -10,12 +10,12 @@ from jupyterhub import orm
 from jupyterhub.utils import format_exception
 from server_rig import Rig
 
-from spawners import server_job
 from spawners.batch.errors import LimitReached, SchedulerUnavailable, SubmitRejected
+from spawners.batch.jobs.record import Endpoint
 from spawners.batch.models import JobState
-from spawners.batch.records import Endpoint
-from spawners.server_failure import StartFailed
-from spawners.server_state import Seal, ServerState
+from spawners.notebooks import spawner as server_job
+from spawners.notebooks.errors import StartFailed
+from spawners.notebooks.state import Seal, ServerState
 
 
 async def test_a_start_returns_the_name_in_the_certificate(servers: Rig) -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hub.wiring import client_context
-from spawners.batch.certificates import (
+from hub.gateway import client_context
+from spawners.batch.jobs.record import Endpoint
+from spawners.batch.rendezvous.certificates import (
     CertificateAuthority,
     HubPki,
     ensure_hub_pki,
     job_host,
 )
-from spawners.batch.records import Endpoint
-from spawners.server_peer import ask, peer_url
+from spawners.notebooks.peer import ask, peer_url
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from server_rig import Rig
 from traitlets import TraitError
 
 from spawners.batch.models import JobState
-from spawners.server import ProfilesSpawner
-from spawners.server_failure import StartFailed
+from spawners.notebooks.errors import StartFailed
+from spawners.notebooks.profiles_spawner import ProfilesSpawner
 
 WRAPPED = [
     ("Small", "small", "batchspawner.SlurmSpawner", {"req_nprocs": "1"}),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import Resources
-from spawners.server_script import (
+from spawners.notebooks.script import (
     format_runtime,
     options_from,
     parse_memory,

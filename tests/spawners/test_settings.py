@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, SecretStr, ValidationError
 
-from spawners.settings import (
+from spawners.common.settings import (
     Address,
     ConfigError,
     Duration,

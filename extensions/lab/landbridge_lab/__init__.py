@@ -11,7 +11,7 @@ from .handlers import JobFacts, routes
 
 # Where kernels may be batch jobs, the server is told so, and its environment has it.
 if os.environ.get("LANDBRIDGE_KERNEL_CONFIG") and find_spec("spawners"):
-    from spawners.kernel_server import extension as kernel_jobs
+    from spawners.kernels.server import extension as kernel_jobs
 else:
     kernel_jobs = None  # type: ignore[assignment]
 

@@ -52,7 +52,7 @@ from .storage_variables import URL, Local, kernel_variables
 
 # The server's environment has it where kernels may be batch jobs.
 if find_spec("spawners") is not None:
-    from spawners import kernel_storage
+    from spawners.kernels import credentials as kernel_storage
 else:
     kernel_storage = None  # type: ignore[assignment]
 

@@ -10,7 +10,7 @@ import pytest
 from storage_stub import StorageStub
 
 from landbridge_lab import credentials
-from spawners import kernel_storage
+from spawners.kernels import credentials as kernel_storage
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from landbridge_lab.storage_service import (
     is_here,
 )
 from landbridge_lab.storage_variables import Local, has_profile, kernel_variables
-from spawners import kernel_storage
+from spawners.kernels import credentials as kernel_storage
 
 PLACE = Place("http://127.0.0.1:1", "us-east-1", "ada")
 LOCAL = Local("http://127.0.0.1:2/credentials", "/run/token", "/run/rclone")

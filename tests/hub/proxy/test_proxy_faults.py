@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.proxy.faults import ConfigRefused, StartFailed
-from hub.proxy.maps import load_routes
-from services.common import process
-from services.common.process import ProcessId, end
+from services.edge.errors import ConfigRefused, StartFailed
+from services.edge.maps import load_routes
+from spawners.common import processes as process
+from spawners.common.processes import ProcessId, end
 
 
 async def until(condition, *, seconds: float = 10.0) -> float:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jupyterhub.utils import url_escape_path
 
-from hub.proxy.config import default_max_connections, default_threads, runtime_path
-from hub.proxy.faults import BadRoute
-from hub.proxy.maps import (
+from services.edge.config import default_max_connections, default_threads, runtime_path
+from services.edge.errors import BadRoute
+from services.edge.maps import (
     Route,
     Target,
     journal_line,

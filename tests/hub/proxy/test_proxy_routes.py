@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hub.proxy.faults import BadRoute
+from services.edge.errors import BadRoute
 
 
 async def test_a_route_counts_as_soon_as_add_route_returns(make_edge, make_origin):

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub.proxy.faults import BadRoute
-from hub.proxy.maps import Route, ServiceTarget, Target, journal_line, journal_text
-from services.common.sockets import service_url
+from services.edge.errors import BadRoute
+from services.edge.maps import Route, ServiceTarget, Target, journal_line, journal_text
+from spawners.common.sockets import service_url
 
 PATH = "/services/storage/"
 DATA = {"service": "storage"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.proxy.config import StorePort
+from services.edge.config import StorePort
 
 PATH = "/s3/bucket/key"
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from services.common.sockets import service_url
+from spawners.common.sockets import service_url
 
 HUB = "hub.example"
 STORAGE = "storage--service.hub.example"

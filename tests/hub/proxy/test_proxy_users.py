@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hub.proxy.admissions import OWN, VISIT, admission_key
+from services.edge.admissions import OWN, VISIT, admission_key
 
 ANN, EVE = "a" * 32, "e" * 32
 WINDOW = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
@@ -442,7 +442,7 @@ async def test_a_worker_that_may_not_be_ends_itself(edge, hostile) -> None:
 
 
 def test_admissions_note_what_changes_alone() -> None:
-    from hub.proxy.admissions import Admissions
+    from services.edge.admissions import Admissions
 
     admissions = Admissions(log=None)  # type: ignore[arg-type]
     admissions.replace({"A/a": OWN})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.common.held_ports import HeldPorts, PortTaken
+from spawners.common.held_ports import HeldPorts, PortTaken
 
 NOBODY = 65_534
 # Every way to ask for the port; prints those that were given it.

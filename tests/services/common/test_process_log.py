@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.process_log import begin_log, lines_since
+from spawners.common.process_log import begin_log, lines_since
 
 
 def test_what_was_written_since(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from services.common import errors as common
 from services.common.errors import BadRequest, explain
 from services.common.openapi import document
-from services.storage import errors as storage_errors
+from services.storage.s3 import errors as storage_errors
 from services.storage.spec import ERRORS, SPEC
 
 DOCUMENT = document(SPEC, "/services/storage/", "0")

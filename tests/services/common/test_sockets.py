@@ -22,7 +22,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from services.common.people import People
-from services.common.sockets import (
+from spawners.common.sockets import (
     ListeningSocket,
     SocketTaken,
     service_of_url,
@@ -33,7 +33,7 @@ from services.common.sockets import (
 
 _LISTENS = """
 import asyncio, pathlib, sys
-from services.common.sockets import ListeningSocket
+from spawners.common.sockets import ListeningSocket
 async def main():
     async with ListeningSocket(pathlib.Path(sys.argv[1])):
         print("listens", flush=True)

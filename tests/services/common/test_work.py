@@ -10,11 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from services.common.errors import NotThere, TooMany
-from services.common.store import Database
 from services.common.turns import Turns
 from services.common.work import Phase, Progress, Tasks, tasks_table
-from spawners.batch.database import open_engine
-from spawners.batch.errors import StoreUnavailable
+from spawners.common.database import Database, open_engine
+from spawners.common.errors import DatabaseUnavailable
 
 METADATA = sa.MetaData()
 TABLE = tasks_table("tasks", METADATA)
@@ -159,7 +158,7 @@ class Away(Database):
     async def run(self, work):
         if self.away:
             self.asked.set()
-            raise StoreUnavailable("The database did not take a call.")
+            raise DatabaseUnavailable("The database did not take a call.")
         return await super().run(work)
 
 

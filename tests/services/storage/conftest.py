@@ -16,12 +16,12 @@ from fault_proxy import FaultProxy
 from identity_provider import SHORT_SECONDS, Provider
 from store_rigs import Site, StoreFacts, WeedRig
 
-from services.storage.drivers_sts import StsDriver, StsSettings
-from services.storage.embedded_files import EmbeddedSettings
-from services.storage.objects import AccessKey
-from services.storage.probe import StoreFeatures, probe
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from services.storage.drivers.sts import StsDriver, StsSettings
+from services.storage.s3.client import S3Client
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
+from services.storage.site.embedded_files import EmbeddedSettings
+from services.storage.site.probe import StoreFeatures, probe
 
 
 def _probe(endpoint: str, key: AccessKey, role_arn: str) -> StoreFeatures:

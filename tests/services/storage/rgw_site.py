@@ -11,12 +11,12 @@ from ceph_rig import BROKER
 from identity_provider import Provider
 from store_rigs import Site
 
-from services.storage.drivers_keys import RgwUsers
-from services.storage.errors import Conflict
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.signing import encode_query
-from services.storage.transport import Call
+from services.storage.drivers.admin_users import RgwUsers
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import Conflict
+from services.storage.s3.signing import encode_query
+from services.storage.s3.transport import Call
+from services.storage.s3.values import AccessKey
 
 BROKER_ARN = f"arn:aws:iam:::user/{BROKER}"
 

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from services.storage.embedded import weed_program
-from services.storage.embedded_files import Ports
+from services.storage.site.embedded import weed_program
+from services.storage.site.embedded_files import Ports
 
 CONTENT = b"0123456789abcdef"
 """Of every object."""

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.storage.credentials import CredentialDriver
-from services.storage.drivers_keys import IamUsers, KeysDriver, RgwUsers
-from services.storage.drivers_sts import StsDriver, StsSettings
-from services.storage.embedded import EmbeddedAccess, EmbeddedStore
-from services.storage.embedded_files import EmbeddedSettings
-from services.storage.objects import AccessKey
-from services.storage.probe import StoreFeatures
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from services.storage.drivers.admin_users import IamUsers, KeysDriver, RgwUsers
+from services.storage.drivers.driver import CredentialDriver
+from services.storage.drivers.sts import StsDriver, StsSettings
+from services.storage.s3.client import S3Client
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
+from services.storage.site.embedded import EmbeddedAccess, EmbeddedStore
+from services.storage.site.embedded_files import EmbeddedSettings
+from services.storage.site.probe import StoreFeatures
 
 Result = TypeVar("Result")
 

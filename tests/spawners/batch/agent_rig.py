@@ -8,7 +8,7 @@ import sys
 import pytest
 from rendezvous_rig import serving
 
-from spawners.batch.job_side import Launch, agent_command
+from spawners.batch.rendezvous.launch import Launch, agent_command
 
 # A server that tells a port, writes what it got, and does as its argument says.
 STUB = """\

@@ -12,12 +12,12 @@ from agent_rig import served, start  # noqa: F401 -- fixtures
 from jobs_rig import OWNER
 
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.jobs import Jobs
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import JobRecord
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, Resources, new_job_name
-from spawners.batch.records import JobRecord
 from spawners.batch.scheduler import Scheduler
-from spawners.batch.store import JobStore
-from spawners.batch.watching import WatchSettings
 
 _MS = timedelta(milliseconds=1)
 

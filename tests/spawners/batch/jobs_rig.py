@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from spawners.batch.jobs.record import Endpoint, JobRecord
 from spawners.batch.models import JobState
-from spawners.batch.records import Endpoint, JobRecord
 
 OWNER = "server:alice/"
 ENDPOINT = Endpoint("n01", "10.0.0.1", 40000, "ab" * 32)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from spawners.batch.local import LocalScheduler, LocalSettings
-from spawners.batch.local_files import Run, read_record
+from spawners.batch.local.files import Run, read_record
+from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.batch.models import (
     BatchJob,
     JobSpec,

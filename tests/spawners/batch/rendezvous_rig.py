@@ -17,15 +17,15 @@ from datetime import timedelta
 
 import pytest
 
-from spawners.batch.certificates import ensure_hub_pki
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.job_side import JobSideSettings, Launch
-from spawners.batch.jobs import Jobs
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
-from spawners.batch.proof_store import StoredProofs
-from spawners.batch.rendezvous import Rendezvous, RendezvousSettings
-from spawners.batch.store import JobStore
-from spawners.batch.watching import WatchSettings
+from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.batch.rendezvous.launch import JobSideSettings, Launch
+from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
+from spawners.batch.rendezvous.store import StoredProofs
 
 QUICK = WatchSettings(fast=timedelta(seconds=0.05), slow=timedelta(seconds=0.2))
 NONCE = "n" * 32

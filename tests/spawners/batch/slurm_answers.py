@@ -8,9 +8,9 @@ from pathlib import Path
 
 from spawners.batch.errors import BatchError
 from spawners.batch.models import BatchJob
-from spawners.batch.runner import Completed
-from spawners.batch.slurm import SlurmScheduler
-from spawners.batch.slurm_commands import SlurmSettings
+from spawners.batch.runners.direct import Completed
+from spawners.batch.slurm.commands import SlurmSettings
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 RECORDED = Path(__file__).parent / "recorded"
 SUBMITTED = datetime.fromtimestamp(1795529901, UTC)

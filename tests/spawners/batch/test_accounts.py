@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch import accounts, launcher
-from spawners.batch.accounts import (
+from spawners.batch.errors import NotPermitted
+from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
+from spawners.batch.runners import launcher
+from spawners.common import accounts
+from spawners.common.accounts import (
     NoPerson,
     account_fault,
     brief,
     find_person,
     is_account_name,
 )
-from spawners.batch.errors import NotPermitted
-from spawners.batch.local import LocalScheduler, LocalSettings
 
 TODAY = 20_000
 HOSTILE = [

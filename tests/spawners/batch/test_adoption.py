@@ -8,8 +8,8 @@ from jobs_rig import OWNER, ended
 from spawners.batch.errors import (
     SchedulerUnavailable,
 )
+from spawners.batch.jobs.record import Phase
 from spawners.batch.models import BatchJob
-from spawners.batch.records import Phase
 
 pytestmark = pytest.mark.usefixtures("deadline")
 

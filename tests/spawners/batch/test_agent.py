@@ -15,19 +15,13 @@ from pathlib import Path
 import pytest
 from agent_rig import is_ready, log_of, ours, stub
 
-from spawners.batch import (
-    agent,
-    agent_hub,
-    job_log,
-    job_memory,
-    kernel_pipe,
-    server_rights,
-    singleuser,
-)
-from spawners.batch.job_side import (
-    agent_command,
-)
 from spawners.batch.models import JobState
+from spawners.batch.rendezvous.launch import agent_command
+from spawners.node import agent, kernel_pipe, server_rights
+from spawners.node import hub_link as agent_hub
+from spawners.node import memory as job_memory
+from spawners.node import notebook_server as singleuser
+from spawners.node import output as job_log
 
 
 async def test_it_starts_reports_and_ends_with_the_servers_code(served, start):

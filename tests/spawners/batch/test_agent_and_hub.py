@@ -10,13 +10,9 @@ import pytest
 from agent_rig import is_ready, log_of, ours, stub
 from rendezvous_rig import HubDouble, Rig, private_munge, serving
 
-from spawners.batch.job_side import (
-    JobSideSettings,
-    Launch,
-    job_environment,
-)
 from spawners.batch.models import JobState
-from spawners.batch.proof import MungeVerifier
+from spawners.batch.rendezvous.launch import JobSideSettings, Launch, job_environment
+from spawners.batch.rendezvous.proofs import MungeVerifier
 
 
 @pytest.fixture(scope="module")

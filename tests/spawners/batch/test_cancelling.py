@@ -8,8 +8,8 @@ from jobs_rig import OWNER, ended, in_state
 from spawners.batch.errors import (
     UnknownJob,
 )
+from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState
-from spawners.batch.records import Phase
 
 pytestmark = pytest.mark.usefixtures("deadline")
 

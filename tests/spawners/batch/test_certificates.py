@@ -8,9 +8,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from spawners.batch import certificates
-from spawners.batch.certificates import HUB_NAME, ensure_hub_pki, job_host
 from spawners.batch.errors import AuthenticationBroken
+from spawners.batch.rendezvous import certificates
+from spawners.batch.rendezvous.certificates import HUB_NAME, ensure_hub_pki, job_host
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from spawners.batch.errors import (
     StaleReport,
     UnknownJob,
 )
+from spawners.batch.jobs.record import Endpoint
 from spawners.batch.models import JobState
-from spawners.batch.records import Endpoint
 
 pytestmark = pytest.mark.usefixtures("deadline")
 

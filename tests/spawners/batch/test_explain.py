@@ -5,17 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spawners.batch import errors
-from spawners.batch.explain import (
+from spawners.batch.explain.reasons import explain_reason
+from spawners.batch.explain.states import (
     explain_end,
     explain_refusal,
     explain_state,
     starts_by_itself,
 )
 from spawners.batch.models import JobState, JobStatus, Resources
-from spawners.batch.phrases import (
-    LOG_LIMIT,
-)
-from spawners.batch.reasons import explain_reason
+from spawners.common.text import LOG_LIMIT
 
 NOW = datetime(2026, 11, 24, 14, 0).astimezone()
 FOUR_GB = Resources(memory=4 * 1024**3, time_limit=timedelta(hours=2))

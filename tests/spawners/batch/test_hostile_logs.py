@@ -5,7 +5,10 @@ import time
 
 import pytest
 
-from spawners.batch import endings, phrases, reasons, reports
+from spawners.batch.explain import ends as endings
+from spawners.batch.explain import reasons
+from spawners.batch.rendezvous import messages as reports
+from spawners.common import text as phrases
 
 PATTERNS = {
     f"{module.__name__}.{name}": value

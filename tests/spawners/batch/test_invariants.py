@@ -24,11 +24,11 @@ from spawners.batch.errors import (
     SchedulerUnavailable,
 )
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.jobs import Jobs
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
-from spawners.batch.records import Endpoint, Phase
-from spawners.batch.store import JobStore
-from spawners.batch.watching import WatchSettings
 
 MS = timedelta(milliseconds=1)
 QUICK = WatchSettings(

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from agent_rig import is_ready, ours, stub
 
-from spawners.batch import job_log
-from spawners.batch.job_log import JobLog
-from spawners.batch.job_side import agent_command
+from spawners.batch.rendezvous.launch import agent_command
+from spawners.node import output as job_log
+from spawners.node.output import JobLog
 
 MIB = 1024**2
 # What a job does, in a process of its own: descriptors 1 and 2 are changed.
 PRIVATE = """
 import os, sys
-from spawners.batch.job_log import make_private
+from spawners.node.output import make_private
 os.write(1, b"prologue\\n")
 make_private()
 os.write(1, b"secret of 1\\n"); os.write(2, b"secret of 2\\n")

@@ -8,15 +8,12 @@ from datetime import timedelta
 import pytest
 from jobs_rig import OWNER, ended, in_state
 
-from spawners.batch.errors import (
-    AlreadyLive,
-    SchedulerUnavailable,
-    StoreUnavailable,
-)
-from spawners.batch.jobs import Jobs
+from spawners.batch.errors import AlreadyLive, SchedulerUnavailable
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import Phase
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobState
-from spawners.batch.records import Phase
-from spawners.batch.store import JobStore
+from spawners.common.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -91,7 +88,7 @@ async def test_nothing_is_submitted_that_cannot_be_written_down(
     jobs, fake, submit, lock
 ):
     lock.hold()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         await submit()
     assert fake.calls["submit"] == 0
     assert jobs.current(OWNER) is None
@@ -102,7 +99,7 @@ async def test_nothing_is_submitted_that_cannot_be_written_down(
 async def test_a_wish_that_cannot_be_written_down_is_refused(jobs, fake, submit, lock):
     record = await submit()
     lock.hold()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         await jobs.cancel(record.name)
     assert [record.job] == fake.live()
     assert jobs.get(record.name).cancel_wanted is None

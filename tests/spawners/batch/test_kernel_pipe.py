@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import KernelManager
 
-from spawners.batch.kernel_pipe import with_private_pipe
+from spawners.node.kernel_pipe import with_private_pipe
 
 PYTHON = ["/opt/py/bin/python3.11", "-Xfrozen_modules=off", "-m", "ipykernel_launcher"]
 # What the kernel finds out about itself: the ports on which it listens.

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch import launcher
-from spawners.batch.launcher import Refused, Settings, parse_request
+from spawners.batch.runners import launcher
+from spawners.batch.runners.launcher import Refused, Settings, parse_request
 
 PROGRAM = Path(launcher.__file__)
 RUN: dict[str, Any] = {

@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch import launcher, slurm_argv
 from spawners.batch.models import BatchJob, JobSpec, Resources
+from spawners.batch.runners import launcher
+from spawners.batch.slurm import argv as slurm_argv
 
 PROGRAM = Path(launcher.__file__)
 SCRIPT = base64.b64encode(b"#!/bin/sh\n").decode()

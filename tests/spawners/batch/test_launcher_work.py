@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rig import wait_for
 
-from spawners.batch import launcher
+from spawners.batch.runners import launcher
 
 pytestmark = pytest.mark.root
 

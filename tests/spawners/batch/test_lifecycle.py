@@ -11,11 +11,11 @@ import pytest
 from worlds import SETTINGS, FakeWorld, LocalWorld, SlurmWorld
 
 from spawners.batch.errors import AlreadyLive
-from spawners.batch.jobs import Jobs
-from spawners.batch.metered import MeteredScheduler
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.metered import MeteredScheduler
+from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobState
-from spawners.batch.records import Endpoint, Phase
-from spawners.batch.store import JobStore
 
 OWNER = "server:alice/"
 HERE = Path(__file__).parent

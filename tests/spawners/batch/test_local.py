@@ -9,7 +9,7 @@ import pytest
 from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
 from spawners.batch.errors import NotPermitted
-from spawners.batch.local_files import process
+from spawners.batch.local.files import process
 from spawners.batch.models import BatchJob, JobState, Resources, new_job_name
 
 
@@ -220,7 +220,7 @@ async def test_the_time_limit_ends_a_job_after_a_warning(rig, scheduler):
 def short_minutes(monkeypatch):
     """Let a time limit of a minute fall due after two seconds."""
     monkeypatch.setattr(
-        "spawners.batch.local._seconds",
+        "spawners.batch.local.scheduler._seconds",
         lambda span: None if span is None else span.total_seconds() / 30,
     )
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
-from spawners.batch import local_queue
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.batch.local_files import is_alive, process
-from spawners.batch.local_gpus import gpu_model_name
+from spawners.batch.local import queue as local_queue
+from spawners.batch.local.files import is_alive, process
+from spawners.batch.local.gpus import gpu_model_name
 from spawners.batch.models import BatchJob, JobState, Resources
 
 
@@ -147,7 +147,7 @@ async def test_a_reboot_ends_what_ran_and_keeps_what_waits(rig, scheduler):
 
 
 async def test_a_supervisor_that_cannot_start_is_told(rig, scheduler, monkeypatch):
-    monkeypatch.setattr("spawners.batch.local_queue.sys.executable", "/bin/false")
+    monkeypatch.setattr("spawners.batch.local.queue.sys.executable", "/bin/false")
     job = await submit(scheduler, rig.spec("true"))
     status = await until(scheduler, job, "ended")
     assert status.state is JobState.LAUNCH_FAILED

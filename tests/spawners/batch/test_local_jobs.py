@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from local_rig import PATIENCE, SLEEP, Rig
 
+from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState
-from spawners.batch.records import Phase
 
 
 @pytest.fixture

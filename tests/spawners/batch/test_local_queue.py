@@ -110,7 +110,7 @@ async def test_what_the_machine_has_passes_the_check(scheduler):
 FROM_WITHIN = """
 import asyncio, sys
 from pathlib import Path
-from spawners.batch.local import LocalScheduler, LocalSettings
+from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.batch.models import JobSpec, Resources
 
 async def main():
@@ -176,7 +176,7 @@ async def test_a_process_that_poses_as_a_supervisor_keeps_no_job_alive(
     evil = tmp_path / "evil"
     evil.mkdir()
     os.mkfifo(evil / "run.json")
-    posing = f"bash -c 'sleep 300; true' spawners.batch.local_supervisor {evil}"
+    posing = f"bash -c 'sleep 300; true' spawners.batch.local.supervisor {evil}"
     job = await submit(scheduler, rig.spec(f"{posing} & echo up; wait"))
     await until(scheduler, job, JobState.RUNNING)
     await until_true(lambda: rig.output(job) == "up\n")

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from spawners.batch.ownership import (
+from spawners.common.ownership import (
     NotOurs,
     check_below,
     check_way,

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spawners.batch.explain.amounts import resources_in_words
 from spawners.batch.models import Resources
-from spawners.batch.phrases import (
+from spawners.common.text import (
     LOG_LIMIT,
     clean_line,
     clean_log,
     duration_in_words,
     memory_in_words,
     moment_in_words,
-    resources_in_words,
 )
 
 NOW = datetime(2026, 11, 24, 14, 0).astimezone()

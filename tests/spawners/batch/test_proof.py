@@ -10,7 +10,7 @@ import pytest
 from rendezvous_rig import private_munge
 
 from spawners.batch.errors import AuthenticationBroken
-from spawners.batch.proof import (
+from spawners.batch.rendezvous.proofs import (
     Completed,
     Identity,
     MungeVerifier,
@@ -143,7 +143,7 @@ async def test_a_missing_program_is_an_operators_trouble():
 
 
 async def test_a_command_that_hangs_is_given_up_and_ended(monkeypatch):
-    monkeypatch.setattr("spawners.batch.proof._TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("spawners.batch.rendezvous.proofs._TIMEOUT_SECONDS", 0.2)
     with pytest.raises(AuthenticationBroken, match="did not answer"):
         await run_here([sys.executable, "-c", "import time; time.sleep(60)"], b"")
 

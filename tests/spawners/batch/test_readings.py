@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from jobs_rig import OWNER, ended, in_state
 
+from spawners.batch.jobs.record import Endpoint, Phase
 from spawners.batch.models import JobState, Resources
-from spawners.batch.records import Endpoint, Phase
 
 pytestmark = pytest.mark.usefixtures("deadline")
 

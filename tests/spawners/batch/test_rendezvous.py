@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from rendezvous_rig import NONCE, Rig
 
 from spawners.batch.errors import AuthenticationBroken, SchedulerUnavailable
+from spawners.batch.jobs.record import Endpoint
 from spawners.batch.models import JobState
-from spawners.batch.proof import Identity, ProofRefused
-from spawners.batch.records import Endpoint
-from spawners.batch.reports import (
+from spawners.batch.rendezvous.messages import (
     Ended,
     Fetch,
     Ready,
@@ -22,6 +21,7 @@ from spawners.batch.reports import (
     clean_log,
     parse,
 )
+from spawners.batch.rendezvous.proofs import Identity, ProofRefused
 
 TELLING = {refusal.answer().json["message"] for refusal in Refusal}
 

@@ -12,7 +12,7 @@ from cluster import Cluster
 from rig import wait_for
 
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
-from spawners.batch.runner import RootRunner, RunnerSettings, SelfRunner
+from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

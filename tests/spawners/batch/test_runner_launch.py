@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 
-from spawners.batch import launcher
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
-from spawners.batch.runner import RunnerSettings
-from spawners.batch.runner_launch import SshRunner, SudoRunner
-from spawners.batch.slurm import SlurmScheduler
+from spawners.batch.runners import launcher
+from spawners.batch.runners.direct import RunnerSettings
+from spawners.batch.runners.launched import SshRunner, SudoRunner
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 pytestmark = [pytest.mark.root, pytest.mark.slurm]
 

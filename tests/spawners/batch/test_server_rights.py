@@ -10,8 +10,8 @@ import websockets
 from jupyterhub.services import auth as jupyterhub_auth
 from tornado import httpserver, netutil, web, websocket
 
-from spawners.batch import server_rights
-from spawners.batch.server_rights import Rights, WithoutSessions, follow, keep_short
+from spawners.node import server_rights
+from spawners.node.server_rights import Rights, WithoutSessions, follow, keep_short
 
 MAY = ["access:servers!server=alice/"]
 

@@ -16,9 +16,9 @@ import pytest
 import websockets
 from rendezvous_rig import serving
 
-from spawners.batch.certificates import job_host
-from spawners.batch.job_side import agent_command, notebook_launch
 from spawners.batch.models import JobState
+from spawners.batch.rendezvous.certificates import job_host
+from spawners.batch.rendezvous.launch import agent_command, notebook_launch
 
 PREFIX = "/user/alice/"
 # The ports on which the kernel listens, as it sees them itself; UDP included.
@@ -405,7 +405,7 @@ async def test_an_environment_without_jupyterlab_is_explained(
 
 LOOK = """
 import sys
-from spawners.batch.singleuser import put_off_grammar
+from spawners.node.notebook_server import put_off_grammar
 put_off_grammar()
 import jsonschema
 assert "lark" not in sys.modules, "the grammar was built at import"

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from spawners.batch import launcher, slurm_argv
 from spawners.batch.models import BatchJob, JobSpec, Resources
+from spawners.batch.runners import launcher
+from spawners.batch.slurm import argv as slurm_argv
 
 MIB = 1024**2
 

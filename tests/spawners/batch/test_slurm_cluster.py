@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch import slurm_cluster as cluster
-from spawners.batch import slurm_users as users
 from spawners.batch.errors import SchedulerUnavailable, SubmitRejected
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, UserLimits
-from spawners.batch.slurm_checks import check
+from spawners.batch.slurm import accounts as users
+from spawners.batch.slurm import cluster
+from spawners.batch.slurm.preflight import check
 
 RECORDED = Path(__file__).parent / "recorded"
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch import errors, slurm_errors
+from spawners.batch import errors
+from spawners.batch.slurm import errors as slurm_errors
 
 _BLOCK = re.compile(r"^= (.*): (\w+) (\S+)\n((?:(?!= ).*\n)*)", re.MULTILINE)
 _FILE = Path(__file__).parent / "recorded/stderr.txt"

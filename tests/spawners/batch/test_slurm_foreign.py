@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slurm_answers import ENDED, JOB, LINE, NAMED, ROW, Runner, scheduler
 
-from spawners.batch import errors, slurm_reading
-from spawners.batch import slurm_parse as parse
+from spawners.batch import errors
 from spawners.batch.models import BatchJob, JobState
 from spawners.batch.scheduler import ABSENT
+from spawners.batch.slurm import identity as slurm_reading
+from spawners.batch.slurm import parse
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 # As squeue printed it after `sbatch --begin=9999-12-31 -n1 --wrap=true` (H3).

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch import slurm_parse as parse
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.models import JobState
-from spawners.batch.slurm_hosts import expand_hosts, expand_numbers, parse_duration
+from spawners.batch.slurm import parse
+from spawners.batch.slurm.notation import expand_hosts, expand_numbers, parse_duration
 
 RECORDED = Path(__file__).parent / "recorded"
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)

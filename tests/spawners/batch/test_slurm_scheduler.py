@@ -326,5 +326,5 @@ async def test_the_last_good_configuration_is_kept(monkeypatch):
     config = await slurm.config()
     runner.answers["config"] = (1, b"", b"Socket timed out\n")
     later: Callable[[], float] = lambda: 1e9  # noqa: E731
-    monkeypatch.setattr("spawners.batch.slurm_commands.monotonic", later)
+    monkeypatch.setattr("spawners.batch.slurm.commands.monotonic", later)
     assert await slurm.config() == config

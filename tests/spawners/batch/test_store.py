@@ -12,9 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from spawners.batch.errors import StoreIncompatible, StoreUnavailable
-from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name
-from spawners.batch.records import (
+from spawners.batch.jobs.record import (
     Endpoint,
     Failure,
     JobEvent,
@@ -22,8 +20,10 @@ from spawners.batch.records import (
     Phase,
     utc_now,
 )
-from spawners.batch.rows import VERSION_TABLE, metadata
-from spawners.batch.store import Change, JobStore, OwnerTaken
+from spawners.batch.jobs.store import Change, JobStore, OwnerTaken
+from spawners.batch.jobs.tables import VERSION_TABLE, metadata
+from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name
+from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -136,7 +136,7 @@ async def test_changes_are_written_together_or_not_at_all(store):
     await store.insert(record, [event(record, 1)])
     ended = replace(record, phase=Phase.ENDED)
     twice = (event(record, 2), event(record, 1))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         await store.save([Change(ended, frozenset({"phase"}), twice)])
     assert (await store.get(record.name)).record.phase is Phase.INTENT
     assert [e.seq for e in await store.events(record.name)] == [1]
@@ -234,7 +234,7 @@ async def test_a_database_of_a_newer_release_is_refused_untouched(store, url):
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
 
     await store.transact(pretend)
-    with pytest.raises(StoreIncompatible, match="not of this release"):
+    with pytest.raises(DatabaseIncompatible, match="not of this release"):
         await JobStore.open(url)
 
 
@@ -244,7 +244,7 @@ async def test_a_damaged_record_is_told_as_such(store):
     await store.transact(
         lambda c: c.execute(sa.text("UPDATE landbridge_jobs SET status = '{\"a\"'"))
     )
-    with pytest.raises(StoreIncompatible, match="damaged"):
+    with pytest.raises(DatabaseIncompatible, match="damaged"):
         await store.load()
 
 
@@ -254,7 +254,7 @@ async def test_a_lock_of_somebody_else_is_waited_for_not_for_ever(store_url):
     other = sqlite3.connect(store_url.removeprefix("sqlite:///"))
     try:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreUnavailable, match="locked"):
+        with pytest.raises(DatabaseUnavailable, match="locked"):
             await store.insert(record)
         other.rollback()
         await store.insert(record)
@@ -270,7 +270,7 @@ async def test_a_lock_in_postgresql_is_waited_for_not_for_ever(postgresql_url):
     try:
         with engine.connect() as other:
             other.execute(sa.text("LOCK TABLE landbridge_jobs"))
-            with pytest.raises(StoreUnavailable, match="lock timeout"):
+            with pytest.raises(DatabaseUnavailable, match="lock timeout"):
                 await store.insert(record)
         await store.insert(record)
     finally:
@@ -305,7 +305,7 @@ async def test_a_full_disk_changes_nothing_and_ends_with_the_fullness(store_url)
     try:
         await store.transact(limit(1))
         record = make_record(facts={"x": "y" * 200_000})
-        with pytest.raises(StoreUnavailable, match="full"):
+        with pytest.raises(DatabaseUnavailable, match="full"):
             await store.insert(record)
         await store.transact(limit(100_000))
         assert await store.load() == []
@@ -317,13 +317,13 @@ async def test_a_full_disk_changes_nothing_and_ends_with_the_fullness(store_url)
 async def test_a_file_that_is_no_database_is_left_alone(tmp_path):
     path = tmp_path / "x.sqlite"
     path.write_text("precious " * 1000)
-    with pytest.raises(StoreIncompatible, match="damaged"):
+    with pytest.raises(DatabaseIncompatible, match="damaged"):
         await JobStore.open(f"sqlite:///{path}")
     assert path.read_text() == "precious " * 1000
 
 
 async def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(StoreUnavailable, match="nowhere"):
+    with pytest.raises(DatabaseUnavailable, match="nowhere"):
         await JobStore.open(f"sqlite:///{tmp_path / 'nowhere' / 'x.sqlite'}")
 
 
@@ -342,7 +342,7 @@ async def test_the_file_is_its_owners_alone_and_commits_are_durable(store_url):
 
 
 async def test_a_server_that_is_not_there_is_unavailable():
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         await JobStore.open(
             "postgresql+psycopg://nobody@127.0.0.1:1/none", timeout_seconds=1
         )

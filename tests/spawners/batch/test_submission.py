@@ -13,8 +13,8 @@ from spawners.batch.errors import (
     LimitReached,
     SubmitRejected,
 )
+from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState, Resources
-from spawners.batch.records import Phase
 
 pytestmark = pytest.mark.usefixtures("deadline")
 

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spawners.batch import readings as readings_module
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.batch.ledger import Ledger
+from spawners.batch.jobs import readings as readings_module
+from spawners.batch.jobs.ledger import Ledger
+from spawners.batch.jobs.readings import Readings
+from spawners.batch.jobs.record import JobRecord, Phase, utc_now
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.store import JobStore
+from spawners.batch.jobs.watcher import JobWatcher
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
-from spawners.batch.readings import Readings
-from spawners.batch.records import JobRecord, Phase, utc_now
-from spawners.batch.store import JobStore
-from spawners.batch.watcher import JobWatcher
-from spawners.batch.watching import WatchSettings
 
 MS = timedelta(milliseconds=1)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from worlds import SETTINGS, _Signs, open_local, open_slurm
 
 from spawners.batch.errors import BatchError
-from spawners.batch.jobs import Jobs
-from spawners.batch.store import JobStore
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.store import JobStore
 
 
 async def churn(jobs: Jobs, world: _Signs, owner: str, user: str) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.local import LocalScheduler, LocalSettings
+from spawners.batch.jobs.record import JobRecord
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
-from spawners.batch.records import JobRecord
-from spawners.batch.runner import RootRunner, RunnerSettings, SelfRunner
+from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
 from spawners.batch.scheduler import Scheduler
-from spawners.batch.slurm import SlurmScheduler
-from spawners.batch.watching import WatchSettings
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 _MS = timedelta(milliseconds=1)
 _MIB = 1024**2

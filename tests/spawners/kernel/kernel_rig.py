@@ -13,7 +13,7 @@ from typing import Any
 
 from jupyter_client.manager import KernelManager
 
-from spawners.kernel_settings import KernelSettings
+from spawners.kernels.settings import KernelSettings
 
 PROVISIONER = "landbridge-batch"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kernel_rig import run, wait_until
 
-from spawners.kernel_errors import KernelJobEnded, KernelNotStarted
+from spawners.kernels.errors import KernelJobEnded, KernelNotStarted
 
 
 def refused(kernels, name) -> str:

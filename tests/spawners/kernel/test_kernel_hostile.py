@@ -8,8 +8,8 @@ import tempfile
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
-from spawners.kernel import BatchKernelProvisioner
-from spawners.kernel_errors import KernelNotStarted
+from spawners.kernels.errors import KernelNotStarted
+from spawners.kernels.provisioner import BatchKernelProvisioner
 
 HOSTILE = [
     "gpu\n#SBATCH --uid=root",

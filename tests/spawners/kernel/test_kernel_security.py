@@ -17,8 +17,8 @@ from jupyter_client.session import Session
 from kernel_rig import run, wait_until
 
 from spawners.batch.models import BatchJob
-from spawners.kernel_home import Home, Proofs, bind
-from spawners.kernel_identity import new_identity
+from spawners.kernels.identity import new_identity
+from spawners.kernels.rendezvous import Home, Proofs, bind
 
 EVENTS = "import os; print(os.environ['LANDBRIDGE_EVENTS'])"
 SECRETS = {
@@ -229,7 +229,7 @@ async def test_garbage_is_dropped(home, words):
 
 def test_a_job_whose_home_was_taken_over_says_nothing(kernels, tmp_path):
     """The launcher pins the certificate: a squatter on the port gets no proof."""
-    from spawners.kernel_script import Facts, render_kernel_script
+    from spawners.kernels.script import Facts, render_kernel_script
 
     pair, squatter = new_identity("lb-a"), new_identity("lb-a")
     pem = tmp_path / "squatter.pem"

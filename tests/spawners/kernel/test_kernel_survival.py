@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from kernel_rig import run, wait_until
 
-from spawners.kernel_errors import KernelJobError
-from spawners.kernel_record import KernelRecords
+from spawners.kernels.errors import KernelJobError
+from spawners.kernels.record import KernelRecords
 
 START = """
 import sys, time

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from spawners.batch.models import Resources
-from spawners.kernel_server.idle import IdleRule
-from spawners.kernel_server.kernel import Life
-from spawners.kernel_settings import KernelSettings
+from spawners.kernels.server.idle import IdleRule
+from spawners.kernels.server.kernel import Life
+from spawners.kernels.settings import KernelSettings
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

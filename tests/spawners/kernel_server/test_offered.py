@@ -12,8 +12,8 @@ from spawners.batch.scheduler import (
     Partition,
     UserLimits,
 )
-from spawners.kernel_server.offered import offered_choices
-from spawners.profiles import Profile
+from spawners.profiles.bounds import offered_choices
+from spawners.profiles.profiles import Profile
 
 GIB = 1024**3
 

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from spawners.batch.jobs.record import Failure
 from spawners.batch.models import Resources
-from spawners.batch.records import Failure
-from spawners.kernel_server.kernel import LandbridgeServerKernelManager, Life
+from spawners.kernels.server.kernel import LandbridgeServerKernelManager, Life
 
 IDLE = Failure("Ended because it was idle", "The kernel computed nothing for 1 h.")
 KILLED = Failure("Killed", "The kernel was killed.")

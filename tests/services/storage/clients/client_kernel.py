@@ -18,7 +18,7 @@ from store_rigs import Site, StoreFacts
 
 from landbridge_lab.credentials import Offer, offer
 from landbridge_lab.storage_service import StorageService
-from services.storage.objects import Grant, Mode, Session
+from services.storage.s3.values import Grant, Mode, Session
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 Result = TypeVar("Result")

@@ -16,20 +16,20 @@ import pytest
 from ceph_rig import ending_at
 from store_rigs import Site
 
-from services.storage.credentials import LIFETIME
-from services.storage.drivers import IdentityDriver
-from services.storage.drivers_sts import StsSettings, WebIdentityDriver, ask_sts
-from services.storage.embedded_files import web_role_arn
-from services.storage.errors import (
+from services.storage.drivers.driver import LIFETIME
+from services.storage.drivers.policies import session_policy
+from services.storage.drivers.sts import StsSettings, WebIdentityDriver, ask_sts
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import (
     AccessDenied,
     GrantRefused,
     KeyNotValid,
     StorageError,
 )
-from services.storage.objects import Grant, Mode
-from services.storage.policies import session_policy
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import Grant, Mode
+from services.storage.site.drivers import IdentityDriver
+from services.storage.site.embedded_files import web_role_arn
 
 SECONDS = 3
 

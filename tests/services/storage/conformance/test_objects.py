@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from services.storage.errors import (
+from services.storage.s3.copies import is_copy
+from services.storage.s3.errors import (
     AccessDenied,
     BucketNotFound,
     Conflict,
@@ -23,12 +24,11 @@ from services.storage.errors import (
     StoreUnavailable,
     UploadNotFound,
 )
-from services.storage.folders import remove_empty
-from services.storage.objects import AccessKey, CorsRule
-from services.storage.s3_copy import is_copy
-from services.storage.s3_headers import crc32
-from services.storage.s3_uploads import SMALLEST_PART
-from services.storage.signing import Presigner
+from services.storage.s3.headers import crc32
+from services.storage.s3.signing import Presigner
+from services.storage.s3.uploads import SMALLEST_PART
+from services.storage.s3.values import AccessKey, CorsRule
+from services.storage.work.folders import remove_empty
 
 MINUTE = timedelta(minutes=1)
 GATEWAY = "https://gateway.example"

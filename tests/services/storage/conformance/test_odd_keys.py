@@ -8,9 +8,9 @@ import httpx
 import pytest
 from odd_keys import ODD
 
-from services.storage.errors import KeyRefused
-from services.storage.objects import Grant, Mode
-from services.storage.signing import Presigner
+from services.storage.s3.errors import KeyRefused
+from services.storage.s3.signing import Presigner
+from services.storage.s3.values import Grant, Mode
 
 REFUSED_BY_SEAWEEDFS = {
     "double slash",

@@ -13,12 +13,17 @@ import httpx
 import pytest
 from store_rigs import Site
 
-from services.storage.errors import AccessDenied, NotFound, RequestRefused, StorageError
-from services.storage.objects import CorsRule, Grant, Mode, Session
-from services.storage.s3 import S3Client
-from services.storage.s3_headers import copy_source
-from services.storage.signing import Presigner
-from services.storage.transport import Call
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import (
+    AccessDenied,
+    NotFound,
+    RequestRefused,
+    StorageError,
+)
+from services.storage.s3.headers import copy_source
+from services.storage.s3.signing import Presigner
+from services.storage.s3.transport import Call
+from services.storage.s3.values import CorsRule, Grant, Mode, Session
 
 KINDS = ("sts", "keys")
 
@@ -265,7 +270,7 @@ async def test_a_session_reaches_several_buckets_each_in_its_way(site):
 
 
 def test_the_policy_is_what_the_matrix_was_run_with(seaweedfs_facts):
-    from services.storage.policies import session_policy
+    from services.storage.drivers.policies import session_policy
 
     policy = json.loads(session_policy([Grant("bucket", "in/", Mode.READ_WRITE)]))
     assert [s["Effect"] for s in policy["Statement"]] == [

@@ -9,7 +9,7 @@ from email.utils import formatdate
 import httpx
 import pytest
 
-from services.storage.signing import Presigner
+from services.storage.s3.signing import Presigner
 
 MINUTE = timedelta(minutes=1)
 # More than a store, a socket and a client hold between them.

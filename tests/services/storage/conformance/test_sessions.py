@@ -10,16 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_rigs import Site
 
-from services.storage.drivers_keys import IamUsers, KeysDriver, RgwUsers
-from services.storage.drivers_sts import StsDriver, StsSettings, ask_sts
-from services.storage.errors import (
-    AccessDenied,
-    GrantRefused,
-    StorageError,
-)
-from services.storage.objects import Grant, Mode
-from services.storage.policies import session_policy, split
-from services.storage.revocation import denied
+from services.storage.drivers.admin_users import IamUsers, KeysDriver, RgwUsers
+from services.storage.drivers.policies import session_policy, split
+from services.storage.drivers.revocation import denied
+from services.storage.drivers.sts import StsDriver, StsSettings, ask_sts
+from services.storage.s3.errors import AccessDenied, GrantRefused, StorageError
+from services.storage.s3.values import Grant, Mode
 
 
 async def session_of(site: Site, bucket: str, user: str = "alice"):

@@ -15,9 +15,9 @@ from rgw_site import (
 from service_rig import running_service, write_key
 from store_rigs import Site
 
-from services.storage.drivers_sts import StsDriver, StsSettings
-from services.storage.errors import AccessDenied, GrantRefused
-from services.storage.objects import AccessKey, Grant, Mode
+from services.storage.drivers.sts import StsDriver, StsSettings
+from services.storage.s3.errors import AccessDenied, GrantRefused
+from services.storage.s3.values import AccessKey, Grant, Mode
 
 pytestmark = pytest.mark.root
 

@@ -14,16 +14,16 @@ from fault_proxy import FaultProxy, Refuse
 from store_rigs import Site
 
 from services.common.work import Phase, Task, Tasks
-from services.storage import tables
-from services.storage.jobs import Order, kinds
-from services.storage.objects import ListPage, ObjectHead
-from services.storage.s3 import S3Client
-from services.storage.s3_uploads import SMALLEST_PART
+from services.storage.db import tables
+from services.storage.db.rows import Rows, open_database
+from services.storage.s3.client import S3Client
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.uploads import SMALLEST_PART
+from services.storage.s3.values import ListPage, ObjectHead
 from services.storage.service import Storage, StoreConnection
 from services.storage.settings import StorageSettings
 from services.storage.spec import ERRORS
-from services.storage.store import Rows, open_database
-from services.storage.transport import StoreAddress
+from services.storage.work.transfers import Order, kinds
 
 GROUP = "lab"
 
@@ -214,7 +214,7 @@ async def test_a_user_who_is_gone_ends_the_task(work):
 
 
 async def test_a_task_can_be_cancelled_while_there_is_no_store(work, monkeypatch):
-    monkeypatch.setattr("services.storage.jobs._LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr("services.storage.work.transfers._LOOK_EVERY_SECONDS", 0.01)
     await work.put("a")
     work.storage.disconnect("It is gone.")
     tasks = work.storage.tasks
@@ -266,8 +266,8 @@ async def cut_off(
     weed: Site, faults: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Work]:
     """Behind a proxy, with room for 20 objects of 1,000 bytes."""
-    monkeypatch.setattr("services.storage.jobs._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("services.storage.jobs._LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("services.storage.work.transfers._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("services.storage.work.transfers._LONGEST_PAUSE", 0.02)
     async with working(weed, tmp_path, faults.endpoint, user_quota=20_000) as found:
         yield found
 

@@ -14,8 +14,8 @@ from rest_person import Person, check_preflight, preflight
 from service_rig import ServiceRig, running_service, write_key
 from store_rigs import Site, StoreFacts
 
-from services.storage.names import reachable
-from services.storage.objects import AccessKey
+from services.storage.api.downloads import reachable
+from services.storage.s3.values import AccessKey
 
 pytestmark = pytest.mark.root
 

@@ -9,8 +9,8 @@ from hub_process import until
 from rest_person import Person
 from store_rigs import Site
 
-from services.storage.errors import AccessDenied, QuotaExceeded
-from services.storage.objects import AccessKey
+from services.storage.s3.errors import AccessDenied, QuotaExceeded
+from services.storage.s3.values import AccessKey
 
 QUOTA = 200_000
 SETTINGS = {"user_quota": QUOTA, "usage_every": "1s", "user_bucket": "q-{user}"}

@@ -7,9 +7,9 @@ from identity_provider import new_key
 from rgw_site import iam, make_role, on_buckets, policy, trust_provider
 from store_rigs import Site
 
-from services.storage.drivers_sts import StsSettings, WebIdentityDriver
-from services.storage.errors import AccessDenied
-from services.storage.objects import AccessKey, Grant, Mode
+from services.storage.drivers.sts import StsSettings, WebIdentityDriver
+from services.storage.s3.errors import AccessDenied
+from services.storage.s3.values import AccessKey, Grant, Mode
 
 pytestmark = pytest.mark.root
 

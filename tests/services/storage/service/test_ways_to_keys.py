@@ -10,12 +10,12 @@ from rest_person import check_preflight
 from service_rig import ServiceRig
 from store_rigs import Site, StoreFacts
 
-from services.storage.drivers_keys import RgwUsers
-from services.storage.embedded_files import web_role_arn
-from services.storage.errors import AccessDenied
-from services.storage.objects import AccessKey, Grant, Mode
-from services.storage.policies import session_policy
-from services.storage.probe import StoreFeatures
+from services.storage.drivers.admin_users import RgwUsers
+from services.storage.drivers.policies import session_policy
+from services.storage.s3.errors import AccessDenied
+from services.storage.s3.values import AccessKey, Grant, Mode
+from services.storage.site.embedded_files import web_role_arn
+from services.storage.site.probe import StoreFeatures
 
 
 def key_of(answer: dict) -> AccessKey:

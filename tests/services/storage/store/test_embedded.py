@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from services.common.process import ProcessId
-from services.storage import embedded_account
-from services.storage.embedded import EmbeddedStore, try_store, weed_program
-from services.storage.embedded_account import store_account
-from services.storage.embedded_files import (
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import StorageError, StoreUnavailable
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
+from services.storage.site import embedded_account
+from services.storage.site.embedded import EmbeddedStore, try_store, weed_program
+from services.storage.site.embedded_account import store_account
+from services.storage.site.embedded_files import (
     EmbeddedSettings,
     Ports,
     choose_ports,
@@ -28,10 +31,7 @@ from services.storage.embedded_files import (
     link_socket,
     prepare,
 )
-from services.storage.errors import StorageError, StoreUnavailable
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from spawners.common.processes import ProcessId
 
 
 @pytest.fixture

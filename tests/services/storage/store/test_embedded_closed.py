@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 from store_rigs import WeedRig
 
-from services.storage import embedded, embedded_files
-from services.storage.drivers_sts import StsDriver, StsSettings
-from services.storage.embedded import EmbeddedStore, weed_program
-from services.storage.embedded_files import EmbeddedSettings, Ports
-from services.storage.errors import StorageError
-from services.storage.objects import Grant, Mode
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from services.storage.drivers.sts import StsDriver, StsSettings
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import StorageError
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import Grant, Mode
+from services.storage.site import embedded, embedded_files
+from services.storage.site.embedded import EmbeddedStore, weed_program
+from services.storage.site.embedded_files import EmbeddedSettings, Ports
 
 SECRET = b"the secret of the bucket, which is quite long" * 300
 

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from fault_proxy import CutAnswer, CutRequest, FaultProxy, Refuse, Say, Silence
 
-from services.storage.errors import (
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import (
     AccessDenied,
     ClockSkewed,
     ObjectNotFound,
@@ -18,9 +19,8 @@ from services.storage.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from services.storage.s3 import S3Client
-from services.storage.s3_uploads import SMALLEST_PART
-from services.storage.transport import StoreAddress
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.uploads import SMALLEST_PART
 
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please</Message></Error>"
 BOMB = (
@@ -126,7 +126,7 @@ async def test_an_answer_that_is_none_is_refused(behind, faults, body):
 
 async def test_an_answer_without_an_end_is_cut(behind, faults, monkeypatch):
     client, bucket = behind
-    monkeypatch.setattr("services.storage.transport.LONGEST_ANSWER", 1)
+    monkeypatch.setattr("services.storage.s3.transport.LONGEST_ANSWER", 1)
     faults.plan = [Say(200, b"<" * (33 * 2**20))]
     with pytest.raises(StoreAnswerInvalid, match="longer than"):
         await client.list(bucket)
@@ -237,8 +237,8 @@ async def test_a_cancelled_request_gives_its_connection_back(behind, faults):
 
 
 async def test_revoking_says_so_when_a_store_ignores_it(behind, faults, weed):
-    from services.storage.drivers_sts import StsDriver, StsSettings
-    from services.storage.objects import Grant
+    from services.storage.drivers.sts import StsDriver, StsSettings
+    from services.storage.s3.values import Grant
 
     client, bucket = behind
     driver = StsDriver(client, StsSettings(weed.facts.role_arn))

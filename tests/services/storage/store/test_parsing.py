@@ -11,14 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.errors import StoreAnswerInvalid
-from services.storage.listing import (
-    list_query,
-    parse_page,
-    parse_uploads,
-    parse_versions,
-)
-from services.storage.parsing import (
+from services.storage.s3.answers import (
     moment,
     parse_assumed_role,
     parse_buckets,
@@ -30,6 +23,13 @@ from services.storage.parsing import (
     parse_xml,
     retry_after,
     whole_number,
+)
+from services.storage.s3.errors import StoreAnswerInvalid
+from services.storage.s3.listing import (
+    list_query,
+    parse_page,
+    parse_uploads,
+    parse_versions,
 )
 
 PARSERS = [

@@ -10,13 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from services.common.errors import NotThere, TooMany
-from services.common.store import Database
-from services.storage import tables
-from services.storage.objects import AccessKey, Grant, Mode, Session
-from services.storage.rights import Right
-from services.storage.sessions import MOST, Sessions
-from services.storage.shares import Share, Shares
-from spawners.batch.database import open_engine
+from services.storage.access.rights import Right
+from services.storage.access.sessions import MOST, Sessions
+from services.storage.access.shares import Share, Shares
+from services.storage.db import tables
+from services.storage.s3.values import AccessKey, Grant, Mode, Session
+from spawners.common.database import Database, open_engine
 
 READ = Grant("alice", "runs/", Mode.READ)
 HOUR = timedelta(hours=1)

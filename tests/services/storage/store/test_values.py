@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.drivers_pasted import Vault
-from services.storage.errors import GrantRefused, KeyRefused, StorageError
-from services.storage.keys import EVERY_KEY, KeyRules
-from services.storage.objects import AccessKey, Grant, Mode
-from services.storage.policies import (
+from services.storage.access.sessions import MOST
+from services.storage.drivers.brought import Vault
+from services.storage.drivers.policies import (
     LONGEST_POLICY,
     session_name,
     session_policy,
     split,
 )
-from services.storage.revocation import ROOM_FOR_OWN, denied, revised
-from services.storage.sessions import MOST
-from services.storage.signing import Presigner, encode_query, quote_key
+from services.storage.drivers.revocation import ROOM_FOR_OWN, denied, revised
+from services.storage.s3.errors import GrantRefused, KeyRefused, StorageError
+from services.storage.s3.object_names import EVERY_KEY, KeyRules
+from services.storage.s3.signing import Presigner, encode_query, quote_key
+from services.storage.s3.values import AccessKey, Grant, Mode
 
 KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60)
 BUCKETS = st.from_regex(r"[a-z0-9][a-z0-9-]{1,20}[a-z0-9]", fullmatch=True)

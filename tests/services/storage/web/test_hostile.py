@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.storage.objects import AccessKey
+from services.storage.s3.transport import Call, StoreAddress, Transport
+from services.storage.s3.values import AccessKey
 from services.storage.spec import SPEC
-from services.storage.transport import Call, StoreAddress, Transport
 
 API = "/services/storage/api/v1/"
 # Kept by every store.

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from services.common.errors import Forbidden, NotThere
-from services.storage.names import attachment, file_name, reachable
-from services.storage.objects import Grant, Mode
-from services.storage.rights import (
+from services.storage.access.rights import (
     Right,
     bucket_word,
     group_bucket,
@@ -24,6 +22,8 @@ from services.storage.rights import (
     site_rights,
     user_bucket,
 )
+from services.storage.api.downloads import attachment, file_name, reachable
+from services.storage.s3.values import Grant, Mode
 from services.storage.settings import BucketRule, StorageSettings
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

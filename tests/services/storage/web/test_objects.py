@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from services.storage.s3_headers import crc32
+from services.storage.s3.headers import crc32
 
 
 def test_a_new_user_has_a_bucket_of_her_own(person):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from hub import accounts_api, jobs_api, page_api
+from hub.api import accounts as accounts_api
+from hub.api import servers as jobs_api
+from hub.pages import handlers as page_api
 from services.storage.spec import SPEC
 
 READ, WRITE, SHARE = (f"custom:storage:{word}" for word in ("read", "write", "share"))

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from hub_process import until
 
-from services.storage.errors import AccessDenied
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from services.storage.s3.client import S3Client
+from services.storage.s3.errors import AccessDenied
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
 
 
 def s3(keys: dict) -> S3Client:

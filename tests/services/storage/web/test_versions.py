@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.storage.objects import AccessKey
-from services.storage.s3 import S3Client
-from services.storage.transport import StoreAddress
+from services.storage.s3.client import S3Client
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""The gateway's own API on the hub, below ``/hub/api/landbridge/``."""

@@ -1,0 +1,240 @@
+"""The gateway's own API on the hub, under ``/hub/api/landbridge/``.
+
+For people and pages (scope ``read:servers`` of the user, as for JupyterHub's own
+progress): ``servers``, ``servers/USER/progress``, ``servers/USER/NAME/progress`` and
+``cluster``. For jobs (no hub token; each proves itself to the rendezvous):
+``jobs/fetch``, ``jobs/ready`` and ``jobs/ended``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.scopes import needs_scope
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from hub.gateway import Gateway
+from spawners.batch.rendezvous.messages import Answer
+from spawners.common.errors import GatewayError
+from spawners.notebooks.start import owner_key
+
+from .own_scope import require_own
+from .usage import UsageHandler
+from .views import Json, cluster_view, event_view, server_view
+
+_KEEPALIVE_SECONDS = 8.0
+_FINAL = frozenset({"ready", "failed", "stopped"})
+
+
+class _GatewayHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
+    """What the pages' handlers share: the gateway and a user by name."""
+
+    @property
+    def gateway(self) -> Gateway:
+        gateway: Gateway = self.settings["landbridge"]
+        return gateway
+
+    def asking(self) -> Any:
+        """Return who asks; 403 for nobody, as nobody types these addresses."""
+        if self.current_user is None:
+            raise web.HTTPError(403, "Sign in, or send a token.")
+        return self.current_user
+
+    def server_of(self, user: Any, server_name: str) -> Json | None:
+        """Return the newest start of a server as JSON, or ``None``."""
+        record = self.gateway.jobs.current(owner_key(user.name, server_name))
+        if record is None:
+            return None
+        view = server_view(
+            record, server_name, user.server_url(server_name), datetime.now(UTC)
+        )
+        view["user"] = user.name
+        spawner = user.spawners.get(server_name)
+        view["reachable"] = getattr(spawner, "reachable", None)
+        if view["state"] == "ready" and spawner and spawner.pending == "spawn":
+            # It has reported itself; the hub still makes sure, and sets its route.
+            view["state"] = "starting"
+        return view
+
+
+class ServersHandler(_GatewayHandler):
+    """``GET servers``: the signed-in user's servers, newest start of each."""
+
+    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
+    async def get(self, user_name: str | None = None) -> None:
+        """Answer with the list."""
+        user = self.current_user if user_name is None else self.find_user(user_name)
+        if user is None or not hasattr(user, "orm_spawners"):
+            raise web.HTTPError(404, "There is no such user.")
+        views = [self.server_of(user, name) for name in sorted(user.orm_spawners)]
+        self.finish(json.dumps({"servers": [view for view in views if view]}))
+
+
+class OwnServersHandler(_GatewayHandler):
+    """``GET servers`` without a name: those of whoever asks."""
+
+    async def get(self) -> None:
+        """Answer with the list."""
+        await ServersHandler.get(self, self.asking().name)
+
+
+class ProgressHandler(_GatewayHandler):
+    """``GET …/progress?after=N``: the stored log of the newest start.
+
+    JSON: ``{"server": …, "events": […], "done": bool}`` with the events whose
+    ``seq`` is greater than ``after``. With ``Accept: text/event-stream`` the same
+    events as a stream (``id`` is the ``seq``, ``Last-Event-ID`` counts as
+    ``after``) that ends with an event named ``done`` whose data is the server.
+    """
+
+    @needs_scope("read:servers")  # type: ignore[untyped-decorator]
+    async def get(self, user_name: str, server_name: str = "") -> None:
+        """Answer with what is new in the log, or stream it."""
+        user = self.find_user(user_name)
+        if user is None or server_name not in user.orm_spawners:
+            raise web.HTTPError(404, "There is no such server.")
+        view = self.server_of(user, server_name)
+        if view is None:
+            raise web.HTTPError(404, "This server was never started.")
+        after = self._after()
+        self.set_header("Cache-Control", "no-cache")
+        if "text/event-stream" in self.request.headers.get("Accept", ""):
+            await self._stream(user, server_name, after)
+            return
+        events = await self.gateway.jobs.events(
+            owner_key(user.name, server_name), after
+        )
+        self.finish(
+            json.dumps(
+                {
+                    "server": view,
+                    "events": [event_view(event) for event in events],
+                    "done": view["state"] in _FINAL,
+                }
+            )
+        )
+
+    def _after(self) -> int:
+        text = self.request.headers.get("Last-Event-ID") or self.get_argument(
+            "after", "0"
+        )
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise web.HTTPError(400, "after: must be a whole number, 0 or more.")
+        return int(text)
+
+    async def _stream(self, user: Any, server_name: str, after: int) -> None:
+        """Send events as they are stored, until the start has come to an end."""
+        jobs = self.gateway.jobs
+        owner = owner_key(user.name, server_name)
+        self.set_header("Content-Type", "text/event-stream")
+        try:
+            while await self._still_signed_in():
+                view = self.server_of(user, server_name)
+                for event in await jobs.events(owner, after):
+                    after = event.seq
+                    await self._send(f"id: {event.seq}\n", event_view(event))
+                if view is None or view["state"] in _FINAL:
+                    await self._send("event: done\n", view)
+                    return
+                try:
+                    async with asyncio.timeout(_KEEPALIVE_SECONDS):
+                        await jobs.changed(owner, after)
+                except TimeoutError:
+                    self.write(":\n\n")
+                    await self.flush()
+        except StreamClosedError:
+            self.log.debug("The reader of %s's progress went away", user.name)
+
+    async def _still_signed_in(self) -> bool:
+        """Ask again who reads: a stream outlives tokens and sessions."""
+        token = self.get_auth_token()  # get_token() remembers what it found
+        if token and orm.APIToken.find(self.db, token) is None:
+            return False
+        del self._jupyterhub_user
+        return await self.get_current_user() is not None
+
+    async def _send(self, head: str, data: Json | None) -> None:
+        self.write(f"{head}data: {json.dumps(data)}\n\n")
+        await self.flush()
+
+
+class ClusterHandler(_GatewayHandler):
+    """``GET cluster``: what is idle now and what the asking user may have."""
+
+    async def get(self) -> None:
+        """Answer with the last reading."""
+        user = self.asking()
+        limits = None
+        if getattr(user, "kind", "") == "user":
+            require_own(self, "read:servers")
+            try:
+                limits = await self.gateway.jobs.limits(
+                    self.gateway.account_of(user.name)
+                )
+            except GatewayError as error:
+                self.log.warning("No limits for %s: %s", user.name, error)
+        elif "read:servers" not in self.parsed_scopes:
+            raise web.HTTPError(403, "This token needs the scope read:servers.")
+        self.finish(
+            json.dumps(
+                cluster_view(self.gateway.jobs.snapshot, limits, datetime.now(UTC))
+            )
+        )
+
+
+class JobReportHandler(web.RequestHandler):
+    """``POST jobs/{fetch,ready,ended}``: what a job says, checked elsewhere.
+
+    The body and the caller's address go to the rendezvous, whose answer is sent: see
+    :mod:`spawners.batch.rendezvous.messages` for both. Answers to ``fetch`` hold
+    secrets.
+    """
+
+    def initialize(self, verb: str) -> None:
+        """Serve one of the three calls."""
+        self.verb = verb
+
+    def check_xsrf_cookie(self) -> None:
+        """A job has no cookie; it proves itself in the body."""
+
+    def set_default_headers(self) -> None:
+        """Say what the answers are, and that nobody may keep them."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+
+    async def post(self) -> None:
+        """Hand the report over and send the answer."""
+        rendezvous = self.settings["landbridge"].rendezvous
+        handle: Callable[[bytes, str], Awaitable[Answer]] = getattr(
+            rendezvous, self.verb
+        )
+        answer = await handle(self.request.body, self.request.remote_ip or "")
+        self.set_status(answer.status)
+        self.finish(json.dumps(dict(answer.json)))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Tell nothing of an error of ours; the job tries again."""
+        self.finish(json.dumps({"error": "internal", "action": "retry"}))
+
+
+_USER = r"([^/]+)"
+handlers: list[tuple[Any, ...]] = [
+    (r"/api/landbridge/servers", OwnServersHandler),
+    (rf"/api/landbridge/servers/{_USER}", ServersHandler),
+    (rf"/api/landbridge/servers/{_USER}/progress", ProgressHandler),
+    (rf"/api/landbridge/servers/{_USER}/([^/]+)/progress", ProgressHandler),
+    (r"/api/landbridge/cluster", ClusterHandler),
+    (r"/api/landbridge/usage", UsageHandler),
+    *(
+        (rf"/api/landbridge/jobs/{verb}", JobReportHandler, {"verb": verb})
+        for verb in ("fetch", "ready", "ended")
+    ),
+]
+"""Routes below the hub's prefix, for ``JupyterHub.extra_handlers``."""

@@ -1,0 +1,1 @@
+"""The site's settings, and what the machine offers where they say nothing."""

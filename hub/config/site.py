@@ -1,0 +1,142 @@
+"""What this machine offers where the settings say ``auto``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spawners.common.settings import ConfigError
+
+from .ports import jobs_port
+from .settings import Settings, is_loopback
+
+_TIMEOUT_SECONDS = 15
+_MUNGE_SOCKETS = (Path("/run/munge/munge.socket.2"), Path("/var/run/munge.socket.2"))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The choices that ``auto`` came to.
+
+    Attributes:
+        scheduler: which batch system.
+        runner: how a command is run as its user.
+        proof: how a job proves whose it is.
+        own_accounts: True if each user's jobs run as an account of that name, so
+            that only names of existing accounts may sign in.
+        jobs_address: host name or address of the hub as jobs reach it.
+        jobs_bind: address that the jobs' frontend listens on.
+        jobs_port: its port.
+    """
+
+    scheduler: Literal["slurm", "local"]
+    runner: Literal["root", "sudo", "ssh", "self"]
+    proof: Literal["munge", "token"]
+    own_accounts: bool
+    jobs_address: str
+    jobs_bind: str
+    jobs_port: int
+
+
+def slurm_answers() -> bool:
+    """True if Slurm's commands are here and a controller answers.
+
+    Read from ``scontrol ping``, whose lines end in ``is UP`` or ``is DOWN``
+    (Slurm 22.05); ``SLURM_CONF`` is honoured by ``scontrol`` itself.
+    """
+    if not shutil.which("sbatch") or not shutil.which("scontrol"):
+        return False
+    try:
+        answer = subprocess.run(
+            ["scontrol", "ping"],  # noqa: S607 -- sites install Slurm anywhere
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return any(line.rstrip().endswith(" UP") for line in answer.stdout.splitlines())
+
+
+def munge_socket(settings: Settings) -> Path | None:
+    """Return munge's socket on this machine, or ``None``."""
+    named = settings.jobs.munge_socket
+    for path in (Path(named),) if named else _MUNGE_SOCKETS:
+        if path.is_socket():
+            return path
+    return None
+
+
+def detect(settings: Settings) -> Site:
+    """Return what ``auto`` means here. Asks Slurm's controller, once."""
+    kind = settings.scheduler.kind
+    if kind == "auto":
+        kind = "slurm" if slurm_answers() else "local"
+    runner = settings.scheduler.runner
+    if runner == "auto":
+        shared = kind == "local" and settings.scheduler.everybody_is_root
+        runner = "root" if os.geteuid() == 0 and not shared else "self"
+    proof = settings.jobs.proof
+    if proof == "auto":
+        proof = "munge" if kind == "slurm" and munge_socket(settings) else "token"
+    address = settings.jobs.address
+    if not address:
+        address = os.uname().nodename if kind == "slurm" else "127.0.0.1"
+    bind = settings.jobs.bind_address
+    if not bind:
+        # Compute nodes come over the network; local jobs do not.
+        bind = "127.0.0.1" if is_loopback(address) else "0.0.0.0"  # noqa: S104
+    return Site(
+        scheduler=kind,
+        runner=runner,
+        proof=proof,
+        own_accounts=runner != "self",
+        jobs_address=address,
+        jobs_bind=bind,
+        jobs_port=jobs_port(settings, bind),
+    )
+
+
+def check_accounts(settings: Settings, site: Site) -> None:
+    """Refuse a site whose jobs would run as an account that nobody meant.
+
+    Raises:
+        ConfigError: saying who would become whom, and what to do instead.
+    """
+    where = settings.path or Path("gateway.toml")
+    is_root = os.geteuid() == 0
+    if site.runner == "self" and is_root and not settings.scheduler.everybody_is_root:
+        raise ConfigError(
+            where,
+            [
+                "scheduler.runner = self as root would run everybody's notebook as "
+                "root: whoever signs in owns this machine. Start Landbridge as an "
+                'account of your own, or set runner = "root": each job then runs as '
+                "its user's account. For a container that holds nothing else, "
+                "LANDBRIDGE_EVERYBODY_IS_ROOT=yes accepts it."
+            ],
+        )
+    # Slurm's commands say no themselves; here all would quietly run as ourselves.
+    if site.scheduler == "local" and site.runner != "self" and not is_root:
+        raise ConfigError(
+            where,
+            [
+                f"scheduler.runner = {site.runner} without Slurm needs a hub that is "
+                "root. Start it as root, or leave runner at auto: every job then "
+                "runs as the hub's own account."
+            ],
+        )
+    if site.scheduler == "local" and site.runner in ("sudo", "ssh"):
+        raise ConfigError(
+            where,
+            [
+                f"scheduler.runner = {site.runner} is for Slurm's commands; jobs of "
+                'this machine need runner = "root", "self" or "auto".'
+            ],
+        )

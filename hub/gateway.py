@@ -1,0 +1,343 @@
+"""What the hub is made of besides JupyterHub: batch core, certificates, rendezvous.
+
+:func:`build_jobs` joins them from the settings; :class:`Gateway` is what JupyterHub's
+side (app, spawners, handlers) holds on to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pwd
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from spawners.batch.errors import NotPermitted, UnknownJob
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import Failure, JobRecord
+from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.store import JobStore
+from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pki
+from spawners.batch.rendezvous.launch import JobSideSettings, agent_command
+from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
+from spawners.batch.rendezvous.store import StoredProofs
+from spawners.common.errors import GatewayError
+from spawners.common.ownership import own_directory
+from spawners.profiles.profiles import load_profiles
+
+from .api.usage_ledger import UsageLedger
+from .config.kernels import KernelOffer
+from .config.paths import pki_directory, site_profiles
+from .config.schedulers import build_munge, build_scheduler, local_queue
+from .config.settings import Settings
+from .config.site import Site
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 60.0
+_PROOF_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where jobs run and report.
+
+    Attributes:
+        api_url: the hub's API as jobs reach it, without a slash at the end.
+        workdir, log_directory: with ``{home}`` and ``{user}`` to fill in.
+        users: directory of one home per user where all jobs run as the hub's own
+            account, or ``None`` where each has an account.
+        python: the interpreter of the agent on the nodes.
+    """
+
+    api_url: str
+    workdir: str
+    log_directory: str
+    users: Path | None
+    python: str
+
+
+class Gateway:
+    """The hub's side of every server, kernel, model and cluster that is a job.
+
+    Attributes:
+        jobs, rendezvous, pki: see their modules.
+        usage: what jobs used.
+        tls: for asking job servers: trusts the jobs CA, presents the hub's key.
+        submissions: how many submissions may be under way at a time.
+        closing: True once the hub goes down.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: Jobs,
+        rendezvous: Rendezvous,
+        pki: HubPki,
+        places: Places,
+        close: Callable[[], Awaitable[None]],
+        concurrent_submissions: int = 8,
+        kernels: KernelOffer | None = None,
+        usage: UsageLedger | None = None,
+    ) -> None:
+        self.usage = usage
+        self.jobs = jobs
+        self.rendezvous = rendezvous
+        self.pki = pki
+        self.tls = client_context(pki)
+        self.submissions = asyncio.Semaphore(concurrent_submissions)
+        self.closing = False
+        self.log = log
+        self._places = places
+        self._close = close
+        self._kernels = kernels
+        self._wishes: set[asyncio.Task[None]] = set()
+
+    @property
+    def api_url(self) -> str:
+        """The hub's API as jobs reach it."""
+        return self._places.api_url
+
+    def account_of(self, user_name: str) -> str:
+        """Return the account that a user's jobs run as.
+
+        Raises:
+            NotPermitted: there is no such account.
+        """
+        if self._places.users is not None:
+            return pwd.getpwuid(os.geteuid()).pw_name
+        return user_name
+
+    def workdir_of(self, user_name: str) -> str:
+        """Return the directory that a user's jobs start in.
+
+        Raises:
+            NotPermitted: the user has no home that the hub knows of.
+        """
+        return self._filled(self._places.workdir, user_name)
+
+    def output_of(self, user_name: str, server_name: str) -> str | None:
+        """Return the path of the output file of a user's server."""
+        directory = self._filled(self._places.log_directory, user_name)
+        suffix = f"-{server_name}" if server_name else ""
+        return f"{directory}/.landbridge-server{suffix}.log"
+
+    def _filled(self, template: str, user_name: str) -> str:
+        home = self._home(user_name) if "{home}" in template else ""
+        return template.replace("{home}", home).replace("{user}", user_name)
+
+    def _home(self, user_name: str) -> str:
+        if self._places.users is not None:
+            home = self._places.users / user_name
+            if home.parent != self._places.users or user_name in (".", ".."):
+                raise NotPermitted(f"{user_name!r} cannot be a directory's name.")
+            own_directory(self._places.users)
+            own_directory(home)
+            return str(home)
+        try:
+            return pwd.getpwnam(user_name).pw_dir
+        except KeyError:
+            raise NotPermitted(
+                f"There is no account {user_name!r} on this machine.",
+                hint="Where accounts live elsewhere, set jobs.workdir and "
+                "jobs.log_directory without {home}.",
+            ) from None
+
+    def kernel_config(
+        self, user_name: str, groups: Collection[str], *, admin: bool
+    ) -> str | None:
+        """Return what a user's servers are told of kernels as jobs, if anything."""
+        if self._kernels is None:
+            return None
+        own = self._places.users is not None
+        home = Path(self._home(user_name)) if own else None
+        return self._kernels.config_for(groups, admin=admin, home=home)
+
+    def agent_command(self) -> tuple[str, ...]:
+        """Return what runs the agent in a job, as argv."""
+        return agent_command(self._places.python)
+
+    async def prepare(self, job_name: str) -> Mapping[str, str]:
+        """Return the public facts that the agent of a new job starts from."""
+        return await self.rendezvous.prepare(job_name)
+
+    def address_of(self, host: str) -> str | None:
+        """Return the address behind a job's certificate name, for the proxy."""
+        name, dot, domain = host.partition(".")
+        record = self.jobs.get(name) if dot and domain == DOMAIN else None
+        if record is None or record.endpoint is None:
+            return None
+        return record.endpoint.address
+
+    def cancel(
+        self, job_name: str, *, after: Awaitable[object] | None = None
+    ) -> Awaitable[None]:
+        """Note the wish to end a job in the background, until that is written down."""
+        task = asyncio.create_task(self._want_end(job_name, after))
+        self._wishes.add(task)
+        task.add_done_callback(self._wishes.discard)
+        return asyncio.shield(task)
+
+    async def _want_end(self, job_name: str, after: Awaitable[object] | None) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self.jobs.cancel(job_name)
+            except UnknownJob:
+                if after is None:
+                    return
+                # Its intent is being written down just now.
+                await asyncio.wait([asyncio.ensure_future(after)])
+                after = None
+            except GatewayError as error:
+                log.warning("Cannot note the end of job %s: %s", job_name, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+            else:
+                return
+
+    async def fail(self, job_name: str, failure: Failure) -> None:
+        """Store why a start failed whose job lives, and end that job."""
+        try:
+            await self.jobs.give_up(job_name, failure)
+        except GatewayError as error:
+            log.warning("Cannot note why job %s failed: %s", job_name, error)
+            self.cancel(job_name)
+
+    async def close(self) -> None:
+        """Write down what is known and stop watching; jobs go on."""
+        self.closing = True
+        for task in list(self._wishes):
+            task.cancel()
+        await self.jobs.close()
+        await self._close()
+
+
+def client_context(pki: HubPki) -> ssl.SSLContext:
+    """Return what the hub asks job servers with: only theirs are believed."""
+    context = ssl.create_default_context(cafile=str(pki.jobs_ca_file))
+    context.load_cert_chain(str(pki.client_certificate), str(pki.client_key))
+    return context
+
+
+async def job_answers(tls: ssl.SSLContext, record: JobRecord) -> bool:
+    """Tell whether the job's own server proves itself where it reported to be."""
+    if record.endpoint is None:
+        return False
+    try:
+        async with asyncio.timeout(_PROOF_SECONDS):
+            _, writer = await asyncio.open_connection(
+                record.endpoint.address,
+                record.endpoint.port,
+                ssl=tls,
+                server_hostname=f"{record.name}.{DOMAIN}",
+            )
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
+
+
+def job_side(settings: Settings, site: Site, pki: HubPki) -> JobSideSettings:
+    """Return what every job is told: where the hub is, and how to prove itself."""
+    host = f"[{site.jobs_address}]" if ":" in site.jobs_address else site.jobs_address
+    origin = f"https://{host}:{site.jobs_port}{settings.hub.base_url}"
+    return JobSideSettings(
+        hub_url=f"{origin}hub/api/landbridge/jobs",
+        hub_ca=pki.hub_ca.certificate,
+        proof=site.proof,
+        # Only the account that asks munge may read a job's proof.
+        munge_uid=os.geteuid() if site.runner in ("root", "self") else None,
+        munge_socket=settings.jobs.munge_socket or None,
+        python=settings.jobs.environment or sys.prefix,
+    )
+
+
+def places(settings: Settings, site: Site, side: JobSideSettings) -> Places:
+    """Return where jobs run and report."""
+    return Places(
+        api_url=side.hub_url.removesuffix("/landbridge/jobs"),
+        workdir=settings.jobs.workdir or "{home}",
+        log_directory=settings.jobs.log_directory or "{home}",
+        users=None if site.own_accounts else settings.state / "users",
+        python=settings.jobs.python,
+    )
+
+
+def kernel_offer(settings: Settings, site: Site) -> KernelOffer | None:
+    """Return how notebook servers start kernels, ``None`` if they may not.
+
+    Raises:
+        ConfigError: the profiles cannot be used.
+    """
+    if not settings.kernels.enabled:
+        return None
+    scheduler, name = settings.scheduler, settings.kernels.profiles
+    profiles = load_profiles(settings.folder / name) if name else None
+    return KernelOffer(
+        section=settings.kernels,
+        profiles=profiles or site_profiles(settings),
+        scheduler=site.scheduler,
+        queue="" if site.own_accounts else str(local_queue(settings)),
+        cpus=scheduler.slots_cpus,
+        gpus=scheduler.slots_gpus,
+        munge_socket=settings.jobs.munge_socket,
+        python=settings.jobs.python,
+    )
+
+
+async def build_gateway(
+    settings: Settings, site: Site, database: str, *, concurrent_submissions: int = 8
+) -> Gateway:
+    """Return the batch core with its rendezvous; ``jobs`` is not started yet.
+
+    Args:
+        settings: the site's.
+        site: what ``auto`` came to.
+        database: SQLAlchemy URL of the batch core's own tables.
+        concurrent_submissions: how many may be under way at a time.
+
+    Raises:
+        StoreUnavailable, StoreIncompatible, AuthenticationBroken: an operator acts.
+    """
+    pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
+    side = job_side(settings, site, pki)
+    scheduler = build_scheduler(settings, site)
+    store = await JobStore.open(database)
+    jobs = Jobs(
+        scheduler,
+        store,
+        WatchSettings(
+            fast=settings.scheduler.fast_poll,
+            slow=settings.scheduler.slow_poll,
+            answers=partial(job_answers, client_context(pki)),
+        ),
+    )
+    rendezvous = Rendezvous(
+        jobs,
+        pki.jobs_ca,
+        StoredProofs(store),
+        RendezvousSettings(side),
+        munge=build_munge(settings, site),
+    )
+
+    async def close() -> None:
+        await scheduler.close()
+        await store.close()
+
+    return Gateway(
+        jobs=jobs,
+        rendezvous=rendezvous,
+        pki=pki,
+        places=places(settings, site, side),
+        close=close,
+        concurrent_submissions=concurrent_submissions,
+        kernels=kernel_offer(settings, site),
+        usage=UsageLedger(store),
+    )

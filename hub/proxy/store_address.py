@@ -1,0 +1,60 @@
+"""How the edge reaches the embedded store: by its socket, and faster by its port."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.config.paths import LONGEST_SOCKET, short_socket
+from hub.config.settings import Settings
+from services.edge.config import StorePort
+from services.storage.site.embedded_files import (
+    SOCKET,
+    kept_ports,
+    port_socket,
+    protected_ports,
+)
+
+
+def store_directory(settings: Settings) -> Path:
+    """Return the embedded store's own directory."""
+    return settings.state / "store"
+
+
+def store_socket(settings: Settings) -> Path:
+    """Return the socket on which the embedded store speaks S3, whatever its port."""
+    return _reachable(settings, SOCKET)
+
+
+@dataclass(frozen=True, slots=True)
+class PortNow:
+    """Gives the port on which the embedded store speaks S3 now, with its proof.
+
+    The one of last time, which is free or the store's; a store that finds it taken
+    chooses another and keeps that. ``None`` where an ordinary account could listen
+    there while the store is down: it would be believed until the proof is missed.
+    """
+
+    settings: Settings
+
+    def __call__(self) -> StorePort | None:
+        """Return it as it is now; chosen if there never was one."""
+        ports = kept_ports(store_directory(self.settings))
+        if ports.s3 not in protected_ports():
+            return None
+        return StorePort(ports.s3, _reachable(self.settings, port_socket(ports)))
+
+
+def _reachable(settings: Settings, name: str) -> Path:
+    """Return a path of at most 107 bytes to a socket in the store's directory."""
+    directory = store_directory(settings) / "sock"
+    path = directory / name
+    if len(os.fsencode(path)) <= LONGEST_SOCKET:
+        return path
+    # The store makes it in its own directory: what is short is a way to there.
+    way = short_socket(directory, name).parent / "store"
+    if not way.is_symlink() or way.readlink() != directory:
+        way.unlink(missing_ok=True)
+        way.symlink_to(directory)
+    return way / name

@@ -1,0 +1,1 @@
+"""The commands that run, examine and ask the gateway."""

@@ -1,0 +1,72 @@
+"""From a target URL to an address that HAProxy can connect to."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote, urlsplit
+
+from .errors import BadRoute
+from .maps import Target, split_target
+
+Resolver = Callable[[str], Awaitable[str | None] | str | None]
+
+
+async def resolve(url: str, resolver: Resolver | None) -> Target:
+    """The target that ``url`` means; for https its host name is the TLS name.
+
+    Args:
+        url: ``http://host:port`` or ``https://name:port``.
+        resolver: asked first; its ``None`` means that it does not know the name.
+
+    Raises:
+        BadRoute: not a URL we can reach, or nobody knows its address.
+    """
+    scheme, host, port = split_target(url)
+    address = host if _is_address(host) else await _address_of(host, resolver)
+    return Target(address, port, host if scheme == "https" else None)
+
+
+async def _address_of(host: str, resolver: Resolver | None) -> str:
+    if resolver is not None:
+        answer = resolver(host)
+        if isinstance(answer, Awaitable):
+            answer = await answer
+        if answer is not None:
+            return answer
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, None)
+    except OSError as error:
+        raise BadRoute(host, f"has no address: {error}") from error
+    # What listens on "localhost" mostly does so on IPv4 only.
+    found.sort(key=lambda one: one[0] != socket.AF_INET)
+    return str(found[0][4][0])
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def bind_host(hostname: str | None) -> str:
+    """A host to bind, as HAProxy writes it; without one, every address."""
+    if not hostname or hostname in {"*", "0.0.0.0"}:  # noqa: S104 - what was asked
+        return "*"
+    return f"[{hostname}]" if ":" in hostname else hostname
+
+
+def hub_address(bind_url: str) -> str:
+    """The hub's own socket, a path or ``host:port``, from JupyterHub's bind URL."""
+    url = urlsplit(bind_url)
+    if url.scheme == "http+unix":
+        return unquote(url.netloc)
+    host = url.hostname or ""
+    if host in {"", "*", "0.0.0.0", "::"}:  # noqa: S104 - to connect, not to bind
+        host = "127.0.0.1"
+    return f"{bind_host(host)}:{url.port or 80}"

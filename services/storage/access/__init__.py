@@ -1,0 +1,1 @@
+"""Who may use which bucket, until when, and how much of it."""

@@ -1,0 +1,378 @@
+"""Keys that were given out: to whom, for what, and how they end early.
+
+A user's programs get theirs by :meth:`Sessions.issue`. Browsers get URLs that are
+signed by keys of the same kind (:meth:`Sessions.signer`), so a URL can never do more
+than its user. Whoever ends a share ends what rests on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any  # what rows hold
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from services.common.errors import NotThere, TooMany
+from spawners.common.database import Database
+
+from ..db import tables
+from ..drivers.driver import LIFETIME, SHORTEST, CredentialDriver
+from ..s3.values import AccessKey, Grant, Mode, Session
+from .rights import Right
+from .shares import Share
+
+FOR_BROWSER = "browser"
+MOST = 150
+"""Keys of a user's programs that may be good, or denied until their end, at a time:
+a bucket's policy has room for so many denials."""
+_GROUP = "group:"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A session as it is remembered: without its keys."""
+
+    session: Session
+    user: str
+    purpose: str
+    created: datetime
+
+
+class Sessions:
+    """Every session of every user that may still be good."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._signers: dict[tuple[str, Right], Session] = {}
+
+    async def issue(
+        self,
+        driver: CredentialDriver,
+        user: str,
+        rights: Sequence[tuple[Grant, Right]],
+        *,
+        lifetime: timedelta,
+        purpose: str,
+    ) -> Session:
+        """Return new keys for grants that the rights beside them cover.
+
+        They end with the first share that they rest on, if that is earlier.
+
+        Raises:
+            TooMany: the user has :data:`MOST`.
+        """
+        if purpose != FOR_BROWSER:
+            await self._require_room(user)
+        ends = [right.expires for _, right in rights if right.expires is not None]
+        if ends:
+            left = min(ends) - datetime.now(UTC)
+            lifetime = max(SHORTEST, min(lifetime, left))
+        session = await driver.issue(user, [grant for grant, _ in rights], lifetime)
+        row = {
+            "name": session.name,
+            "user": user,
+            "driver": session.driver,
+            "identity": session.identity,
+            "grants": json.dumps([_grant_json(grant) for grant in session.grants]),
+            "shares": json.dumps(sorted(_rests_on(right for _, right in rights))),
+            "purpose": purpose,
+            "created": datetime.now(UTC),
+            "expires": session.expires,
+            "revoked": None,
+        }
+        insert = sa.insert(tables.sessions)
+        await self._database.run(lambda c: c.execute(insert, [row]))
+        if await self._has_ended({right.share for _, right in rights}):
+            # Whoever ended it may not have seen this session.
+            await self._end(driver, _remembered(session, user, purpose))
+            raise NotThere("A share ended while keys were made.", hint="Ask again.")
+        return session
+
+    async def _require_room(self, user: str) -> None:
+        t = tables.sessions
+        query = sa.select(sa.func.count(), sa.func.min(t.c.expires)).where(
+            t.c.user == user,
+            t.c.expires > datetime.now(UTC),
+            t.c.purpose != FOR_BROWSER,
+        )
+        count, first = await self._database.run(lambda c: c.execute(query).one())
+        if count >= MOST:
+            raise TooMany(
+                f"Your programs were given {count} sets of keys that have not expired.",
+                hint=f"Use one of them again, or wait until {first:%H:%M} UTC.",
+            )
+
+    async def _has_ended(self, shares: set[str]) -> bool:
+        """Whether one of these is no longer there; ``""`` always is."""
+        asked = shares - {""}
+        t = tables.shares
+        live = sa.select(sa.func.count()).where(
+            t.c.id.in_(asked), t.c.revoked.is_(None), t.c.expires > datetime.now(UTC)
+        )
+        count = await self._database.run(lambda c: c.scalar(live)) if asked else 0
+        return count != len(asked)
+
+    async def signer(
+        self, driver: CredentialDriver, user: str, right: Right, enough: timedelta
+    ) -> AccessKey:
+        """Return the key that signs a user's URLs for one right.
+
+        It is good for ``enough`` at least, and used again while it is.
+        """
+        now = datetime.now(UTC)
+        known = self._signers.get((user, right))
+        if known is None or known.expires is None or known.expires - now < enough:
+            grant = Grant(right.bucket, right.prefix, right.mode)
+            known = await self.issue(
+                driver,
+                user,
+                [(grant, right)],
+                lifetime=LIFETIME,
+                purpose=FOR_BROWSER,
+            )
+            self._drop_signers(lambda _, __, session: session.expired)
+            self._signers[(user, right)] = known
+        return known.key
+
+    def _drop_signers(self, dead: Callable[[str, Right, Session], bool]) -> None:
+        """Sign no more URLs by these: told by user, right and session."""
+        self._signers = {
+            (user, right): session
+            for (user, right), session in self._signers.items()
+            if not dead(user, right, session)
+        }
+
+    async def of(self, user: str) -> list[Issued]:
+        """Return the keys of a user's programs that are still good."""
+        newest = tables.sessions.c.created.desc()
+        return await self._select(_live(user).order_by(newest).limit(500))
+
+    async def revoke(self, driver: CredentialDriver, name: str, user: str) -> Issued:
+        """End one of a user's sessions now.
+
+        Raises:
+            NotThere: the user has none of this name that is still good.
+            StorageError: it may still work.
+        """
+        issued = await self.get(name, user)
+        await self._end(driver, issued, own=True)
+        return issued
+
+    async def get(self, name: str, user: str) -> Issued:
+        """Return one of a user's sessions.
+
+        Raises:
+            NotThere: the user has none of this name that is still good.
+        """
+        found = await self._select(_live(user).where(tables.sessions.c.name == name))
+        if not found:
+            raise NotThere("You have no such keys, or they have ended.")
+        return found[0]
+
+    async def end_share(self, driver: CredentialDriver, share: Share) -> int:
+        """End every session that rests on a share, in the share's bucket.
+
+        Elsewhere they go on, where the store can do that: a guest's programs keep her
+        own buckets. Returns how many there were.
+
+        Raises:
+            StorageError: some may still work; ask again.
+        """
+        word = json.dumps(share.id)
+        query = _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
+        self._drop_signers(lambda _, right, __: right.share == share.id)
+        found = await self._select(query)
+        for issued in found:
+            if driver.by_bucket:
+                await driver.revoke(_within(issued.session, share.grant.bucket))
+            else:
+                await self._end(driver, issued)
+        return len(found)
+
+    async def by_groups(self) -> dict[str, set[str]]:
+        """Return whose live sessions rest on membership of each group."""
+
+        def work(connection: Connection) -> dict[str, set[str]]:
+            found: dict[str, set[str]] = {}
+            for row in connection.execute(_by_a_group()).mappings():
+                for group, _ in _memberships(row["shares"]):
+                    found.setdefault(group, set()).add(row["user"])
+            return found
+
+        return await self._database.run(work)
+
+    async def end_membership(
+        self, driver: CredentialDriver, user: str, group: str
+    ) -> None:
+        """End what a user's sessions may because she was in a group.
+
+        Raises:
+            StorageError: some may still work; ask again.
+        """
+        t = tables.sessions
+        query = _by_a_group().where(t.c.user == user)
+        self._drop_signers(lambda who, right, _: (who, right.via) == (user, group))
+
+        def read(connection: Connection) -> list[tuple[Issued, str]]:
+            rows = connection.execute(query).mappings()
+            return [(_from_row(row), row["shares"]) for row in rows]
+
+        for issued, shares in await self._database.run(read):
+            lost = {bucket for of, bucket in _memberships(shares) if of == group}
+            if not driver.by_bucket and lost:
+                await self._end(driver, issued)
+                continue
+            for bucket in lost:
+                await driver.revoke(_within(issued.session, bucket))
+            left = [x for x in json.loads(shares) if x not in _marks(group, lost)]
+            await self._write(issued, shares=json.dumps(left))
+
+    async def users(self) -> set[str]:
+        """Return who has sessions that still work."""
+        column = tables.sessions.c.user
+        query = _good().with_only_columns(column).distinct()
+        return await self._database.run(lambda c: set(c.scalars(query)))
+
+    async def end_user(self, driver: CredentialDriver, user: str) -> None:
+        """End every session of a user.
+
+        Raises:
+            StorageError: some may still work; ask again.
+        """
+        self._drop_signers(lambda who, _, __: who == user)
+        for issued in await self._select(_good().where(tables.sessions.c.user == user)):
+            await self._end(driver, issued)
+
+    async def of_others(self, bucket: str, owner: str) -> datetime | None:
+        """Return when the last keys of others end that know a bucket by its name."""
+        t = tables.sessions
+        last = sa.select(sa.func.max(t.c.expires))
+        query = _unexpired(last, bucket).where(t.c.user != owner)
+        return await self._database.run(lambda c: c.scalar(query))
+
+    async def deny_again(
+        self, driver: CredentialDriver, bucket: str, owner: str
+    ) -> None:
+        """Deny the ended sessions of a bucket's owner in it, once it was made anew.
+
+        They know it by its name, and what denied them lay in the policy of an earlier
+        bucket.
+
+        Raises:
+            StorageError: some may work in it.
+        """
+        if not driver.by_bucket:
+            return
+        t = tables.sessions
+        query = _unexpired(sa.select(t), bucket)
+        ended = query.where(t.c.user == owner, t.c.revoked.is_not(None))
+        for issued in await self._select(ended):
+            await driver.revoke(_within(issued.session, bucket))
+
+    async def forget(self, before: datetime) -> None:
+        """Forget sessions that ended before then."""
+        t = tables.sessions
+        delete = sa.delete(t).where(t.c.expires < before)
+        await self._database.run(lambda c: c.execute(delete))
+
+    async def _end(
+        self, driver: CredentialDriver, issued: Issued, *, own: bool = False
+    ) -> None:
+        await driver.revoke(issued.session, own=own)
+        await self._write(issued, revoked=datetime.now(UTC))
+
+    async def _write(self, issued: Issued, **values: str | datetime) -> None:
+        t = tables.sessions
+        change = sa.update(t).where(t.c.name == issued.session.name).values(**values)
+        await self._database.run(lambda c: c.execute(change))
+
+    async def _select(self, query: sa.Select[tuple[object, ...]]) -> list[Issued]:
+        def work(connection: Connection) -> list[Issued]:
+            return [_from_row(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+
+def _good() -> sa.Select[tuple[object, ...]]:
+    """The sessions that still work, browsers' too."""
+    t = tables.sessions
+    live = sa.select(t).where(t.c.revoked.is_(None))
+    return live.where(t.c.expires > datetime.now(UTC))
+
+
+def _unexpired(query: sa.Select[Any], bucket: str) -> sa.Select[Any]:
+    """Of these, sessions that know a bucket by its name, ended ones too."""
+    t = tables.sessions
+    return query.where(
+        t.c.expires > datetime.now(UTC),
+        t.c.grants.contains(json.dumps(bucket), autoescape=True),
+    )
+
+
+def _by_a_group() -> sa.Select[tuple[object, ...]]:
+    word = f'"{_GROUP}'
+    return _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
+
+
+def _rests_on(rights: Iterable[Right]) -> set[str]:
+    """Ids of shares, and memberships with the bucket that each opens."""
+    found: set[str] = set()
+    for right in rights:
+        if right.share:
+            found.add(right.share)
+        if right.via:
+            found |= _marks(right.via, {right.bucket})
+    return found
+
+
+def _marks(group: str, buckets: Iterable[str]) -> set[str]:
+    return {f"{_GROUP}{bucket}:{group}" for bucket in buckets}
+
+
+def _memberships(shares: str) -> list[tuple[str, str]]:
+    """Return group and bucket of each membership among what a session rests on."""
+    found = []
+    for word in json.loads(shares):
+        if word.startswith(_GROUP):
+            bucket, _, group = word.removeprefix(_GROUP).partition(":")
+            found.append((group, bucket))
+    return found
+
+
+def _live(user: str) -> sa.Select[tuple[object, ...]]:
+    """The keys of a user's programs that are still good."""
+    t = tables.sessions
+    return _good().where(t.c.user == user, t.c.purpose != FOR_BROWSER)
+
+
+def _remembered(session: Session, user: str, purpose: str) -> Issued:
+    return Issued(session, user, purpose, datetime.now(UTC))
+
+
+def _within(session: Session, bucket: str) -> Session:
+    grants = tuple(grant for grant in session.grants if grant.bucket == bucket)
+    return replace(session, grants=grants)
+
+
+def _grant_json(grant: Grant) -> list[str]:
+    return [grant.bucket, grant.prefix, grant.mode.value]
+
+
+def _from_row(row: RowMapping) -> Issued:
+    grants = tuple(
+        Grant(bucket, prefix, Mode(mode))
+        for bucket, prefix, mode in json.loads(row["grants"])
+    )
+    session = Session(
+        name=row["name"],
+        driver=row["driver"],
+        key=AccessKey("", ""),  # never kept
+        grants=grants,
+        identity=row["identity"],
+        expires=row["expires"],
+    )
+    return Issued(session, row["user"], row["purpose"], row["created"])

@@ -1,0 +1,227 @@
+"""Shares with users and groups, and public links: rows that end by themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, RowMapping
+
+from services.common.errors import NotThere
+from spawners.common.database import Database
+
+from ..db import tables
+from ..s3.values import Grant, Mode
+
+_MOST_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What ``by`` lets a user or group (``kind``) called ``name`` use."""
+
+    id: str
+    grant: Grant
+    by: str
+    kind: str
+    name: str
+    created: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An object that everybody with the link may download."""
+
+    id: str
+    bucket: str
+    key: str
+    by: str
+    created: datetime
+    expires: datetime
+    uses: int = 0
+    last_used: datetime | None = None
+
+
+class Shares:
+    """Every share and public link."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self, by: str, grant: Grant, kind: str, name: str, expires: datetime
+    ) -> Share:
+        """Share ``grant``, which ``by`` owns, until ``expires``."""
+        now = datetime.now(UTC)
+        share = Share(secrets.token_hex(12), grant, by, kind, name, now, expires)
+        row = {
+            "id": share.id,
+            "bucket": grant.bucket,
+            "prefix": json.dumps(grant.prefix),
+            "mode": grant.mode.value,
+            "by": by,
+            "kind": kind,
+            "name": name,
+            "created": now,
+            "expires": expires,
+            "revoked": None,
+            "settled": False,
+        }
+        insert = sa.insert(tables.shares)
+        await self._database.run(lambda c: c.execute(insert, [row]))
+        return share
+
+    async def by(self, user: str) -> list[Share]:
+        """Return what ``user`` shared and still does."""
+        t = tables.shares
+        query = (
+            sa.select(t)
+            .where(t.c.by == user, t.c.revoked.is_(None))
+            .where(t.c.expires > datetime.now(UTC))
+            .order_by(t.c.created.desc())
+            .limit(_MOST_ROWS)
+        )
+
+        def work(connection: Connection) -> list[Share]:
+            return [_share(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def end(self, share_id: str, user: str) -> Share:
+        """End a share of ``user`` now. What rests on it is ended by the caller.
+
+        Raises:
+            NotThere: the user has no such share.
+        """
+        found = [share for share in await self.by(user) if share.id == share_id]
+        if not found:
+            raise NotThere("You have no such share, or it has ended.")
+        await self._revoke(tables.shares, share_id)
+        return found[0]
+
+    async def unsettled(self) -> list[Share]:
+        """Return shares that ended and on which keys may still rest."""
+        t = tables.shares
+        over = sa.or_(t.c.revoked.is_not(None), t.c.expires <= datetime.now(UTC))
+        query = sa.select(t).where(t.c.settled.is_(False), over).limit(500)
+
+        def work(connection: Connection) -> list[Share]:
+            return [_share(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def settle(self, share_id: str) -> None:
+        """Write down that nothing rests on a share any more."""
+        t = tables.shares
+        change = sa.update(t).where(t.c.id == share_id).values(settled=True)
+        await self._database.run(lambda c: c.execute(change))
+
+    # -- public links --------------------------------------------------------------
+
+    async def add_link(
+        self, by: str, bucket: str, key: str, expires: datetime
+    ) -> tuple[Link, str]:
+        """Return a new link and its secret, which is kept as a hash only."""
+        secret = secrets.token_urlsafe(24)
+        now = datetime.now(UTC)
+        link = Link(secrets.token_hex(12), bucket, key, by, now, expires)
+        row = {
+            "id": link.id,
+            "token_hash": _hash(secret),
+            "bucket": bucket,
+            "key": json.dumps(key),
+            "by": by,
+            "created": now,
+            "expires": expires,
+            "revoked": None,
+            "uses": 0,
+            "last_used": None,
+        }
+        insert = sa.insert(tables.links)
+        await self._database.run(lambda c: c.execute(insert, [row]))
+        return link, secret
+
+    async def links_by(self, user: str) -> list[Link]:
+        """Return a user's links that still work."""
+        t = tables.links
+        query = self._live_links().where(t.c.by == user).limit(_MOST_ROWS)
+
+        def work(connection: Connection) -> list[Link]:
+            return [_link(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def link_of(self, secret: str) -> Link | None:
+        """Return the link that has this secret, if it still works."""
+        query = self._live_links().where(tables.links.c.token_hash == _hash(secret))
+
+        def work(connection: Connection) -> Link | None:
+            row = connection.execute(query).mappings().first()
+            return _link(row) if row else None
+
+        return await self._database.run(work)
+
+    async def count_use(self, link_id: str) -> None:
+        """Write down that a link was used now."""
+        t = tables.links
+        change = sa.update(t).where(t.c.id == link_id)
+        change = change.values(uses=t.c.uses + 1, last_used=datetime.now(UTC))
+        await self._database.run(lambda c: c.execute(change))
+
+    async def end_link(self, link_id: str, user: str) -> Link:
+        """End a link of ``user`` now.
+
+        Raises:
+            NotThere: the user has no such link.
+        """
+        found = [link for link in await self.links_by(user) if link.id == link_id]
+        if not found:
+            raise NotThere("You have no such link, or it has ended.")
+        await self._revoke(tables.links, link_id)
+        return found[0]
+
+    async def _revoke(self, table: sa.Table, row_id: str) -> None:
+        change = sa.update(table).where(table.c.id == row_id)
+        change = change.values(revoked=datetime.now(UTC))
+        await self._database.run(lambda c: c.execute(change))
+
+    @staticmethod
+    def _live_links() -> sa.Select[tuple[object, ...]]:
+        t = tables.links
+        live = sa.select(t).where(t.c.revoked.is_(None))
+        return live.where(t.c.expires > datetime.now(UTC)).order_by(t.c.created.desc())
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _share(row: RowMapping) -> Share:
+    grant = Grant(row["bucket"], json.loads(row["prefix"]), Mode(row["mode"]))
+    return Share(
+        row["id"],
+        grant,
+        row["by"],
+        row["kind"],
+        row["name"],
+        row["created"],
+        row["expires"],
+    )
+
+
+def _link(row: RowMapping) -> Link:
+    return Link(
+        row["id"],
+        row["bucket"],
+        json.loads(row["key"]),
+        row["by"],
+        row["created"],
+        row["expires"],
+        row["uses"],
+        row["last_used"],
+    )

@@ -1,0 +1,1 @@
+"""Storage over REST and its pages: each function is one route."""

@@ -1,0 +1,54 @@
+"""The key that a user brings, over REST: seen, kept, forgotten; never given back."""
+
+from __future__ import annotations
+
+from services.common.spec import Call, Nothing
+
+from ..access.rights import site_rights
+from ..drivers.brought import PastedDriver
+from ..s3.errors import KeyNeeded, NotSupported
+from ..s3.values import AccessKey
+from ..service import Storage
+from . import models_sharing as s
+
+
+def _own_keys(storage: Storage) -> PastedDriver:
+    own_keys = storage.store.own_keys
+    if own_keys is None:
+        raise NotSupported(
+            "This gateway makes keys itself and takes none.",
+            hint="Ask for keys by POST credentials.",
+        )
+    return own_keys
+
+
+async def show_key(storage: Storage, call: Call) -> s.KeyFact:
+    """Which key the caller entered; the secret is not shown."""
+    own_keys = _own_keys(storage)
+    try:
+        key = await own_keys.key_of(call.caller.name)
+    except KeyNeeded:
+        return s.KeyFact(access_key="")
+    return s.KeyFact(access_key=key.access_key)
+
+
+async def keep_key(storage: Storage, call: Call) -> s.KeyFact:
+    """Keep the caller's key for this store, encrypted, in place of an earlier one.
+
+    The store is asked whether it knows the key. The service then acts by it for the
+    caller, and lends it whole to the caller's programs.
+    """
+    user, b = call.caller.name, call.body
+    key = AccessKey(b.access_key, b.secret_key, b.session_token or None)
+    rights = site_rights(storage.settings, user, sorted(call.caller.groups))
+    buckets = [right.bucket for right in rights]
+    await _own_keys(storage).accept(user, key, buckets)
+    await storage.rows.note(user, "keep-key", "", access_key=b.access_key)
+    return s.KeyFact(access_key=b.access_key)
+
+
+async def forget_key(storage: Storage, call: Call) -> Nothing:
+    """Forget the caller's key; it goes on to work elsewhere."""
+    await _own_keys(storage).forget(call.caller.name)
+    await storage.rows.note(call.caller.name, "forget-key", "")
+    return Nothing()

@@ -1,0 +1,1 @@
+"""What the storage service itself remembers."""

@@ -1,0 +1,192 @@
+"""The storage service's rows: buckets of users, what they hold, and who did what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from spawners.common.database import Database
+
+from ..access.rights import Right
+from ..s3.values import Mode
+from . import tables
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MOST_ROWS = 1000
+NAMED = 5
+"""How many names an entry of the audit log tells, beside how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that somebody did."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    bucket: str
+    detail: str
+
+
+async def open_database(url: str) -> Database:
+    """Return the service's database, up to date."""
+    return await Database.open(url, MIGRATIONS, what="database of storage")
+
+
+class SealedRows:
+    """Users' own keys, as they were sealed; see ``drivers_pasted.SealedKeys``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, user: str) -> bytes | None:
+        """Return what :meth:`set` kept."""
+        t = tables.keys
+        query = sa.select(t.c.sealed).where(t.c.user == user)
+        return await self._database.run(lambda c: c.scalar(query))
+
+    async def set(self, user: str, sealed: bytes) -> None:
+        """Keep it in place of an earlier one."""
+        t = tables.keys
+        row = {"user": user, "sealed": sealed, "created": datetime.now(UTC)}
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.delete(t).where(t.c.user == user))
+            connection.execute(sa.insert(t), [row])
+
+        await self._database.run(work)
+
+    async def remove(self, user: str) -> None:
+        """Forget it."""
+        t = tables.keys
+        delete = sa.delete(t).where(t.c.user == user)
+        await self._database.run(lambda c: c.execute(delete))
+
+
+class Rows:
+    """Buckets, usage and audit. Sharing and keys have modules of their own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def add_bucket(self, name: str, owner: str, *, most: int) -> bool:
+        """Write down a new bucket of ``owner``; False if there are ``most``.
+
+        Raises:
+            IntegrityError: the name is taken.
+        """
+        t = tables.buckets
+
+        def work(connection: Connection) -> bool:
+            count = sa.select(sa.func.count()).where(t.c.owner == owner)
+            if (connection.scalar(count) or 0) >= most:
+                return False
+            row = {"name": name, "owner": owner, "created": datetime.now(UTC)}
+            connection.execute(sa.insert(t), [row])
+            return True
+
+        return await self.database.run(work)
+
+    async def remove_bucket(self, name: str) -> None:
+        """Forget a bucket, what it held and who it was shared with."""
+
+        def work(connection: Connection) -> None:
+            for table in (tables.usage, tables.shares, tables.links):
+                connection.execute(sa.delete(table).where(table.c.bucket == name))
+            t = tables.buckets
+            connection.execute(sa.delete(t).where(t.c.name == name))
+
+        await self.database.run(work)
+
+    async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:
+        """Return the buckets that ``user`` made, and what others share with her."""
+        b, s = tables.buckets, tables.shares
+        own = sa.select(b.c.name).where(b.c.owner == user).order_by(b.c.name)
+        to_user = sa.and_(s.c.kind == "user", s.c.name == user)
+        to_group = sa.and_(s.c.kind == "group", s.c.name.in_(list(groups)))
+        shared = (
+            sa.select(s)
+            .where(sa.or_(to_user, to_group), s.c.revoked.is_(None))
+            .where(s.c.expires > datetime.now(UTC), s.c.by != user)
+            .order_by(s.c.bucket, s.c.created)
+            .limit(_MOST_ROWS)
+        )
+
+        def work(connection: Connection) -> list[Right]:
+            found = [
+                Right(name, "", Mode.READ_WRITE, "own")
+                for name in connection.scalars(own)
+            ]
+            found += [
+                Right(
+                    row["bucket"],
+                    json.loads(row["prefix"]),
+                    Mode(row["mode"]),
+                    "share",
+                    owner=row["by"],
+                    share=row["id"],
+                    expires=row["expires"],
+                    via=row["name"] if row["kind"] == "group" else "",
+                )
+                for row in connection.execute(shared).mappings()
+            ]
+            return found
+
+        return await self.database.run(work)
+
+    async def bucket_count(self, owner: str) -> int:
+        """Return how many buckets ``owner`` made."""
+        t = tables.buckets
+        count = sa.select(sa.func.count()).where(t.c.owner == owner)
+        return await self.database.run(lambda c: c.scalar(count) or 0)
+
+    async def buckets_of(self, owner: str) -> list[str]:
+        """Return the buckets that ``owner`` made here."""
+        t = tables.buckets
+        query = sa.select(t.c.name).where(t.c.owner == owner)
+        return await self.database.run(lambda c: list(c.scalars(query)))
+
+    async def note(
+        self,
+        actor: str,
+        action: str,
+        bucket: str,
+        **detail: str | int | Sequence[str],
+    ) -> None:
+        """Append to the audit log."""
+        row = {
+            "at": datetime.now(UTC),
+            "actor": actor,
+            "action": action,
+            "bucket": bucket,
+            "detail": json.dumps(detail),
+        }
+        insert = sa.insert(tables.audit)
+        await self.database.run(lambda c: c.execute(insert, [row]))
+
+    async def audit(
+        self, actor: str, buckets: Sequence[str], *, before: int, limit: int
+    ) -> list[AuditEntry]:
+        """Return what ``actor`` did and what was done to ``buckets``, newest first."""
+        t = tables.audit
+        query = (
+            sa.select(t)
+            .where(sa.or_(t.c.actor == actor, t.c.bucket.in_(list(buckets))))
+            .order_by(t.c.id.desc())
+            .limit(limit)
+        )
+        if before:
+            query = query.where(t.c.id < before)
+
+        def work(connection: Connection) -> list[Any]:
+            return list(connection.execute(query).mappings())
+
+        return [AuditEntry(**dict(row)) for row in await self.database.run(work)]

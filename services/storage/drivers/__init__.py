@@ -1,0 +1,1 @@
+"""Short-lived keys for users, by what the store offers."""

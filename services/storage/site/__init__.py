@@ -1,0 +1,1 @@
+"""The site's store: embedded or reached, found out, watched."""

@@ -1,0 +1,1 @@
+"""Long work: copying, moving, deleting prefixes, and upkeep."""

@@ -1,0 +1,1 @@
+"""Jobs from the intent to the end: records, their store, what keeps them true."""

@@ -1,0 +1,397 @@
+"""Jobs: what notebooks, kernels, replicas and clusters use to run batch jobs.
+
+::
+
+    store = await JobStore.open(url)
+    jobs = Jobs(scheduler, store)
+    await jobs.start()
+    record = await jobs.submit(spec, user="alice", owner="server:alice/")
+    record = await jobs.wait(record.name, lambda r: r.endpoint or not r.live)
+    await jobs.cancel(record.name)
+
+What it promises, whatever crashes, hangs or lies in between:
+
+* An owner has at most one live job. A second :meth:`Jobs.submit` raises
+  :class:`~spawners.batch.errors.AlreadyLive` with the first one's record; attach to
+  it through :meth:`Jobs.current`.
+* A submission whose answer was lost is found by its name or given up, and never
+  repeated; what arrives later is cancelled.
+* A cancel is a wish that outlives this process and is repeated until an end was read.
+* A record ends only on evidence. While the scheduler does not answer, records keep
+  their last good status with ``status_is_current`` False.
+* Records and events are in the store before anybody relies on them; when it cannot be
+  written to, nothing is submitted and running jobs go on.
+
+The caller opens and closes store and scheduler. Nothing here knows Jupyter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any  # the result of a task that never ends
+
+from spawners.common.errors import DatabaseUnavailable
+
+from ..models import JobSpec, Resources
+from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
+from .adoption import Adoption
+from .cancelling import Cancelling
+from .claims import Claims
+from .ledger import Ledger, Line
+from .metered import MeteredScheduler
+from .readings import Readings
+from .record import Endpoint, Failure, JobEvent, JobRecord, utc_now
+from .settings import WatchSettings, supervise
+from .store import JobStore
+from .submission import Submission
+from .watcher import JobWatcher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Numbers for metrics.
+
+    Attributes:
+        live: records whose job is or may be there.
+        calls: scheduler calls by method since the start.
+        calls_per_minute: in the last 60 s.
+        cancels_overdue: cancel wishes older than their alarm.
+        unsaved: records that the store is behind on.
+        scheduler_healthy: False from a failed reading to the next good one.
+    """
+
+    live: int
+    calls: Mapping[str, int]
+    calls_per_minute: int
+    cancels_overdue: int
+    unsaved: int
+    scheduler_healthy: bool
+
+
+class Jobs:
+    """All batch jobs of this process. See the module for what it promises."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: JobStore,
+        settings: WatchSettings | None = None,
+    ) -> None:
+        settings = settings or WatchSettings()
+        self._settings = settings
+        self._scheduler = MeteredScheduler(scheduler)
+        self._ledger = Ledger(store)
+        self._adoption = Adoption(
+            self._scheduler, self._ledger, settings, self._job_found
+        )
+        self._readings = Readings(
+            self._scheduler,
+            self._ledger,
+            settings,
+            self._adoption.look_for,
+            self._job_found,
+        )
+        self._watcher = JobWatcher(
+            self._scheduler,
+            settings,
+            wanted=self._readings.wanted,
+            urgency=self._urgency,
+            apply=self._readings.apply,
+        )
+        self._cancelling = Cancelling(
+            self._scheduler, self._ledger, settings, self._watcher.nudge
+        )
+        self._submission = Submission(
+            self._scheduler, self._ledger, self._adoption, settings, self._job_found
+        )
+        self._claims = Claims(
+            self._ledger,
+            self._adoption,
+            self._cancelling,
+            self._readings,
+            settings,
+            self._watcher.nudge,
+        )
+        self._loops: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Take up every record that has not ended, and begin to watch.
+
+        Raises:
+            DatabaseUnavailable: the records cannot be read.
+        """
+        for record in await self._ledger.load():
+            self._adoption.look_for(record.name)
+        for run in (
+            self._watcher.run,
+            self._watcher.run_snapshots,
+            self._adoption.run,
+            self._cancelling.run,
+            self._keep_house,
+        ):
+            self._loops.append(asyncio.create_task(supervise(run)))
+        self._watcher.nudge()
+        # So that the first page has something to show.
+        _ = self._watcher.snapshot
+
+    async def close(self) -> None:
+        """Stop watching and write down what is known; the jobs go on."""
+        await self._submission.close(timeout_seconds=10)
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._readings.close()
+        await self._watcher.close()
+        await self._ledger.flush()
+        await self._ledger.settle()
+
+    async def submit(
+        self,
+        spec: JobSpec,
+        *,
+        user: str,
+        owner: str,
+        facts: Mapping[str, str] | None = None,
+    ) -> JobRecord:
+        """Submit one job as ``user`` and return its record, identity included.
+
+        If its end was wanted meanwhile, the record may have ended already. A caller
+        that is cancelled leaves the submission to be finished: cancel the job.
+
+        Args:
+            spec: with a fresh :func:`~spawners.batch.models.new_job_name`; no array.
+            user: account to run as.
+            owner: the adapter's key: whose live job there can be only one of.
+            facts: public facts to keep with the record.
+
+        Raises:
+            AlreadyLive: the owner has a live job; nothing was done.
+            DatabaseUnavailable: the intent could not be written; nothing was done.
+            SubmitRejected: also ``InvalidSpec``, ``NotPermitted``,
+                ``AuthenticationBroken``; phase is ``REFUSED`` and tells why.
+            SchedulerUnavailable: it did not answer the check, or never took the job.
+        """
+        return await self._submission.submit(spec, user, owner, facts or {})
+
+    async def cancel(self, name: str) -> None:
+        """Write down that the job has to end, and ask for it once.
+
+        Returning means "asked for"; the wish is repeated until an end was read. A
+        job that ended needs nothing; one that is being submitted ends as soon as it
+        is there. A scheduler that does not answer is no error here.
+
+        Raises:
+            UnknownJob: there is no such record.
+            DatabaseUnavailable: the wish could not be written; nothing was done.
+        """
+        await self._cancelling.want(name)
+        self._adoption.look_now(name)
+
+    async def give_up(self, name: str, failure: Failure) -> None:
+        """Write down why a job is of no use any more, and have it ended.
+
+        For what only the adapter sees: a server that never came up on its node. The
+        failure stays with the record when its end is read.
+
+        Raises:
+            UnknownJob: there is no such record.
+            DatabaseUnavailable: it could not be written; nothing was done.
+        """
+        record = await self._ledger.recall(name)
+        if record.live and record.failure is None:
+            await self._ledger.commit(
+                name,
+                Line("failed", f"{failure.title}. {failure.detail}".strip()),
+                failure=failure,
+            )
+        await self.cancel(name)
+
+    def get(self, name: str) -> JobRecord | None:
+        """Return a record that has not ended, or its owner's newest."""
+        return self._ledger.get(name)
+
+    def current(self, owner: str) -> JobRecord | None:
+        """Return the owner's newest record, live or not."""
+        return self._ledger.current(owner)
+
+    def records(
+        self, *, user: str | None = None, live_only: bool = True
+    ) -> list[JobRecord]:
+        """Return the records of one user or of all, the oldest first."""
+        return [
+            record
+            for record in self._ledger.records()
+            if (user is None or record.user == user) and (record.live or not live_only)
+        ]
+
+    async def wait(self, name: str, until: Callable[[JobRecord], object]) -> JobRecord:
+        """Return the record as soon as ``until`` holds; looked at on every change.
+
+        The caller sets the deadline, and lets ``until`` hold for an ended record.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+        return await self._ledger.wait(name, until)
+
+    async def note(
+        self, name: str, kind: str, message: str, **data: str | float | None
+    ) -> JobEvent:
+        """Append a line to a job's story and return it.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+        await self._ledger.recall(name)
+        self._ledger.see(name, Line(kind, message, dict(data)))
+        event = self._ledger.last_event(name)
+        await self._ledger.flush()
+        return event
+
+    async def events(
+        self, owner: str, after: int = 0, generation: int | None = None
+    ) -> list[JobEvent]:
+        """Return a start's events with ``seq > after``; the newest start's by default.
+
+        Raises:
+            DatabaseUnavailable: they cannot be read now.
+        """
+        record = self._ledger.current(owner)
+        if generation is None or (record and record.generation == generation):
+            name = record.name if record else None
+        else:
+            name = await self._ledger.store.name_of(owner, generation)
+        if name is None:
+            return []
+        await self._ledger.flush()
+        return await self._ledger.store.events(name, after)
+
+    async def changed(self, owner: str, after: int) -> None:
+        """Return when the newest start has an event past ``after``, or a newer began.
+
+        The caller sets the deadline.
+        """
+        await self._ledger.wait_event(owner, after)
+
+    async def report_ready(self, name: str, endpoint: Endpoint) -> None:
+        """Take in that a job's server answers at ``endpoint``, which was checked.
+
+        The same report again is no error.
+
+        Raises:
+            StaleReport: the job was superseded, stopped or ended, and its end is
+                asked for; or it reported another endpoint before, which stays.
+            UnknownJob: there is no such record.
+            DatabaseUnavailable: nothing was changed.
+        """
+        await self._claims.ready(name, endpoint)
+
+    async def report_ended(
+        self,
+        name: str,
+        exit_code: int | None,
+        signal: int | None,
+        log_tail: str = "",
+    ) -> None:
+        """Take in that a job's own process ended, as it says.
+
+        The record ends when the scheduler confirms it, which is asked at once.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+        await self._claims.ended(name, exit_code, signal, log_tail)
+
+    def heard_of(self, name: str) -> None:
+        """Read soon: the job itself was heard of, so it is there and has changed.
+
+        A job whose record was closed without it is found and has to end.
+        """
+        self._claims.heard_of(name)
+
+    @property
+    def snapshot(self) -> ClusterSnapshot | None:
+        """The last good snapshot of the cluster, never waited for.
+
+        Reading it has a new one made in the background if it is old.
+        """
+        return self._watcher.snapshot
+
+    async def fresh_snapshot(
+        self, max_age: timedelta = timedelta(minutes=5)
+    ) -> ClusterSnapshot | None:
+        """Return a snapshot of at most that age; the caller sets the deadline."""
+        return await self._watcher.fresh_snapshot(max_age.total_seconds())
+
+    async def check(self, resources: Resources, *, user: str) -> None:
+        """Refuse what the scheduler would take and then never start.
+
+        Raises:
+            SubmitRejected: naming the field and saying what is allowed.
+        """
+        await self._scheduler.check(resources, user=user)
+
+    async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
+        """Guess when ``spec`` would start if submitted now. Never a promise."""
+        return await self._scheduler.estimate(spec, user=user)
+
+    async def limits(self, user: str) -> UserLimits:
+        """Return what the scheduler allows a user, a few minutes old at most.
+
+        Raises:
+            GatewayError: it was never read, and cannot be read now.
+        """
+        return await self._watcher.limits(user)
+
+    @property
+    def commands_per_minute(self) -> int:
+        """Number of scheduler calls in the last 60 s."""
+        return self._scheduler.per_minute
+
+    @property
+    def counters(self) -> Counters:
+        """Numbers for metrics, as of now."""
+        return Counters(
+            live=len(self.records()),
+            calls=dict(self._scheduler.calls),
+            calls_per_minute=self._scheduler.per_minute,
+            cancels_overdue=self._cancelling.overdue,
+            unsaved=self._ledger.unsaved,
+            scheduler_healthy=self._watcher.healthy,
+        )
+
+    def _job_found(self) -> None:
+        self._watcher.nudge()
+        self._cancelling.wake()
+
+    def _urgency(self, record: JobRecord) -> float:
+        if record.resting:
+            return float("inf")
+        settled = record.status_is_current and record.endpoint is not None
+        if settled and record.cancel_wanted is None and record.status.state.on_nodes:
+            return max(self._readings.age_of_change(record), 30.0)
+        return self._readings.age_of_change(record)
+
+    async def _keep_house(self) -> None:
+        """Write what could not be written, and prune what is old, for ever."""
+        loop = asyncio.get_running_loop()
+        prune_at = loop.time()
+        while True:
+            await self._ledger.flush()
+            if loop.time() >= prune_at:
+                prune_at = loop.time() + 6 * 3600
+                try:
+                    count = await self._ledger.store.prune(
+                        utc_now() - self._settings.keep
+                    )
+                except DatabaseUnavailable as error:
+                    log.warning("Cannot prune old records: %s", error)
+                else:
+                    log.debug("Pruned %s old records", count)
+            await asyncio.sleep(5)

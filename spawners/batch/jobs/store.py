@@ -1,0 +1,296 @@
+"""The job store: what must outlive this process, in SQLite or PostgreSQL.
+
+All access runs on one thread of the store's own, in the order of the calls, in short
+transactions; the event loop never waits for a disk. A call that fails raises
+:class:`~spawners.common.errors.DatabaseUnavailable` and has changed nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from spawners.common.database import explain, open_engine, upgrade
+from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
+
+from . import tables as rows
+from .record import JobEvent, JobRecord
+
+T = TypeVar("T")
+
+_WHAT = "database of jobs"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+_ALL_FIELDS = frozenset(field.name for field in fields(JobRecord))
+
+
+class OwnerTaken(Exception):
+    """The owner has a live record in the database already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as loaded, with the number of its last event (0 for none)."""
+
+    record: JobRecord
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to write of one record: these fields of it, and these new events."""
+
+    record: JobRecord
+    fields: frozenset[str] = frozenset()
+    events: tuple[JobEvent, ...] = ()
+
+
+class JobStore:
+    """The records of one keeper (a process that submits jobs: hub, a service).
+
+    Make one with :meth:`open`. Several keepers may share a database; each sees only
+    its own records, but an owner has one live job among all of them.
+    """
+
+    def __init__(self, engine: Engine, keeper: str) -> None:
+        self._engine = engine
+        self._keeper = keeper
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-store")
+
+    @classmethod
+    async def open(
+        cls, url: str, *, keeper: str = "hub", timeout_seconds: float = 5.0
+    ) -> JobStore:
+        """Connect to ``url`` and bring its tables up to date.
+
+        Args:
+            url: an SQLAlchemy URL (``sqlite:////var/lib/x.sqlite``,
+                ``postgresql+psycopg://…``).
+            keeper: whose records these are.
+            timeout_seconds: how long a call waits for a lock of somebody else.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached or written to.
+            DatabaseIncompatible: a newer release made it.
+        """
+        store = cls(open_engine(url, timeout_seconds, what=_WHAT), keeper)
+        try:
+            await store._run(lambda c: upgrade(c, _MIGRATIONS, what=_WHAT))
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Finish what was asked for and disconnect."""
+        loop = asyncio.get_running_loop()
+        if self._thread is not None:
+            await loop.run_in_executor(self._thread, self._engine.dispose)
+            self._thread.shutdown(wait=False)
+
+    async def load(self) -> list[Stored]:
+        """Return every record that is open, and the newest of each owner."""
+
+        def work(connection: Connection) -> list[Stored]:
+            newest = (
+                sa.select(
+                    rows.jobs.c.owner, sa.func.max(rows.jobs.c.generation).label("top")
+                )
+                .group_by(rows.jobs.c.owner)
+                .subquery()
+            )
+            last = (
+                sa.select(rows.events.c.name, sa.func.max(rows.events.c.seq).label("n"))
+                .group_by(rows.events.c.name)
+                .subquery()
+            )
+            query = (
+                sa.select(rows.jobs, sa.func.coalesce(last.c.n, 0).label("last_seq"))
+                .join(newest, newest.c.owner == rows.jobs.c.owner)
+                .outerjoin(last, last.c.name == rows.jobs.c.name)
+                .where(rows.jobs.c.keeper == self._keeper)
+                .where(
+                    sa.or_(
+                        rows.jobs.c.is_open,
+                        rows.jobs.c.generation == newest.c.top,
+                    )
+                )
+                .order_by(rows.jobs.c.created)
+            )
+            return [
+                Stored(rows.from_row(row), row["last_seq"])
+                for row in connection.execute(query).mappings()
+            ]
+
+        return await self._run(work)
+
+    async def get(self, name: str) -> Stored | None:
+        """Return any record, also an old one."""
+
+        def work(connection: Connection) -> Stored | None:
+            row = (
+                connection.execute(
+                    sa.select(rows.jobs).where(
+                        rows.jobs.c.name == name, rows.jobs.c.keeper == self._keeper
+                    )
+                )
+                .mappings()
+                .first()
+            )
+            if row is None:
+                return None
+            last = connection.scalar(
+                sa.select(sa.func.max(rows.events.c.seq)).where(
+                    rows.events.c.name == name
+                )
+            )
+            return Stored(rows.from_row(row), last or 0)
+
+        return await self._run(work)
+
+    async def insert(self, record: JobRecord, events: Sequence[JobEvent] = ()) -> None:
+        """Commit a new record.
+
+        Raises:
+            OwnerTaken: its owner has a live record, or one of this generation.
+            DatabaseUnavailable: nothing was written.
+        """
+
+        def work(connection: Connection) -> None:
+            row = rows.to_row(record, _ALL_FIELDS) | {"keeper": self._keeper}
+            connection.execute(sa.insert(rows.jobs), [row])
+            _insert_events(connection, events)
+
+        try:
+            await self._run(work)
+        except IntegrityError as error:
+            raise OwnerTaken(record.owner) from error
+
+    async def save(self, changes: Sequence[Change]) -> None:
+        """Commit all ``changes``, or none of them.
+
+        Raises:
+            DatabaseUnavailable: nothing was written.
+        """
+
+        def work(connection: Connection) -> None:
+            for change in changes:
+                if change.fields:
+                    connection.execute(
+                        sa.update(rows.jobs)
+                        .where(rows.jobs.c.name == change.record.name)
+                        .values(rows.to_row(change.record, change.fields))
+                    )
+                _insert_events(connection, change.events)
+
+        try:
+            await self._run(work)
+        except IntegrityError as error:
+            raise DatabaseUnavailable("The database refused a change.") from error
+
+    async def events(self, name: str, after: int = 0) -> list[JobEvent]:
+        """Return the events of a record with ``seq > after``, in order."""
+
+        def work(connection: Connection) -> list[JobEvent]:
+            query = (
+                sa.select(rows.events)
+                .where(rows.events.c.name == name, rows.events.c.seq > after)
+                .order_by(rows.events.c.seq)
+            )
+            return [
+                rows.event_from_row(row) for row in connection.execute(query).mappings()
+            ]
+
+        return await self._run(work)
+
+    async def name_of(self, owner: str, generation: int) -> str | None:
+        """Return the name of an owner's record of that generation."""
+
+        def work(connection: Connection) -> str | None:
+            return connection.scalar(
+                sa.select(rows.jobs.c.name).where(
+                    rows.jobs.c.owner == owner,
+                    rows.jobs.c.generation == generation,
+                    rows.jobs.c.keeper == self._keeper,
+                )
+            )
+
+        return await self._run(work)
+
+    async def prune(self, before: datetime) -> int:
+        """Delete closed records last changed before then; return how many.
+
+        The newest record of each owner stays, with its events.
+        """
+
+        def work(connection: Connection) -> int:
+            newer = rows.jobs.alias("newer")
+            condition = sa.and_(
+                rows.jobs.c.keeper == self._keeper,
+                sa.not_(rows.jobs.c.is_open),
+                rows.jobs.c.updated < before,
+                sa.exists().where(
+                    newer.c.owner == rows.jobs.c.owner,
+                    newer.c.generation > rows.jobs.c.generation,
+                ),
+            )
+            names = list(
+                connection.scalars(
+                    sa.select(rows.jobs.c.name).where(condition).limit(500)
+                )
+            )
+            for table in (rows.events, rows.jobs):
+                connection.execute(sa.delete(table).where(table.c.name.in_(names)))
+            connection.execute(
+                sa.delete(rows.proofs).where(
+                    rows.proofs.c.created < before,
+                    rows.proofs.c.name.not_in(sa.select(rows.jobs.c.name)),
+                )
+            )
+            return len(names)
+
+        return await self._run(work)
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` on a table of another module, in one transaction.
+
+        Raises:
+            DatabaseUnavailable: nothing was written.
+        """
+        return await self._run(work)
+
+    async def _run(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction on the store's thread."""
+
+        def transaction() -> T:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except IntegrityError:
+                raise
+            except SQLAlchemyError as error:
+                raise explain(error, what=_WHAT) from error
+            except ValueError as error:
+                raise DatabaseIncompatible(
+                    "The database of jobs holds a damaged record.",
+                    hint="Restore a backup.",
+                ) from error
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, transaction)
+
+
+def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
+    if events:
+        connection.execute(
+            sa.insert(rows.events), [rows.event_to_row(event) for event in events]
+        )

@@ -1,0 +1,1 @@
+"""Where a started job proves itself, gets its work and reports."""

@@ -1,0 +1,1 @@
+"""Running a batch system's commands as ourselves or as the user."""

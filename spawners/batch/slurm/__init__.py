@@ -1,0 +1,1 @@
+"""Batch jobs through Slurm's commands."""

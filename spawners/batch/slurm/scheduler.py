@@ -1,0 +1,448 @@
+"""Batch jobs through Slurm's own commands.
+
+Thin on purpose: arguments come from :mod:`slurm_argv`, answers are understood in
+:mod:`slurm_parse` and :mod:`slurm_cluster`, complaints in :mod:`slurm_errors`, and
+:mod:`slurm_reading` decides whose line it is. Here they are put in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from spawners.batch.errors import BatchError
+
+from ..errors import (
+    AnswerTooLong,
+    NotPermitted,
+    SchedulerUnavailable,
+    SubmitRejected,
+    SubmitUncertain,
+)
+from ..models import BatchJob, JobSpec, JobStatus, Resources
+from ..scheduler import ClusterSnapshot, UserLimits
+from . import accounts as slurm_users
+from . import argv as argv_of
+from . import cluster as slurm_cluster
+from . import identity as slurm_reading
+from . import parse as slurm_parse
+from .commands import SlurmCommands, SlurmSettings
+from .errors import cancel_error, complains, query_error, submit_error
+from .identity import Claim
+from .lines import Odd
+from .preflight import check
+from .unreadable import ODD, OddLines
+
+if TYPE_CHECKING:
+    from ..runners.direct import CommandRunner
+
+log = logging.getLogger(__name__)
+
+# Ids on one command line of sacct; more are read with the next listing.
+_MOST_IDS = 1000
+
+
+class SlurmScheduler:
+    """Runs jobs through ``sbatch``, ``squeue``, ``sacct`` and ``scancel``.
+
+    Queries run as the service's own account, submissions and cancels as the user.
+    Where the site hides jobs of others (:attr:`hides_jobs`) queries run as each
+    user as well.
+
+    Args:
+        runner: how commands are run, and how as somebody else.
+        settings: how patient to be, and what our account may see.
+    """
+
+    name = "slurm"
+
+    def __init__(
+        self, runner: CommandRunner, settings: SlurmSettings | None = None
+    ) -> None:
+        self._slurm = SlurmCommands(runner, settings or SlurmSettings())
+        self._checking = asyncio.Lock()
+        self._snapshot: ClusterSnapshot | None = None
+        self._limits: dict[str, tuple[datetime, UserLimits]] = {}
+        self._odd_lines = OddLines()
+
+    @property
+    def hides_jobs(self) -> bool:
+        """True where our account sees no jobs of others (``PrivateData=jobs``).
+
+        False also until the first query. Then there is one ``squeue`` per user.
+        """
+        return self._slurm.hides_jobs
+
+    async def config(self) -> slurm_parse.SlurmConfig:
+        """Return what the controller is like: version, cluster, accounting."""
+        return await self._slurm.config()
+
+    # -- submit, status, cancel -------------------------------------------------
+
+    async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
+        """Submit as :meth:`Scheduler.submit` promises; the script goes by stdin.
+
+        ``uid`` and ``submitted`` are ``None`` in the answer if the look-up that
+        follows the submission failed; :meth:`find` can tell them later.
+        """
+        argv = argv_of.sbatch_argv(spec)
+        script = spec.script.encode()
+        try:
+            done = await self._slurm.run(
+                argv, user=user, stdin=script, env=spec.environment
+            )
+        except SchedulerUnavailable as error:
+            raise _uncertain(error) from error
+        if done.returncode != 0:
+            raise submit_error(done.stderr)
+        try:
+            job_id, cluster = slurm_parse.parse_submitted(done.stdout)
+        except SchedulerUnavailable as error:
+            raise _uncertain(error) from error
+        job = BatchJob(job_id, spec.name, user, cluster=cluster)
+        job = await self._identified(job)
+        size = spec.resources.array_size
+        if size is None:
+            return (job,)
+        return tuple(replace(job, id=f"{job.id}_{task}") for task in range(size))
+
+    async def _identified(self, job: BatchJob) -> BatchJob:
+        """Add uid and time of submission, as far as the controller tells now."""
+        try:
+            twins = await self._queued(job.name, user=job.user, cluster=job.cluster)
+        except BatchError as error:
+            log.warning("Job %s has no full identity yet: %s", job.id, error)
+            return job
+        for twin in twins:
+            if twin.id.partition("_")[0] == job.id:
+                return replace(job, uid=twin.uid, submitted=twin.submitted)
+        return job
+
+    async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
+        """Read all ``jobs`` from one listing; those it lacks come from ``sacct``.
+
+        A job that the listing lacks and whose end the accounting does not know is
+        ``UNKNOWN`` with the reason :data:`~.scheduler.ABSENT`.
+        """
+        views = await self._views(jobs)
+        readings: dict[BatchJob, JobStatus] = {}
+        failures: list[BatchError] = []
+        for (cluster, user), group in views.items():
+            try:
+                readings |= await self._read(group, cluster, user)
+            except BatchError as error:
+                failures.append(error)
+                now = datetime.now(UTC)
+                readings |= {job: slurm_reading.unknown(now) for job in group}
+        if failures and len(failures) == len(views):
+            raise failures[0]
+        return readings
+
+    async def _views(
+        self, jobs: Collection[BatchJob]
+    ) -> dict[tuple[str, str | None], list[BatchJob]]:
+        """Group jobs by the listing that shows them: one, unless jobs are hidden."""
+        if jobs:
+            await self._slurm.config()
+        views: dict[tuple[str, str | None], list[BatchJob]] = {}
+        for job in jobs:
+            view = (job.cluster, self._viewer(job.user))
+            views.setdefault(view, []).append(job)
+        return views
+
+    def _viewer(self, user: str) -> str | None:
+        return user if self.hides_jobs else None
+
+    async def _read(
+        self, jobs: list[BatchJob], cluster: str, user: str | None
+    ) -> dict[BatchJob, JobStatus]:
+        argv = argv_of.listing_argv(cluster=cluster)
+        try:
+            done = await self._slurm.query(argv, user=user)
+            # Thousands of lines take tens of milliseconds.
+            listing = await asyncio.to_thread(
+                slurm_parse.parse_listing, done.stdout, cluster=cluster
+            )
+        except AnswerTooLong:
+            return await self._read_ours(jobs, cluster, user)
+        return await self._judge(jobs, listing, done.stderr, cluster, user)
+
+    async def _read_ours(
+        self, jobs: list[BatchJob], cluster: str, user: str | None
+    ) -> dict[BatchJob, JobStatus]:
+        """Ask about our ids alone: the queue holds more than anybody can list."""
+        log.warning("The list of all jobs is too long; only our own are asked about")
+        readings: dict[BatchJob, JobStatus] = {}
+        for start in range(0, len(jobs), _MOST_IDS):
+            some = jobs[start : start + _MOST_IDS]
+            argv = argv_of.some_jobs_argv(some, cluster=cluster)
+            done = await self._slurm.run(argv, user=user)
+            text, said = done.stdout, done.stderr
+            if done.returncode != 0:
+                if cancel_error(said) is not None:
+                    raise query_error("squeue", said)
+                text = said = b""  # "Invalid job id specified", of the only one
+            listing = slurm_parse.parse_listing(text, cluster=cluster)
+            narrow = replace(listing, whole=False)
+            readings |= await self._judge(some, narrow, said, cluster, user)
+        return readings
+
+    async def _judge(
+        self,
+        jobs: list[BatchJob],
+        listing: slurm_parse.Listing,
+        stderr: bytes,
+        cluster: str,
+        user: str | None,
+    ) -> dict[BatchJob, JobStatus]:
+        read_at = datetime.now(UTC)
+        odd = slurm_reading.odd(jobs, listing)
+        self._odd_lines.note(listing.odd, odd, (cluster, user))
+        unsure = slurm_reading.doubtful(
+            (job for job in jobs if job not in odd), listing
+        )
+        proven, undecided = await self._looked_up(unsure, listing, cluster, user)
+        odd |= undecided
+        sure = [job for job in jobs if job not in odd]
+        readings = slurm_reading.present(sure, listing, proven, read_at)
+        missing = [job for job in sure if job not in readings]
+        readings |= {job: slurm_reading.unknown(read_at, ODD) for job in odd}
+        if missing and complains(stderr):
+            # An answer with a complaint proves what it shows, not what it lacks.
+            return readings | {job: slurm_reading.unknown(read_at) for job in missing}
+        return readings | await self._past(missing, cluster, user, read_at)
+
+    async def _looked_up(
+        self,
+        jobs: Collection[BatchJob],
+        listing: slurm_parse.Listing,
+        cluster: str,
+        user: str | None,
+    ) -> tuple[set[BatchJob], set[BatchJob]]:
+        """Look for the names of jobs whose lines are in doubt.
+
+        Returns those that are theirs, and those of which that cannot be told now.
+        """
+        if not jobs:
+            return set(), set()
+        try:
+            named, odd = await self._named(jobs, cluster, user)
+        except BatchError as error:
+            log.warning("Cannot look up %s jobs by their names: %s", len(jobs), error)
+            return set(), set(jobs)
+        proven = slurm_reading.confirmed(jobs, listing, named)
+        rest = set(jobs) - proven
+        return proven, {j for j in rest if odd.about(j.id, j.uid, shown=False)}
+
+    async def _named(
+        self, jobs: Collection[BatchJob], cluster: str, user: str | None
+    ) -> tuple[list[slurm_parse.NamedJob], Odd]:
+        argv = argv_of.named_argv({job.name for job in jobs}, cluster=cluster)
+        done = await self._slurm.query(argv, user=user)
+        if complains(done.stderr):
+            raise SchedulerUnavailable("squeue answered with a complaint.")
+        return slurm_parse.parse_named(done.stdout, cluster=cluster)
+
+    async def _past(
+        self, jobs: list[BatchJob], cluster: str, user: str | None, read_at: datetime
+    ) -> dict[BatchJob, JobStatus]:
+        """Ask the accounting, if there is one, about jobs that left the queue."""
+        if not jobs:
+            return {}
+        if not (await self._slurm.config()).accounting:
+            return {job: slurm_reading.absent(read_at) for job in jobs}
+        asked, later = jobs[:_MOST_IDS], jobs[_MOST_IDS:]
+        readings = {job: slurm_reading.unknown(read_at) for job in jobs}
+        try:
+            argv = argv_of.accounting_argv(asked, cluster=cluster)
+            done = await self._slurm.query(argv, user=user)
+            if complains(done.stderr):
+                raise SchedulerUnavailable("sacct answered with a complaint.")
+            rows, odd = slurm_parse.parse_accounting(done.stdout, read_at)
+        except BatchError as error:
+            log.warning("Cannot ask the accounting about %s jobs: %s", len(jobs), error)
+            return readings
+        if later:
+            log.info("%s jobs are looked up with the next listing", len(later))
+        return readings | slurm_reading.past(asked, rows, odd, read_at)
+
+    async def cancel(self, job: BatchJob) -> None:
+        """Ask for the end of ``job`` as its user, after a look at its identity."""
+        if not await self._is_ours(job):
+            log.info("Job %s of %s is over or not ours any more", job.id, job.user)
+            return
+        done = await self._slurm.run(argv_of.scancel_argv(job), user=job.user)
+        if done.returncode != 0 and (error := cancel_error(done.stderr)):
+            raise error
+
+    async def _is_ours(self, job: BatchJob) -> bool:
+        """Tell whether the id still stands for ``job``, and it has not ended."""
+        await self._slurm.config()
+        viewer = self._viewer(job.user)
+        done = await self._slurm.run(argv_of.one_job_argv(job), user=viewer)
+        if done.returncode != 0 and cancel_error(done.stderr) is None:
+            return False  # "Invalid job id specified"
+        self._slurm.expect_success("squeue", done)
+        listing = slurm_parse.parse_listing(done.stdout, cluster=job.cluster)
+        if slurm_reading.odd([job], listing):
+            raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
+        line = slurm_reading.line_of(job, listing)
+        if line is None or line.state.ended:
+            return False
+        claim = slurm_reading.claim(job, line)
+        if claim is not Claim.DOUBTFUL:
+            return claim is Claim.SAME
+        named, odd = await self._named([job], job.cluster, viewer)
+        if slurm_reading.confirmed([job], listing, named):
+            return True
+        if odd.about(job.id, job.uid, shown=False):
+            raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
+        return False
+
+    # -- the questions around them ------------------------------------------------
+
+    async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
+        """Look for ``name`` in the queue, then in the accounting.
+
+        Traces of refused submissions are not jobs, and a row that waits or runs
+        only in the accounting is a ghost.
+        """
+        jobs = await self._queued(name, user=user)
+        if jobs or not (await self._slurm.config()).accounting:
+            return jobs
+        argv = argv_of.accounting_by_name_argv(name, user=user)
+        done = await self._slurm.query(argv, user=self._viewer(user))
+        if complains(done.stderr):
+            raise SchedulerUnavailable("sacct answered with a complaint.")
+        rows, odd = slurm_parse.parse_accounting(done.stdout, datetime.now(UTC))
+        if odd.count:  # the query was for this user's job alone
+            raise SchedulerUnavailable("sacct's answer has lines that do not fit.")
+        ended = [row for row in rows if row.status.state.ended and not row.refused]
+        latest = {row.id: row for row in ended}
+        return tuple(
+            BatchJob(row.id, name, user, row.uid, row.submitted)
+            for row in latest.values()
+        )
+
+    async def _queued(
+        self, name: str, *, user: str, cluster: str = ""
+    ) -> tuple[BatchJob, ...]:
+        await self._slurm.config()
+        argv = argv_of.named_argv([name], user=user, cluster=cluster)
+        done = await self._slurm.query(argv, user=self._viewer(user))
+        if complains(done.stderr):  # an unknown user is an empty answer with rc 0
+            raise SchedulerUnavailable("squeue answered with a complaint.")
+        lines, odd = slurm_parse.parse_named(done.stdout, cluster=cluster)
+        if odd.count:  # the query was for this user's job alone
+            raise SchedulerUnavailable("squeue's answer has lines that do not fit.")
+        return tuple(
+            BatchJob(line.id, name, user, line.uid, line.submitted, cluster)
+            for line in lines
+            if not line.refused and line.user == user
+        )
+
+    async def check(self, resources: Resources, *, user: str) -> None:
+        """Refuse what sbatch would take and Slurm never start.
+
+        Facts are at most as old as the settings allow; many starts at once share
+        one reading.
+        """
+        async with self._checking:
+            cluster = await self._recent_snapshot()
+            limits = await self._recent_limits(user)
+        check(resources, cluster, limits)
+
+    async def _recent_snapshot(self) -> ClusterSnapshot:
+        oldest = datetime.now(UTC) - self._slurm.settings.snapshot_age
+        if self._snapshot is None or self._snapshot.taken_at < oldest:
+            return await self.snapshot()
+        return self._snapshot
+
+    async def _recent_limits(self, user: str) -> UserLimits:
+        oldest = datetime.now(UTC) - self._slurm.settings.limits_age
+        read_at, limits = self._limits.get(user, (None, None))
+        if limits is None or read_at is None or read_at < oldest:
+            return await self.limits(user)
+        return limits
+
+    async def snapshot(self) -> ClusterSnapshot:
+        """Read partitions and nodes by two commands."""
+        partitions = await self._slurm.query(argv_of.partitions_argv())
+        nodes = await self._slurm.query(argv_of.nodes_argv())
+        self._snapshot = await asyncio.to_thread(
+            slurm_cluster.snapshot,
+            partitions.stdout,
+            nodes.stdout,
+            datetime.now(UTC),
+        )
+        self._odd_lines.note_nodes(self._snapshot.left_out)
+        return self._snapshot
+
+    async def limits(self, user: str) -> UserLimits:
+        """Read the user's associations; empty where Slurm enforces none."""
+        config = await self._slurm.config()
+        limits = UserLimits(accounts={})
+        if config.accounting and config.enforces_accounts:
+            argv = argv_of.user_argv(user, config.cluster)
+            done = await self._slurm.query(argv)
+            own = slurm_users.parse_user(done.stdout)
+            limits = await self._with_groups(own, config.cluster)
+        self._limits[user] = (datetime.now(UTC), limits)
+        return limits
+
+    async def _with_groups(
+        self, own: slurm_users.Associations, cluster: str
+    ) -> UserLimits:
+        """Add what the user's accounts and each QoS allow."""
+        if not own.qos:
+            return slurm_users.user_limits(own, {}, {})
+        accounts = await self._slurm.query(argv_of.accounts_argv(own.qos, cluster))
+        qos = await self._slurm.query(argv_of.qos_argv())
+        return slurm_users.user_limits(
+            own,
+            slurm_users.parse_accounts(accounts.stdout),
+            slurm_users.parse_qos(qos.stdout),
+        )
+
+    async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
+        """Guess by ``sbatch --test-only``; ``None`` also when it would be refused."""
+        argv = argv_of.sbatch_argv(spec, test_only=True)
+        env = {**spec.environment, **argv_of.CLIENT_ENVIRONMENT}
+        script = spec.script.encode()
+        done = await self._slurm.run(argv, user=user, stdin=script, env=env)
+        if done.returncode == 0:
+            return slurm_parse.parse_estimate(done.stderr)
+        error = submit_error(done.stderr)
+        if isinstance(error, SubmitRejected):
+            return None
+        if isinstance(error, SubmitUncertain):
+            raise SchedulerUnavailable(error.message)
+        raise error
+
+    async def read_output(
+        self, job: BatchJob, path: str, *, max_bytes: int = 16_384
+    ) -> str:
+        """Return the end of a file with the user's own rights; ``""`` if unreadable.
+
+        ``path`` may hold the patterns of :class:`~.models.JobSpec`'s ``output``.
+        """
+        where = argv_of.output_path(path, job)
+        try:
+            tail = await self._slurm.read_tail(where, job.user, max_bytes)
+        except NotPermitted as error:
+            log.info("The output of job %s is not readable: %s", job.id, error)
+            return ""
+        return tail.decode(errors="replace")
+
+    async def close(self) -> None:
+        """Nothing is held open here; the runner's owner closes the runner."""
+
+
+def _uncertain(error: SchedulerUnavailable) -> SubmitUncertain:
+    if isinstance(error, SubmitUncertain):
+        return error
+    return SubmitUncertain(error.message, hint="The job is looked for by its name.")

@@ -1,0 +1,1 @@
+"""The ground floor: files, sockets, processes, databases, words. Knows no jobs."""

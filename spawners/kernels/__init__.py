@@ -1,0 +1,1 @@
+"""Kernels as batch jobs: the provisioner, and the near end of each tunnel."""

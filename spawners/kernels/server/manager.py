@@ -1,0 +1,281 @@
+"""All kernels of the notebook server.
+
+A start of a kernel in a job is answered at once and goes on in the background for as
+long as the queue takes; kernels beside the server start as ever. Kernels that an
+earlier server of the same name left are listed from the first moment on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import Any  # jupyter_server's own signatures
+
+from jupyter_client.kernelspec import NoSuchKernel
+from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
+from tornado import web
+
+from spawners.batch.jobs.record import Failure
+
+from ..errors import KernelJobError, KernelUnreachable
+from .adopting import AdoptingKernelManager
+from .kernel import LandbridgeServerKernelManager, Life
+from .specs import is_job
+
+_KERNEL_ID = re.compile(r"\w+(-\w+){4}\Z", re.ASCII)
+_LONGEST_ID = 100
+_DELETE_SECONDS = 2.0
+
+_pending: ContextVar[bool] = ContextVar("pending", default=False)
+
+
+class LandbridgeMappingKernelManager(AdoptingKernelManager):
+    """Keeps jobs and plain kernels side by side.
+
+    Attributes:
+        at_the_end: awaited before the server's end lets its kernels go.
+    """
+
+    at_the_end: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def use_pending_kernels(self) -> bool:  # type: ignore[override] # theirs is a trait
+        """Whether the start that is under way is answered before it is done."""
+        return _pending.get()
+
+    # -- starts ------------------------------------------------------
+
+    async def _async_start_kernel(
+        self,
+        *,
+        kernel_id: str | None = None,
+        path: Any = None,
+        kernel_name: str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        if kernel_id is not None and (
+            not _KERNEL_ID.match(str(kernel_id)) or len(kernel_id) > _LONGEST_ID
+        ):
+            raise web.HTTPError(400, "kernel_id: must be a UUID.")
+        pending = _pending.set(self._is_job_named(kernel_name))
+        try:
+            started: str = await super()._async_start_kernel(
+                kernel_id=kernel_id, path=path, kernel_name=kernel_name, **kwargs
+            )
+        finally:
+            _pending.reset(pending)
+        return started
+
+    start_kernel = _async_start_kernel  # type: ignore[assignment]
+
+    def _is_job_named(self, kernel_name: str | None) -> bool:
+        try:
+            specs: Any = self.kernel_spec_manager
+            name = kernel_name or self.default_kernel_name
+            return is_job(specs.get_kernel_spec(name))
+        except NoSuchKernel:
+            return False
+
+    async def _add_kernel_when_ready(
+        self, kernel_id: str, km: Any, kernel_awaitable: Any
+    ) -> None:
+        if not (isinstance(km, LandbridgeServerKernelManager) and km.in_job):
+            await super()._add_kernel_when_ready(kernel_id, km, kernel_awaitable)
+            return
+        try:
+            await kernel_awaitable
+        except KernelJobError as error:
+            km.live(Life.DEAD, error.failure)
+        except Exception as error:
+            self.log.exception("Kernel %s could not be started", kernel_id)
+            km.live(Life.DEAD, Failure("The kernel could not be started", str(error)))
+        finally:
+            self._pending_kernels.pop(kernel_id, None)
+
+    async def _finish_kernel_start(self, kernel_id: str) -> None:
+        kernel = self.job(kernel_id)
+        if kernel is None:
+            await super()._finish_kernel_start(kernel_id)
+            return
+        try:
+            await _awaitable(kernel.ready)
+        except Exception as error:  # noqa: BLE001 - told by _add_kernel_when_ready
+            self.log.debug("Kernel %s did not start: %s", kernel_id, error)
+            return
+        self._watch(kernel_id, kernel)
+
+    # -- the end ------------------------------------------------------
+
+    def _handle_kernel_died(self, kernel_id: str) -> None:
+        """Keep a job's kernel listed, so that its end can be read."""
+        kernel = self.job(kernel_id)
+        if kernel is None:
+            super()._handle_kernel_died(kernel_id)
+            return
+        if kernel.life is not Life.DEAD:
+            status = kernel.status
+            why = None if status is None else status.failure
+            kernel.live(Life.DEAD, why or Failure("The kernel died"))
+        self.log.warning("Kernel %s is dead: %s", kernel_id, kernel.reason)
+
+    async def _async_shutdown_kernel(
+        self,
+        kernel_id: str,
+        now: bool | None = False,  # noqa: FBT001, FBT002 - theirs
+        restart: bool | None = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        kernel = self.job(kernel_id)
+        if kernel is None:
+            await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
+            return
+        lost = kernel.status is not None and kernel.status.phase == "lost"
+        if kernel.life is not Life.RUNNING or lost:
+            await self._withdraw(kernel_id, kernel)
+        else:
+            try:
+                await super()._async_shutdown_kernel(
+                    kernel_id, now=now, restart=restart
+                )
+            except KernelJobError as error:
+                self.log.info("Kernel %s is ended hard: %s", kernel_id, error)
+                await self._withdraw(kernel_id, kernel)
+        kernel.live(Life.GONE)
+
+    shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
+
+    async def _withdraw(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        """Take back a start, or forget a dead kernel; whatever job it has ends."""
+        if kernel_id not in self:
+            return
+        self._take_off_the_list(kernel_id, kernel)
+        self._kernel_connections.pop(kernel_id, None)
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=kernel.kernel_name).dec()
+        await self._stop_starting(kernel_id, kernel)
+        with contextlib.suppress(KernelJobError):
+            await kernel.cleanup_resources(restart=False)
+
+    def _take_off_the_list(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        kernel.shutting_down = True
+        kernel.stop_restarter()
+        self.stop_watching_activity(kernel_id)
+        self.stop_buffering(kernel_id)
+        self.remove_kernel(kernel_id)
+
+    async def _stop_starting(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        tasks = [
+            task
+            for kept in (self._pending_kernels, self._pending_kernel_tasks, self._tasks)
+            if (task := kept.pop(kernel_id, None)) is not None
+        ]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_DELETE_SECONDS)
+        if not kernel.ready.done():
+            kernel.ready.cancel()
+
+    def refuse_while_pending(self, kernel_id: str) -> None:
+        """Answer 409 where a kernel can neither be interrupted nor restarted yet.
+
+        Raises:
+            HTTPError: it waits for its job.
+        """
+        kernel = self.job(kernel_id)
+        if kernel is not None and kernel.life is Life.STARTING:
+            raise web.HTTPError(
+                409, "The kernel waits for its job; it has not started yet."
+            )
+
+    def interrupt_kernel(self, kernel_id: str) -> Any:
+        """Interrupt a kernel.
+
+        Raises:
+            HTTPError: it cannot be now.
+        """
+        self._check_kernel_id(kernel_id)
+        self.refuse_while_pending(kernel_id)
+        kernel = self.job(kernel_id)
+        if kernel is not None and kernel.life is Life.DEAD:
+            raise web.HTTPError(409, f"The kernel is dead. {kernel.reason}".rstrip())
+        return self._interrupt(kernel_id)
+
+    async def _interrupt(self, kernel_id: str) -> None:
+        try:
+            done: Any = super().interrupt_kernel(kernel_id)
+            await done
+        except KernelUnreachable as error:
+            raise web.HTTPError(409, error.failure.title) from error
+
+    async def _async_restart_kernel(
+        self,
+        kernel_id: str,
+        now: bool | None = False,  # noqa: FBT001, FBT002 - theirs
+    ) -> Any:
+        """Restart in the same job; in a new one, in the background, if that ended."""
+        self._check_kernel_id(kernel_id)
+        self.refuse_while_pending(kernel_id)
+        kernel = self.job(kernel_id)
+        if kernel is None or kernel.life is not Life.DEAD:
+            return await super()._async_restart_kernel(kernel_id, now=now)
+        kernel.live(Life.STARTING)
+        kernel.tell_clients("restart")
+        self._do(kernel_id, self._start_again(kernel_id, kernel))
+        return None
+
+    restart_kernel = _async_restart_kernel  # type: ignore[assignment]
+
+    async def _start_again(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        try:
+            await kernel.start_again()
+        except KernelJobError as error:
+            kernel.die(error.failure)
+        except Exception as error:
+            self.log.exception("Kernel %s could not be restarted", kernel_id)
+            kernel.die(Failure("The kernel could not be restarted", str(error)))
+        else:
+            self._watch(kernel_id, kernel)
+
+    async def _async_shutdown_all(
+        self,
+        now: bool | None = False,  # noqa: FBT001, FBT002 - theirs
+    ) -> None:
+        """End all kernels but those that their user keeps."""
+        if self.at_the_end is not None:
+            await self.at_the_end()
+        kept = [
+            (kernel_id, kernel)
+            for kernel_id in list(self._kernels)
+            if (kernel := self.job(kernel_id)) is not None
+            and kernel.kept
+            and kernel.life is not Life.DEAD
+        ]
+        for kernel_id, kernel in kept:
+            await self._let_go(kernel_id, kernel)
+        await super()._async_shutdown_all(now=bool(now))
+
+    shutdown_all = _async_shutdown_all  # type: ignore[assignment]
+
+    async def _let_go(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        self._take_off_the_list(kernel_id, kernel)
+        if kernel.batch is not None:
+            await kernel.batch.detach()
+        await self._stop_starting(kernel_id, kernel)  # it may wait in the queue
+        kernel.cleanup_connection_file()
+        self.log.info("Kernel %s goes on without this server", kernel_id)
+
+
+def _awaitable(ready: Any) -> Any:
+    return ready if isinstance(ready, asyncio.Future) else asyncio.wrap_future(ready)

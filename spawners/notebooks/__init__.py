@@ -1,0 +1,1 @@
+"""Notebook servers as batch jobs: JupyterHub's spawner."""

@@ -1,0 +1,381 @@
+"""Notebook servers as batch jobs, for JupyterHub.
+
+:class:`BatchJobSpawner` is a ``batchspawner.BatchSpawnerBase`` whose settings keep
+their meaning and whose jobs go through the batch core: written down before they
+are submitted, watched by one query for all, and never taken for dead on a doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from jupyterhub.spawner import Spawner
+
+from spawners.batch.errors import AlreadyLive
+from spawners.batch.jobs.record import JobRecord
+from spawners.batch.models import JobSpec, new_job_name
+from spawners.batch.rendezvous.launch import Launch, notebook_launch
+from spawners.common.errors import GatewayError
+
+from .choice import ChoosingSpawner
+from .errors import StartFailed, refused, too_late
+from .options import Plan
+from .peer import Answer, PeerServer, peer_url
+from .probe import Reach
+from .script import SpecParts, job_spec
+from .start import PUT_BACK, Clocks, ends_within, follow, server_is_over, wait_ready
+from .state import Seal, ServerState, commit, find_token, revoke
+
+_GOOD_BYE = timedelta(seconds=5)
+
+
+class BatchJobSpawner(ChoosingSpawner):
+    """A notebook server that is a batch job of its user."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._submitted = asyncio.Event()
+        self.token_id: int | None = None
+        self._plan: Plan | None = None
+        self._reach: Reach | None = None
+        self._with_token = False
+        self._watch: asyncio.Task[None] | None = None
+        super().__init__(**kwargs)
+
+    # -- JupyterHub's own view of the server -----------------------------------
+
+    @property
+    def reach(self) -> Reach:
+        """Asks the server whether it answers."""
+        if self._reach is None:
+            self._reach = Reach(self.gateway.jobs, self.gateway.tls)
+        return self._reach
+
+    @property
+    def reachable(self) -> bool | None:
+        """Whether the server answered when last asked, ``None`` if never asked."""
+        return self._reach.answered if self._reach else None
+
+    @property
+    def server(self) -> PeerServer | None:
+        """The server as JupyterHub's database knows it, asked on our terms."""
+        plain = Spawner.server.fget(self)
+        if plain is None:
+            return None
+        if not (
+            isinstance(plain, PeerServer)
+            and plain.wait_reachable
+            and plain.follows(plain.orm_server)
+        ):
+            self._server = plain = PeerServer(orm_server=plain.orm_server)
+            plain.wait_reachable = self._wait_reachable
+        return plain
+
+    @server.setter
+    def server(self, server: Any) -> None:
+        Spawner.server.fset(self, server)
+
+    async def get_url(self) -> str:
+        """Return where the server is, as the job itself last reported."""
+        record = self.record
+        if record is None or record.endpoint is None:
+            url: str = await super().get_url()
+            return url
+        base: str = self.server.base_url if self.server else "/"
+        return peer_url(record.name, record.endpoint) + base
+
+    async def _wait_reachable(self, path: str, limit_seconds: float) -> Answer:
+        if self._check_pending or not self._start_pending:
+            return await self.reach.verify(self.job_name, path)
+        limit = timedelta(seconds=limit_seconds)
+        try:
+            answer = await self.reach.first_answer(self.job_name, path, limit)
+        except StartFailed as error:
+            await self._give_up(error)
+            raise
+        self._remember(with_token=False)
+        return answer
+
+    # -- start -------------------------------------------------------------------
+
+    async def start(self) -> str:
+        """Submit the job, or attach to the one that is there, and wait for it.
+
+        Returns the URL under which the hub and the proxy know the server.
+
+        Raises:
+            StartFailed: with what happened and what to try, in words.
+        """
+        try:
+            record = await self._job()
+            clocks = Clocks(
+                timedelta(seconds=self.queue_timeout) if self.queue_timeout else None,
+                timedelta(seconds=self.launch_timeout),
+            )
+            endpoint = await wait_ready(self.gateway.jobs, record.name, clocks)
+        except GatewayError as error:
+            raise refused(error) from error
+        except StartFailed as error:
+            await self._give_up(error)
+            raise
+        except asyncio.CancelledError:
+            # Somebody cancelled the start. If the hub itself goes down instead, the
+            # job stays, and the next hub attaches to it.
+            if self.job_name and not self.gateway.closing:
+                self.gateway.cancel(self.job_name)
+            raise
+        return peer_url(record.name, endpoint)
+
+    async def _job(self) -> JobRecord:
+        jobs = self.gateway.jobs
+        current = jobs.current(self.owner)
+        if current is not None and current.live and current.cancel_wanted is None:
+            return self._attach(current)
+        plan = self.plan(self.user_options)
+        if current is not None and current.live:
+            await self._wait_for_end(current)
+        async with self.gateway.submissions:
+            try:
+                return await self._submit(plan)
+            except AlreadyLive as error:
+                return self._attach(error.record)
+
+    def _attach(self, record: JobRecord) -> JobRecord:
+        """Take over a job that an earlier hub, or a second click, submitted."""
+        stored = ServerState.read(self.orm_spawner.state)
+        token = self._seal.open(stored.token)
+        if stored.job == record.name and find_token(self.orm_spawner, token):
+            # The job may hold this token already: JupyterHub drops the new one.
+            self.api_token = token
+        self._is_job(record)
+        self.log.info("Attached %s to its job %s", self._log_name, record.name)
+        return record
+
+    async def _wait_for_end(self, record: JobRecord) -> None:
+        limit = timedelta(seconds=self.stop_timeout)
+        if not await ends_within(self.gateway.jobs, record.name, limit):
+            raise too_late(
+                "The last server is still being stopped",
+                "Its end was asked for, and the scheduler has not confirmed it yet.",
+                "Wait a moment, then start again.",
+            )
+
+    async def _submit(self, plan: Plan) -> JobRecord:
+        gateway = self.gateway
+        name = new_job_name()
+        account = gateway.account_of(self.user.name)
+        self._plan = plan
+        self._is_job_named(name)
+        spec = self._spec(name, plan, await gateway.prepare(name))
+        # A cancelled start must not leave a submission behind that nobody awaits.
+        submission = asyncio.ensure_future(
+            gateway.jobs.submit(
+                spec,
+                user=account,
+                owner=self.owner,
+                facts={"profile": plan.profile, "title": plan.title},
+            )
+        )
+        try:
+            record = await asyncio.shield(submission)
+        except asyncio.CancelledError:
+            if not gateway.closing:
+                gateway.cancel(name, after=submission)
+            raise
+        finally:
+            self._submitted.set()
+        self._is_job(record)
+        self.log.info(
+            "Submitted %s as job %s of %s",
+            self._log_name,
+            record.job.id if record.job else name,
+            account,
+        )
+        return record
+
+    def _spec(self, name: str, plan: Plan, environment: Mapping[str, str]) -> JobSpec:
+        return job_spec(
+            SpecParts(
+                name=name,
+                command=self.gateway.agent_command(),
+                environment=environment,
+                workdir=self.gateway.workdir_of(self.user.name),
+                output=self.gateway.output_of(self.user.name, self.name),
+                comment="landbridge server",
+                warn_before=timedelta(seconds=self.warn_before),
+            ),
+            plan,
+            req=self._req(),
+            template=self.batch_script,
+        )
+
+    def _is_job_named(self, name: str) -> None:
+        self._submitted.clear()
+        self.job_name, self.job_id = name, ""
+        self._remember(with_token=True)
+
+    def _is_job(self, record: JobRecord) -> None:
+        self.job_name = record.name
+        self.job_id = record.job.id if record.job else ""
+        self._remember(with_token=True)
+        self._submitted.set()
+
+    def _remember(self, *, with_token: bool) -> None:
+        """Store name and token now: JupyterHub does so only after ``start()``."""
+        self.token_id = find_token(self.orm_spawner, self.api_token)
+        self._with_token = with_token
+        commit(self.orm_spawner, self.get_state())
+
+    async def _give_up(self, error: StartFailed) -> None:
+        """Keep the reason where it can be read later, and end the job."""
+        name = self.job_name
+        if not name:
+            return
+        record = self.gateway.jobs.get(name)
+        if record is not None and record.live:
+            await self.gateway.fail(name, error.failure)
+
+    @property
+    def _seal(self) -> Seal:
+        return Seal(self.user.settings.get("cookie_secret", b""))
+
+    async def launch(self) -> Launch:
+        """Return what this server's job starts: command, environment, programs."""
+        arguments = [str(item) for item in self.get_args()]
+        if self.gateway.account_of(self.user.name) == "root":
+            # scheduler.everybody_is_root: a container that holds nothing else, a test.
+            arguments.append("--allow-root")
+        asker = self.asker
+        kernels = self.gateway.kernel_config(
+            self.user.name, asker.groups, admin=asker.admin
+        )
+        return notebook_launch(self.get_env(), arguments, kernels=kernels)
+
+    def get_env(self) -> dict[str, str]:
+        """Return the server's environment. It holds secrets: never log it."""
+        env: dict[str, str] = super().get_env()
+        api = self.gateway.api_url
+        env["JUPYTERHUB_API_URL"] = api
+        env["JUPYTERHUB_ACTIVITY_URL"] = (
+            f"{api}/users/{self.user.escaped_name}/activity"
+        )
+        env["JUPYTERHUB_SERVICE_URL"] = (
+            f"https://0.0.0.0:0{env.get('JUPYTERHUB_SERVICE_PREFIX', '/')}"
+        )
+        plan = self._plan or self.plan(self.user_options)
+        env.update(plan.environment)
+        record = self.record
+        if record is not None and record.status.ends is not None:
+            env["LANDBRIDGE_JOB_ENDS"] = record.status.ends.isoformat()
+        return env
+
+    # -- poll, stop, progress ------------------------------------------------------
+
+    async def poll(self) -> int | None:
+        """Return ``None`` unless it is certain that the job has ended."""
+        if not self.job_name:
+            return None if self._start_pending else 0
+        record = self.record
+        if record is None or record.live:
+            self.reach.look_again(
+                self.job_name,
+                self._api_path,
+                lambda: self.log.info("%s can be reached again", self._log_name),
+            )
+            return None
+        status = record.status
+        if status.exit_code:
+            return status.exit_code
+        if status.signal:
+            return 128 + status.signal
+        return 1 if record.failure is not None else 0
+
+    @property
+    def _api_path(self) -> str:
+        return f"{self.server.base_url}api" if self.server else "/api"
+
+    def start_polling(self) -> None:
+        """Notice the job's end at once, besides polling now and then."""
+        super().start_polling()
+        self._watch = asyncio.ensure_future(self._notice_end(self.job_name))
+
+    def stop_polling(self) -> None:
+        """Watch the job no more."""
+        super().stop_polling()
+        if self._watch is not None and self._watch is not asyncio.current_task():
+            self._watch.cancel()
+        self._watch = None
+
+    async def _notice_end(self, name: str) -> None:
+        record = self.gateway.jobs.get(name)
+        if record is not None:
+            record = await self.gateway.jobs.wait(name, server_is_over)
+            if record.live and record.cancel_wanted is None:
+                await self.gateway.fail(name, PUT_BACK)
+            await self.gateway.jobs.wait(name, lambda r: not r.live)
+        if name == self.job_name:
+            await self.poll_and_notify()
+
+    async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Wish the job's end, and wait a while to see it.
+
+        The wish is kept and repeated until the scheduler confirms the end, also when
+        this returns before. The server has its token for some seconds, to say good-bye
+        (it ends its kernels' keys to storage), unless it is to end ``now``.
+        """
+        try:
+            await self._stop(now=now)
+        finally:
+            revoke(self.orm_spawner, self.token_id)
+
+    async def _stop(self, *, now: bool) -> None:
+        if self._reach is not None:
+            self._reach.close()
+        name = self.job_name
+        record = self.record
+        if not name or (record is not None and not record.live):
+            return
+        self.gateway.cancel(name)
+        if now:
+            return
+        limit = timedelta(seconds=self.stop_timeout)
+        good_bye = min(limit, _GOOD_BYE)
+        if await ends_within(self.gateway.jobs, name, good_bye):
+            return
+        revoke(self.orm_spawner, self.token_id)
+        if not await ends_within(self.gateway.jobs, name, limit - good_bye):
+            self.log.warning(
+                "Job %s of %s has not ended yet; its end stays wanted",
+                name,
+                self._log_name,
+            )
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the stored log of this start from its first line."""
+        await self._submitted.wait()
+        async for event in follow(self.gateway.jobs, self.owner, self.job_name):
+            yield event
+
+    # -- what JupyterHub stores -----------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a later hub needs to find the job again."""
+        state: dict[str, Any] = super().get_state()
+        token = self._seal.close(self.api_token) if self._with_token else ""
+        state.update(ServerState(self.job_name, token, self.token_id).written())
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what an earlier hub stored."""
+        super().load_state(state)
+        stored = ServerState.read(state)
+        self.job_name, self.token_id = stored.job, stored.token_id
+        self._with_token = bool(stored.token)
+
+    def clear_state(self) -> None:
+        """Forget the job; its record and log stay with the batch core."""
+        super().clear_state()
+        self.job_name, self.token_id = "", None
+        self._with_token = False

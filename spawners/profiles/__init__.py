@@ -1,0 +1,1 @@
+"""What users may pick, and what that comes to as a job."""
