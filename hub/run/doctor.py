@@ -31,8 +31,7 @@ from hub.config.settings import Settings
 from hub.config.site import Site, check_accounts, detect, munge_socket
 from services.edge.config import default_max_connections
 from services.edge.limits import CLASSROOM_CONNECTIONS, default_source
-from spawners.batch.slurm import argv as slurm_argv
-from spawners.batch.slurm import parse as slurm_parse
+from spawners.batch.slurm import squeue
 from spawners.common.errors import GatewayError
 from spawners.common.ownership import NotOurs, check_way
 from spawners.common.settings import ConfigError
@@ -208,7 +207,7 @@ def check_slurm(settings: Settings, site: Site) -> Iterator[Finding]:
     )
     yield from _judge_config(text)
     times = "SLURM_TIME_FORMAT=%s"
-    yield judge_listing(*run("env", times, *slurm_argv.listing_argv()))
+    yield judge_listing(*run("env", times, *squeue.listing_argv()))
 
 
 def judge_listing(code: int, text: str) -> Finding:
@@ -217,7 +216,7 @@ def judge_listing(code: int, text: str) -> Finding:
         last = text.splitlines()[-1] if text else "silent"
         return Finding("fail", "queue", f"squeue: {last}")
     try:
-        listing = slurm_parse.parse_listing(f"{text}\n".encode() if text else b"")
+        listing = squeue.parse_listing(f"{text}\n".encode() if text else b"")
     except GatewayError as error:
         return Finding("fail", "queue", error.message)
     if listing.odd.count:

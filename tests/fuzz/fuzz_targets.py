@@ -38,11 +38,8 @@ from spawners.batch.local import files as local_files
 from spawners.batch.rendezvous import messages as reports
 from spawners.batch.rendezvous import proofs as proof
 from spawners.batch.runners import launcher
-from spawners.batch.slurm import accounts as slurm_users
-from spawners.batch.slurm import cluster as slurm_cluster
+from spawners.batch.slurm import accounts, cluster, notation, sacct, sbatch, squeue
 from spawners.batch.slurm import errors as slurm_errors
-from spawners.batch.slurm import notation as slurm_hosts
-from spawners.batch.slurm import parse as slurm_parse
 from spawners.common import addresses
 from spawners.common.settings import ConfigError, parse_duration, parse_memory
 from spawners.kernels import record as kernel_record
@@ -124,43 +121,43 @@ def _slurm() -> Iterable[Target]:
     no = (BatchError,)
     yield Target(
         "squeue's listing",
-        slurm_parse.parse_listing,
+        squeue.parse_listing,
         no,
         _recorded("squeue-listing.txt"),
     )
     yield Target(
-        "squeue by name", slurm_parse.parse_named, no, _recorded("squeue-named.txt")
+        "squeue by name", squeue.parse_named, no, _recorded("squeue-named.txt")
     )
     yield Target(
         "sacct",
-        lambda data: slurm_parse.parse_accounting(data, _NOW),
+        lambda data: sacct.parse_accounting(data, _NOW),
         no,
         _recorded("sacct.txt"),
     )
-    yield Target("sbatch", slurm_parse.parse_submitted, no, (b"12;cluster\n", b"7\n"))
+    yield Target("sbatch", sbatch.parse_submitted, no, (b"12;cluster\n", b"7\n"))
     yield Target(
         "sbatch --test-only",
-        slurm_parse.parse_estimate,
+        sbatch.parse_estimate,
         no,
         (b"sbatch: Job 3 to start at 2026-01-02T03:04:05 using 1 processors\n",),
     )
     yield Target(
         "scontrol show config",
-        slurm_parse.parse_config,
+        cluster.parse_config,
         no,
         _recorded("scontrol-config.txt"),
     )
     partitions, nodes = _recorded("scontrol-partitions.txt", "sinfo-nodes.txt")
     yield Target(
         "scontrol show partition, sinfo",
-        _halves(lambda one, two: slurm_cluster.snapshot(one, two, _NOW)),
+        _halves(lambda one, two: cluster.snapshot(one, two, _NOW)),
         no,
         (partitions + b"\0" + nodes,),
     )
     for name, run, files in (
-        ("user", slurm_users.parse_user, ("sacctmgr-alice.txt", "sacctmgr-bob.txt")),
-        ("accounts", slurm_users.parse_accounts, ("sacctmgr-accounts.txt",)),
-        ("qos", slurm_users.parse_qos, ("sacctmgr-qos.txt",)),
+        ("user", accounts.parse_user, ("sacctmgr-alice.txt", "sacctmgr-bob.txt")),
+        ("accounts", accounts.parse_accounts, ("sacctmgr-accounts.txt",)),
+        ("qos", accounts.parse_qos, ("sacctmgr-qos.txt",)),
     ):
         yield Target(f"sacctmgr: {name}", run, no, _recorded(*files))
     yield Target(
@@ -168,16 +165,16 @@ def _slurm() -> Iterable[Target]:
     )
     yield Target(
         "host lists",
-        _plain(slurm_hosts.expand_hosts),
+        _plain(notation.expand_hosts),
         (),
         (b"n[1-3,7],login", b"a[01-20]b[1-4]"),
     )
     yield Target(
-        "array ids", _plain(slurm_hosts.expand_numbers), (), (b"3_[2-4,7%2]", b"12")
+        "array ids", _plain(notation.expand_numbers), (), (b"3_[2-4,7%2]", b"12")
     )
     yield Target(
         "Slurm's times",
-        _plain(slurm_hosts.parse_duration),
+        _plain(notation.parse_duration),
         (ValueError,),
         (b"1-02:03:04", b"UNLIMITED"),
     )

@@ -10,8 +10,7 @@ from cluster import Cluster
 
 from spawners.batch.models import JobState
 from spawners.batch.scheduler import ABSENT
-from spawners.batch.slurm import argv as slurm_argv
-from spawners.batch.slurm import parse as slurm_parse
+from spawners.batch.slurm import notation, sacct, squeue
 from spawners.batch.slurm.scheduler import SlurmScheduler
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
@@ -50,9 +49,9 @@ async def test_no_job_of_anothers_changes_what_is_read_of_ours(
     status = (await scheduler.status([job]))[job]
     assert (status.state, status.reason) == (JobState.RUNNING, "")
     assert await scheduler.find(job.name, user="alice") == (job,)
-    listing = slurm_parse.parse_listing(
+    listing = squeue.parse_listing(
         slurm.run(
-            slurm_argv.listing_argv(), env=slurm_argv.CLIENT_ENVIRONMENT
+            squeue.listing_argv(), env=notation.CLIENT_ENVIRONMENT
         ).stdout.encode()
     )
     assert listing.odd.count == 0, "our formats read all that Slurm 22.05 prints"
@@ -77,11 +76,11 @@ async def test_what_left_the_queue_is_read_from_the_accounting_beside_namesakes(
         argv = ["sbatch", "--parsable", "--mem=10", f"--job-name={spec.name}"]
         done = slurm.run([*argv, f"--begin={begin}", "--wrap=true"], user="bob")
         assert done.returncode == 0, done.stderr
-    argv = slurm_argv.accounting_argv([job])
+    argv = sacct.accounting_argv([job])
     async with asyncio.timeout(60):  # slurmdbd takes its time
         while True:
-            rows = slurm.run(argv, env=slurm_argv.CLIENT_ENVIRONMENT).stdout.encode()
-            found, odd = slurm_parse.parse_accounting(rows, job.submitted)
+            rows = slurm.run(argv, env=notation.CLIENT_ENVIRONMENT).stdout.encode()
+            found, odd = sacct.parse_accounting(rows, job.submitted)
             assert odd.count == 0
             if [row for row in found if row.status.state is JobState.FAILED]:
                 break
@@ -106,8 +105,8 @@ async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
     await reaches(job, JobState.RUNNING)
     argv = ["sbatch", "--parsable", "--mem=10", "--hold", "--array=0-4", "--wrap=true"]
     foreign = slurm.run(argv, user="bob").stdout.strip()
-    seconds = slurm_argv.CLIENT_ENVIRONMENT
-    whole = slurm.run(slurm_argv.listing_argv(), env=seconds).stdout
+    seconds = notation.CLIENT_ENVIRONMENT
+    whole = slurm.run(squeue.listing_argv(), env=seconds).stdout
     most = len(whole) - 100  # more than our two lines, fewer than all
     assert whole.count("\n") >= 7
     monkeypatch.setattr("spawners.batch.slurm.lines.MAX_OUTPUT", most)

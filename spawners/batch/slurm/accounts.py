@@ -8,7 +8,7 @@ limits that a user's association inherits as the user's own, except group limits
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -19,6 +19,10 @@ from .lines import lines_of
 from .notation import parse_duration
 
 _GRP_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
+
+USER_FIELDS = ("DefaultAccount", "Cluster", "Account", "Partition", "QOS")
+USER_LIMIT_FIELDS = ("MaxJobs", "MaxSubmit", "MaxWall", "GrpTRES")
+_SACCTMGR = ("sacctmgr", "--noheader", "--parsable2", "show")
 
 
 @dataclass(slots=True)
@@ -121,3 +125,22 @@ def _widest(limits: list[int | None]) -> int | None:
     """Limits are per association: the widest, so that nothing is refused too early."""
     numbers = [limit for limit in limits if limit is not None]
     return max(numbers) if numbers and len(numbers) == len(limits) else None
+
+
+def user_argv(user: str, cluster: str) -> list[str]:
+    """Return the command that prints the associations of ``user``."""
+    fields = ",".join((*USER_FIELDS, *USER_LIMIT_FIELDS))
+    where = ["where", f"name={user}", f"cluster={cluster}"]
+    return [*_SACCTMGR, "user", *where, "withassoc", f"format={fields}"]
+
+
+def accounts_argv(accounts: Collection[str], cluster: str) -> list[str]:
+    """Return the command that prints the group limits of ``accounts``."""
+    names = ",".join(sorted(accounts))
+    where = ["where", f"account={names}", "user=", f"cluster={cluster}"]
+    return [*_SACCTMGR, "assoc", *where, "format=Account,GrpTRES"]
+
+
+def qos_argv() -> list[str]:
+    """Return the command that prints every QoS and its longest time limit."""
+    return [*_SACCTMGR, "qos", "format=Name,MaxWall"]

@@ -1,4 +1,4 @@
-"""What Slurm says about its partitions and nodes, as values. Pure functions.
+"""What Slurm says about itself, its partitions and nodes, as values. No I/O.
 
 Sources, recorded from Slurm 22.05.8 in ``tests/spawners/batch/recorded``:
 ``sinfo --Node`` (one line for each node in each partition) and ``scontrol show
@@ -14,8 +14,8 @@ from datetime import datetime
 
 from ..errors import SchedulerUnavailable
 from ..scheduler import ClusterSnapshot, GpuPool, Partition
-from .lines import lines_of
-from .notation import parse_duration
+from .lines import TEXT, lines_of, odd_answer
+from .notation import parse_duration, suffixed
 
 _MIB = 1024**2
 _NODE = re.compile(
@@ -35,6 +35,18 @@ _TAKES_JOBS = frozenset({"idle", "mixed", "allocated"})
 # Suffixes: not responding, powering down, in maintenance, about to reboot.
 _NOT_UP = frozenset("*$")
 _TAKES_NONE = frozenset("%!@^-")
+
+NODE_FIELDS = (
+    "NodeList",
+    "NodeAddr",
+    "StateLong",
+    "CPUsState",
+    "Memory",
+    "Gres",
+    "GresUsed",
+    "Partition",
+)
+_SETTING = re.compile(rf"([A-Za-z_]+(?:\[[0-9]+\])?) *= ?({TEXT})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +222,62 @@ def _names(text: str | None) -> frozenset[str] | None:
     if text in (None, "", "ALL", "(null)", "N/A"):
         return None
     return frozenset(str(text).split(","))
+
+
+def config_argv() -> list[str]:
+    """Return the command that prints the controller's configuration."""
+    return ["scontrol", "show", "config"]
+
+
+def partitions_argv() -> list[str]:
+    """Return the command that prints one line for each partition."""
+    return ["scontrol", "--all", "--oneliner", "show", "partition"]
+
+
+def nodes_argv() -> list[str]:
+    """Return the command that prints one line for each node in each partition."""
+    fields = suffixed(NODE_FIELDS)
+    return ["sinfo", "--noheader", "--Node", "--all", f"--Format={fields}"]
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmConfig:
+    """What matters here of ``scontrol show config``.
+
+    Attributes:
+        version, cluster: of the controller.
+        hides_jobs: users see their own jobs only (``PrivateData=jobs``).
+        accounting: there is an accounting to ask about the past.
+        enforces: words of ``AccountingStorageEnforce``.
+    """
+
+    version: str
+    cluster: str
+    hides_jobs: bool
+    accounting: bool
+    enforces: frozenset[str]
+
+    @property
+    def enforces_accounts(self) -> bool:
+        """True if a job without an association is refused."""
+        return bool(self.enforces & {"associations", "limits", "qos", "safe", "all"})
+
+
+def parse_config(output: bytes) -> SlurmConfig:
+    """Read ``scontrol show config``."""
+    settings: dict[str, str] = {}
+    for line in lines_of(output):
+        if found := _SETTING.fullmatch(line):
+            settings.setdefault(found[1], found[2].strip())
+    try:
+        cluster, version = settings["ClusterName"], settings["SLURM_VERSION"]
+        storage = settings["AccountingStorageType"]
+    except KeyError as error:
+        raise odd_answer(f"about the configuration lacks {error}") from error
+    return SlurmConfig(
+        version=version,
+        cluster=cluster,
+        hides_jobs="jobs" in settings.get("PrivateData", "").split(","),
+        accounting=storage not in ("", "(null)", "accounting_storage/none"),
+        enforces=frozenset(settings.get("AccountingStorageEnforce", "").split(",")),
+    )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from spawners.batch.errors import BatchError
 
-from .argv import CLIENT_ENVIRONMENT, config_argv
+from .cluster import SlurmConfig, config_argv, parse_config
 from .errors import query_error
-from .parse import SlurmConfig, parse_config
+from .notation import CLIENT_ENVIRONMENT
 
 if TYPE_CHECKING:
     from ..runners.direct import CommandRunner, Completed

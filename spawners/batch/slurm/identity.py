@@ -16,7 +16,8 @@ from ..models import BatchJob, JobState, JobStatus
 from ..scheduler import ABSENT
 from .lines import Odd
 from .notation import expand_numbers
-from .parse import AccountedJob, ListedJob, Listing, NamedJob, queue_places, status_of
+from .sacct import AccountedJob
+from .squeue import ListedJob, Listing, NamedJob, queue_places, status_of
 
 
 class Claim(Enum):

@@ -1,9 +1,13 @@
-"""Slurm's short forms, spelled out: host lists and durations. Pure functions."""
+"""How Slurm writes hosts, times, states, ids and ends. Pure functions."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from ..models import BatchJob, JobState
 
 _MAX_HOSTS = 20_000
 _NONE = ("", "(null)", "n/a", "None assigned")
@@ -12,6 +16,17 @@ _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?\Z")
 _DURATION = re.compile(
     r"(?:(?P<d>[0-9]{1,6})-)?(?P<h>[0-9]{1,6})(?::(?P<m>[0-9]{1,6}))?(?::(?P<s>[0-9]{1,6}))?\Z"
 )
+
+TIME = r"[0-9]{1,20}|N/A|NONE|None|Unknown"
+HOSTS = r"[A-Za-z0-9_.,\[\]-]*|\(null\)|n/a|None assigned"
+_WORDS = {"": JobState.UNKNOWN} | {state.value: state for state in JobState}
+# States of ours that Slurm has no word for; if it prints them, it is another thing.
+_OURS = (JobState.LOST, JobState.UNKNOWN)
+_LAST_SECOND = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 86_400
+_ID = re.compile(r"[0-9]{1,10}(_[0-9]{1,7})?\Z")
+#: Times as seconds since the epoch: Slurm else prints local time without a zone, and
+#: sacct cuts longer formats at 19 characters.
+CLIENT_ENVIRONMENT: Mapping[str, str] = MappingProxyType({"SLURM_TIME_FORMAT": "%s"})
 
 
 def expand_hosts(text: str) -> tuple[str, ...]:
@@ -81,3 +96,58 @@ def parse_duration(text: str) -> timedelta | None:
     if found["d"] is None and found["s"] is None:
         return timedelta(minutes=first, seconds=second)
     return timedelta(days=days, hours=first, minutes=second, seconds=third)
+
+
+def state_of(word: str) -> JobState:
+    """Return our state for Slurm's word, ``UNKNOWN`` for one that we do not know."""
+    state = _WORDS.get(word, JobState.UNKNOWN)
+    return JobState.UNKNOWN if state in _OURS else state
+
+
+def time_of(text: str) -> datetime | None:
+    """Return a time from seconds since the epoch; ``None`` for every kind of never."""
+    # 0 is how Slurm says "never", and beyond the year 9999 is no date at all.
+    if not text.isdigit() or not 0 < int(text) <= _LAST_SECOND:
+        return None
+    return datetime.fromtimestamp(int(text), UTC)
+
+
+def exit_of(text: str) -> tuple[int, int | None]:
+    """Decode an end: squeue prints the raw wait status, 768 for exit code 3.
+
+    ``3:0``, as sacct has it, is read as well.
+    """
+    code, colon, signal = text.partition(":")
+    if colon:
+        return int(code), int(signal) or None
+    return int(code) >> 8, int(code) & 0x7F or None
+
+
+def checked_id(job: BatchJob) -> str:
+    """Return the id for a command line.
+
+    Raises:
+        ValueError: it is none of Slurm's, e.g. empty, which means "all" to sacct.
+    """
+    if not _ID.match(job.id):
+        raise ValueError(f"{job.id[:40]!r} is no id of Slurm's")
+    return job.id
+
+
+def clusters_option(cluster: str) -> list[str]:
+    """Return the option that names a cluster; none where there is but one."""
+    return [f"--clusters={cluster}"] if cluster else []
+
+
+def suffixed(fields: Sequence[str]) -> str:
+    """Return fields for ``--Format``: a suffix for a width, so nothing is cut."""
+    return ",".join(f"{field}:|" for field in fields)
+
+
+def future_time(start: datetime | None) -> datetime | None:
+    """Return an expected start; ``None`` for the next century.
+
+    That is what Slurm guesses behind a job without a time limit.
+    """
+    far = datetime.now(UTC) + timedelta(days=366)
+    return start if start and start < far else None

@@ -1,8 +1,8 @@
 """Batch jobs through Slurm's own commands.
 
-Thin on purpose: arguments come from :mod:`slurm_argv`, answers are understood in
-:mod:`slurm_parse` and :mod:`slurm_cluster`, complaints in :mod:`slurm_errors`, and
-:mod:`slurm_reading` decides whose line it is. Here they are put in order.
+Thin on purpose: each of Slurm's commands has a file of its own, with its arguments and
+how its answer is read; complaints are in :mod:`errors`, and :mod:`identity` decides
+whose line it is. Here they are put in order.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ from ..errors import (
 )
 from ..models import BatchJob, JobSpec, JobStatus, Resources
 from ..scheduler import ClusterSnapshot, UserLimits
-from . import accounts as slurm_users
-from . import argv as argv_of
-from . import cluster as slurm_cluster
-from . import identity as slurm_reading
-from . import parse as slurm_parse
+from . import accounts, identity, notation, sacct, sbatch, squeue
+from .cluster import SlurmConfig, nodes_argv, partitions_argv, snapshot
 from .commands import SlurmCommands, SlurmSettings
 from .errors import cancel_error, complains, query_error, submit_error
 from .identity import Claim
@@ -77,7 +74,7 @@ class SlurmScheduler:
         """
         return self._slurm.hides_jobs
 
-    async def config(self) -> slurm_parse.SlurmConfig:
+    async def config(self) -> SlurmConfig:
         """Return what the controller is like: version, cluster, accounting."""
         return await self._slurm.config()
 
@@ -89,7 +86,7 @@ class SlurmScheduler:
         ``uid`` and ``submitted`` are ``None`` in the answer if the look-up that
         follows the submission failed; :meth:`find` can tell them later.
         """
-        argv = argv_of.sbatch_argv(spec)
+        argv = sbatch.sbatch_argv(spec)
         script = spec.script.encode()
         try:
             done = await self._slurm.run(
@@ -100,7 +97,7 @@ class SlurmScheduler:
         if done.returncode != 0:
             raise submit_error(done.stderr)
         try:
-            job_id, cluster = slurm_parse.parse_submitted(done.stdout)
+            job_id, cluster = sbatch.parse_submitted(done.stdout)
         except SchedulerUnavailable as error:
             raise _uncertain(error) from error
         job = BatchJob(job_id, spec.name, user, cluster=cluster)
@@ -137,7 +134,7 @@ class SlurmScheduler:
             except BatchError as error:
                 failures.append(error)
                 now = datetime.now(UTC)
-                readings |= {job: slurm_reading.unknown(now) for job in group}
+                readings |= {job: identity.unknown(now) for job in group}
         if failures and len(failures) == len(views):
             raise failures[0]
         return readings
@@ -160,12 +157,12 @@ class SlurmScheduler:
     async def _read(
         self, jobs: list[BatchJob], cluster: str, user: str | None
     ) -> dict[BatchJob, JobStatus]:
-        argv = argv_of.listing_argv(cluster=cluster)
+        argv = squeue.listing_argv(cluster=cluster)
         try:
             done = await self._slurm.query(argv, user=user)
             # Thousands of lines take tens of milliseconds.
             listing = await asyncio.to_thread(
-                slurm_parse.parse_listing, done.stdout, cluster=cluster
+                squeue.parse_listing, done.stdout, cluster=cluster
             )
         except AnswerTooLong:
             return await self._read_ours(jobs, cluster, user)
@@ -179,14 +176,14 @@ class SlurmScheduler:
         readings: dict[BatchJob, JobStatus] = {}
         for start in range(0, len(jobs), _MOST_IDS):
             some = jobs[start : start + _MOST_IDS]
-            argv = argv_of.some_jobs_argv(some, cluster=cluster)
+            argv = squeue.some_jobs_argv(some, cluster=cluster)
             done = await self._slurm.run(argv, user=user)
             text, said = done.stdout, done.stderr
             if done.returncode != 0:
                 if cancel_error(said) is not None:
                     raise query_error("squeue", said)
                 text = said = b""  # "Invalid job id specified", of the only one
-            listing = slurm_parse.parse_listing(text, cluster=cluster)
+            listing = squeue.parse_listing(text, cluster=cluster)
             narrow = replace(listing, whole=False)
             readings |= await self._judge(some, narrow, said, cluster, user)
         return readings
@@ -194,32 +191,30 @@ class SlurmScheduler:
     async def _judge(
         self,
         jobs: list[BatchJob],
-        listing: slurm_parse.Listing,
+        listing: squeue.Listing,
         stderr: bytes,
         cluster: str,
         user: str | None,
     ) -> dict[BatchJob, JobStatus]:
         read_at = datetime.now(UTC)
-        odd = slurm_reading.odd(jobs, listing)
+        odd = identity.odd(jobs, listing)
         self._odd_lines.note(listing.odd, odd, (cluster, user))
-        unsure = slurm_reading.doubtful(
-            (job for job in jobs if job not in odd), listing
-        )
+        unsure = identity.doubtful((job for job in jobs if job not in odd), listing)
         proven, undecided = await self._looked_up(unsure, listing, cluster, user)
         odd |= undecided
         sure = [job for job in jobs if job not in odd]
-        readings = slurm_reading.present(sure, listing, proven, read_at)
+        readings = identity.present(sure, listing, proven, read_at)
         missing = [job for job in sure if job not in readings]
-        readings |= {job: slurm_reading.unknown(read_at, ODD) for job in odd}
+        readings |= {job: identity.unknown(read_at, ODD) for job in odd}
         if missing and complains(stderr):
             # An answer with a complaint proves what it shows, not what it lacks.
-            return readings | {job: slurm_reading.unknown(read_at) for job in missing}
+            return readings | {job: identity.unknown(read_at) for job in missing}
         return readings | await self._past(missing, cluster, user, read_at)
 
     async def _looked_up(
         self,
         jobs: Collection[BatchJob],
-        listing: slurm_parse.Listing,
+        listing: squeue.Listing,
         cluster: str,
         user: str | None,
     ) -> tuple[set[BatchJob], set[BatchJob]]:
@@ -234,18 +229,18 @@ class SlurmScheduler:
         except BatchError as error:
             log.warning("Cannot look up %s jobs by their names: %s", len(jobs), error)
             return set(), set(jobs)
-        proven = slurm_reading.confirmed(jobs, listing, named)
+        proven = identity.confirmed(jobs, listing, named)
         rest = set(jobs) - proven
         return proven, {j for j in rest if odd.about(j.id, j.uid, shown=False)}
 
     async def _named(
         self, jobs: Collection[BatchJob], cluster: str, user: str | None
-    ) -> tuple[list[slurm_parse.NamedJob], Odd]:
-        argv = argv_of.named_argv({job.name for job in jobs}, cluster=cluster)
+    ) -> tuple[list[squeue.NamedJob], Odd]:
+        argv = squeue.named_argv({job.name for job in jobs}, cluster=cluster)
         done = await self._slurm.query(argv, user=user)
         if complains(done.stderr):
             raise SchedulerUnavailable("squeue answered with a complaint.")
-        return slurm_parse.parse_named(done.stdout, cluster=cluster)
+        return squeue.parse_named(done.stdout, cluster=cluster)
 
     async def _past(
         self, jobs: list[BatchJob], cluster: str, user: str | None, read_at: datetime
@@ -254,28 +249,28 @@ class SlurmScheduler:
         if not jobs:
             return {}
         if not (await self._slurm.config()).accounting:
-            return {job: slurm_reading.absent(read_at) for job in jobs}
+            return {job: identity.absent(read_at) for job in jobs}
         asked, later = jobs[:_MOST_IDS], jobs[_MOST_IDS:]
-        readings = {job: slurm_reading.unknown(read_at) for job in jobs}
+        readings = {job: identity.unknown(read_at) for job in jobs}
         try:
-            argv = argv_of.accounting_argv(asked, cluster=cluster)
+            argv = sacct.accounting_argv(asked, cluster=cluster)
             done = await self._slurm.query(argv, user=user)
             if complains(done.stderr):
                 raise SchedulerUnavailable("sacct answered with a complaint.")
-            rows, odd = slurm_parse.parse_accounting(done.stdout, read_at)
+            rows, odd = sacct.parse_accounting(done.stdout, read_at)
         except BatchError as error:
             log.warning("Cannot ask the accounting about %s jobs: %s", len(jobs), error)
             return readings
         if later:
             log.info("%s jobs are looked up with the next listing", len(later))
-        return readings | slurm_reading.past(asked, rows, odd, read_at)
+        return readings | identity.past(asked, rows, odd, read_at)
 
     async def cancel(self, job: BatchJob) -> None:
         """Ask for the end of ``job`` as its user, after a look at its identity."""
         if not await self._is_ours(job):
             log.info("Job %s of %s is over or not ours any more", job.id, job.user)
             return
-        done = await self._slurm.run(argv_of.scancel_argv(job), user=job.user)
+        done = await self._slurm.run(sbatch.scancel_argv(job), user=job.user)
         if done.returncode != 0 and (error := cancel_error(done.stderr)):
             raise error
 
@@ -283,21 +278,21 @@ class SlurmScheduler:
         """Tell whether the id still stands for ``job``, and it has not ended."""
         await self._slurm.config()
         viewer = self._viewer(job.user)
-        done = await self._slurm.run(argv_of.one_job_argv(job), user=viewer)
+        done = await self._slurm.run(squeue.one_job_argv(job), user=viewer)
         if done.returncode != 0 and cancel_error(done.stderr) is None:
             return False  # "Invalid job id specified"
         self._slurm.expect_success("squeue", done)
-        listing = slurm_parse.parse_listing(done.stdout, cluster=job.cluster)
-        if slurm_reading.odd([job], listing):
+        listing = squeue.parse_listing(done.stdout, cluster=job.cluster)
+        if identity.odd([job], listing):
             raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
-        line = slurm_reading.line_of(job, listing)
+        line = identity.line_of(job, listing)
         if line is None or line.state.ended:
             return False
-        claim = slurm_reading.claim(job, line)
+        claim = identity.claim(job, line)
         if claim is not Claim.DOUBTFUL:
             return claim is Claim.SAME
         named, odd = await self._named([job], job.cluster, viewer)
-        if slurm_reading.confirmed([job], listing, named):
+        if identity.confirmed([job], listing, named):
             return True
         if odd.about(job.id, job.uid, shown=False):
             raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
@@ -314,11 +309,11 @@ class SlurmScheduler:
         jobs = await self._queued(name, user=user)
         if jobs or not (await self._slurm.config()).accounting:
             return jobs
-        argv = argv_of.accounting_by_name_argv(name, user=user)
+        argv = sacct.accounting_by_name_argv(name, user=user)
         done = await self._slurm.query(argv, user=self._viewer(user))
         if complains(done.stderr):
             raise SchedulerUnavailable("sacct answered with a complaint.")
-        rows, odd = slurm_parse.parse_accounting(done.stdout, datetime.now(UTC))
+        rows, odd = sacct.parse_accounting(done.stdout, datetime.now(UTC))
         if odd.count:  # the query was for this user's job alone
             raise SchedulerUnavailable("sacct's answer has lines that do not fit.")
         ended = [row for row in rows if row.status.state.ended and not row.refused]
@@ -332,11 +327,11 @@ class SlurmScheduler:
         self, name: str, *, user: str, cluster: str = ""
     ) -> tuple[BatchJob, ...]:
         await self._slurm.config()
-        argv = argv_of.named_argv([name], user=user, cluster=cluster)
+        argv = squeue.named_argv([name], user=user, cluster=cluster)
         done = await self._slurm.query(argv, user=self._viewer(user))
         if complains(done.stderr):  # an unknown user is an empty answer with rc 0
             raise SchedulerUnavailable("squeue answered with a complaint.")
-        lines, odd = slurm_parse.parse_named(done.stdout, cluster=cluster)
+        lines, odd = squeue.parse_named(done.stdout, cluster=cluster)
         if odd.count:  # the query was for this user's job alone
             raise SchedulerUnavailable("squeue's answer has lines that do not fit.")
         return tuple(
@@ -371,10 +366,10 @@ class SlurmScheduler:
 
     async def snapshot(self) -> ClusterSnapshot:
         """Read partitions and nodes by two commands."""
-        partitions = await self._slurm.query(argv_of.partitions_argv())
-        nodes = await self._slurm.query(argv_of.nodes_argv())
+        partitions = await self._slurm.query(partitions_argv())
+        nodes = await self._slurm.query(nodes_argv())
         self._snapshot = await asyncio.to_thread(
-            slurm_cluster.snapshot,
+            snapshot,
             partitions.stdout,
             nodes.stdout,
             datetime.now(UTC),
@@ -387,35 +382,35 @@ class SlurmScheduler:
         config = await self._slurm.config()
         limits = UserLimits(accounts={})
         if config.accounting and config.enforces_accounts:
-            argv = argv_of.user_argv(user, config.cluster)
+            argv = accounts.user_argv(user, config.cluster)
             done = await self._slurm.query(argv)
-            own = slurm_users.parse_user(done.stdout)
+            own = accounts.parse_user(done.stdout)
             limits = await self._with_groups(own, config.cluster)
         self._limits[user] = (datetime.now(UTC), limits)
         return limits
 
     async def _with_groups(
-        self, own: slurm_users.Associations, cluster: str
+        self, own: accounts.Associations, cluster: str
     ) -> UserLimits:
         """Add what the user's accounts and each QoS allow."""
         if not own.qos:
-            return slurm_users.user_limits(own, {}, {})
-        accounts = await self._slurm.query(argv_of.accounts_argv(own.qos, cluster))
-        qos = await self._slurm.query(argv_of.qos_argv())
-        return slurm_users.user_limits(
+            return accounts.user_limits(own, {}, {})
+        groups = await self._slurm.query(accounts.accounts_argv(own.qos, cluster))
+        qos = await self._slurm.query(accounts.qos_argv())
+        return accounts.user_limits(
             own,
-            slurm_users.parse_accounts(accounts.stdout),
-            slurm_users.parse_qos(qos.stdout),
+            accounts.parse_accounts(groups.stdout),
+            accounts.parse_qos(qos.stdout),
         )
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
         """Guess by ``sbatch --test-only``; ``None`` also when it would be refused."""
-        argv = argv_of.sbatch_argv(spec, test_only=True)
-        env = {**spec.environment, **argv_of.CLIENT_ENVIRONMENT}
+        argv = sbatch.sbatch_argv(spec, test_only=True)
+        env = {**spec.environment, **notation.CLIENT_ENVIRONMENT}
         script = spec.script.encode()
         done = await self._slurm.run(argv, user=user, stdin=script, env=env)
         if done.returncode == 0:
-            return slurm_parse.parse_estimate(done.stderr)
+            return sbatch.parse_estimate(done.stderr)
         error = submit_error(done.stderr)
         if isinstance(error, SubmitRejected):
             return None
@@ -430,7 +425,7 @@ class SlurmScheduler:
 
         ``path`` may hold the patterns of :class:`~.models.JobSpec`'s ``output``.
         """
-        where = argv_of.output_path(path, job)
+        where = sbatch.output_path(path, job)
         try:
             tail = await self._slurm.read_tail(where, job.user, max_bytes)
         except NotPermitted as error:

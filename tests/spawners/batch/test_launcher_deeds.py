@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from spawners.batch.models import BatchJob, JobSpec, Resources
 from spawners.batch.runners import launcher
-from spawners.batch.slurm import argv as slurm_argv
+from spawners.batch.slurm import accounts, sacct, sbatch, squeue
 
 PROGRAM = Path(launcher.__file__)
 SCRIPT = base64.b64encode(b"#!/bin/sh\n").decode()
@@ -447,16 +447,16 @@ def test_all_that_the_scheduler_asks_for_passes(data: st.DataObject) -> None:
         options=("--exclusive", "--licenses=a:1", "--exclusive=user", "--nice=10"),
     )
     for test_only in (True, False):
-        argv = slurm_argv.sbatch_argv(spec, test_only=test_only)
+        argv = sbatch.sbatch_argv(spec, test_only=test_only)
         launcher.check_command(argv, as_user=True)
-    launcher.check_command(slurm_argv.scancel_argv(JOB), as_user=True)
+    launcher.check_command(sbatch.scancel_argv(JOB), as_user=True)
     names = data.draw(st.lists(_WORD, min_size=1, max_size=4))
     for argv in (
-        slurm_argv.listing_argv(cluster="east"),
-        slurm_argv.named_argv(["lb-b", "lb-c"], cluster="east"),
-        slurm_argv.one_job_argv(JOB),
-        slurm_argv.accounting_argv([JOB], cluster="east"),
-        slurm_argv.accounts_argv(names, "lab"),
+        squeue.listing_argv(cluster="east"),
+        squeue.named_argv(["lb-b", "lb-c"], cluster="east"),
+        squeue.one_job_argv(JOB),
+        sacct.accounting_argv([JOB], cluster="east"),
+        accounts.accounts_argv(names, "lab"),
     ):
         launcher.check_command(argv, as_user=False)
 

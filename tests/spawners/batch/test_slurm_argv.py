@@ -8,7 +8,7 @@ import pytest
 
 from spawners.batch.models import BatchJob, JobSpec, Resources
 from spawners.batch.runners import launcher
-from spawners.batch.slurm import argv as slurm_argv
+from spawners.batch.slurm import accounts, cluster, sacct, sbatch, squeue
 
 MIB = 1024**2
 
@@ -40,7 +40,7 @@ def test_everything_that_is_asked_for_is_an_argument():
         "comment": "hub alice",
         "options": ("--exclusive",),
     }
-    assert slurm_argv.sbatch_argv(spec(resources, **fields)) == [
+    assert sbatch.sbatch_argv(spec(resources, **fields)) == [
         "sbatch",
         "--parsable",
         "--propagate=NONE",
@@ -68,7 +68,7 @@ def test_everything_that_is_asked_for_is_an_argument():
 
 
 def test_what_is_not_asked_for_is_left_to_the_scheduler():
-    assert slurm_argv.sbatch_argv(spec()) == [
+    assert sbatch.sbatch_argv(spec()) == [
         "sbatch",
         "--parsable",
         "--propagate=NONE",
@@ -84,26 +84,26 @@ def test_what_is_not_asked_for_is_left_to_the_scheduler():
 
 
 def test_no_value_of_the_environment_is_an_argument():
-    argv = slurm_argv.sbatch_argv(spec(environment={"TOKEN": "canary-7f3a"}))
+    argv = sbatch.sbatch_argv(spec(environment={"TOKEN": "canary-7f3a"}))
     assert "canary-7f3a" not in " ".join(argv)
     assert "--export=TOKEN" in argv
 
 
 def test_gpus_of_any_model_and_a_requeue_on_request():
-    argv = slurm_argv.sbatch_argv(spec(Resources(gpus=1), requeue=True))
+    argv = sbatch.sbatch_argv(spec(Resources(gpus=1), requeue=True))
     assert "--gres=gpu:1" in argv
     assert "--requeue" in argv
     assert "--no-requeue" not in argv
 
 
 def test_an_estimate_asks_the_same_without_submitting():
-    argv = slurm_argv.sbatch_argv(spec(), test_only=True)
+    argv = sbatch.sbatch_argv(spec(), test_only=True)
     assert argv[1] == "--test-only"
     assert "--parsable" not in argv
 
 
 def test_the_listing_asks_for_no_text_that_users_write():
-    for argv in (slurm_argv.listing_argv(), slurm_argv.named_argv(["lb-x"])):
+    for argv in (squeue.listing_argv(), squeue.named_argv(["lb-x"])):
         form = next(item for item in argv if item.startswith("--Format="))
         asked = {field.removesuffix(":|") for field in form[9:].split(",")}
         assert not asked & {"Name", "Comment", "Command", "WorkDir", "STDOUT"}
@@ -114,30 +114,30 @@ def test_the_listing_asks_for_no_text_that_users_write():
 )
 def test_only_ids_of_slurm_become_arguments(job_id):
     job = BatchJob(job_id, "lb-x", "alice")
-    for build in (slurm_argv.scancel_argv, slurm_argv.one_job_argv):
+    for build in (sbatch.scancel_argv, squeue.one_job_argv):
         with pytest.raises(ValueError, match="no id"):
             build(job)
     with pytest.raises(ValueError, match="no id"):
-        slurm_argv.accounting_argv([job])
+        sacct.accounting_argv([job])
 
 
 def test_the_accounting_is_never_asked_about_all_jobs():
     with pytest.raises(ValueError, match="every job"):
-        slurm_argv.accounting_argv([])
+        sacct.accounting_argv([])
 
 
 def test_the_accounting_is_asked_once_for_several_jobs():
     jobs = [BatchJob("12", "lb-b", "bob"), BatchJob("3_4", "lb-a", "alice")]
-    argv = slurm_argv.accounting_argv(jobs)
+    argv = sacct.accounting_argv(jobs)
     assert "--jobs=12,3_4" in argv
     assert "--name=lb-a,lb-b" in argv
 
 
 def test_another_cluster_is_named_in_every_command():
     job = BatchJob("12", "lb-b", "bob", cluster="east")
-    assert "--clusters=east" in slurm_argv.scancel_argv(job)
-    assert "--clusters=east" in slurm_argv.one_job_argv(job)
-    assert "--clusters=east" in slurm_argv.listing_argv(cluster="east")
+    assert "--clusters=east" in sbatch.scancel_argv(job)
+    assert "--clusters=east" in squeue.one_job_argv(job)
+    assert "--clusters=east" in squeue.listing_argv(cluster="east")
 
 
 @pytest.mark.parametrize(
@@ -152,24 +152,24 @@ def test_another_cluster_is_named_in_every_command():
 )
 def test_the_output_of_a_job_is_where_its_pattern_says(pattern, job_id, expected):
     job = BatchJob(job_id, "lb-x", "alice")
-    assert slurm_argv.output_path(pattern, job) == expected
+    assert sbatch.output_path(pattern, job) == expected
 
 
 def test_every_question_passes_the_launcher_that_sudo_and_ssh_start():
     job = BatchJob("12", "lb-b", "bob")
     for argv in (
-        slurm_argv.listing_argv(),
-        slurm_argv.named_argv(["lb-b"], user="bob"),
-        slurm_argv.one_job_argv(job),
-        slurm_argv.accounting_argv([job]),
-        slurm_argv.accounting_by_name_argv("lb-b", user="bob"),
-        slurm_argv.config_argv(),
-        slurm_argv.partitions_argv(),
-        slurm_argv.nodes_argv(),
-        slurm_argv.user_argv("bob", "lab"),
-        slurm_argv.accounts_argv(["proj"], "lab"),
-        slurm_argv.qos_argv(),
+        squeue.listing_argv(),
+        squeue.named_argv(["lb-b"], user="bob"),
+        squeue.one_job_argv(job),
+        sacct.accounting_argv([job]),
+        sacct.accounting_by_name_argv("lb-b", user="bob"),
+        cluster.config_argv(),
+        cluster.partitions_argv(),
+        cluster.nodes_argv(),
+        accounts.user_argv("bob", "lab"),
+        accounts.accounts_argv(["proj"], "lab"),
+        accounts.qos_argv(),
     ):
         launcher.check_command(argv, as_user=False)
-    for argv in (slurm_argv.sbatch_argv(spec()), slurm_argv.scancel_argv(job)):
+    for argv in (sbatch.sbatch_argv(spec()), sbatch.scancel_argv(job)):
         launcher.check_command(argv, as_user=True)

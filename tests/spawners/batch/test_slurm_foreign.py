@@ -19,8 +19,7 @@ from slurm_answers import ENDED, JOB, LINE, NAMED, ROW, Runner, scheduler
 from spawners.batch import errors
 from spawners.batch.models import BatchJob, JobState
 from spawners.batch.scheduler import ABSENT
-from spawners.batch.slurm import identity as slurm_reading
-from spawners.batch.slurm import parse
+from spawners.batch.slurm import identity, sacct, squeue
 
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 # As squeue printed it after `sbatch --begin=9999-12-31 -n1 --wrap=true` (H3).
@@ -72,9 +71,9 @@ _PLACES = st.lists(st.integers(0, 99), min_size=12, max_size=12)
 
 
 def readings_of(answer: bytes) -> dict[BatchJob, object]:
-    listing = parse.parse_listing(answer)
-    odd = slurm_reading.odd(OURS, listing)
-    readings = slurm_reading.present(OURS, listing, (), NOW)
+    listing = squeue.parse_listing(answer)
+    odd = identity.odd(OURS, listing)
+    readings = identity.present(OURS, listing, (), NOW)
     return {job: "odd" if job in odd else readings.get(job) for job in OURS}
 
 
@@ -106,8 +105,8 @@ def test_nor_do_newlines_in_it_that_begin_with_no_id(
 def test_no_row_of_anothers_job_changes_what_the_accounting_says_of_ours(
     others: list[bytes], places: list[int]
 ) -> None:
-    rows, odd = parse.parse_accounting(shuffled([ROW], others, places), NOW)
-    readings = slurm_reading.past([JOB, ABSENTEE], rows, odd, NOW)
+    rows, odd = sacct.parse_accounting(shuffled([ROW], others, places), NOW)
+    readings = identity.past([JOB, ABSENTEE], rows, odd, NOW)
     assert readings[JOB].state is JobState.COMPLETED
     assert readings[ABSENTEE].reason == ABSENT
 
@@ -116,9 +115,9 @@ def test_no_row_of_anothers_job_changes_what_the_accounting_says_of_ours(
 def test_no_line_of_anothers_job_hides_a_name_of_ours(
     others: list[bytes], places: list[int]
 ) -> None:
-    listing = parse.parse_listing(LINE)
-    named, _ = parse.parse_named(shuffled([NAMED], others, places))
-    assert slurm_reading.confirmed([JOB], listing, named) == {JOB}
+    listing = squeue.parse_listing(LINE)
+    named, _ = squeue.parse_named(shuffled([NAMED], others, places))
+    assert identity.confirmed([JOB], listing, named) == {JOB}
 
 
 @given(_TAIL)
@@ -142,8 +141,8 @@ async def test_a_job_that_waits_for_7000_years_blinds_nobody() -> None:
 @pytest.mark.parametrize("seconds", [0, 253_402_300_799, 253_402_300_800, 10**19])
 def test_any_time_is_a_moment_or_none(seconds: int) -> None:
     line = LINE.replace(b"1795531701", str(seconds).encode())
-    job = parse.parse_listing(line).jobs["75"]
-    ends = parse.status_of(job, NOW).ends
+    job = squeue.parse_listing(line).jobs["75"]
+    ends = squeue.status_of(job, NOW).ends
     assert ends is None or ends.year < 10_000
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.models import JobState
-from spawners.batch.slurm import parse
+from spawners.batch.slurm import cluster, sacct, sbatch, squeue
 from spawners.batch.slurm.notation import expand_hosts, expand_numbers, parse_duration
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -28,12 +28,12 @@ def moment(seconds: int) -> datetime:
 
 
 @pytest.fixture(scope="module")
-def listing() -> dict[str, parse.ListedJob]:
-    return parse.parse_listing(recorded("squeue-listing.txt")).jobs
+def listing() -> dict[str, squeue.ListedJob]:
+    return squeue.parse_listing(recorded("squeue-listing.txt")).jobs
 
 
 def test_a_running_job(listing):
-    status = parse.status_of(listing["76"], NOW)
+    status = squeue.status_of(listing["76"], NOW)
     assert status.state is JobState.RUNNING
     assert status.nodes == ("n1", "n2")
     assert status.started == moment(1795529901)
@@ -43,7 +43,7 @@ def test_a_running_job(listing):
 
 
 def test_a_job_without_a_time_limit_has_no_end(listing):
-    assert parse.status_of(listing["97"], NOW).ends is None
+    assert squeue.status_of(listing["97"], NOW).ends is None
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_job_without_a_time_limit_has_no_end(listing):
     ],
 )
 def test_ends(listing, job, state, reason, code, signal):
-    status = parse.status_of(listing[job], NOW)
+    status = squeue.status_of(listing[job], NOW)
     assert (status.state, status.reason) == (state, reason)
     assert (status.exit_code, status.signal) == (code, signal)
     assert status.ended is not None
@@ -65,19 +65,19 @@ def test_ends(listing, job, state, reason, code, signal):
 
 
 def test_a_requeued_job_waits_again_with_a_new_time_of_submission(listing):
-    status = parse.status_of(listing["71"], NOW)
+    status = squeue.status_of(listing["71"], NOW)
     assert (status.state, status.reason) == (JobState.PENDING, "BeginTime")
     assert status.restarts == 1
     assert listing["71"].submitted == moment(1795529905)
 
 
 def test_reasons_that_are_prose_are_kept(listing):
-    assert parse.status_of(listing["86"], NOW).reason.startswith("Job's account not")
+    assert squeue.status_of(listing["86"], NOW).reason.startswith("Job's account not")
 
 
 def test_places_are_counted_among_jobs_that_wait_for_resources():
-    whole = parse.parse_listing(recorded("squeue-listing.txt"))
-    places = parse.queue_places(whole)
+    whole = squeue.parse_listing(recorded("squeue-listing.txt"))
+    places = squeue.queue_places(whole)
     assert places["98"] < places["99"]  # equal priority: the older one first
     for waits_for_something_else in ("83", "84", "85", "86", "93", "94", "71", "87"):
         assert waits_for_something_else not in places
@@ -94,19 +94,19 @@ def test_a_higher_priority_comes_first_and_the_best_partition_counts():
         ("5", 1, "b"),
     )
     text = "".join(line.format(*row) for row in rows)
-    places = parse.queue_places(parse.parse_listing(text.encode()))
+    places = squeue.queue_places(squeue.parse_listing(text.encode()))
     assert places == {"4": 1, "2": 1, "3": 3, "1": 4, "5": 2}
 
 
 def test_named_jobs_and_traces_of_refused_ones():
-    named, odd = parse.parse_named(recorded("squeue-named.txt"))
+    named, odd = squeue.parse_named(recorded("squeue-named.txt"))
     assert odd.count == 0
     assert {job.id for job in named if job.refused} == {"88", "89", "90"}
     assert {job.user for job in named} == {"alice"}
 
 
 def test_the_accounting_by_age_with_refused_traces_marked():
-    rows, odd = parse.parse_accounting(recorded("sacct.txt"), NOW)
+    rows, odd = sacct.parse_accounting(recorded("sacct.txt"), NOW)
     assert odd.count == 0
     assert [row.submitted for row in rows] == sorted(row.submitted for row in rows)
     assert {row.id for row in rows if row.refused} == {"88", "89", "90"}
@@ -120,7 +120,7 @@ def test_the_accounting_by_age_with_refused_traces_marked():
 
 
 def test_the_configuration():
-    config = parse.parse_config(recorded("scontrol-config.txt"))
+    config = cluster.parse_config(recorded("scontrol-config.txt"))
     assert (config.version, config.cluster) == ("22.05.8", "lab")
     assert config.accounting
     assert config.enforces_accounts
@@ -131,7 +131,7 @@ def test_private_data_and_missing_accounting_are_noticed():
     text = recorded("scontrol-config.txt").decode()
     text = text.replace("= none\n", "= accounts,jobs\n")
     text = text.replace("accounting_storage/slurmdbd", "accounting_storage/none")
-    config = parse.parse_config(text.encode())
+    config = cluster.parse_config(text.encode())
     assert config.hides_jobs
     assert not config.accounting
 
@@ -141,7 +141,7 @@ def test_private_data_and_missing_accounting_are_noticed():
     [(b"12\n", ("12", "")), (b"12;east\n", ("12", "east"))],
 )
 def test_the_answer_to_a_submission(answer, expected):
-    assert parse.parse_submitted(answer) == expected
+    assert sbatch.parse_submitted(answer) == expected
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_answer_to_a_submission(answer, expected):
 )
 def test_no_other_answer_to_a_submission_is_an_id(answer):
     with pytest.raises(SchedulerUnavailable):
-        parse.parse_submitted(answer)
+        sbatch.parse_submitted(answer)
 
 
 def test_the_estimate_is_on_stderr_and_the_next_century_is_none():
@@ -157,15 +157,15 @@ def test_the_estimate_is_on_stderr_and_the_next_century_is_none():
     text = (
         b"sbatch: Job 65 to start at %d using 1 processors on nodes n1 in partition x"
     )
-    assert parse.parse_estimate(text % soon) == moment(soon)
-    assert parse.parse_estimate(text % 5822148834) is None
-    assert parse.parse_estimate(b"allocation failure: no") is None
+    assert sbatch.parse_estimate(text % soon) == moment(soon)
+    assert sbatch.parse_estimate(text % 5822148834) is None
+    assert sbatch.parse_estimate(b"allocation failure: no") is None
 
 
 def test_states_unknown_to_us_are_unknown_and_ours_are_not_slurms():
     for word in ("MIGRATING", "LOST", "UNKNOWN"):
         line = f"1|1001|9|{word}|n1|9|9|1|cpu|0|0|None|\n"
-        assert parse.parse_listing(line.encode()).jobs["1"].state is JobState.UNKNOWN
+        assert squeue.parse_listing(line.encode()).jobs["1"].state is JobState.UNKNOWN
 
 
 def test_every_state_of_slurm_is_read():
@@ -173,7 +173,7 @@ def test_every_state_of_slurm_is_read():
         if state in (JobState.LOST, JobState.UNKNOWN):
             continue
         line = f"1|1001|9|{state}|n1|9|9|1|cpu|0|0|None|\n"
-        assert parse.parse_listing(line.encode()).jobs["1"].state is state
+        assert squeue.parse_listing(line.encode()).jobs["1"].state is state
 
 
 @pytest.mark.parametrize(
@@ -226,12 +226,12 @@ _PIECES = st.sampled_from(
 )
 ANSWERS = st.binary(max_size=200) | st.lists(_PIECES, max_size=60).map(b"".join)
 _PARSERS = (
-    parse.parse_listing,
-    parse.parse_named,
-    lambda answer: parse.parse_accounting(answer, NOW),
-    parse.parse_submitted,
-    parse.parse_estimate,
-    parse.parse_config,
+    squeue.parse_listing,
+    squeue.parse_named,
+    lambda answer: sacct.parse_accounting(answer, NOW),
+    sbatch.parse_submitted,
+    sbatch.parse_estimate,
+    cluster.parse_config,
 )
 
 
@@ -247,7 +247,7 @@ def test_any_bytes_are_a_value_or_no_answer(answer):
 @given(ANSWERS)
 def test_only_a_full_line_with_its_id_ends_a_job(answer):
     try:
-        jobs = parse.parse_listing(answer).jobs
+        jobs = squeue.parse_listing(answer).jobs
     except SchedulerUnavailable:
         return
     for job in jobs.values():
@@ -261,10 +261,10 @@ def test_a_cut_listing_ends_nobody_it_does_not_name(data):
     whole = recorded("squeue-listing.txt")
     cut = whole[: data.draw(st.integers(0, len(whole)))]
     try:
-        part = parse.parse_listing(cut).jobs
+        part = squeue.parse_listing(cut).jobs
     except SchedulerUnavailable:
         return
-    assert part.items() <= parse.parse_listing(whole).jobs.items()
+    assert part.items() <= squeue.parse_listing(whole).jobs.items()
 
 
 @given(st.text(max_size=60))
