@@ -25,7 +25,8 @@ from traitlets.config import Config
 
 from services.common.short_lines import keep_lines_short
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.batch.jobs.record import Failure, JobRecord
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.record import JobRecord
 from spawners.batch.rendezvous.launch import Launch
 from spawners.common.settings import ConfigError
 from spawners.notebooks.profiles_spawner import BatchJobSpawner

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from spawners.batch.errors import NotPermitted, UnknownJob
+from spawners.batch.errors import NotPermitted
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import Failure, JobRecord
+from spawners.batch.jobs.record import JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pki

@@ -28,7 +28,7 @@ from hub.config.secrets import ensure_password
 from hub.config.settings import Settings
 from hub.config.site import Site
 from hub.pages.pace import Buckets, TooOften
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.common.accounts import ACCOUNT, brief, is_account_name
 from spawners.notebooks.errors import StartFailed
 

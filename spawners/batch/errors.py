@@ -9,10 +9,9 @@
     ├── SchedulerUnavailable   no answer, or one that cannot be trusted: try again
     │   └── SubmitUncertain    the answer to a submission was lost: look by name
     ├── AuthenticationBroken   munge or its key: the operator must act
-    ├── NotPermitted           the command may not be run as this user
-    ├── AlreadyLive            the owner has a job already: attach to it
-    ├── UnknownJob             no record has this name
-    └── StaleReport            a job reports that is no longer wanted: it must end
+    └── NotPermitted           the command may not be run as this user
+
+Three more are about records of jobs: :mod:`spawners.batch.jobs.errors`.
 
 Every error keeps its facts as attributes; its text says what happened, to what,
 and what to try, and never holds a secret.
@@ -20,12 +19,7 @@ and what to try, and never holds a secret.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from spawners.common.errors import GatewayError
-
-if TYPE_CHECKING:
-    from .jobs.record import JobRecord
 
 
 class BatchError(GatewayError):
@@ -79,26 +73,3 @@ class AuthenticationBroken(BatchError):
 
 class NotPermitted(BatchError):
     """We may not run this command as this user."""
-
-
-class AlreadyLive(BatchError):
-    """The owner has a job that has not ended; nothing was submitted.
-
-    Attributes:
-        record: that job's record, to attach to.
-    """
-
-    def __init__(self, record: JobRecord) -> None:
-        self.record = record
-        super().__init__(
-            f"{record.owner} already has the job {record.name}.",
-            hint="Stop it before starting another.",
-        )
-
-
-class UnknownJob(BatchError):
-    """No record has this name."""
-
-
-class StaleReport(BatchError):
-    """A job reported that was superseded, stopped or ended; it must end itself."""

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 
 
 class KernelJobError(RuntimeError):

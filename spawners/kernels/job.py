@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from typing import Any  # what is sent as JSON
 
 from spawners.batch.explain.ends import explain_end
+from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_state
-from spawners.batch.jobs.record import NOT_READ, Failure
+from spawners.batch.jobs.record import NOT_READ
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
 from spawners.common.errors import GatewayError
 from spawners.node.kernel.tunnel import Json

@@ -32,7 +32,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.common.settings import ConfigError
 from spawners.node.kernel.tunnel import CHANNELS, Json
 from spawners.profiles.profiles import Resolved

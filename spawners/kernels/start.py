@@ -12,8 +12,8 @@ from pathlib import Path
 from time import monotonic
 
 from spawners.batch.errors import SubmitUncertain
+from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_refusal
-from spawners.batch.jobs.record import Failure
 from spawners.batch.models import BatchJob, JobSpec
 from spawners.batch.rendezvous.proofs import new_secret
 from spawners.common.errors import GatewayError

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spawners.batch.explain.ends import explain_end
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
 
 

@@ -23,7 +23,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar  # Any: what a coroutine is sent
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.node.kernel.tunnel import (
     CHANNELS,
     CONTROL,

@@ -14,7 +14,8 @@ from spawners.batch.errors import (
     SchedulerUnavailable,
     SubmitRejected,
 )
-from spawners.batch.jobs.record import Failure, JobRecord
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.record import JobRecord
 from spawners.common.errors import DatabaseError, GatewayError
 
 

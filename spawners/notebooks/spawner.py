@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyterhub.spawner import Spawner
 
-from spawners.batch.errors import AlreadyLive
+from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.record import JobRecord
 from spawners.batch.models import JobSpec, new_job_name
 from spawners.batch.rendezvous.launch import Launch, notebook_launch

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import Endpoint, Failure, JobEvent, JobRecord
+from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord
 from spawners.batch.models import JobState
 from spawners.common.text import duration_in_words
 

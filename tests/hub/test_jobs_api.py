@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hub.api.views import cluster_view, event_view, server_state, server_view
-from spawners.batch.jobs.record import Endpoint, Failure, JobEvent, JobRecord, Phase
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord, Phase
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
 from spawners.batch.scheduler import (
     ClusterSnapshot,

@@ -12,7 +12,8 @@ import pytest
 
 from hub import gateway as wiring
 from hub.gateway import Gateway, Places
-from spawners.batch.errors import NotPermitted, UnknownJob
+from spawners.batch.errors import NotPermitted
+from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.common.errors import DatabaseUnavailable
 

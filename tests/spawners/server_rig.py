@@ -13,10 +13,11 @@ from jupyterhub.objects import Hub, Server
 from jupyterhub.user import User
 from traitlets.config import Config
 
-from spawners.batch.errors import UnknownJob
+from spawners.batch.explain.failure import Failure
 from spawners.batch.fake import FakeScheduler
+from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import Endpoint, Failure, JobRecord
+from spawners.batch.jobs.record import Endpoint, JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import BatchJob, JobState

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from spawners.batch.models import Resources
 from spawners.common.text import count_in_words, duration_in_words, memory_in_words
+
+from ..models import Resources
 
 
 def resources_in_words(resources: Resources) -> str:

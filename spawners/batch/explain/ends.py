@@ -15,8 +15,8 @@ from spawners.common.text import (
     nodes_in_words,
 )
 
-from ..jobs.record import Failure
 from ..models import JobState, JobStatus, Resources
+from .failure import Failure
 from .reasons import explain_reason
 
 

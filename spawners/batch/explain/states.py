@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from spawners.batch.explain.amounts import resources_in_words
 from spawners.common.errors import GatewayError
 from spawners.common.text import clean_line, moment_in_words, nodes_in_words
 
@@ -17,9 +16,10 @@ from ..errors import (
     SubmitRejected,
     SubmitUncertain,
 )
-from ..jobs.record import Failure
 from ..models import JobState, JobStatus, Resources
+from .amounts import resources_in_words
 from .ends import explain_end
+from .failure import Failure
 from .reasons import explain_reason
 
 __all__ = ["explain_end", "explain_refusal", "explain_state", "starts_by_itself"]

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 
 from spawners.common.errors import GatewayError
 
+from ..explain.failure import Failure
 from ..models import BatchJob, JobState
 from ..scheduler import Scheduler
 from .ledger import Ledger, Line
-from .record import NOT_READ, Failure, JobRecord, Phase, utc_now
+from .record import NOT_READ, JobRecord, Phase, utc_now
 from .settings import WatchSettings, pause
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
-from ..errors import StaleReport
 from ..models import JobState
 from .adoption import Adoption
 from .cancelling import Cancelling
+from .errors import StaleReport
 from .ledger import Ledger, Line
 from .readings import Readings, Report
 from .record import Endpoint, JobRecord, Phase, utc_now

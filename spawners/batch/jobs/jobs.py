@@ -12,8 +12,8 @@
 What it promises, whatever crashes, hangs or lies in between:
 
 * An owner has at most one live job. A second :meth:`Jobs.submit` raises
-  :class:`~spawners.batch.errors.AlreadyLive` with the first one's record; attach to
-  it through :meth:`Jobs.current`.
+  :class:`~spawners.batch.jobs.errors.AlreadyLive` with the first one's record; attach
+  to it through :meth:`Jobs.current`.
 * A submission whose answer was lost is found by its name or given up, and never
   repeated; what arrives later is cancelled.
 * A cancel is a wish that outlives this process and is repeated until an end was read.
@@ -36,6 +36,7 @@ from typing import Any  # the result of a task that never ends
 
 from spawners.common.errors import DatabaseUnavailable
 
+from ..explain.failure import Failure
 from ..models import JobSpec, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .adoption import Adoption
@@ -44,7 +45,7 @@ from .claims import Claims
 from .ledger import Ledger, Line
 from .metered import MeteredScheduler
 from .readings import Readings
-from .record import Endpoint, Failure, JobEvent, JobRecord, utc_now
+from .record import Endpoint, JobEvent, JobRecord, utc_now
 from .settings import WatchSettings, supervise
 from .store import JobStore
 from .submission import Submission

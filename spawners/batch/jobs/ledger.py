@@ -18,8 +18,8 @@ from typing import Any, TypeVar  # Any: a changed field is checked by the datacl
 
 from spawners.common.errors import DatabaseUnavailable
 
-from ..errors import AlreadyLive, UnknownJob
 from ..models import JobStatus
+from .errors import AlreadyLive, UnknownJob
 from .record import JobEvent, JobRecord, utc_now
 from .store import Change, JobStore, OwnerTaken, Stored
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from ..explain.failure import Failure
 from ..models import BatchJob, JobState, JobStatus, Resources
 
 #: What an event carries beside its words.
@@ -62,23 +63,6 @@ class Endpoint:
     address: str
     port: int
     fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a job failed, for the person who started it.
-
-    Attributes:
-        title: one line without jargon ("Out of memory").
-        detail: what happened, with the numbers that are known.
-        hint: the next step, or ``""``.
-        log: the last lines of the job's own output, or ``""``.
-    """
-
-    title: str
-    detail: str = ""
-    hint: str = ""
-    log: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

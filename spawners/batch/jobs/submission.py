@@ -10,13 +10,15 @@ from typing import Any  # the result of a task that is only kept
 
 from spawners.common.errors import GatewayError
 
-from ..errors import AlreadyLive, InvalidSpec, SchedulerUnavailable
+from ..errors import InvalidSpec, SchedulerUnavailable
+from ..explain.failure import Failure
 from ..explain.states import explain_refusal
 from ..models import BatchJob, JobSpec
 from ..scheduler import Scheduler
 from .adoption import Adoption, adopt, close_unsubmitted
+from .errors import AlreadyLive
 from .ledger import Ledger, Line
-from .record import Failure, JobRecord, Phase, utc_now
+from .record import JobRecord, Phase, utc_now
 from .settings import WatchSettings
 
 log = logging.getLogger(__name__)

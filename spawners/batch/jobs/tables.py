@@ -16,8 +16,9 @@ from sqlalchemy.engine import RowMapping
 
 from spawners.common.database import UtcDateTime
 
+from ..explain.failure import Failure
 from ..models import BatchJob, JobStatus, Resources
-from .record import Endpoint, Failure, JobEvent, JobRecord, Phase
+from .record import Endpoint, JobEvent, JobRecord, Phase
 
 VERSION_TABLE = "landbridge_jobs_version"
 

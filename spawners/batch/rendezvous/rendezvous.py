@@ -29,7 +29,7 @@ from weakref import WeakValueDictionary
 from spawners.common.addresses import plain_address, resolve
 from spawners.common.errors import GatewayError
 
-from ..errors import StaleReport
+from ..jobs.errors import StaleReport
 from ..jobs.record import Endpoint, JobEvent, JobRecord
 from ..scheduler import ClusterSnapshot
 from .certificates import CertificateAuthority, job_host

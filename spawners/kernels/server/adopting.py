@@ -14,7 +14,7 @@ from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import Instance, Unicode, default
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 
 from ..context import KernelContext, context_for
 from ..errors import KernelJobError

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.common.text import clean_line, duration_in_words
 
 from ..settings import KernelSettings

@@ -16,7 +16,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from traitlets import Type
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.batch.models import Resources
 
 from ..errors import KernelJobEnded, KernelJobError

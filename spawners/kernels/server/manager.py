@@ -18,7 +18,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from tornado import web
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 
 from ..errors import KernelJobError, KernelUnreachable
 from .adopting import AdoptingKernelManager

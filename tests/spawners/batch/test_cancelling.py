@@ -5,9 +5,7 @@ import asyncio
 import pytest
 from jobs_rig import OWNER, ended, in_state
 
-from spawners.batch.errors import (
-    UnknownJob,
-)
+from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState
 

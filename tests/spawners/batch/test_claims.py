@@ -5,11 +5,8 @@ import asyncio
 import pytest
 from jobs_rig import ENDPOINT, OWNER, ended, in_state
 
-from spawners.batch.errors import (
-    SchedulerUnavailable,
-    StaleReport,
-    UnknownJob,
-)
+from spawners.batch.errors import SchedulerUnavailable
+from spawners.batch.jobs.errors import StaleReport, UnknownJob
 from spawners.batch.jobs.record import Endpoint
 from spawners.batch.models import JobState
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from jobs_rig import OWNER, ended, in_state
 
-from spawners.batch.errors import AlreadyLive, SchedulerUnavailable
+from spawners.batch.errors import SchedulerUnavailable
+from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import Phase
 from spawners.batch.jobs.store import JobStore

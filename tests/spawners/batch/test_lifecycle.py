@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from worlds import SETTINGS, FakeWorld, LocalWorld, SlurmWorld
 
-from spawners.batch.errors import AlreadyLive
+from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.metered import MeteredScheduler
 from spawners.batch.jobs.record import Endpoint, Phase

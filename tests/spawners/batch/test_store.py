@@ -12,14 +12,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from spawners.batch.jobs.record import (
-    Endpoint,
-    Failure,
-    JobEvent,
-    JobRecord,
-    Phase,
-    utc_now,
-)
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord, Phase, utc_now
 from spawners.batch.jobs.store import Change, JobStore, OwnerTaken
 from spawners.batch.jobs.tables import VERSION_TABLE, metadata
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name

@@ -7,12 +7,12 @@ import pytest
 from jobs_rig import OWNER, ended, in_state
 
 from spawners.batch.errors import (
-    AlreadyLive,
     AuthenticationBroken,
     InvalidSpec,
     LimitReached,
     SubmitRejected,
 )
+from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState, Resources
 

@@ -244,7 +244,7 @@ async def test_a_line_that_is_no_object_ends_the_connection():
 
 
 def test_an_error_is_a_text_for_people():
-    from spawners.batch.jobs.record import Failure
+    from spawners.batch.explain.failure import Failure
 
     error = KernelNotStarted(Failure("Refused", "Too much", "Ask for less.", "log\n"))
     assert str(error) == "Refused. Too much. Ask for less.\nlog"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spawners.batch.jobs.record import Failure
+from spawners.batch.explain.failure import Failure
 from spawners.batch.models import Resources
 from spawners.kernels.server.kernel import LandbridgeServerKernelManager, Life
 
