@@ -9,12 +9,7 @@ from pathlib import Path
 from hub.config.paths import LONGEST_SOCKET, short_socket
 from hub.config.settings import Settings
 from services.edge.config import StorePort
-from services.storage.site.embedded_files import (
-    SOCKET,
-    kept_ports,
-    port_socket,
-    protected_ports,
-)
+from services.storage.address import SOCKET, protected_port
 
 
 def store_directory(settings: Settings) -> Path:
@@ -40,10 +35,10 @@ class PortNow:
 
     def __call__(self) -> StorePort | None:
         """Return it as it is now; chosen if there never was one."""
-        ports = kept_ports(store_directory(self.settings))
-        if ports.s3 not in protected_ports():
+        port = protected_port(store_directory(self.settings))
+        if port is None:
             return None
-        return StorePort(ports.s3, _reachable(self.settings, port_socket(ports)))
+        return StorePort(port.number, _reachable(self.settings, port.socket))
 
 
 def _reachable(settings: Settings, name: str) -> Path:
