@@ -29,7 +29,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.record import JobRecord
 from spawners.batch.rendezvous.launch import Launch
 from spawners.common.settings import ConfigError
-from spawners.notebooks.profiles_spawner import BatchJobSpawner
+from spawners.notebooks.spawner import BatchJobSpawner
 from spawners.notebooks.start import owner_key, server_of
 
 from .api import accounts as accounts_api

@@ -1,8 +1,7 @@
-"""Notebook servers as batch jobs, for JupyterHub.
+"""Notebook servers as batch jobs, with a choice of profiles: for JupyterHub.
 
-``BatchJobSpawner`` is a ``batchspawner.BatchSpawnerBase`` whose settings keep their
-meaning; ``ProfilesSpawner`` adds a choice of profiles, Landbridge's own or those of
-an existing ``wrapspawner`` configuration.
+The profiles are Landbridge's own or those of an existing ``wrapspawner``
+configuration.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from spawners.profiles.profiles import Profiles
 from .options import Plan
 from .script import resources_from
 from .spawner import BatchJobSpawner
-
-__all__ = ["BatchJobSpawner", "ProfilesSpawner"]
 
 
 class ProfilesSpawner(BatchJobSpawner, wrapspawner.ProfilesSpawner):  # type: ignore[misc]  # traits of both

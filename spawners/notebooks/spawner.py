@@ -12,28 +12,120 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from jupyterhub.spawner import Spawner
+import jupyterhub.apihandlers
+from batchspawner import BatchSpawnerBase
+from batchspawner.api import BatchSpawnerAPIHandler
+from jupyterhub.spawner import Spawner, SpawnException
+from traitlets import Any as AnyTrait
+from traitlets import Float, Integer, Unicode, default
 
+from spawners.batch.errors import InvalidSpec
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.record import JobRecord
 from spawners.batch.models import JobSpec, new_job_name
 from spawners.batch.rendezvous.launch import Launch, notebook_launch
 from spawners.common.errors import GatewayError
+from spawners.profiles.choices import options_from_form
 
-from .choice import ChoosingSpawner
 from .errors import StartFailed, refused, too_late
-from .options import Plan
-from .peer import Answer, PeerServer, peer_url
-from .probe import Reach
-from .script import SpecParts, job_spec
-from .start import PUT_BACK, Clocks, ends_within, follow, server_is_over, wait_ready
+from .options import Asker, Plan, choose, plain_form
+from .probe import Answer, PeerServer, Reach, peer_url
+from .script import SpecParts, job_spec, resources_from
+from .start import (
+    PUT_BACK,
+    Clocks,
+    ServerHost,
+    ends_within,
+    follow,
+    owner_key,
+    server_is_over,
+    wait_ready,
+)
 from .state import Seal, ServerState, commit, find_token, revoke
 
 _GOOD_BYE = timedelta(seconds=5)
 
+# batchspawner's own callback sets any attribute of the spawner that a job names.
+# Importing batchspawner registers it; our jobs report elsewhere, so it goes.
+jupyterhub.apihandlers.default_handlers[:] = [
+    route
+    for route in jupyterhub.apihandlers.default_handlers
+    if route[1] is not BatchSpawnerAPIHandler
+]
 
-class BatchJobSpawner(ChoosingSpawner):
-    """A notebook server that is a batch job of its user."""
+
+class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
+    """A notebook server that is a batch job of its user.
+
+    What a site has set on ``c.SlurmSpawner`` counts here as well; ``exec_prefix`` and
+    the ``batch_*_cmd`` have no effect.
+    """
+
+    # -- settings: batchspawner's own, and what Landbridge adds ----------------------
+
+    start_timeout = Integer(
+        30 * 86_400,
+        help="Seconds that a start may take with its time in the queue. The clocks "
+        "that matter are `queue_timeout` and `launch_timeout`.",
+    ).tag(config=True)
+    queue_timeout = Float(
+        None,
+        allow_none=True,
+        help="Seconds that a start may wait in the queue; default: as long as it "
+        "takes.",
+    ).tag(config=True)
+    launch_timeout = Float(
+        300,
+        min=1,
+        help="Seconds from the job's start on its node to a server that reports.",
+    ).tag(config=True)
+    http_timeout = Integer(
+        60, help="Seconds from that report until the hub must reach the server."
+    ).tag(config=True)
+    stop_timeout = Float(
+        30,
+        min=0,
+        help="Seconds that a stop waits to see the job end. The wish stays, however "
+        "long it takes.",
+    ).tag(config=True)
+    warn_before = Float(
+        300,
+        min=0,
+        help="Seconds before its time limit that a job is warned; 0 for never. Not "
+        "with a `batch_script` of the site's own.",
+    ).tag(config=True)
+    consecutive_failure_limit = Integer(
+        0, help="Failed starts in a row after which the hub ends itself; 0: never."
+    ).tag(config=True)
+
+    req_qos = Unicode("", help="QoS to submit with.").tag(config=True)
+    req_reservation = Unicode("", help="Reservation to submit to.").tag(config=True)
+    req_gres = Unicode("", help="GPUs, as `gpu:2` or `gpu:a100:2`.").tag(config=True)
+    req_constraint = Unicode("", help="Node features to ask for.").tag(config=True)
+    req_cluster = Unicode("", help="Kept for scripts that name it.").tag(config=True)
+    req_srun = Unicode(
+        "", help="Prefix of the server's command in the job, such as `srun`."
+    ).tag(config=True)
+
+    profiles = AnyTrait(
+        None,
+        allow_none=True,
+        help="What users may pick, as `spawners.profiles.profiles` reads it; `None` "
+        "gives every server what the `req_` settings say.",
+    ).tag(config=True)
+
+    @classmethod
+    def section_names(cls) -> list[str]:
+        """Return the names of the configuration's sections, the last one wins."""
+        names: list[str] = super().section_names()
+        at = names.index("BatchSpawnerBase") + 1
+        return [*names[:at], "BatchSpawnerRegexStates", "SlurmSpawner", *names[at:]]
+
+    #: The hub's side; found in JupyterHub's settings, or set by a test.
+    host: ServerHost | None = None
+    job_name = ""
+    #: What a page says that was opened by a link with options.
+    link_notice = "Nothing was started. Check the form and press Start."
 
     def __init__(self, **kwargs: Any) -> None:
         self._submitted = asyncio.Event()
@@ -43,6 +135,91 @@ class BatchJobSpawner(ChoosingSpawner):
         self._with_token = False
         self._watch: asyncio.Task[None] | None = None
         super().__init__(**kwargs)
+
+    @property
+    def gateway(self) -> ServerHost:
+        """The hub's side of every server."""
+        if self.host is None:
+            self.host = self.user.settings.get("landbridge")
+        if self.host is None:
+            raise RuntimeError("This spawner runs under Landbridge's own hub only.")
+        return self.host
+
+    @property
+    def owner(self) -> str:
+        """The batch core's key for this server."""
+        return owner_key(self.user.name, self.name)
+
+    @property
+    def record(self) -> JobRecord | None:
+        """The job of the newest start, ``None`` before the first."""
+        return self.gateway.jobs.get(self.job_name) if self.job_name else None
+
+    # -- what it is made of ------------------------------------------------------
+
+    @default("req_homedir")
+    def _default_homedir(self) -> str:
+        return self.gateway.workdir_of(self.user.name)
+
+    @default("req_keepvars")
+    def _default_keepvars(self) -> str:
+        return ""
+
+    @property
+    def asker(self) -> Asker:
+        """Who starts this server, and on what cluster."""
+        return Asker(
+            groups=frozenset(group.name for group in self.user.groups),
+            admin=bool(self.user.admin),
+            snapshot=self.gateway.jobs.snapshot,
+        )
+
+    def plan(self, options: object) -> Plan:
+        """Return what to start for these options, by the site's closed schema.
+
+        Raises:
+            InvalidSpec: naming the option and what is allowed.
+        """
+        return choose(self.profiles, options, resources_from(self._req()), self.asker)
+
+    def _req(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.get_req_subvars().items()}
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return lambda spawner: plain_form(spawner.offers())
+
+    def offers(self) -> list[tuple[str, str]]:
+        """Return key and name of what this user may pick."""
+        if self.profiles is None:
+            return []
+        asker = self.asker
+        offered = self.profiles.for_user(
+            asker.groups, admin=asker.admin, snapshot=asker.snapshot
+        )
+        return [(profile.key, profile.title) for profile in offered]
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Any:
+        return self._read_form
+
+    def _read_form(self, form: dict[str, Any]) -> dict[str, object]:
+        try:
+            return options_from_form(form)
+        except InvalidSpec as error:
+            raise refused(error) from error
+
+    def options_from_query(self, query_data: dict[str, Any]) -> dict[str, object]:
+        """Refuse to start from a link: a link may fill in the form, no more."""
+        raise SpawnException(
+            self.link_notice,
+            reason="link",
+            status_code=200,
+        )
+
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> Any:
+        return _check_options
 
     # -- JupyterHub's own view of the server -----------------------------------
 
@@ -379,3 +556,14 @@ class BatchJobSpawner(ChoosingSpawner):
         super().clear_state()
         self.job_name, self.token_id = "", None
         self._with_token = False
+
+
+def _check_options(spawner: BatchJobSpawner, options: object) -> None:
+    """Refuse bad options before anything is done, and never store them."""
+    try:
+        spawner.user_options = dict(spawner.plan(options).options)
+    except GatewayError as error:
+        spawner.user_options = {}
+        raise refused(error) from error
+    finally:
+        spawner.orm_spawner.user_options = dict(spawner.user_options)

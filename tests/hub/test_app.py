@@ -11,7 +11,7 @@ import jupyterhub.apihandlers
 import pytest
 from batchspawner.api import BatchSpawnerAPIHandler
 
-import spawners.notebooks.profiles_spawner  # noqa: F401 -- its import is what is tested
+import spawners.notebooks.spawner  # noqa: F401 -- its import is what is tested
 from hub.recovery import Verdict, judge
 from spawners.batch.jobs.record import JobRecord, Phase
 from spawners.batch.models import Resources

@@ -21,7 +21,7 @@ from spawners.batch.jobs.record import Endpoint, JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import BatchJob, JobState
-from spawners.notebooks.profiles_spawner import BatchJobSpawner
+from spawners.notebooks.spawner import BatchJobSpawner
 
 QUICK = WatchSettings(
     fast=timedelta(milliseconds=20),

@@ -27,7 +27,7 @@ from server_rig import Rig
 from spawners.batch.errors import SubmitRejected
 from spawners.batch.models import JobState
 from spawners.notebooks.errors import StartFailed
-from spawners.notebooks.profiles_spawner import BatchJobSpawner
+from spawners.notebooks.spawner import BatchJobSpawner
 
 
 async def test_spawner_start_stop_poll(servers: Rig) -> None:

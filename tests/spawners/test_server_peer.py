@@ -18,7 +18,7 @@ from spawners.batch.rendezvous.certificates import (
     ensure_hub_pki,
     job_host,
 )
-from spawners.notebooks.peer import ask, peer_url
+from spawners.notebooks.probe import ask, peer_url
 
 
 @pytest.fixture
