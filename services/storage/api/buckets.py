@@ -1,42 +1,105 @@
-"""Buckets and objects over REST: each function is one route, and says what it may."""
+"""Buckets over REST: who asks, what there is for them, and what it holds."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 
+from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 
 from services.common.errors import BadRequest, InTheWay, TooMany
-from services.common.spec import Call, Nothing
+from services.common.spec import Call, Model, Nothing
 
 from ..access.rights import Right, own_bucket_name, require_owner
-from ..db.rows import AuditEntry
 from ..db.usage_rows import Measured
 from ..s3.client import S3Client
-from ..s3.errors import Conflict, ObjectNotFound, StorageError, StoreUnavailable
+from ..s3.errors import Conflict, StorageError, StoreUnavailable
 from ..s3.values import Mode
 from ..service import Storage
-from . import models as m
-from . import models_sharing as sharing
+from .fields import ModeName
 
 log = logging.getLogger(__name__)
 
-_LONGEST_COUNT_SECONDS = 15.0
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 
-async def show_me(storage: Storage, call: Call) -> m.Me:
+class Me(Model):
+    """Who asks, and what there is for them."""
+
+    user: str
+    groups: list[str]
+    scopes: list[str]
+    bucket: str = Field(description="The default bucket; empty if there is none.")
+    region: str
+    endpoint: str = Field(description="Where programs reach S3.")
+    gateway: str = Field(
+        description="The same, where it is the gateway's own address; else empty."
+    )
+    path: str = Field(description="The path of `/s3/`; empty if browsers go direct.")
+    pages: str = Field(
+        description="Where browsers find this service, with a slash at the end, if it "
+        "has a host of its own; else empty."
+    )
+    embedded: bool
+    public_links: bool
+    credentials: Literal["sts", "web-identity", "keys", "pasted", "none"] = Field(
+        description="How programs get keys; `pasted`: the caller enters one (`key`)."
+    )
+    quota: int | None = Field(
+        description="Bytes that all of the caller's buckets may hold; null: no limit."
+    )
+    used: int = Field(description="Bytes that they hold or expect, as last counted.")
+    may_create: bool = Field(description="Whether one more bucket may be created.")
+
+
+class Usage(Model):
+    """What a bucket held when it was last measured."""
+
+    bytes: int
+    objects: int
+    measured: datetime
+    complete: bool = Field(description="False: it holds at least this much.")
+
+
+class Bucket(Model):
+    """A bucket, or a prefix of one, that the caller may use."""
+
+    name: str
+    prefix: str
+    mode: ModeName
+    why: Literal["own", "group", "site", "share", "key"]
+    owner: str = Field(description="Who shared it, or the group; else empty.")
+    share: str = Field(description="The share's id, or empty.")
+    expires: datetime | None
+    quota: int | None = Field(
+        description="Bytes that all buckets of its owner may hold; null: no limit."
+    )
+    usage: Usage | None
+
+
+class Buckets(Model):
+    """Every bucket that the caller may use."""
+
+    buckets: list[Bucket]
+
+
+class NewBucket(Model):
+    """A bucket to create; its full name is `OWN--NAME`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$")]
+
+
+async def show_me(storage: Storage, call: Call) -> Me:
     """Who asks, and what there is for them."""
     caller, settings = call.caller, storage.settings
     made = await storage.rows.bucket_count(caller.name)
     store = storage.store
     own = Right(storage.default_bucket(caller.name), "", Mode.READ_WRITE, "own")
     counted = await storage.meter.counted(own, caller.name)
-    return m.Me(
+    return Me(
         user=caller.name,
         groups=sorted(caller.groups),
         scopes=sorted(scope for scope in caller.scopes if scope.startswith("custom:")),
@@ -55,7 +118,7 @@ async def show_me(storage: Storage, call: Call) -> m.Me:
     )
 
 
-async def list_buckets(storage: Storage, call: Call) -> m.Buckets:
+async def list_buckets(storage: Storage, call: Call) -> Buckets:
     """All that the caller may use, with what it held when last measured."""
     caller = call.caller
     rights = await storage.rights(caller.name, sorted(caller.groups))
@@ -63,13 +126,13 @@ async def list_buckets(storage: Storage, call: Call) -> m.Buckets:
         await storage.ensure(right)
         storage.meter.used(right.bucket)
     usage = await storage.meter.rows.known([right.bucket for right in rights])
-    return m.Buckets(
+    return Buckets(
         buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights],
     )
 
 
-def _bucket(storage: Storage, right: Right, measured: Measured | None) -> m.Bucket:
-    return m.Bucket(
+def _bucket(storage: Storage, right: Right, measured: Measured | None) -> Bucket:
+    return Bucket(
         name=right.bucket,
         prefix=right.prefix,
         mode=right.mode.value,
@@ -83,8 +146,8 @@ def _bucket(storage: Storage, right: Right, measured: Measured | None) -> m.Buck
     )
 
 
-def _usage(measured: Measured) -> m.Usage:
-    return m.Usage(
+def _usage(measured: Measured) -> Usage:
+    return Usage(
         bytes=measured.bytes,
         objects=measured.objects,
         measured=measured.measured,
@@ -92,7 +155,7 @@ def _usage(measured: Measured) -> m.Usage:
     )
 
 
-async def create_bucket(storage: Storage, call: Call) -> m.Bucket:
+async def create_bucket(storage: Storage, call: Call) -> Bucket:
     """Create one more bucket of the caller's own."""
     user = call.caller.name
     name = own_bucket_name(user, call.body.name)
@@ -178,163 +241,8 @@ async def delete_bucket(storage: Storage, call: Call) -> Nothing:
     return Nothing()
 
 
-async def measure_bucket(storage: Storage, call: Call) -> m.Usage:
+async def measure_bucket(storage: Storage, call: Call) -> Usage:
     """What a bucket holds: as measured lately, or measured now."""
     bucket = call.path["bucket"]
     await storage.require(call.caller, bucket, "", Mode.READ)
     return _usage(await storage.meter.of(bucket, call.caller.name))
-
-
-async def list_objects(storage: Storage, call: Call) -> m.Page:
-    """One page of a bucket's objects and "folders"."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
-    client = await storage.acting(call.caller.name)
-    page = await client.list(
-        q.bucket,
-        q.prefix,
-        delimiter=q.delimiter,
-        token=q.token or None,
-        start_after=q.start_after,
-        limit=q.limit,
-    )
-    return m.Page(
-        objects=[
-            m.Entry(
-                key=found.key,
-                size=found.size,
-                modified=found.modified,
-                etag=found.etag,
-                storage_class=found.storage_class,
-            )
-            for found in page.objects
-        ],
-        prefixes=list(page.prefixes),
-        token=page.token,
-    )
-
-
-async def head_object(storage: Storage, call: Call) -> m.Head:
-    """The facts of one object."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
-    client = await storage.acting(call.caller.name)
-    head = await client.head(q.bucket, q.key, version=q.version or None)
-    return m.Head(
-        key=head.key,
-        size=head.size,
-        modified=head.modified,
-        etag=head.etag,
-        content_type=head.content_type,
-        content_encoding=head.content_encoding,
-        metadata=dict(head.metadata),
-        checksums=dict(head.checksums),
-        version=head.version,
-        storage_class=head.storage_class,
-    )
-
-
-async def list_versions(storage: Storage, call: Call) -> m.Versions:
-    """One page of the versions under a prefix."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
-    client = await storage.acting(call.caller.name)
-    page = await client.buckets.versions(
-        q.bucket,
-        q.prefix,
-        key_marker=q.key_marker or None,
-        version_marker=q.version_marker or None,
-    )
-    return m.Versions(
-        versions=[
-            m.VersionEntry(
-                key=found.key,
-                version=found.version,
-                latest=found.latest,
-                modified=found.modified,
-                size=found.size,
-                etag=found.etag,
-                deleted=found.deleted,
-            )
-            for found in page.versions
-        ],
-        key_marker=page.key_marker,
-        version_marker=page.version_marker,
-    )
-
-
-async def show_tags(storage: Storage, call: Call) -> m.Tags:
-    """The tags of an object."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
-    client = await storage.acting(call.caller.name)
-    return m.Tags(tags=await client.tags(q.bucket, q.key))
-
-
-async def set_tags(storage: Storage, call: Call) -> m.Tags:
-    """Give an object these tags and no others."""
-    b = call.body
-    await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    storage.store.keys.check_own(b.key)
-    client = await storage.acting(call.caller.name)
-    await client.set_tags(b.bucket, b.key, b.tags)
-    return m.Tags(tags=b.tags)
-
-
-async def count_objects(storage: Storage, call: Call) -> m.Count:
-    """What a selection holds: the dry run of a deletion or copy."""
-    b = call.body
-    if starts := (*b.keys, *b.prefixes):
-        await storage.require_all(call.caller, b.bucket, starts, Mode.READ)
-    client = await storage.acting(call.caller.name)
-    count = size = 0
-    complete = True
-    try:
-        async with asyncio.timeout(_LONGEST_COUNT_SECONDS):
-            for key in b.keys:
-                # What went since the page was loaded is in nobody's way.
-                with suppress(ObjectNotFound):
-                    size += (await client.head(b.bucket, key)).size
-                    count += 1
-            for prefix in b.prefixes:
-                async for page in client.pages(b.bucket, prefix):
-                    count += len(page.objects)
-                    size += sum(found.size for found in page.objects)
-    except TimeoutError:
-        if count == 0:
-            raise StoreUnavailable("The store counts too slowly.") from None
-        complete = False
-    return m.Count(objects=count, bytes=size, complete=complete)
-
-
-def _shown(entry: AuditEntry, user: str) -> str:
-    """Return the facts of an entry that ``user`` may see.
-
-    What somebody's keys are for may name a notebook, which is nobody else's business.
-    """
-    if entry.actor == user:
-        return entry.detail
-    facts: dict[str, object] = json.loads(entry.detail)
-    facts.pop("purpose", None)
-    return json.dumps(facts)
-
-
-async def list_audit(storage: Storage, call: Call) -> sharing.AuditList:
-    """What the caller did, and what was done to the caller's buckets."""
-    caller, q = call.caller, call.query
-    rights = await storage.rights(caller.name, sorted(caller.groups))
-    own = [right.bucket for right in rights if right.why == "own"]
-    found = await storage.rows.audit(caller.name, own, before=q.before, limit=q.limit)
-    return sharing.AuditList(
-        entries=[
-            sharing.AuditFact(
-                id=entry.id,
-                at=entry.at.astimezone(UTC),
-                actor=entry.actor,
-                action=entry.action,
-                bucket=entry.bucket,
-                detail=_shown(entry, caller.name),
-            )
-            for entry in found
-        ]
-    )

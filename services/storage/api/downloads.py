@@ -1,10 +1,19 @@
-"""Keys as browsers and file systems see them: only for showing, never as a path."""
+"""Downloads over REST, and keys as browsers and file systems see them."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
+
+from pydantic import Field
+
+from services.common.spec import Call
+
+from ..s3.values import Mode
+from ..service import Storage
+from .objects import ObjectQuery
+from .urls import Url, presigner_for, url_of
 
 _LONGEST_NAME = 150
 _WALKS = re.compile(r"(^|[/\\])\.\.?([/\\;]|$)")
@@ -38,3 +47,37 @@ def attachment(key: str) -> str:
     name = file_name(key)
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+class DownloadUrl(ObjectQuery):
+    """An object to be downloaded."""
+
+    inline: bool = Field(
+        default=False,
+        description="For fetch() by a page of the gateway: no attachment.",
+    )
+
+
+async def sign_download(storage: Storage, call: Call) -> Url:
+    """A URL that downloads one object."""
+    b = call.body
+    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ)
+    lifetime = storage.settings.url_lifetime
+    if not reachable(b.key):
+        where = {"bucket": b.bucket, "key": b.key, "version": b.version}
+        query = urlencode(where, errors="surrogateescape")
+        return Url(
+            method="GET",
+            url=storage.page(f"content?{query}", call.origin),
+            headers={},
+            expires=storage.expires_in(lifetime),
+        )
+    presigner = await presigner_for(storage, call, right, writes=False)
+    signed = presigner.get(
+        b.bucket,
+        b.key,
+        lifetime,
+        version=b.version or None,
+        disposition="" if b.inline else attachment(b.key),
+    )
+    return url_of(storage, signed)

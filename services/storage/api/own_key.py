@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from services.common.spec import Call, Nothing
+from typing import Annotated
+
+from pydantic import Field
+
+from services.common.spec import Call, Model, Nothing
 
 from ..access.rights import site_rights
 from ..drivers.brought import PastedDriver
 from ..s3.errors import KeyNeeded, NotSupported
 from ..s3.values import AccessKey
 from ..service import Storage
-from . import models_sharing as s
+
+
+class NewKey(Model):
+    """A key of the store that the caller has, with its secret."""
+
+    access_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+    secret_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$", repr=False)]
+    session_token: Annotated[
+        str, Field(max_length=8192, pattern=r"^[\x21-\x7e]*$", repr=False)
+    ] = ""
+
+
+class KeyFact(Model):
+    """The caller's own key, without its secret."""
+
+    access_key: str = Field(description="Empty: the caller has to enter one.")
 
 
 def _own_keys(storage: Storage) -> PastedDriver:
@@ -22,17 +41,17 @@ def _own_keys(storage: Storage) -> PastedDriver:
     return own_keys
 
 
-async def show_key(storage: Storage, call: Call) -> s.KeyFact:
+async def show_key(storage: Storage, call: Call) -> KeyFact:
     """Which key the caller entered; the secret is not shown."""
     own_keys = _own_keys(storage)
     try:
         key = await own_keys.key_of(call.caller.name)
     except KeyNeeded:
-        return s.KeyFact(access_key="")
-    return s.KeyFact(access_key=key.access_key)
+        return KeyFact(access_key="")
+    return KeyFact(access_key=key.access_key)
 
 
-async def keep_key(storage: Storage, call: Call) -> s.KeyFact:
+async def keep_key(storage: Storage, call: Call) -> KeyFact:
     """Keep the caller's key for this store, encrypted, in place of an earlier one.
 
     The store is asked whether it knows the key. The service then acts by it for the
@@ -44,7 +63,7 @@ async def keep_key(storage: Storage, call: Call) -> s.KeyFact:
     buckets = [right.bucket for right in rights]
     await _own_keys(storage).accept(user, key, buckets)
     await storage.rows.note(user, "keep-key", "", access_key=b.access_key)
-    return s.KeyFact(access_key=b.access_key)
+    return KeyFact(access_key=b.access_key)
 
 
 async def forget_key(storage: Storage, call: Call) -> Nothing:

@@ -42,7 +42,7 @@ async def open_database(url: str) -> Database:
 
 
 class SealedRows:
-    """Users' own keys, as they were sealed; see ``drivers_pasted.SealedKeys``."""
+    """Users' own keys, as they were sealed; see ``drivers.brought.SealedKeys``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

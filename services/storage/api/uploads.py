@@ -1,4 +1,4 @@
-"""Uploads and downloads over REST: URLs that are rights, and the state of uploads.
+"""Uploads over REST: URLs that are rights, and the state of what comes in parts.
 
 The bytes go between browser and store, not through here; what the service decides,
 it binds into the signature: length, checksum, and that nothing is overwritten.
@@ -7,69 +7,133 @@ it binds into the signature: length, checksum, and that nothing is overwritten.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import urlencode
+from typing import Annotated
+
+from pydantic import Field
 
 from services.common.errors import BadRequest, InTheWay
-from services.common.spec import Call, Nothing
+from services.common.spec import Call, Model, Nothing
 
 from ..access.rights import Right
-from ..db.rows import NAMED
 from ..db.upload_rows import Begun
-from ..s3.client import S3Client
 from ..s3.errors import KeyRefused, ObjectNotFound
-from ..s3.signing import PresignedUrl, Presigner
 from ..s3.uploads import part_size
 from ..s3.values import Mode, Part
 from ..service import Storage
-from . import models as m
-from . import models_transfers as t
-from .downloads import attachment, reachable
+from .downloads import reachable
+from .fields import BucketName, Checksum, ContentType, Key, Prefix, Size, UploadId
+from .objects import Stored
+from .urls import Url, presigner_for, url_of
 
-_NOT_FOR_SCRIPTS = frozenset({"content-length", "host"})
 
+class UploadUrl(Model):
+    """An object to be uploaded in one piece."""
 
-def _answer(storage: Storage, signed: PresignedUrl) -> t.Url:
-    headers = dict(signed.headers)
-    return t.Url(
-        method=signed.method,
-        url=signed.url,
-        # A browser sets these itself, and lets no script do so.
-        headers={k: v for k, v in headers.items() if k not in _NOT_FOR_SCRIPTS},
-        expires=storage.expires_in(storage.settings.url_lifetime),
+    bucket: BucketName
+    key: Key
+    size: Annotated[int, Field(ge=0, le=5 * 2**30)]
+    content_type: ContentType = "application/octet-stream"
+    crc32: Checksum | None = Field(None, description="Base64 of the 4 bytes.")
+    overwrite: bool = False
+    if_match: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,80}$")] | None = Field(
+        None, description="ETag that the object must have: nobody changed it."
     )
 
 
-async def _presigner(
-    storage: Storage, call: Call, right: Right, *, writes: bool = True
-) -> Presigner:
-    return await storage.presigner(
-        call.caller.name, right, call.origin, object_key=call.body.key, writes=writes
-    )
+class NewUpload(Model):
+    """An object to be uploaded in parts."""
+
+    bucket: BucketName
+    key: Key
+    size: Size
+    content_type: ContentType = "application/octet-stream"
+    overwrite: bool = False
 
 
-async def sign_download(storage: Storage, call: Call) -> t.Url:
-    """A URL that downloads one object."""
-    b = call.body
-    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ)
-    lifetime = storage.settings.url_lifetime
-    if not reachable(b.key):
-        where = {"bucket": b.bucket, "key": b.key, "version": b.version}
-        query = urlencode(where, errors="surrogateescape")
-        return t.Url(
-            method="GET",
-            url=storage.page(f"content?{query}", call.origin),
-            headers={},
-            expires=storage.expires_in(lifetime),
-        )
-    presigner = await _presigner(storage, call, right, writes=False)
-    signed = presigner.get(
-        b.bucket,
-        b.key,
-        lifetime,
-        version=b.version or None,
-        disposition="" if b.inline else attachment(b.key),
-    )
-    return _answer(storage, signed)
+class UploadStart(Model):
+    """An upload that was begun: the parts have `part_size` bytes but the last."""
+
+    bucket: BucketName
+    key: Key
+    upload_id: str
+    part_size: int
+    parts: int
+
+
+class PartToSign(Model):
+    """One part that will be sent."""
+
+    number: Annotated[int, Field(ge=1, le=10_000)]
+    crc32: Checksum | None = None
+
+
+class PartsToSign(Model):
+    """Parts that will be sent now."""
+
+    bucket: BucketName
+    key: Key
+    upload_id: UploadId
+    parts: Annotated[list[PartToSign], Field(min_length=1, max_length=100)]
+
+
+class PartUrls(Model):
+    """One URL for each part, in the order of the request."""
+
+    urls: list[Url]
+
+
+class UploadQuery(Model):
+    """One upload that was begun."""
+
+    bucket: BucketName
+    key: Key
+    upload_id: UploadId
+
+
+class PartFact(Model):
+    """A part that has arrived."""
+
+    number: Annotated[int, Field(ge=1, le=10_000)]
+    etag: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,80}$")]
+    size: int = 0
+
+
+class Parts(Model):
+    """What has arrived of an upload, by number: enough to go on after a reload."""
+
+    parts: list[PartFact]
+
+
+class UploadEnd(UploadQuery):
+    """The parts that make the object."""
+
+    parts: Annotated[list[PartFact], Field(min_length=1, max_length=10_000)]
+    overwrite: bool = False
+
+
+class UploadsQuery(Model):
+    """Unfinished uploads of a bucket."""
+
+    bucket: BucketName
+    prefix: Prefix = ""
+    key_marker: Prefix = ""
+    upload_marker: Annotated[str, Field(max_length=1024)] = ""
+
+
+class UploadFact(Model):
+    """An upload that was begun and neither completed nor aborted."""
+
+    key: Key
+    upload_id: str
+    started: datetime | None
+
+
+class UploadList(Model):
+    """One page of unfinished uploads; both markers give the next one."""
+
+    uploads: list[UploadFact]
+    key_marker: str | None
+    upload_marker: str | None
 
 
 async def _may_write(
@@ -87,11 +151,11 @@ async def _may_write(
             hint="Use an S3 client, or another name.",
         )
     if not overwrite:
-        await must_be_free(storage, call, key)
+        await _must_be_free(storage, call, key)
     return right, await storage.meter.reserve(right, call.caller.name, [(key, size)])
 
 
-async def must_be_free(storage: Storage, call: Call, key: str) -> None:
+async def _must_be_free(storage: Storage, call: Call, key: str) -> None:
     """Return if there is no object of this name.
 
     Raises:
@@ -108,7 +172,7 @@ async def must_be_free(storage: Storage, call: Call, key: str) -> None:
     )
 
 
-async def sign_upload(storage: Storage, call: Call) -> t.Url:
+async def sign_upload(storage: Storage, call: Call) -> Url:
     """A URL that uploads one object of exactly this size."""
     b = call.body
     overwrite = b.overwrite or b.if_match is not None
@@ -121,14 +185,14 @@ async def sign_upload(storage: Storage, call: Call) -> t.Url:
         headers["if-match"] = b.if_match if bare else f'"{b.if_match}"'
     elif not b.overwrite:
         headers["if-none-match"] = "*"
-    presigner = await _presigner(storage, call, right)
+    presigner = await presigner_for(storage, call, right)
     signed = presigner.put(
         b.bucket, b.key, storage.settings.url_lifetime, headers=headers
     )
-    return _answer(storage, signed)
+    return url_of(storage, signed)
 
 
-async def begin_upload(storage: Storage, call: Call) -> t.UploadStart:
+async def begin_upload(storage: Storage, call: Call) -> UploadStart:
     """Begin an upload in parts."""
     b = call.body
     _, promised = await _may_write(storage, call, b.key, b.size, overwrite=b.overwrite)
@@ -147,7 +211,7 @@ async def begin_upload(storage: Storage, call: Call) -> t.UploadStart:
     )
     await storage.uploads.add(begun)
     await storage.meter.rows.take_back(promised)
-    return t.UploadStart(
+    return UploadStart(
         bucket=b.bucket,
         key=b.key,
         upload_id=upload_id,
@@ -157,7 +221,7 @@ async def begin_upload(storage: Storage, call: Call) -> t.UploadStart:
 
 
 async def _begun(
-    storage: Storage, call: Call, values: t.UploadQuery | t.PartsToSign
+    storage: Storage, call: Call, values: UploadQuery | PartsToSign
 ) -> tuple[Begun, Right]:
     caller, bucket, key = call.caller, values.bucket, values.key
     right = await storage.require(caller, bucket, key, Mode.READ_WRITE)
@@ -165,11 +229,11 @@ async def _begun(
     return begun, right
 
 
-async def sign_parts(storage: Storage, call: Call) -> t.PartUrls:
+async def sign_parts(storage: Storage, call: Call) -> PartUrls:
     """URLs that upload parts of exactly their sizes."""
     b = call.body
     begun, right = await _begun(storage, call, b)
-    presigner = await _presigner(storage, call, right)
+    presigner = await presigner_for(storage, call, right)
     urls = []
     for part in b.parts:
         headers = {"content-length": str(begun.length_of(part.number))}
@@ -183,30 +247,30 @@ async def sign_parts(storage: Storage, call: Call) -> t.PartUrls:
             storage.settings.url_lifetime,
             headers=headers,
         )
-        urls.append(_answer(storage, signed))
-    return t.PartUrls(urls=urls)
+        urls.append(url_of(storage, signed))
+    return PartUrls(urls=urls)
 
 
-async def list_parts(storage: Storage, call: Call) -> t.Parts:
+async def list_parts(storage: Storage, call: Call) -> Parts:
     """What has arrived of an upload: enough to go on after a reload."""
     q = call.query
     await _begun(storage, call, q)
     client = await storage.acting(call.caller.name)
     found = await client.uploads.parts(q.bucket, q.key, q.upload_id)
-    return t.Parts(
+    return Parts(
         parts=[
-            t.PartFact(number=part.number, etag=part.etag, size=part.size)
+            PartFact(number=part.number, etag=part.etag, size=part.size)
             for part in found
         ]
     )
 
 
-async def complete_upload(storage: Storage, call: Call) -> t.Stored:
+async def complete_upload(storage: Storage, call: Call) -> Stored:
     """Make the object of its parts; it appears whole or not at all."""
     b = call.body
     begun, right = await _begun(storage, call, b)
     if not b.overwrite:
-        await must_be_free(storage, call, b.key)
+        await _must_be_free(storage, call, b.key)
     if sorted(part.number for part in b.parts) != list(range(1, begun.parts + 1)):
         raise BadRequest(
             f"The parts 1 to {begun.parts} are needed, each once.", field="body.parts"
@@ -219,7 +283,7 @@ async def complete_upload(storage: Storage, call: Call) -> t.Stored:
     etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
     await storage.uploads.remove(b.upload_id, b.bucket, b.key)
     await storage.meter.arrived(right, b.key, begun.size)
-    return t.Stored(key=b.key, etag=etag)
+    return Stored(key=b.key, etag=etag)
 
 
 async def abort_upload(storage: Storage, call: Call) -> Nothing:
@@ -233,7 +297,7 @@ async def abort_upload(storage: Storage, call: Call) -> Nothing:
     return Nothing()
 
 
-async def list_uploads(storage: Storage, call: Call) -> t.UploadList:
+async def list_uploads(storage: Storage, call: Call) -> UploadList:
     """One page of the unfinished uploads under a prefix, whoever began them."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ_WRITE)
@@ -244,66 +308,13 @@ async def list_uploads(storage: Storage, call: Call) -> t.UploadList:
         key_marker=q.key_marker or None,
         upload_marker=q.upload_marker or None,
     )
-    return t.UploadList(
+    return UploadList(
         uploads=[
-            t.UploadFact(
-                key=found.key, upload_id=found.upload_id, started=found.started
-            )
+            UploadFact(key=found.key, upload_id=found.upload_id, started=found.started)
             for found in page.uploads
             # Stores that do not know prefixes here list the whole bucket.
             if found.key.startswith(q.prefix)
         ],
         key_marker=page.key_marker,
         upload_marker=page.upload_marker,
-    )
-
-
-async def _current(client: S3Client, bucket: str, key: str) -> str | None:
-    try:
-        return (await client.head(bucket, key)).version
-    except ObjectNotFound:
-        return None
-
-
-async def restore_object(storage: Storage, call: Call) -> t.Stored:
-    """Make an earlier version of an object the current one again.
-
-    It is copied inside the store: the version that was current stays, as one more.
-    """
-    b, user = call.body, call.caller.name
-    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    client = await storage.acting(user)
-    head = await client.head(b.bucket, b.key, version=b.version)
-    if await _current(client, b.bucket, b.key) == b.version:
-        raise InTheWay("This version is the current one already.")
-    storage.store.keys.check(b.key, empty=head.size == 0)
-    await storage.meter.reserve(right, user, [(b.key, head.size)])
-    etag = await client.copy(b.bucket, b.key, b.bucket, b.key, version=b.version)
-    await storage.rows.note(user, "restore", b.bucket, key=b.key, version=b.version)
-    return t.Stored(key=b.key, etag=etag)
-
-
-async def delete_objects(storage: Storage, call: Call) -> m.Deleted:
-    """Delete up to 1,000 objects at once; prefixes are a task."""
-    b, caller = call.body, call.caller
-    await storage.require_all(caller, b.bucket, b.keys, Mode.READ_WRITE)
-    for key in b.keys:
-        storage.store.keys.check_own(key)
-    client = await storage.acting(caller.name)
-    failures = await client.delete_many(b.bucket, b.keys)
-    gone = len(b.keys) - len(failures)
-    kept = {found.key for found in failures}
-    await storage.rows.note(
-        caller.name,
-        "delete-objects",
-        b.bucket,
-        objects=gone,
-        first=[key for key in b.keys if key not in kept][:NAMED],
-    )
-    return m.Deleted(
-        deleted=gone,
-        failures=[
-            {"key": found.key, "code": found.code, "message": found.message}
-            for found in failures
-        ],
     )

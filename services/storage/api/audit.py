@@ -1,0 +1,71 @@
+"""The audit log over REST: what the caller did, and what was done to her buckets."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from services.common.spec import Call, Model
+
+from ..db.rows import AuditEntry
+from ..service import Storage
+
+
+class AuditQuery(Model):
+    """A page of the audit log, newest first."""
+
+    before: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+class AuditFact(Model):
+    """One thing that somebody did."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    bucket: str
+    detail: str
+
+
+class AuditList(Model):
+    """What the caller did, and what others did to the caller's buckets."""
+
+    entries: list[AuditFact]
+
+
+def _shown(entry: AuditEntry, user: str) -> str:
+    """Return the facts of an entry that ``user`` may see.
+
+    What somebody's keys are for may name a notebook, which is nobody else's business.
+    """
+    if entry.actor == user:
+        return entry.detail
+    facts: dict[str, object] = json.loads(entry.detail)
+    facts.pop("purpose", None)
+    return json.dumps(facts)
+
+
+async def list_audit(storage: Storage, call: Call) -> AuditList:
+    """What the caller did, and what was done to the caller's buckets."""
+    caller, q = call.caller, call.query
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    own = [right.bucket for right in rights if right.why == "own"]
+    found = await storage.rows.audit(caller.name, own, before=q.before, limit=q.limit)
+    return AuditList(
+        entries=[
+            AuditFact(
+                id=entry.id,
+                at=entry.at.astimezone(UTC),
+                actor=entry.actor,
+                action=entry.action,
+                bucket=entry.bucket,
+                detail=_shown(entry, caller.name),
+            )
+            for entry in found
+        ]
+    )

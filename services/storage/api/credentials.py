@@ -1,0 +1,230 @@
+"""Keys for programs over REST: issued, listed and revoked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from services.common.errors import BadRequest, Forbidden
+from services.common.spec import Call, Model, Nothing
+
+from ..access.rights import Right, fingerprint, require
+from ..access.sessions import FOR_BROWSER, Issued
+from ..drivers.driver import CredentialDriver
+from ..drivers.policies import split
+from ..s3.errors import GrantRefused, GrantWidened, NotSupported, QuotaExceeded
+from ..s3.values import Grant, Mode, Session
+from ..service import Storage
+from .fields import BucketName, ModeName, Prefix
+from .scopes import WRITE
+
+log = logging.getLogger(__name__)
+
+
+class GrantModel(Model):
+    """A right to a bucket, or to the keys under a prefix."""
+
+    bucket: BucketName
+    prefix: Prefix = ""
+    mode: ModeName = "read-write"
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
+class NewCredentials(Model):
+    """Keys to be made; without `grants`, for all that the caller may."""
+
+    grants: Annotated[tuple[GrantModel, ...], Field(max_length=40)] = ()
+    seconds: Annotated[int, Field(ge=900, le=43_200)] = 3600
+    purpose: Annotated[
+        str,
+        Field(max_length=80, description="Who they are for: shown to the caller only."),
+        AfterValidator(_printable),
+    ] = ""
+
+
+_RIGHTS = (
+    "One word for all that the caller may now. Keys that were made without grants when "
+    "it was another one are not for all of it: ask for new ones."
+)
+
+
+class Credentials(Model):
+    """Keys for an S3 client, shown once and never again."""
+
+    id: str
+    access_key: str
+    secret_key: str
+    session_token: str | None
+    expires: datetime | None
+    grants: list[GrantModel]
+    left_out: list[GrantModel] = Field(
+        description="What had no room in one set of keys: ask for it by `grants`."
+    )
+    rights: str = Field(description=_RIGHTS)
+    endpoint: str
+    region: str
+
+
+class CredentialFact(Model):
+    """Keys that were given out, without the keys."""
+
+    id: str
+    purpose: str
+    grants: list[GrantModel]
+    created: datetime
+    expires: datetime | None
+
+
+class CredentialState(CredentialFact):
+    """Keys that are still good, and what their user may by now."""
+
+    rights: str = Field(description=_RIGHTS)
+
+
+class CredentialList(Model):
+    """The caller's keys that are still good."""
+
+    credentials: list[CredentialFact]
+
+
+def _driver(storage: Storage) -> CredentialDriver:
+    driver = storage.store.driver
+    if driver is None:
+        raise NotSupported(
+            "This store gives no short-lived keys.",
+            hint="The site's operators choose `credentials` in the settings.",
+        )
+    return driver
+
+
+def _model(grant: Grant) -> GrantModel:
+    return GrantModel(bucket=grant.bucket, prefix=grant.prefix, mode=grant.mode.value)
+
+
+async def issue_credentials(storage: Storage, call: Call) -> Credentials:
+    """Keys for an S3 client, for what was asked or for all that the caller may."""
+    caller, b, driver = call.caller, call.body, _driver(storage)
+    if b.purpose == FOR_BROWSER:
+        raise BadRequest("That word is the gateway's own.", field="body.purpose")
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    may_write = caller.may(WRITE)
+    if storage.store.own_keys is not None and (b.grants or not may_write):
+        raise GrantRefused(
+            "Your own key cannot be narrowed: it is lent whole or not at all.",
+            hint=f"Ask without grants, with a token that has the scope {WRITE}.",
+        )
+    if b.grants:
+        asked = [Grant(g.bucket, g.prefix, Mode(g.mode)) for g in b.grants]
+    else:
+        asked = [
+            Grant(r.bucket, r.prefix, r.mode if may_write else Mode.READ)
+            for r in rights
+        ]
+    covered: dict[Grant, Right] = {}
+    for grant in asked:
+        if grant.mode is Mode.READ_WRITE and not may_write:
+            raise Forbidden("This token may only read.", hint=f"It needs {WRITE}.")
+        right = require(rights, grant)
+        await storage.ensure(right)
+        writes = grant.mode is Mode.READ_WRITE
+        if writes and await storage.meter.full(right, caller.name):
+            if b.grants:
+                raise QuotaExceeded(f"The quota of bucket {grant.bucket} is used up.")
+            grant = replace(grant, mode=Mode.READ)
+        covered[grant] = right
+    groups = split(list(covered))
+    if not groups:
+        raise BadRequest("There is no bucket that these keys could be for.")
+    session = await _issue(storage, driver, call, [(g, covered[g]) for g in groups[0]])
+    missing = set(covered) - set(session.grants)
+    await storage.rows.note(
+        caller.name,
+        "issue-keys",
+        session.grants[0].bucket,
+        id=session.name,
+        purpose=b.purpose,
+        grants=len(session.grants),
+    )
+    return Credentials(
+        id=session.name,
+        access_key=session.key.access_key,
+        secret_key=session.key.secret_key,
+        session_token=session.key.token,
+        expires=session.expires,
+        grants=[_model(grant) for grant in session.grants],
+        left_out=[_model(grant) for grant in covered if grant in missing],
+        rights=fingerprint(rights),
+        endpoint=storage.store.endpoint,
+        region=storage.settings.region,
+    )
+
+
+async def _issue(
+    storage: Storage,
+    driver: CredentialDriver,
+    call: Call,
+    rights: Sequence[tuple[Grant, Right]],
+) -> Session:
+    """Return new keys; without grants asked for, but for buckets that widen keys.
+
+    Raises:
+        GrantWidened: all do, or just these were asked for.
+    """
+    b, user, left = call.body, call.caller.name, list(rights)
+    lifetime = min(timedelta(seconds=b.seconds), storage.settings.session_lifetime)
+    while True:
+        try:
+            return await storage.sessions.issue(
+                driver, user, left, lifetime=lifetime, purpose=b.purpose
+            )
+        except GrantWidened as error:
+            kept = [one for one in left if one[0].bucket not in error.buckets]
+            if b.grants or not kept or len(kept) == len(left):
+                raise
+            log.warning("%s %s", error, error.hint)
+            left = kept
+
+
+async def list_credentials(storage: Storage, call: Call) -> CredentialList:
+    """The caller's keys that are still good; the keys themselves are not kept."""
+    found = await storage.sessions.of(call.caller.name)
+    return CredentialList(credentials=[_issued(issued) for issued in found])
+
+
+def _issued(issued: Issued) -> CredentialFact:
+    return CredentialFact(
+        id=issued.session.name,
+        purpose=issued.purpose,
+        grants=[_model(grant) for grant in issued.session.grants],
+        created=issued.created,
+        expires=issued.session.expires,
+    )
+
+
+async def show_credentials(storage: Storage, call: Call) -> CredentialState:
+    """Whether some of the caller's keys are still good, and for all that she may."""
+    caller = call.caller
+    issued = await storage.sessions.get(call.path["id"], caller.name)
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    return CredentialState(**dict(_issued(issued)), rights=fingerprint(rights))
+
+
+async def revoke_credentials(storage: Storage, call: Call) -> Nothing:
+    """End some of the caller's keys now."""
+    name, user = call.path["id"], call.caller.name
+    issued = await storage.sessions.revoke(_driver(storage), name, user)
+    bucket = issued.session.grants[0].bucket
+    await storage.rows.note(
+        user, "revoke-keys", bucket, id=name, purpose=issued.purpose
+    )
+    return Nothing()

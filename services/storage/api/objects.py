@@ -1,0 +1,341 @@
+"""Objects over REST: listed, looked at, tagged, counted, restored and deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from services.common.errors import InTheWay
+from services.common.spec import Call, Model
+
+from ..db.rows import NAMED
+from ..s3.client import S3Client
+from ..s3.errors import ObjectNotFound, StoreUnavailable
+from ..s3.values import Mode
+from ..service import Storage
+from .fields import BucketName, Key, Prefix, Token
+
+_LONGEST_COUNT_SECONDS = 15.0
+
+
+class ListQuery(Model):
+    """One page of a bucket."""
+
+    bucket: BucketName
+    prefix: Prefix = ""
+    delimiter: Literal["", "/"] = "/"
+    token: Token = Field("", description="Of the page before.")
+    start_after: Prefix = Field("", description="Only keys after this: a jump.")
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
+
+
+class Entry(Model):
+    """One object of a page; `size` in bytes."""
+
+    key: Key
+    size: int
+    modified: datetime
+    etag: str
+    storage_class: str
+
+
+class Page(Model):
+    """Objects and "folders" directly under a prefix, in the store's order."""
+
+    objects: list[Entry]
+    prefixes: list[Prefix]
+    token: str | None = Field(description="Gives the next page; null at the end.")
+
+
+class ObjectQuery(Model):
+    """One object, or one version of it."""
+
+    bucket: BucketName
+    key: Key
+    version: Annotated[str, Field(max_length=1024)] = ""
+
+
+class Head(Model):
+    """The facts of one object."""
+
+    key: Key
+    size: int
+    modified: datetime | None
+    etag: str
+    content_type: str
+    content_encoding: str
+    metadata: dict[str, str]
+    checksums: dict[str, str]
+    version: str | None
+    storage_class: str
+
+
+class VersionsQuery(Model):
+    """One page of versions."""
+
+    bucket: BucketName
+    prefix: Prefix = ""
+    key_marker: Prefix = ""
+    version_marker: Annotated[str, Field(max_length=1024)] = ""
+
+
+class VersionEntry(Model):
+    """One version of an object; a deleted one is a delete marker."""
+
+    key: Key
+    version: str
+    latest: bool
+    modified: datetime
+    size: int
+    etag: str
+    deleted: bool
+
+
+class Versions(Model):
+    """One page of versions; both markers give the next one."""
+
+    versions: list[VersionEntry]
+    key_marker: str | None
+    version_marker: str | None
+
+
+class Tags(Model):
+    """The tags of an object."""
+
+    tags: dict[str, str]
+
+
+class NewTags(Model):
+    """The tags that an object shall have, and no others."""
+
+    bucket: BucketName
+    key: Key
+    tags: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=128)],
+            Annotated[str, Field(max_length=256)],
+        ],
+        Field(max_length=10),
+    ]
+
+
+class Selection(Model):
+    """Objects of a bucket: some keys, or all under a prefix."""
+
+    bucket: BucketName
+    keys: Annotated[tuple[Key, ...], Field(max_length=1000)] = ()
+    prefixes: Annotated[tuple[Prefix, ...], Field(max_length=100)] = ()
+
+
+class KeysToDelete(Model):
+    """Objects to delete now."""
+
+    bucket: BucketName
+    keys: Annotated[tuple[Key, ...], Field(min_length=1, max_length=1000)]
+
+
+class Deleted(Model):
+    """How many objects are gone, and why others are not."""
+
+    deleted: int
+    failures: list[dict[str, str]]
+
+
+class Count(Model):
+    """What a selection holds now; nothing is changed by asking."""
+
+    objects: int
+    bytes: int
+    complete: bool = Field(description="False: it holds at least this much.")
+
+
+class VersionToRestore(Model):
+    """A version of an object that shall be the current one again."""
+
+    bucket: BucketName
+    key: Key
+    version: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class Stored(Model):
+    """The object that is there now."""
+
+    key: Key
+    etag: str
+
+
+async def list_objects(storage: Storage, call: Call) -> Page:
+    """One page of a bucket's objects and "folders"."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
+    client = await storage.acting(call.caller.name)
+    page = await client.list(
+        q.bucket,
+        q.prefix,
+        delimiter=q.delimiter,
+        token=q.token or None,
+        start_after=q.start_after,
+        limit=q.limit,
+    )
+    return Page(
+        objects=[
+            Entry(
+                key=found.key,
+                size=found.size,
+                modified=found.modified,
+                etag=found.etag,
+                storage_class=found.storage_class,
+            )
+            for found in page.objects
+        ],
+        prefixes=list(page.prefixes),
+        token=page.token,
+    )
+
+
+async def head_object(storage: Storage, call: Call) -> Head:
+    """The facts of one object."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
+    client = await storage.acting(call.caller.name)
+    head = await client.head(q.bucket, q.key, version=q.version or None)
+    return Head(
+        key=head.key,
+        size=head.size,
+        modified=head.modified,
+        etag=head.etag,
+        content_type=head.content_type,
+        content_encoding=head.content_encoding,
+        metadata=dict(head.metadata),
+        checksums=dict(head.checksums),
+        version=head.version,
+        storage_class=head.storage_class,
+    )
+
+
+async def list_versions(storage: Storage, call: Call) -> Versions:
+    """One page of the versions under a prefix."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
+    client = await storage.acting(call.caller.name)
+    page = await client.buckets.versions(
+        q.bucket,
+        q.prefix,
+        key_marker=q.key_marker or None,
+        version_marker=q.version_marker or None,
+    )
+    return Versions(
+        versions=[
+            VersionEntry(
+                key=found.key,
+                version=found.version,
+                latest=found.latest,
+                modified=found.modified,
+                size=found.size,
+                etag=found.etag,
+                deleted=found.deleted,
+            )
+            for found in page.versions
+        ],
+        key_marker=page.key_marker,
+        version_marker=page.version_marker,
+    )
+
+
+async def show_tags(storage: Storage, call: Call) -> Tags:
+    """The tags of an object."""
+    q = call.query
+    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
+    client = await storage.acting(call.caller.name)
+    return Tags(tags=await client.tags(q.bucket, q.key))
+
+
+async def set_tags(storage: Storage, call: Call) -> Tags:
+    """Give an object these tags and no others."""
+    b = call.body
+    await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    storage.store.keys.check_own(b.key)
+    client = await storage.acting(call.caller.name)
+    await client.set_tags(b.bucket, b.key, b.tags)
+    return Tags(tags=b.tags)
+
+
+async def count_objects(storage: Storage, call: Call) -> Count:
+    """What a selection holds: the dry run of a deletion or copy."""
+    b = call.body
+    if starts := (*b.keys, *b.prefixes):
+        await storage.require_all(call.caller, b.bucket, starts, Mode.READ)
+    client = await storage.acting(call.caller.name)
+    count = size = 0
+    complete = True
+    try:
+        async with asyncio.timeout(_LONGEST_COUNT_SECONDS):
+            for key in b.keys:
+                # What went since the page was loaded is in nobody's way.
+                with suppress(ObjectNotFound):
+                    size += (await client.head(b.bucket, key)).size
+                    count += 1
+            for prefix in b.prefixes:
+                async for page in client.pages(b.bucket, prefix):
+                    count += len(page.objects)
+                    size += sum(found.size for found in page.objects)
+    except TimeoutError:
+        if count == 0:
+            raise StoreUnavailable("The store counts too slowly.") from None
+        complete = False
+    return Count(objects=count, bytes=size, complete=complete)
+
+
+async def _current(client: S3Client, bucket: str, key: str) -> str | None:
+    try:
+        return (await client.head(bucket, key)).version
+    except ObjectNotFound:
+        return None
+
+
+async def restore_object(storage: Storage, call: Call) -> Stored:
+    """Make an earlier version of an object the current one again.
+
+    It is copied inside the store: the version that was current stays, as one more.
+    """
+    b, user = call.body, call.caller.name
+    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    client = await storage.acting(user)
+    head = await client.head(b.bucket, b.key, version=b.version)
+    if await _current(client, b.bucket, b.key) == b.version:
+        raise InTheWay("This version is the current one already.")
+    storage.store.keys.check(b.key, empty=head.size == 0)
+    await storage.meter.reserve(right, user, [(b.key, head.size)])
+    etag = await client.copy(b.bucket, b.key, b.bucket, b.key, version=b.version)
+    await storage.rows.note(user, "restore", b.bucket, key=b.key, version=b.version)
+    return Stored(key=b.key, etag=etag)
+
+
+async def delete_objects(storage: Storage, call: Call) -> Deleted:
+    """Delete up to 1,000 objects at once; prefixes are a task."""
+    b, caller = call.body, call.caller
+    await storage.require_all(caller, b.bucket, b.keys, Mode.READ_WRITE)
+    for key in b.keys:
+        storage.store.keys.check_own(key)
+    client = await storage.acting(caller.name)
+    failures = await client.delete_many(b.bucket, b.keys)
+    gone = len(b.keys) - len(failures)
+    kept = {found.key for found in failures}
+    await storage.rows.note(
+        caller.name,
+        "delete-objects",
+        b.bucket,
+        objects=gone,
+        first=[key for key in b.keys if key not in kept][:NAMED],
+    )
+    return Deleted(
+        deleted=gone,
+        failures=[
+            {"key": found.key, "code": found.code, "message": found.message}
+            for found in failures
+        ],
+    )

@@ -1,0 +1,140 @@
+"""Long work over REST: begun, followed and cancelled."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from services.common.errors import BadRequest
+from services.common.spec import Call, Model
+from services.common.work import Phase, Task
+
+from ..access.rights import require
+from ..db.rows import NAMED
+from ..s3.values import Grant, Mode
+from ..service import Storage
+from ..work.transfers import Order
+from .fields import BucketName, Prefix
+from .objects import Selection
+
+
+class NewTask(Model):
+    """Long work on a selection.
+
+    A key `K` that lies under a selected prefix `a/b/` goes to `TARGET_PREFIX` +
+    `b/...`; a selected key to `TARGET_PREFIX` + its last part. `delete` has no target.
+    """
+
+    kind: Literal["copy", "move", "delete"]
+    source: Selection
+    bucket: BucketName | None = Field(None, description="Where to.")
+    prefix: Prefix = Field("", description="The new prefix there.")
+    name: Prefix | None = Field(
+        None, description="For one key or prefix: its new last part (rename)."
+    )
+    overwrite: bool = Field(default=False, description="Replace what is there.")
+
+
+class TaskAnswer(Model):
+    """A piece of long work and how far it is."""
+
+    id: str
+    kind: str
+    phase: Phase
+    facts: dict[str, object]
+    created: datetime
+    updated: datetime
+    done: int
+    total: int | None
+    bytes_done: int
+    failed: int
+    failures: list[dict[str, str]]
+    cancel_wanted: bool
+    message: str
+
+
+class TaskList(Model):
+    """The caller's newest tasks."""
+
+    tasks: list[TaskAnswer]
+
+
+def _task(task: Task) -> TaskAnswer:
+    values = {name: getattr(task, name) for name in TaskAnswer.model_fields}
+    facts = {k: v for k, v in task.facts.items() if k not in ("user", "groups")}
+    failures = [dict(failure) for failure in task.failures]
+    return TaskAnswer(**values | {"facts": facts, "failures": failures})
+
+
+async def begin_task(storage: Storage, call: Call) -> TaskAnswer:
+    """Begin to copy, move or delete a selection."""
+    caller, b = call.caller, call.body
+    if not (b.source.keys or b.source.prefixes):
+        raise BadRequest("Nothing is selected.", field="body.source")
+    if (b.kind == "delete") != (b.bucket is None):
+        raise BadRequest("Copy and move need a bucket to go to.", field="body.bucket")
+    if b.name is not None and len(b.source.keys) + len(b.source.prefixes) != 1:
+        raise BadRequest("Only one thing can be given a name.", field="body.name")
+    order = Order(
+        user=caller.name,
+        source=b.source.bucket,
+        keys=b.source.keys,
+        prefixes=b.source.prefixes,
+        target=b.bucket or "",
+        prefix=b.prefix,
+        name=b.name,
+        overwrite=b.overwrite,
+    )
+    rights = await storage.rights(caller.name, sorted(caller.groups))
+    needed = Mode.READ if b.kind == "copy" else Mode.READ_WRITE
+    for start in (*order.keys, *order.prefixes):
+        require(rights, Grant(order.source, start, needed))
+        storage.store.keys.check_own(start)
+    if b.bucket is not None:
+        right = require(rights, Grant(b.bucket, b.prefix, Mode.READ_WRITE))
+        await storage.ensure(right)
+        _check_target(order)
+    task = await storage.tasks.begin(b.kind, caller.name, asdict(order))
+    await storage.rows.note(
+        caller.name,
+        b.kind,
+        order.source,
+        id=task.id,
+        to=order.target,
+        prefix=order.prefix,
+        keys=len(order.keys),
+        prefixes=len(order.prefixes),
+        first=(*order.prefixes, *order.keys)[:NAMED],
+    )
+    return _task(task)
+
+
+def _check_target(order: Order) -> None:
+    """Refuse to copy something into itself, which would never end."""
+    if order.source != order.target:
+        return
+    for prefix in order.prefixes:
+        if order.destination(prefix, prefix).startswith(prefix):
+            raise BadRequest("A folder cannot go into itself.", field="body.prefix")
+    for key in order.keys:
+        if order.destination(key, None) == key:
+            raise BadRequest("An object is there already.", field="body.prefix")
+
+
+async def list_tasks(storage: Storage, call: Call) -> TaskList:
+    """The caller's newest tasks."""
+    found = await storage.tasks.of(call.caller.name)
+    return TaskList(tasks=[_task(task) for task in found])
+
+
+async def show_task(storage: Storage, call: Call) -> TaskAnswer:
+    """How far one of the caller's tasks is."""
+    return _task(await storage.tasks.get(call.path["id"], call.caller.name))
+
+
+async def cancel_task(storage: Storage, call: Call) -> TaskAnswer:
+    """End one of the caller's tasks at its next step."""
+    return _task(await storage.tasks.cancel(call.path["id"], call.caller.name))
