@@ -7,9 +7,9 @@
     await driver.revoke(session)       # effective at once, verified
     await driver.tidy()                # forget what has expired
 
-Drivers: :mod:`.drivers_sts` (AssumeRole with a session policy; web identity),
-:mod:`.drivers_keys` (users of an admin API, with expiry and a reaper) and
-:mod:`.drivers_pasted` (a key that the user brought). ``issue`` is called by the
+Drivers: :mod:`.sts` (AssumeRole with a session policy; web identity),
+:mod:`.admin_users` (users of an admin API, with expiry and a reaper) and
+:mod:`.brought` (a key that the user brought). ``issue`` is called by the
 service after it has checked that the user may have the grants: a driver narrows, it
 does not decide.
 """

@@ -9,7 +9,7 @@
     await client.put("bucket", "key", b"…", if_none_match=True)
     failures = await client.delete_many("bucket", ["a", "b"])
     await client.copy("bucket", "a", "bucket", "b")
-    client.buckets   …: create, delete, list, policy, CORS, versions (s3_buckets.py)
+    client.buckets   …: create, delete, list, policy, CORS, versions (buckets.py)
     client.uploads   …: create, part, copy_part, parts, complete, abort, list
     as_alice = client.signed_by(session.key)     same connections, other signature
 
