@@ -5,6 +5,7 @@
 to pytest. The last line printed is pytest's own closing line.
 """
 
+import datetime
 import json
 import os
 import shutil
@@ -43,6 +44,10 @@ _SLOWEST = 30
 _SHARED_OUT = ("--numprocesses=3", "--dist=loadfile")
 # More failures than this are not tried again.
 _ACCIDENTS = 12
+# What failed and passed alone, one line each time: date, commit, test. Who has mended a
+# test takes its lines out.
+_SIGHTINGS = "sightings.txt"
+_TOO_OFTEN = 3
 CHECKS = (
     ("lint", ["ruff", "check", "--quiet", "--output-format", "concise", "."]),
     ("format", ["ruff", "format", "--check", "--quiet", "."]),
@@ -156,7 +161,8 @@ def try_again(environment):
     """Run a few failed tests once more, alone; return (exit code, closing line).
 
     On a busy machine a wait may run out though nothing is wrong. What passes now is
-    named, so that it is seen to; many failures are no accident and stay failures.
+    named and written down, so that it is seen to, and fails the run when it is seen too
+    often; many failures are no accident and stay failures.
     """
     failed = failed_before()
     if not failed or len(failed) > _ACCIDENTS:
@@ -166,8 +172,34 @@ def try_again(environment):
     if code == 0:
         print("Failed at first and passed alone:")
         print("".join(f"  {name}\n" for name in failed), end="")
+        often = write_down(failed)
+        if often:
+            print(f"Seen {_TOO_OFTEN} times, so no accident; mend and take out of")
+            print(f"{REPORTS / _SIGHTINGS}:")
+            print("".join(f"  {name}\n" for name in often), end="")
+            code = 1
         print(closing, flush=True)
     return code, closing
+
+
+def write_down(names):
+    """Record tests that failed and passed alone; return those seen too often."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    commit = done.stdout.decode().strip() or "unknown"
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    path = REPORTS / _SIGHTINGS
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{today}\t{commit}\t{name}\n" for name in names)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    seen = [line.split("\t", 2)[-1] for line in lines]
+    return [name for name in names if seen.count(name) >= _TOO_OFTEN]
 
 
 def cases_in(report):

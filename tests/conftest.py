@@ -21,8 +21,48 @@ from machines import Machines
 from rig import make_accounts
 
 AnyRig = TypeVar("AnyRig", Cluster, Machines)
+_TESTS = Path(__file__).resolve().parent
 _CGROUPS_IN_USE = Path("/var/tmp/landbridge-test-cgroups.lock")
 _DAEMONS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
+# Seconds that a test may take, together with what it is the first to start: these in
+# folders where daemons or Node are started, and wherever one of the fixtures is used.
+# All others have what pyproject.toml gives; one that needs more is marked itself.
+_WITH_DAEMONS = 300
+_DAEMONS_IN = (
+    "browser/",
+    "checks/",
+    "extensions/",
+    "faults/",
+    "hub/",
+    "integration/",
+    "services/storage/",
+    "slurm/",
+    "spawners/kernel/",
+    "spawners/kernel_server/",
+)
+_DAEMONS_BY = frozenset(
+    ("machines", "machines_rig", "munge", "postgresql", "slurm_rig", "wheel")
+)
+# The machine has one tree of cgroups: a test may wait for those of other processes.
+_IN_TURN = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests with daemons the time that those take."""
+    for item in items:
+        seconds = _seconds_of(item)
+        if seconds and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(seconds))
+
+
+def _seconds_of(item: pytest.Item) -> int | None:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if "slurm_cgroups" in fixtures:
+        return _IN_TURN
+    place = item.path.as_posix().removeprefix(f"{_TESTS}/")
+    if place.startswith(_DAEMONS_IN) or fixtures & _DAEMONS_BY:
+        return _WITH_DAEMONS
+    return None
 
 
 def pytest_configure() -> None:

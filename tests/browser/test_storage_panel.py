@@ -43,6 +43,7 @@ Promise.all(tokens.map(one => put(one.slice(6)))).then(done);
 """
 
 
+@pytest.mark.timeout(600)
 def test_a_large_upload_goes_on_after_a_reload(page, stored, tmp_path) -> None:
     big = tmp_path / "big data.bin"
     draw = random.Random(12)
@@ -105,6 +106,7 @@ def test_a_folder_is_uploaded_paused_and_taken_off_the_list(
     )
 
 
+@pytest.mark.timeout(600)
 def test_many_keys_are_browsed_to_the_end(page, stored, site, request) -> None:
     stored.fill(site.hub.state, "many", (f"k-{number:07}" for number in range(MANY)))
     request.addfinalizer(lambda: stored.clear(site.hub.state, "many"))

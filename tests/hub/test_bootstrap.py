@@ -260,8 +260,10 @@ def test_a_failed_check_fails_the_run_though_tests_pass(check, monkeypatch):
 
 @pytest.mark.parametrize(("second", "code"), [(0, 0), (1, 1)])
 def test_failed_tests_are_tried_again_alone_and_named(
-    check, monkeypatch, capsys, second, code
+    check, monkeypatch, tmp_path, capsys, second, code
 ):
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "REPORTS", tmp_path)
     runs = iter([(1, "== 1 failed ==", []), (second, "== the end ==", [])])
     asked = []
     monkeypatch.setattr(check, "run_checks", lambda _: [])
@@ -276,6 +278,29 @@ def test_failed_tests_are_tried_again_alone_and_named(
     assert "--dist=loadfile" in first
     assert again == ["--last-failed"]
     assert ("tests/a.py::test_two" in capsys.readouterr().out) == (code == 0)
+    assert (tmp_path / "sightings.txt").exists() == (code == 0)
+
+
+def test_the_third_accident_of_one_test_fails_the_run(
+    check, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "REPORTS", tmp_path / "var" / "tests")
+    monkeypatch.setattr(check, "run_tests", lambda *_: (0, "== 1 passed ==", []))
+    often, once = "tests/a.py::test_two[a b]", "tests/a.py::test_one"
+    codes = []
+    for failed in ([often], [once, often], [often], [once]):
+        monkeypatch.setattr(check, "failed_before", lambda names=failed: names)
+        codes.append(check.try_again({})[0])
+    assert codes == [0, 0, 1, 0]
+    assert "so no accident" in capsys.readouterr().out
+    sightings = tmp_path / "var" / "tests" / "sightings.txt"
+    day, commit, name = sightings.read_text().splitlines()[0].split("\t")
+    assert (len(day), commit, name) == (10, "unknown", often)
+    # Mended, and its lines taken out.
+    sightings.write_text("")
+    monkeypatch.setattr(check, "failed_before", lambda: [often])
+    assert check.try_again({})[0] == 0
 
 
 def test_many_failures_are_no_accident(check, monkeypatch):
