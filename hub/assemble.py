@@ -13,6 +13,7 @@ from pathlib import Path
 from traitlets.config import Config
 
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
 from spawners.common.sockets import url_of_socket
 
@@ -25,7 +26,7 @@ from .config.paths import (
     prepare_state,
     site_profiles,
 )
-from .config.secrets import ensure_secret, operator_token_file
+from .config.secrets import operator_token_file
 from .config.settings import Settings
 from .config.site import Site, check_accounts, detect
 from .pages.spawn_form import options_form

@@ -13,8 +13,8 @@ from services.storage.site.embedded_files import (
     Ports,
     command_line,
     prepare,
-    write_private,
 )
+from spawners.common.files import write_whole
 
 DATA = Path("/data")
 KEY_FILE = Path("/etc/landbridge/storage-key")
@@ -25,7 +25,7 @@ def main() -> None:
     """Prepare the directory and turn into SeaweedFS; never returns."""
     settings = EmbeddedSettings(DATA)
     key = prepare(settings)
-    write_private(KEY_FILE, f"{key.access_key}\n{key.secret_key}\n")
+    write_whole(KEY_FILE, f"{key.access_key}\n{key.secret_key}\n")
     # The last of two equal flags counts. All but S3 stays closed by -disableHttp.
     command = [
         *command_line(settings, PORTS, weed_program()),

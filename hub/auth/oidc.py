@@ -12,10 +12,10 @@ from tornado import web
 from traitlets import Unicode
 from traitlets.config import Config
 
-from hub.config.secrets import ensure_secret
 from hub.config.settings import Settings
 from spawners.common.accounts import brief, is_account_name
 from spawners.common.errors import DatabaseUnavailable
+from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
 
 from .authenticators import REFUSED, AccountRule

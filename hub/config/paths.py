@@ -13,11 +13,12 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from spawners.common.files import ensure_secret
 from spawners.common.ownership import NotOurs, check_below, own_directory
 from spawners.common.settings import ConfigError
 from spawners.profiles.profiles import Profiles, load_profiles
 
-from .secrets import ensure_secret, operator_token_file
+from .secrets import operator_token_file
 from .sections import JobsSettings
 from .settings import Settings
 

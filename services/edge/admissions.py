@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from spawners.common.files import write_whole
+
 from .errors import RuntimeFault
-from .maps import map_text, write_atomically
+from .maps import map_text
 from .runtime import RuntimeSocket
 
 OWN = "own"
@@ -116,7 +118,7 @@ class Admissions:
         self._unwritten = False
         text = map_text(self._entries)
         try:
-            await asyncio.to_thread(write_atomically, self._file, text)
+            await asyncio.to_thread(write_whole, self._file, text)
         except BaseException:
             self._unwritten = True
             raise

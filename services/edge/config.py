@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
 
 from . import users
 from .limits import Limits
-from .maps import write_atomically
 from .pages import STATUSES, render_pages
 
 HERE = Path(__file__).parent
@@ -322,8 +322,8 @@ def write_config(config: EdgeConfig) -> Path:
     # A HAProxy of the site's may read it.
     own_directory(config.directory, readable=True)
     for name, content in render_files(config).items():
-        write_atomically(config.directory / name, content)
+        write_whole(config.directory / name, content)
     for file in (config.map_file, config.sessions_file):
         if not file.exists():
-            write_atomically(file, "")
+            write_whole(file, "")
     return config.config_file

@@ -18,9 +18,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,23 +220,6 @@ def split_target(url: str) -> tuple[str, str, int]:
 def map_text(entries: Mapping[str, str]) -> str:
     """A map file as HAProxy loads it: one ``key value`` a line."""
     return "".join(f"{key} {value}\n" for key, value in sorted(entries.items()))
-
-
-def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
-    """Replace ``path`` in one step: a reader sees the old file or the new one."""
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def journal_line(route: Route) -> str:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, lines_since
 from spawners.common.processes import (
     ProcessId,
@@ -28,7 +29,6 @@ from spawners.common.processes import (
 
 from .config import ROUTES, SESSIONS
 from .errors import ConfigRefused, ProxyFault, RuntimeFault, StartFailed
-from .maps import write_atomically
 from .runtime import RuntimeSocket
 
 _START_SECONDS = 15.0
@@ -313,7 +313,7 @@ class Supervisor:
             "signature": self._signature,
             "retired": [[one.pid, one.started] for one in self._retired],
         }
-        write_atomically(self._state_file, json.dumps(state))
+        write_whole(self._state_file, json.dumps(state))
 
     def _reap_later(self, process: ProcessId) -> None:
         task = asyncio.create_task(wait_ended(process))
@@ -326,7 +326,7 @@ class Supervisor:
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
-        write_atomically(directory / name, content)
+        write_whole(directory / name, content)
 
 
 def _read(directory: Path, names: Iterable[str]) -> dict[str, bytes]:

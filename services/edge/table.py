@@ -6,13 +6,14 @@ import asyncio
 import logging
 from pathlib import Path
 
+from spawners.common.files import write_whole
+
 from .maps import (
     Route,
     journal_line,
     journal_text,
     load_routes,
     map_text,
-    write_atomically,
 )
 
 JOURNAL = "routes.json"
@@ -142,7 +143,7 @@ class RouteTable:
             self._map_file: map_text(entries).encode(),
         }
         for target, content in contents.items():
-            write_atomically(target, content)
+            write_whole(target, content)
             self._written[target] = _fingerprint(target)
 
     def _touched(self) -> Path | None:

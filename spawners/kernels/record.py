@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from spawners.batch.models import BatchJob, new_job_name
+from spawners.common.files import write_whole
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
@@ -168,15 +169,7 @@ class KernelRecords:
         """Write a record, whole and at once on disk."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.chmod(0o700)
-        path = self._path(record.kernel_id)
-        draft = path.with_suffix(f".{os.getpid()}.new")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(record.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_whole(self._path(record.kernel_id), record.to_json())
 
     def load(self, kernel_id: str) -> KernelRecord | None:
         """Return a kernel's record, ``None`` if there is none.

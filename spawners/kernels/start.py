@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import shutil
 import socket
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from spawners.batch.explain.states import explain_refusal
 from spawners.batch.models import BatchJob, JobSpec
 from spawners.batch.rendezvous.proofs import new_secret
 from spawners.common.errors import GatewayError
+from spawners.common.files import write_private
 from spawners.node.kernel.tunnel import Json
 
 from .context import KernelContext
@@ -132,10 +132,8 @@ async def _open_home(
     }
     home = Home(proofs, answer)
     identity_file = Path(record.near) / "home.pem"
-    descriptor = os.open(identity_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    write_private(identity_file, record.key + record.certificate)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(record.key + record.certificate)
         await home.open(identity_file, listener)
     finally:
         identity_file.unlink()

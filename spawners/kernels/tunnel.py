@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar  # Any: what a coroutine is sent
 
 from spawners.batch.explain.failure import Failure
+from spawners.common.files import write_private
 from spawners.node.kernel.tunnel import (
     CHANNELS,
     CONTROL,
@@ -227,9 +228,7 @@ class Tunnel:
         self._drop_control()
         identity = Path(self.directory) / "identity.pem"
         identity.unlink(missing_ok=True)
-        descriptor = os.open(identity, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key + certificate)
+        write_private(identity, key + certificate)
         self._tls = mutual_context(
             server=False, identity=str(identity), certificate=certificate
         )

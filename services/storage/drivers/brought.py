@@ -11,7 +11,6 @@ row that is moved to another user does not open.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from spawners.common.files import write_private
 from spawners.common.ownership import read_own
 
 from ..s3.client import S3Client
@@ -196,9 +196,7 @@ class PastedDriver:
 
 def _read_key(path: Path) -> bytes:
     with suppress(FileExistsError):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
+        write_private(path, secrets.token_bytes(_KEY_BYTES))
     key = read_own(path)
     if len(key) != _KEY_BYTES:
         raise ValueError(f"{path} is no key file: {len(key)} bytes")

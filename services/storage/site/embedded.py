@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, cap_log, lines_since
 from spawners.common.processes import ProcessId, end, wait_ended
 
@@ -52,7 +53,6 @@ from .embedded_files import (
     port_socket,
     prepare,
     protected_ports,
-    write_private,
 )
 
 log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ class EmbeddedStore:
             "ports": ports.as_json(),
             "signature": _signature(self._settings),
         }
-        write_private(self._state_file, json.dumps(state))
+        write_whole(self._state_file, json.dumps(state))
         self._access = self._access_by(ports, key)
         self.up.set()
         log.info("The embedded store serves, pid %s", process.pid)

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
 
 from ..s3.values import AccessKey
@@ -196,18 +197,18 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
         own_directory(root / name, others=_owner_of(root / name))
     if not (root / "certs" / "grpc.key").exists():
         certificate, key = _certificate()
-        write_private(root / "certs" / "grpc.crt", certificate)
-        write_private(root / "certs" / "grpc.key", key)
+        write_whole(root / "certs" / "grpc.crt", certificate)
+        write_whole(root / "certs" / "grpc.key", key)
     if not (root / "security.toml").exists():
-        write_private(root / "security.toml", _security(root))
-    write_private(root / "master.toml", "[master.volume_growth]\ncopy_1 = 2\n")
+        write_whole(root / "security.toml", _security(root))
+    write_whole(root / "master.toml", "[master.volume_growth]\ncopy_1 = 2\n")
     if not (root / "s3.json").exists():
-        write_private(root / "s3.json", json.dumps(_identities()))
+        write_whole(root / "s3.json", json.dumps(_identities()))
     signing = root / "sts.key"
     if not signing.exists():
-        write_private(signing, base64.b64encode(secrets.token_bytes(32)).decode())
+        write_whole(signing, base64.b64encode(secrets.token_bytes(32)).decode())
     iam = json.dumps(_iam(settings, signing.read_text().strip()), sort_keys=True)
-    write_private(root / "iam.json", iam)
+    write_whole(root / "iam.json", iam)
     broker = json.loads((root / "s3.json").read_text())["identities"][0]
     credential = broker["credentials"][0]
     return AccessKey(credential["accessKey"], credential["secretKey"])
@@ -268,23 +269,8 @@ def _new_ports(directory: Path) -> Ports:
     if low is not None:
         ports = replace(ports, s3=low)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(directory / _PORTS, json.dumps(ports.as_json()))
+    write_whole(directory / _PORTS, json.dumps(ports.as_json()))
     return ports
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that is never seen half."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _free(port: int) -> bool:

@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from spawners.common.files import write_whole
+
 # (and as it was named earlier: such jobs may still run)
 _SUPERVISORS = (b"spawners.batch.local.supervisor", b"spawners.batch.local_supervisor")
 
@@ -122,7 +124,7 @@ Record = TypeVar("Record", Ticket, Run, End)
 
 def write_record(path: Path, record: Ticket | Run | End) -> None:
     """Write a record that is there as a whole or not at all, also after a crash."""
-    write_file(path, json.dumps(asdict(record)).encode())
+    write_whole(path, json.dumps(asdict(record)))
 
 
 def read_record(path: Path, kind: type[Record]) -> Record | None:
@@ -139,19 +141,6 @@ def read_record(path: Path, kind: type[Record]) -> Record | None:
         return kind.from_json(json.loads(data))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 that is there as a whole or not at all."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
 
 
 def boot_id() -> str:

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
+from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
 
 from ..models import JobState, JobStatus
@@ -37,7 +38,6 @@ from .files import (
     kill_rest,
     read_record,
     send,
-    write_file,
     write_record,
 )
 
@@ -131,8 +131,8 @@ class LocalQueue:
         new = self._directory / f".new-{secrets.token_hex(8)}"
         new.mkdir(mode=0o700)
         try:
-            write_file(new / "script", script.encode())
-            write_file(new / "environment.json", json.dumps(dict(environment)).encode())
+            write_whole(new / "script", script)
+            write_whole(new / "environment.json", json.dumps(dict(environment)))
             write_record(new / "ticket.json", ticket)
             new.rename(self._jobs / ticket.id)
         except OSError:

@@ -39,6 +39,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from spawners.common.files import write_whole
 from spawners.common.ownership import NotOurs, check_below, own_directory, read_own
 
 from ..errors import AuthenticationBroken
@@ -337,14 +338,7 @@ def _write(path: Path, text: str, mode: int) -> None:
     """Put ``text`` at ``path`` whole or not at all; unchanged text is left alone."""
     if path.exists() and path.read_text("ascii") == text:
         return
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    write_whole(path, text, mode=mode)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from services.edge.maps import (
     map_text,
     routespec_of,
     split_target,
-    write_atomically,
 )
+from spawners.common.files import write_whole
 
 names = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1
@@ -111,19 +111,19 @@ def test_routes_survive_the_file_and_a_torn_file_is_known_as_one(directory):
     route = Route("/user/a/", "http://1.2.3.4:5", Target("1.2.3.4", 5), {"user": "a"})
     hub = Route("/", "http://hub:1", None, {"hub": True})
     text = journal_text(map(journal_line, [route, hub])).decode()
-    write_atomically(path, text)
+    write_whole(path, text)
     assert load_routes(path) == [route, hub]
     for damaged in (text[:-3], text.replace("1.2.3.4", "6.6.6.6"), "", "[]", "null"):
-        write_atomically(path, damaged)
+        write_whole(path, damaged)
         assert load_routes(path) is None
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(directory):
     path = directory / "routes.map"
-    write_atomically(path, map_text({"b": "2", "a": "1"}))
+    write_whole(path, map_text({"b": "2", "a": "1"}))
     assert path.read_text() == "a 1\nb 2\n"
     with pytest.raises(TypeError):
-        write_atomically(path, 5)
+        write_whole(path, 5)
     assert [one.name for one in directory.iterdir()] == ["routes.map"]
 
 
