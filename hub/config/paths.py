@@ -5,17 +5,16 @@ Kept free of JupyterHub: the ``landbridge`` command starts fast because of it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import ssl
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
 from spawners.common.files import ensure_secret
 from spawners.common.ownership import NotOurs, check_below, own_directory
 from spawners.common.settings import ConfigError
+from spawners.common.sockets import short_path
 from spawners.profiles.profiles import Profiles, load_profiles
 
 from .secrets import operator_token_file
@@ -92,22 +91,15 @@ def hub_socket(settings: Settings) -> Path:
 def short_socket(directory: Path, name: str) -> Path:
     """Return a socket's path in ``directory``, or one that the kernel can hold.
 
-    107 bytes is the most. Of a deeper directory the socket goes to a directory of
-    our account's own under the system's temporary one, always the same.
+    See :func:`spawners.common.sockets.short_path`.
 
     Raises:
-        ConfigError: somebody else has made that directory.
+        ConfigError: somebody else has made the directory for deep ones.
     """
-    path = directory / name
-    if len(os.fsencode(path)) <= LONGEST_SOCKET:
-        return path
-    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"landbridge-{os.geteuid()}-{digest}"
     try:
-        own_directory(short)
+        return short_path(directory / name, LONGEST_SOCKET)
     except NotOurs as error:
         raise ConfigError(Path(error.filename), [str(error.strerror)]) from None
-    return short / name
 
 
 def database_url(settings: Settings, name: str) -> str:

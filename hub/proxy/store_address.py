@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.config.paths import LONGEST_SOCKET, short_socket
+from hub.config.paths import LONGEST_SOCKET
 from hub.config.settings import Settings
 from services.edge.config import StorePort
 from services.storage.address import SOCKET, protected_port
+from spawners.common.ownership import NotOurs
+from spawners.common.settings import ConfigError
+from spawners.common.sockets import short_way
 
 
 def store_directory(settings: Settings) -> Path:
@@ -42,14 +44,9 @@ class PortNow:
 
 
 def _reachable(settings: Settings, name: str) -> Path:
-    """Return a path of at most 107 bytes to a socket in the store's directory."""
-    directory = store_directory(settings) / "sock"
-    path = directory / name
-    if len(os.fsencode(path)) <= LONGEST_SOCKET:
-        return path
-    # The store makes it in its own directory: what is short is a way to there.
-    way = short_socket(directory, name).parent / "store"
-    if not way.is_symlink() or way.readlink() != directory:
-        way.unlink(missing_ok=True)
-        way.symlink_to(directory)
-    return way / name
+    """Return a path to a socket in the store's directory that the kernel can hold."""
+    path = store_directory(settings) / "sock" / name
+    try:
+        return short_way(path, "store", LONGEST_SOCKET)
+    except NotOurs as error:
+        raise ConfigError(Path(error.filename), [str(error.strerror)]) from None

@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import resource
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
+from spawners.common.sockets import short_path
 
 from . import users
 from .limits import Limits
@@ -207,22 +207,17 @@ def default_max_connections() -> int:
 
 
 def runtime_path(directory: Path) -> Path:
-    """A path for the run-time socket that the kernel's 108 bytes can hold.
+    """A path for the run-time socket that the kernel can hold.
 
-    In ``directory`` if that is short enough (HAProxy binds a longer name first),
-    else in a directory of our own under the system's temporary one, always the
-    same for the same ``directory``.
+    See :func:`spawners.common.sockets.short_path`; HAProxy binds a longer name first.
 
     Raises:
-        PermissionError: somebody else has made that directory.
+        PermissionError: somebody else has made the directory for deep ones.
     """
     path = directory / "runtime.sock"
-    if len(str(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    name = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
-    short = Path(tempfile.gettempdir()) / f"landbridge-{os.getuid()}-{name}"
-    own_directory(short)
-    return short / "runtime.sock"
+    # Characters count here and no bytes, as a HAProxy that runs was told by us.
+    more = len(os.fsencode(path)) - len(str(path))
+    return short_path(path, _LONGEST_SOCKET_PATH + more)
 
 
 def _address(value: str) -> str:

@@ -27,14 +27,21 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import socket
 import stat
 import string
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
+
+from .ownership import own_directory
+
+LONGEST_PATH = 107
+"""The most bytes of a Unix socket's path, unix(7)."""
 
 _SCHEME = "http+unix"
 _SERVICES = "services.landbridge.internal"
@@ -56,6 +63,49 @@ def service_of_url(url: str) -> str | None:
     """Return the service that :func:`service_url` named; ``None`` for others."""
     name, dot, domain = (urlsplit(url).hostname or "").partition(".")
     return name if dot and domain == _SERVICES else None
+
+
+def short_path(path: Path, longest: int = LONGEST_PATH) -> Path:
+    """Return the path of a socket, or one that the kernel can hold.
+
+    Of a deep directory the socket goes to a directory of our account's own under the
+    system's temporary one, always the same for the same directory: who is started
+    anew, or is a later release, finds what still listens there.
+
+    Args:
+        path: where it would be.
+        longest: bytes that it may have; less than the kernel's most where who listens
+            there binds a longer name first.
+
+    Raises:
+        NotOurs: somebody else has made that directory.
+    """
+    fits = len(os.fsencode(path)) <= longest
+    return path if fits else _short_directory(path.parent) / path.name
+
+
+def short_way(path: Path, link: str, longest: int = LONGEST_PATH) -> Path:
+    """Return a path that the kernel can hold to a socket that another process makes.
+
+    It makes it in its own directory, so what is short is a link ``link`` to there.
+
+    Raises:
+        NotOurs: somebody else has made the directory for it.
+    """
+    if len(os.fsencode(path)) <= longest:
+        return path
+    way = _short_directory(path.parent) / link
+    if not way.is_symlink() or way.readlink() != path.parent:
+        way.unlink(missing_ok=True)
+        way.symlink_to(path.parent)
+    return way / path.name
+
+
+def _short_directory(directory: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+    short = Path(tempfile.gettempdir()) / f"landbridge-{os.geteuid()}-{digest}"
+    own_directory(short)
+    return short
 
 
 class SocketTaken(OSError):

@@ -25,6 +25,7 @@ from typing import Any, TypeVar  # Any: what a coroutine is sent
 
 from spawners.batch.explain.failure import Failure
 from spawners.common.files import write_private
+from spawners.common.sockets import LONGEST_PATH
 from spawners.node.kernel.tunnel import (
     CHANNELS,
     CONTROL,
@@ -46,7 +47,7 @@ Made = TypeVar("Made", bound=asyncio.Protocol)
 
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
-_LONGEST_PATH = 80  # of 107, the rest for a socket's own name
+_LONGEST_PATH = LONGEST_PATH - 27  # the rest for a socket's own name
 
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()

@@ -37,6 +37,7 @@ from pathlib import Path
 from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, cap_log, lines_since
 from spawners.common.processes import ProcessId, end, wait_ended
+from spawners.common.sockets import LONGEST_PATH
 
 from ..s3.client import S3Client
 from ..s3.errors import StorageError, StoreUnavailable
@@ -65,7 +66,6 @@ _PATIENCE_SECONDS = 15.0
 _STEP_SECONDS = 0.1
 _LOG_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 30.0
-_LONGEST_SOCKET = 107
 # By itself it lists an empty folder for two minutes and more.
 _OPTIONS = {"WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "15s"}
 
@@ -175,8 +175,8 @@ class EmbeddedStore:
         return EmbeddedAccess(f"http://127.0.0.1:{ports.s3}", key, self._short(path))
 
     def _short(self, path: Path) -> str:
-        """Return a path of at most 107 bytes, which is all that a socket's may have."""
-        if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+        """Return a path that the kernel can hold, for this process alone."""
+        if len(os.fsencode(path)) <= LONGEST_PATH:
             return str(path)
         if self._sockets is None:
             self._sockets = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any
 
 from spawners.common.ownership import own_directory
+from spawners.common.sockets import LONGEST_PATH
 
 from ..errors import AnswerTooLong, InvalidSpec, NotPermitted, SchedulerUnavailable
 from . import launcher
@@ -37,8 +38,8 @@ from .direct import (
 _GRACE_SECONDS = 5.0
 _CONNECT_SECONDS = 20.0
 _TAIL_SECONDS = 10.0
-# A socket's path has 107 bytes, and ssh adds 17 while it makes one.
-_LONGEST_DIRECTORY = 85
+# ssh adds 17 bytes to its socket's path while it makes one, and we "/ssh".
+_LONGEST_DIRECTORY = LONGEST_PATH - 22
 # sudo(8) 1.9: its own failures, and what the policy says.
 _SUDO_SAYS = re.compile(rb"sudo: |not allowed to execute|not in the sudoers file")
 _USER = re.compile(rf"{launcher.USER_NAME}\Z")
