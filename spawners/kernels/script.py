@@ -85,7 +85,7 @@ def render_kernel_script(
             *prologue,
             f"export LANDBRIDGE_KERNEL={shlex.quote(told)}",
             "exec 3<<'LANDBRIDGE-END'",
-            _program(),
+            travelling_program(),
             "LANDBRIDGE-END",
             f"for python in {choices}; do",
             '  if command -v "$python" >/dev/null; then',
@@ -100,8 +100,11 @@ def render_kernel_script(
 
 
 @cache
-def _program() -> str:
-    """Return a program that makes the launcher's modules from their texts."""
+def travelling_program() -> str:
+    """Return a program that makes the launcher's modules from their texts.
+
+    Read once: what is installed may be replaced by another release while we run.
+    """
     modules = [
         (f"{node.__name__}.{name}", _text(name.replace(".", "/"))) for name in _MODULES
     ]

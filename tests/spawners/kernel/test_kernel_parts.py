@@ -30,6 +30,17 @@ from spawners.node.memory import memory_groups, oom_kills
 FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
 
 
+def test_an_upgrade_below_a_running_server_changes_nothing_for_its_kernels(monkeypatch):
+    """What travels was read when the server started."""
+    before = render_kernel_script(FACTS)
+
+    def replaced(_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("spawners.kernels.script.resources.files", replaced)
+    assert render_kernel_script(FACTS) == before
+
+
 def test_the_script_holds_its_facts_quoted_and_is_a_shells():
     script = render_kernel_script(FACTS, prologue=["module load x"], python="/opt/py 3")
     assert script.startswith("#!/bin/bash\n")
