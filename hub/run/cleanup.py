@@ -8,7 +8,8 @@ from pathlib import Path
 from hub.config.schedulers import local_queue
 from hub.config.settings import Settings
 from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
-from spawners.common.processes import ProcessId, end
+from spawners.common.daemon import end
+from spawners.common.processes import ProcessId
 
 _PATIENCE_SECONDS = 5.0
 _STORE_PATIENCE_SECONDS = 15.0

@@ -17,15 +17,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from spawners.common.daemon import daemon_environment, end, spawn, wait_ended
 from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, lines_since
-from spawners.common.processes import (
-    ProcessId,
-    daemon_environment,
-    end,
-    spawn,
-    wait_ended,
-)
+from spawners.common.processes import ProcessId
 
 from .config import ROUTES, SESSIONS
 from .errors import ConfigRefused, ProxyFault, RuntimeFault, StartFailed

@@ -1,30 +1,20 @@
-"""One operating system process that outlives us: started, known again, ended.
+"""Processes of the operating system: which there are, and which one is meant.
 
 A pid alone is no identity, because pids come back. Linux gives each process a
 start time in clock ticks (field 22 of ``/proc/PID/stat``, proc(5)); pid and start
 time together name one process for as long as the machine is up.
+
+Standard library only, and little of it: the supervisor of a local job reads this.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-_PASSED = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "OPENSSL_CONF",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-)
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -38,13 +28,10 @@ class ProcessId:
     def of(cls, pid: int) -> ProcessId | None:
         """The process that has ``pid`` now; ``None`` if there is none (or a zombie)."""
         try:
-            text = Path(f"/proc/{pid}/stat").read_text()
+            found = process(pid)
         except OSError:
             return None
-        fields = text.rpartition(")")[2].split()  # the name may hold anything
-        if fields[0] in {"Z", "X"}:
-            return None
-        return cls(pid, int(fields[19]))
+        return None if found is None else found.id
 
     @property
     def alive(self) -> bool:
@@ -60,93 +47,69 @@ class ProcessId:
             return []
         return raw.decode(errors="replace").split("\0")[:-1]
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when it has ended already."""
+    def send(self, number: int) -> bool:
+        """Send a signal, never to another process that got its pid.
+
+        Returns:
+            False if it has ended already; nothing happens then.
+
+        Raises:
+            PermissionError: it is another account's.
+        """
         if not self.alive:
-            return
+            return False
         try:
-            os.kill(self.pid, number)
+            handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
-            return
-
-
-def daemon_environment() -> dict[str, str]:
-    """Return what a program that is not ours gets of our environment, by name.
-
-    Ours holds the operator's token and the demo's password: nothing is passed on that
-    is not in this list.
-    """
-    return {name: os.environ[name] for name in _PASSED if name in os.environ}
-
-
-def spawn(command: Sequence[str], log: Path) -> ProcessId:
-    """Start ``command`` in a session of its own, its words appended to ``log``.
-
-    It gets no signal from our terminal and goes on when we end. Of our environment it
-    gets :func:`daemon_environment`.
-
-    Raises:
-        OSError: it cannot be executed.
-    """
-    null = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        pid = os.posix_spawn(
-            command[0],
-            list(command),
-            daemon_environment(),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE],
-        )
-    finally:
-        os.close(null)
-        os.close(output)
-    return ProcessId.of(pid) or ProcessId(pid, -1)
-
-
-async def wait_ended(process: ProcessId) -> None:
-    """Return when ``process`` has ended, child of ours or not; reap it if it is."""
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    try:
-        if not process.alive:
-            _reap(process.pid)
-            return
-        loop.add_reader(descriptor, ended.set)
+            return False
         try:
-            await ended.wait()
+            if not self.alive:  # another could have got its pid before we had a hold
+                return False
+            signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return False
         finally:
-            loop.remove_reader(descriptor)
-        _reap(process.pid)
-    finally:
-        os.close(descriptor)
+            os.close(handle)
+        return True
 
 
-def _reap(pid: int) -> None:
-    """Take the exit status of a child, so that it does not stay as a zombie."""
+class Process(NamedTuple):
+    """A process at one moment.
+
+    From ``/proc/PID/stat``, proc(5): fields 3, 4, 6 and 22 (clock ticks since boot).
+    """
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    started: int
+
+    @property
+    def id(self) -> ProcessId:
+        """What it is known by later."""
+        return ProcessId(self.pid, self.started)
+
+
+def process(pid: int) -> Process | None:
+    """Return a living process, or ``None``; a zombie does not live."""
     try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # adopted, not a child: its parent is init
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets, and may hold anything.
+    fields = text.rpartition(")")[2].split()
+    found = Process(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    return None if found.state in "ZX" else found
 
 
-async def end(process: ProcessId, *, patience_seconds: float) -> None:
-    """Ask ``process`` to end, and make it end when it has not after a while."""
-    process.send(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(patience_seconds):
-            await wait_ended(process)
-    except TimeoutError:
-        process.send(signal.SIGKILL)
-        async with asyncio.timeout(patience_seconds):
-            await wait_ended(process)
+def processes() -> Iterator[Process]:
+    """Yield all living processes."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all we need
+        if name.isdigit() and (found := process(int(name))) is not None:
+            yield found
+
+
+def boot_id() -> str:
+    """Return the kernel's name for the time since it was booted."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

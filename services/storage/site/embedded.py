@@ -34,9 +34,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from spawners.common.daemon import end, wait_ended
 from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, cap_log, lines_since
-from spawners.common.processes import ProcessId, end, wait_ended
+from spawners.common.processes import ProcessId
 from spawners.common.sockets import LONGEST_PATH
 
 from ..s3.client import S3Client

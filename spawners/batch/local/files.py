@@ -20,12 +20,13 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from spawners.common.files import write_whole
+from spawners.common.processes import Process, ProcessId, processes
 
 # (and as it was named earlier: such jobs may still run)
 _SUPERVISORS = (b"spawners.batch.local.supervisor", b"spawners.batch.local_supervisor")
@@ -96,6 +97,11 @@ class Run:
     gpus: tuple[int, ...]
     node: str
 
+    @property
+    def supervised_by(self) -> ProcessId:
+        """Its supervisor, as long as this boot lasts."""
+        return ProcessId(self.supervisor, self.supervisor_start)
+
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Run:
         """Return a run from its file."""
@@ -143,49 +149,6 @@ def read_record(path: Path, kind: type[Record]) -> Record | None:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def boot_id() -> str:
-    """Return the kernel's name for the time since it was booted."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-class Process(NamedTuple):
-    """A process at one moment. Number and start together are its identity.
-
-    From ``/proc/PID/stat``, proc(5): fields 3, 4, 6 and 22 (clock ticks since boot).
-    """
-
-    pid: int
-    state: str
-    parent: int
-    session: int
-    start: int
-
-
-def process(pid: int) -> Process | None:
-    """Return a living process, or ``None``; a zombie does not live."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The second field is the program's name in brackets, and may hold anything.
-    fields = text.rpartition(")")[2].split()
-    found = Process(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
-    return None if found.state in "ZX" else found
-
-
-def is_alive(pid: int, start: int) -> bool:
-    """Tell whether the process that had this number and start still lives."""
-    found = process(pid)
-    return found is not None and found.start == start
-
-
-def processes() -> Iterator[Process]:
-    """Yield all living processes."""
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all we need
-        if name.isdigit() and (found := process(int(name))) is not None:
-            yield found
-
-
 def supervises(pid: int, jobs: Path) -> bool:
     """Tell whether a process is the supervisor of a job in the directory ``jobs``.
 
@@ -205,7 +168,7 @@ def supervises(pid: int, jobs: Path) -> bool:
         return False  # most processes are something else
     if run is None or run.supervisor != pid:
         return False
-    return is_alive(pid, run.supervisor_start)
+    return run.supervised_by.alive
 
 
 def descendants(
@@ -272,38 +235,12 @@ def marked(job: str, uid: int) -> list[Process]:
     return found
 
 
-def send(target: Process | tuple[int, int], number: int) -> bool:
-    """Send a signal to a process, never to another that got its number.
-
-    Args:
-        target: a process, or its number and start.
-        number: the signal.
-
-    Returns:
-        False if the process is gone.
-    """
-    pid, start = (target.pid, target.start) if isinstance(target, Process) else target
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    try:
-        if not is_alive(pid, start):
-            return False
-        signal.pidfd_send_signal(handle, number)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
 def kill_rest(ticket: Ticket, run: Run) -> None:
     """End what a job left behind whose supervisor was killed."""
     uid = ticket.account.uid if ticket.account else ticket.uid
     everything = list(processes())
     rest = {found.pid: found for found in marked(ticket.id, uid)}
-    if is_alive(run.leader, run.leader_start):
+    if ProcessId(run.leader, run.leader_start).alive:
         # The number of a living session's leader is not given to others.
         rest |= {c.pid: c for c in everything if c.session == run.leader}
     grown = True
@@ -313,7 +250,7 @@ def kill_rest(ticket: Ticket, run: Run) -> None:
         rest |= below
     for found in rest.values():
         with contextlib.suppress(PermissionError):
-            send(found, signal.SIGKILL)
+            found.id.send(signal.SIGKILL)
 
 
 def resident_memory(pids: list[int]) -> int:

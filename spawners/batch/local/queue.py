@@ -27,17 +27,15 @@ from pathlib import Path
 
 from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
+from spawners.common.processes import boot_id
 
 from ..models import JobState, JobStatus
 from .files import (
     End,
     Run,
     Ticket,
-    boot_id,
-    is_alive,
     kill_rest,
     read_record,
-    send,
     write_record,
 )
 
@@ -172,7 +170,7 @@ class LocalQueue:
                 return
             (entry.directory / "cancel").touch(mode=0o600)
             run = entry.run
-            send((run.supervisor, run.supervisor_start), signal.SIGTERM)
+            run.supervised_by.send(signal.SIGTERM)
 
     def start_next(self) -> Step:
         """Start at most one waiting job, the first for which there is room.
@@ -303,7 +301,7 @@ class LocalQueue:
             return entry
         if run.boot != self._boot:
             return self._finish(entry, JobState.NODE_FAIL, "Reboot")
-        if is_alive(run.supervisor, run.supervisor_start):
+        if run.supervised_by.alive:
             return entry
         # It may have written the end and gone after we looked.
         again = self._entry(entry.directory)

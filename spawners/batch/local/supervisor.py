@@ -27,18 +27,17 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from spawners.common.processes import boot_id, process
+
 from .files import (
     End,
     Run,
     Ticket,
-    boot_id,
     descendants,
     likely_descendants,
-    process,
     proportional_memory,
     read_record,
     resident_memory,
-    send,
     supervises,
     write_record,
 )
@@ -150,9 +149,9 @@ class _Job:
         run = Run(
             boot=boot_id(),
             supervisor=own.pid,
-            supervisor_start=own.start,
+            supervisor_start=own.started,
             leader=leader.pid,
-            leader_start=leader.start,
+            leader_start=leader.started,
             started=started,
             ends=None if limit is None else started + limit,
             gpus=self._gpus,
@@ -240,9 +239,9 @@ class _Job:
         for found in below:
             # A program that became another user's is beyond an ordinary account.
             with contextlib.suppress(PermissionError):
-                send(found, number)
+                found.id.send(number)
                 if number == signal.SIGTERM:
-                    send(found, signal.SIGCONT)
+                    found.id.send(signal.SIGCONT)
         return bool(below)
 
     def _end_leftovers(self, grace: float) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from services.edge.errors import ConfigRefused, StartFailed
 from services.edge.maps import load_routes
-from spawners.common import processes as process
-from spawners.common.processes import ProcessId, end
+from spawners.common import daemon
+from spawners.common.daemon import end
+from spawners.common.processes import ProcessId
 
 
 async def until(condition, *, seconds: float = 10.0) -> float:
@@ -370,7 +371,7 @@ async def test_haproxy_is_told_nothing_by_its_environment(make_edge, monkeypatch
         shown = Path(f"/proc/{edge.proxy.pid}/environ").read_bytes()
         assert b"canary" not in shown
         names = {one.partition(b"=")[0] for one in shown.split(b"\0") if one}
-        known = {name.encode() for name in process._PASSED}
+        known = {name.encode() for name in daemon._PASSED}
         # HAProxy sets its own, which are public.
         assert {n for n in names - known if not n.startswith(b"HAPROXY_")} == set()
 

@@ -9,8 +9,8 @@ import pytest
 from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
 from spawners.batch.errors import NotPermitted
-from spawners.batch.local.files import process
 from spawners.batch.models import BatchJob, JobState, Resources, new_job_name
+from spawners.common.processes import process
 
 
 @pytest.fixture

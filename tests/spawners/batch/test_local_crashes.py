@@ -11,9 +11,9 @@ from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.local import queue as local_queue
-from spawners.batch.local.files import is_alive, process
 from spawners.batch.local.gpus import gpu_model_name
 from spawners.batch.models import BatchJob, JobState, Resources
+from spawners.common.processes import ProcessId, process
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def test_a_new_scheduler_adopts_what_runs_and_what_waits(rig, scheduler):
     waiting = await submit(scheduler, rig.spec("true"))
     before = rig.run(running)
     async with reopened(rig, scheduler) as again:
-        assert is_alive(before.leader, before.leader_start)
+        assert ProcessId(before.leader, before.leader_start).alive
         status = await again.status([running, waiting])
         assert status[running].state is JobState.RUNNING
         assert status[waiting].state is JobState.PENDING
@@ -124,7 +124,7 @@ async def test_a_process_that_got_the_number_of_a_supervisor_is_left_alone(
         await scheduler.cancel(job)
         assert bystander.returncode is None
         assert process(bystander.pid) is not None
-        await until_true(lambda: not is_alive(real.leader, real.leader_start))
+        await until_true(lambda: not ProcessId(real.leader, real.leader_start).alive)
     finally:
         bystander.kill()
         await bystander.wait()
