@@ -24,8 +24,9 @@ from .s3.errors import StorageError
 from .s3.signing import Presigner
 from .s3.transport import StoreAddress
 from .s3.values import AccessKey, Grant, Mode
-from .service import Storage, StoreConnection
+from .service import Storage
 from .settings import StorageSettings
+from .site.connection import StoreConnection
 from .site.cors import open_to, preflight_passes
 from .site.drivers import IdentityDriver, Means, choose_driver
 from .site.embedded import EmbeddedAccess, EmbeddedStore, weed_program

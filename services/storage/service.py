@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from services.common.auth import Caller
@@ -25,14 +25,13 @@ from .access.sessions import Sessions
 from .access.shares import Share, Shares
 from .db.rows import Rows
 from .db.upload_rows import UploadRows
-from .drivers.brought import PastedDriver
 from .drivers.driver import CredentialDriver
 from .s3.client import S3Client
 from .s3.errors import AccessDenied, Conflict, KeyNotValid, NotSupported, StorageError
-from .s3.object_names import EVERY_KEY, KeyRules
 from .s3.signing import Presigner
 from .s3.values import AccessKey, Grant, Mode
 from .settings import StorageSettings
+from .site.connection import StoreConnection
 from .site.cors import open_to
 from .site.health import Pulse
 from .site.probe import probe
@@ -42,35 +41,6 @@ log = logging.getLogger(__name__)
 _LISTED = 20.0
 _MOST_LISTS = 2000
 GATEWAY_PATH = "s3"
-
-
-@dataclass(frozen=True, slots=True)
-class StoreConnection:
-    """The store, once it is reached.
-
-    Attributes:
-        client: signs as the broker; as nobody, where users bring their keys and there
-            is none.
-        endpoint: where programs of users reach it; the embedded one by the gateway.
-        driver: makes keys for users; ``None`` where the store cannot.
-        embedded: whether it is the one that comes along.
-        own_keys: where users bring their keys: the service then acts by these.
-        keys: which names it keeps.
-        gateway: the same, where it is the gateway's own address; else ``""``.
-        urls_bound: see :class:`~.probe.StoreFeatures`.
-        tried: whether its ways are known: not before the first user's key, where the
-            service has none of its own.
-    """
-
-    client: S3Client
-    endpoint: str
-    driver: CredentialDriver | None
-    embedded: bool
-    own_keys: PastedDriver | None = None
-    keys: KeyRules = EVERY_KEY
-    gateway: str = ""
-    urls_bound: bool = False
-    tried: bool = True
 
 
 class Storage:
@@ -111,7 +81,7 @@ class Storage:
         self.sessions = Sessions(rows.database)
         self.shares = Shares(rows.database)
         self.uploads = UploadRows(rows.database)
-        self.meter = Meter(self)
+        self.meter = Meter(settings, rows, self)
         self._pulse = Pulse(settings.probe_bucket)
         self.base_url = base_url
         self.origin = origin
@@ -156,6 +126,15 @@ class Storage:
                 f"Storage is not ready: {self.fault}", hint="Try again in a minute."
             )
         return self._connection
+
+    @property
+    def client(self) -> S3Client:
+        """The client that signs as the broker.
+
+        Raises:
+            NotReady: the store is not there.
+        """
+        return self.store.client
 
     async def health(self) -> tuple[bool, dict[str, object]]:
         """Return whether users can work, and why not."""
@@ -302,7 +281,7 @@ class Storage:
         if not self.settings.acts_alone:
             found += await self._listed(user)
             await self._try_store(await self.acting(user), found)
-        found += await self.rows.rights(user, groups)
+        found += await self.shares.rights(user, groups)
         return found
 
     async def _listed(self, user: str) -> list[Right]:

@@ -16,18 +16,18 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from services.common.errors import NotReady
 
+from ..db.rows import Rows
 from ..db.usage_rows import Measured, UsageRows
 from ..drivers.admin_users import set_bucket_quota
+from ..s3.client import S3Client
 from ..s3.disk import check_room
 from ..s3.errors import KeyNeeded, NotFound, QuotaExceeded, StorageError
+from ..settings import StorageSettings
 from .rights import Right, user_bucket
-
-if TYPE_CHECKING:
-    from ..service import Storage
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +41,41 @@ _CLOCKS = timedelta(seconds=5)
 _LOOK_EVERY_SECONDS = 15.0
 
 
+class Store(Protocol):
+    """The store that is counted and limited: there, or not there yet."""
+
+    @property
+    def client(self) -> S3Client:
+        """The client that signs as the broker.
+
+        Raises:
+            NotReady: the store is not there.
+        """
+
+    async def acting(self, user: str) -> S3Client:
+        """Return the client that acts for ``user``."""
+
+    async def until_connected(self) -> None:
+        """Return when the store is there."""
+
+
 class Meter:
     """Usage and quota of every bucket.
 
     Args:
-        storage: the service.
+        settings: the site's.
+        buckets: who made which.
+        store: what holds them.
 
     Attributes:
         rows: what is known.
     """
 
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.rows = UsageRows(storage.rows.database)
+    def __init__(self, settings: StorageSettings, buckets: Rows, store: Store) -> None:
+        self._settings = settings
+        self._buckets = buckets
+        self._store = store
+        self.rows = UsageRows(buckets.database)
         self._used: dict[str, float] = {}
         self._work: asyncio.Task[None] | None = None
         self._counting: dict[tuple[str, str], asyncio.Task[Measured]] = {}
@@ -65,7 +87,7 @@ class Meter:
 
         A share's bucket counts for its owner, a group's for the group.
         """
-        settings = self._storage.settings
+        settings = self._settings
         if right.why == "site" or not settings.acts_alone:
             return None
         return settings.user_quota or None
@@ -77,12 +99,11 @@ class Meter:
             right: of ``user``.
             user: who has it.
         """
-        storage = self._storage
         owner = {"own": user, "share": right.owner}.get(right.why)
         if owner is None:
             return [right.bucket]
-        names = {right.bucket, user_bucket(storage.settings, owner)}
-        return sorted((names | set(await storage.rows.buckets_of(owner))) - {""})
+        names = {right.bucket, user_bucket(self._settings, owner)}
+        return sorted((names | set(await self._buckets.buckets_of(owner))) - {""})
 
     async def reserve(
         self, right: Right, user: str, objects: Sequence[tuple[str, int]]
@@ -96,13 +117,13 @@ class Meter:
             QuotaExceeded: there is none, told in our own words.
             StoreFull: the store's own disk has none.
         """
-        quota, storage = self.quota(right), self._storage
-        check_room(storage.store.client.transport.address.disk, objects)
+        quota = self.quota(right)
+        check_room(self._store.client.transport.address.disk, objects)
         if quota is None:
             return []
         among = await self.counted(right, user)
         known = await self._known(among)
-        life = storage.settings.url_lifetime + _ON_ITS_WAY
+        life = self._settings.url_lifetime + _ON_ITS_WAY
         promise = partial(
             self.rows.promise, right.bucket, objects, life, quota=quota, among=among
         )
@@ -110,7 +131,7 @@ class Meter:
         if ids is not None:
             return ids
         # What was promised may have come, and much may be deleted.
-        now, old = datetime.now(UTC), min(_ANEW_AFTER, storage.settings.usage_every)
+        now, old = datetime.now(UTC), min(_ANEW_AFTER, self._settings.usage_every)
         for name, measured in known.items():
             if now - measured.measured > old:
                 await self._measure_if_there(name)
@@ -126,7 +147,7 @@ class Meter:
     async def arrived(self, right: Right, key: str, size: int) -> None:
         """Count an upload that is whole now, and that no measurement has seen."""
         if self.quota(right) is not None:
-            life = self._storage.settings.usage_every + _ON_ITS_WAY
+            life = self._settings.usage_every + _ON_ITS_WAY
             await self.rows.promise(right.bucket, [(key, size)], life)
 
     async def full(self, right: Right, user: str) -> bool:
@@ -154,12 +175,12 @@ class Meter:
 
     async def limit_at_store(self, bucket: str) -> None:
         """Give a bucket its limit in the store, too, where the settings say it can."""
-        storage = self._storage
-        if storage.settings.store_quota != "rgw" or not storage.settings.user_quota:
+        most = self._settings.user_quota
+        if self._settings.store_quota != "rgw" or not most:
             return
-        client = storage.store.client
+        client = self._store.client
         try:
-            await set_bucket_quota(client, bucket, storage.settings.user_quota)
+            await set_bucket_quota(client, bucket, most)
         except StorageError as error:
             log.warning("The store takes no quota for %s: %s", bucket, error)
 
@@ -193,7 +214,7 @@ class Meter:
         coming = {one.key: one for one in await self.rows.promises(bucket)}
         seen: list[str] = []
         size, count, pages, complete = 0, 0, 0, True
-        client = await self._storage.acting(user)
+        client = await self._store.acting(user)
         async for page in client.pages(bucket):
             size += sum(found.size for found in page.objects)
             count += len(page.objects)
@@ -226,13 +247,13 @@ class Meter:
 
     def _stale(self, measured: Measured) -> bool:
         age = datetime.now(UTC) - measured.measured
-        return age > self._storage.settings.usage_every
+        return age > self._settings.usage_every
 
     # -- in the background ---------------------------------------------------------
 
     def start(self) -> None:
         """Begin to measure in the background; returns at once."""
-        if self._storage.settings.acts_alone:  # else there is nobody to ask as
+        if self._settings.acts_alone:  # else there is nobody to ask as
             self._work = asyncio.create_task(self._loop())
 
     async def close(self) -> None:
@@ -243,9 +264,9 @@ class Meter:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def _loop(self) -> None:
-        every = self._storage.settings.usage_every.total_seconds()
+        every = self._settings.usage_every.total_seconds()
         while True:
-            await self._storage.until_connected()
+            await self._store.until_connected()
             try:
                 await self.measure_stale()
             except (StorageError, NotReady) as error:
@@ -256,7 +277,7 @@ class Meter:
 
     async def measure_stale(self) -> None:
         """Count the buckets whose numbers are old, the oldest first."""
-        every = self._storage.settings.usage_every
+        every = self._settings.usage_every
         now = datetime.now(UTC)
         for bucket, measured in await self.rows.measured_before(now - every):
             seen = self._used.get(bucket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from spawners.common.database import Database
 
 from ..db import tables
 from ..s3.values import Grant, Mode
+from .rights import Right
 
 _MOST_ROWS = 1000
 
@@ -120,6 +122,42 @@ class Shares:
         t = tables.shares
         change = sa.update(t).where(t.c.id == share_id).values(settled=True)
         await self._database.run(lambda c: c.execute(change))
+
+    async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:
+        """Return the buckets that ``user`` made, and what others share with her."""
+        b, s = tables.buckets, tables.shares
+        own = sa.select(b.c.name).where(b.c.owner == user).order_by(b.c.name)
+        to_user = sa.and_(s.c.kind == "user", s.c.name == user)
+        to_group = sa.and_(s.c.kind == "group", s.c.name.in_(list(groups)))
+        shared = (
+            sa.select(s)
+            .where(sa.or_(to_user, to_group), s.c.revoked.is_(None))
+            .where(s.c.expires > datetime.now(UTC), s.c.by != user)
+            .order_by(s.c.bucket, s.c.created)
+            .limit(_MOST_ROWS)
+        )
+
+        def work(connection: Connection) -> list[Right]:
+            found = [
+                Right(name, "", Mode.READ_WRITE, "own")
+                for name in connection.scalars(own)
+            ]
+            found += [
+                Right(
+                    row["bucket"],
+                    json.loads(row["prefix"]),
+                    Mode(row["mode"]),
+                    "share",
+                    owner=row["by"],
+                    share=row["id"],
+                    expires=row["expires"],
+                    via=row["name"] if row["kind"] == "group" else "",
+                )
+                for row in connection.execute(shared).mappings()
+            ]
+            return found
+
+        return await self._database.run(work)
 
     # -- public links --------------------------------------------------------------
 

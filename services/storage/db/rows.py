@@ -14,12 +14,9 @@ from sqlalchemy.engine import Connection
 
 from spawners.common.database import Database
 
-from ..access.rights import Right
-from ..s3.values import Mode
 from . import tables
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_MOST_ROWS = 1000
 NAMED = 5
 """How many names an entry of the audit log tells, beside how many there were."""
 
@@ -105,42 +102,6 @@ class Rows:
             connection.execute(sa.delete(t).where(t.c.name == name))
 
         await self.database.run(work)
-
-    async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:
-        """Return the buckets that ``user`` made, and what others share with her."""
-        b, s = tables.buckets, tables.shares
-        own = sa.select(b.c.name).where(b.c.owner == user).order_by(b.c.name)
-        to_user = sa.and_(s.c.kind == "user", s.c.name == user)
-        to_group = sa.and_(s.c.kind == "group", s.c.name.in_(list(groups)))
-        shared = (
-            sa.select(s)
-            .where(sa.or_(to_user, to_group), s.c.revoked.is_(None))
-            .where(s.c.expires > datetime.now(UTC), s.c.by != user)
-            .order_by(s.c.bucket, s.c.created)
-            .limit(_MOST_ROWS)
-        )
-
-        def work(connection: Connection) -> list[Right]:
-            found = [
-                Right(name, "", Mode.READ_WRITE, "own")
-                for name in connection.scalars(own)
-            ]
-            found += [
-                Right(
-                    row["bucket"],
-                    json.loads(row["prefix"]),
-                    Mode(row["mode"]),
-                    "share",
-                    owner=row["by"],
-                    share=row["id"],
-                    expires=row["expires"],
-                    via=row["name"] if row["kind"] == "group" else "",
-                )
-                for row in connection.execute(shared).mappings()
-            ]
-            return found
-
-        return await self.database.run(work)
 
     async def bucket_count(self, owner: str) -> int:
         """Return how many buckets ``owner`` made."""

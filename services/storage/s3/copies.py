@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
 
 from .answers import parse_error
 from .errors import NotSupported, PreconditionFailed
 from .headers import copy_source
 from .refusals import error_for
 from .signing import encode_query
-from .transport import Call
+from .transport import Call, Transport
+from .uploads import Uploads
 from .values import ObjectHead
-
-if TYPE_CHECKING:
-    from .client import S3Client
 
 _COPY_OF = "landbridge-copy-of"
 """Metadata of what was copied in parts: the ETag of the original.
 
 Its own ETag is another one, so that nothing else would tell what it is a copy of.
 """
+
+
+class Client(Protocol):
+    """What a copy asks a store; see :class:`~services.storage.s3.client.S3Client`."""
+
+    transport: Transport
+    uploads: Uploads
+
+    async def head(
+        self, bucket: str, key: str, *, version: str | None = None
+    ) -> ObjectHead:
+        """Return the facts of an object."""
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Store ``data`` whole and return its ETag."""
+
+    async def tags(
+        self, bucket: str, key: str, *, version: str | None = None
+    ) -> dict[str, str]:
+        """Return an object's tags."""
+
+    async def set_tags(self, bucket: str, key: str, tags: Mapping[str, str]) -> None:
+        """Give an object these tags and no others."""
 
 
 def is_copy(found: ObjectHead, source: ObjectHead) -> bool:
@@ -33,7 +63,7 @@ def is_copy(found: ObjectHead, source: ObjectHead) -> bool:
 
 
 async def copy_object(
-    client: S3Client,
+    client: Client,
     source_bucket: str,
     source: ObjectHead,
     bucket: str,
@@ -67,7 +97,7 @@ async def copy_object(
 
 
 async def _copy_in_parts(
-    client: S3Client,
+    client: Client,
     source_bucket: str,
     source: ObjectHead,
     bucket: str,
@@ -123,7 +153,7 @@ def _lost(source: ObjectHead, copied: ObjectHead) -> list[str]:
     return headers + metadata
 
 
-async def _check_unchanged(client: S3Client, bucket: str, source: ObjectHead) -> None:
+async def _check_unchanged(client: Client, bucket: str, source: ObjectHead) -> None:
     """RGW 16.2 ignores ``x-amz-copy-source-if-match``, so look again."""
     now = await client.head(bucket, source.key, version=source.version)
     if now.etag != source.etag:

@@ -20,8 +20,9 @@ from services.storage.s3.client import S3Client
 from services.storage.s3.transport import StoreAddress
 from services.storage.s3.uploads import SMALLEST_PART
 from services.storage.s3.values import ListPage, ObjectHead
-from services.storage.service import Storage, StoreConnection
+from services.storage.service import Storage
 from services.storage.settings import StorageSettings
+from services.storage.site.connection import StoreConnection
 from services.storage.spec import ERRORS
 from services.storage.work.transfers import Order, kinds
 
