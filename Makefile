@@ -1,5 +1,6 @@
 # make up     from a fresh clone to a running gateway, in the foreground
-# make test   every check and test; ARGS='-k name' goes to pytest, STRICT=1 forbids skips
+# make test   every check and test; ARGS='-k name' goes to pytest, STRICT=1 forbids skips,
+#             LONG=1 runs the long group instead: every store, client, name, theme
 # make lock   pin the newest releases that pyproject.toml allows
 # make install  only the environments that make up uses
 # make run    any landbridge command: make run ARGS=doctor
@@ -9,7 +10,7 @@ ARGS ?=
 
 .PHONY: up test lock run install
 up run test install: python
-	@exec $(PYTHON) scripts/bootstrap.py $@ $(if $(STRICT),--strict) $(ARGS)
+	@exec $(PYTHON) scripts/bootstrap.py $@ $(if $(STRICT),--strict) $(if $(LONG),--long) $(ARGS)
 
 lock: python
 	@exec $(PYTHON) scripts/lock.py

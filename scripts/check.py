@@ -1,8 +1,9 @@
 """Run every check and test of the project: what ``make test`` does.
 
 ``--packages`` only installs the Debian packages that the tests use (as root, where
-``apt-get`` exists). ``--strict`` makes a skipped test a failure. Anything else goes
-to pytest. The last line printed is pytest's own closing line.
+``apt-get`` exists). ``--strict`` makes a skipped test a failure; ``--long`` runs
+the tests marked so instead of all others. Anything else goes to pytest. The last line
+printed is pytest's own closing line.
 """
 
 import datetime
@@ -157,7 +158,7 @@ def failed_before():
     return sorted(json.loads(store.read_text())) if store.exists() else []
 
 
-def try_again(environment):
+def try_again(environment, chosen=()):
     """Run a few failed tests once more, alone; return (exit code, closing line).
 
     On a busy machine a wait may run out though nothing is wrong. What passes now is
@@ -168,7 +169,7 @@ def try_again(environment):
     if not failed or len(failed) > _ACCIDENTS:
         return 1, ""
     print(f"Trying {len(failed)} failed tests again, alone:", flush=True)
-    code, closing, _ = run_tests(["--last-failed"], environment, "again.xml")
+    code, closing, _ = run_tests(["--last-failed", *chosen], environment, "again.xml")
     if code == 0:
         print("Failed at first and passed alone:")
         print("".join(f"  {name}\n" for name in failed), end="")
@@ -245,14 +246,15 @@ def main(arguments):
     if "--packages" in arguments:
         return ensure_packages()
     strict = "--strict" in arguments
-    rest = [item for item in arguments if item != "--strict"]
+    chosen = ["-m", "long"] if "--long" in arguments else []
+    rest = [item for item in arguments if item not in ("--strict", "--long")]
     binaries = str(Path(sys.executable).parent)
     environment = dict(os.environ, PATH=binaries + os.pathsep + os.environ["PATH"])
     environment.pop("PYTHONPATH", None)
     failed = run_checks(environment)
-    code, closing, skipped = run_tests([*_SHARED_OUT, *rest], environment)
+    code, closing, skipped = run_tests([*_SHARED_OUT, *chosen, *rest], environment)
     if code == 1:
-        code, again = try_again(environment)
+        code, again = try_again(environment, chosen)
         closing = again or closing
     show_bill(REPORTS / "report.xml")
     if skipped:

@@ -42,7 +42,7 @@ def problems(page: StoragePage) -> list[str]:
     return [*found, *([f"{wide} pixels too wide"] if wide > 0 else [])]
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=["light", pytest.param("dark", marks=pytest.mark.long)])
 def themed(page: StoragePage, stored, request) -> Iterator[StoragePage]:
     """Her page with something in every view, in one of the themes."""
     stored.put({"run/a.txt": b"1", "run/b.csv": b"x,y\n1,2\n", "z.txt": b"z"})

@@ -46,6 +46,7 @@ def watched(page: StoragePage) -> Iterator[StoragePage]:
         yield page
 
 
+@pytest.mark.long
 def test_files_of_any_name_are_uploaded(watched, stored, tmp_path) -> None:
     page = watched
     folder = tmp_path / "bad"
@@ -162,6 +163,7 @@ def run_inserted(web: Browser) -> str:
     return web.until("what was read", look)
 
 
+@pytest.mark.long
 def test_the_drive_and_inserted_code_take_names_as_they_are(lab: Browser) -> None:
     lab.run_cell(f"import sys; sys.path.append({libraries()!r}); print(len(sys.path))")
     lab.find('[data-id="landbridge-storage"]').click()

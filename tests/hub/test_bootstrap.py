@@ -281,6 +281,28 @@ def test_failed_tests_are_tried_again_alone_and_named(
     assert (tmp_path / "sightings.txt").exists() == (code == 0)
 
 
+@pytest.mark.parametrize("long", [True, False])
+def test_the_long_group_runs_only_when_it_is_asked_for(
+    check, monkeypatch, tmp_path, long
+):
+    runs = iter([(1, "== 1 failed ==", []), (0, "== 1 passed ==", [])])
+    asked = []
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "REPORTS", tmp_path)
+    monkeypatch.setattr(check, "run_checks", lambda _: [])
+    monkeypatch.setattr(check, "failed_before", lambda: ["tests/a.py::test_two"])
+    monkeypatch.setattr(
+        check,
+        "run_tests",
+        lambda arguments, *_: (asked.append(arguments), next(runs))[1],
+    )
+    assert not check.main(["--long"] if long else [])
+    for arguments in asked:
+        assert ("long" in arguments) == long
+        assert "--long" not in arguments
+    assert len(asked) == 2
+
+
 def test_the_third_accident_of_one_test_fails_the_run(
     check, monkeypatch, tmp_path, capsys
 ):

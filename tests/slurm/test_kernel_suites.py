@@ -91,6 +91,7 @@ def results(program: subprocess.Popen[str]) -> Mapping[str, str]:
     return dict(line.split("\t", 1) for line in lines)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_kernels_in_jobs_conform_as_local_ones_do(kernels):
     here = kernels.path / "here.json"
@@ -131,6 +132,7 @@ def client_suite(pytestconfig) -> Path:
     return root
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_jupyter_clients_own_tests_pass_with_kernels_in_jobs(kernels, client_suite):
     kernels.write(

@@ -24,6 +24,17 @@ from services.storage.site.embedded_files import EmbeddedSettings
 from services.storage.site.probe import StoreFeatures, probe
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what Ceph repeats to the long group, unless it is marked every_store."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is None or call.params.get("store_facts") != "rgw":
+            continue
+        if item.get_closest_marker("every_store") is None:
+            item.add_marker(pytest.mark.long)
+
+
 def _probe(endpoint: str, key: AccessKey, role_arn: str) -> StoreFeatures:
     async def run() -> StoreFeatures:
         client = S3Client(StoreAddress(endpoint), key)

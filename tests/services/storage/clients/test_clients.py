@@ -11,8 +11,17 @@ import pytest
 from client_code import LOOP, NO_ARGUMENTS, ONE_LINE
 from client_kernel import Kernel
 
+# Used by few; most of them read keys as boto3, s3fs or obstore do.
+SELDOM = ("polars", "zarr", "lance", "deltalake", "mlflow", "daft")
 
-@pytest.mark.parametrize("client", NO_ARGUMENTS)
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param(name, marks=[pytest.mark.long] if name in SELDOM else [])
+        for name in NO_ARGUMENTS
+    ],
+)
 def test_a_client_needs_no_arguments(kernel: Kernel, client: str) -> None:
     kernel.run(NO_ARGUMENTS[client])
     assert len(kernel.stub.asked) == 1  # one set of keys serves all of it

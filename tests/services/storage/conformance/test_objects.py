@@ -34,6 +34,7 @@ MINUTE = timedelta(minutes=1)
 GATEWAY = "https://gateway.example"
 
 
+@pytest.mark.every_store
 async def test_pages_join_to_the_whole_and_jumps_land(site):
     bucket, client = await site.bucket(), site.client
     names = [f"d/{number:03}" for number in range(25)]
@@ -93,6 +94,7 @@ async def test_what_is_not_there_has_a_name(site):
     assert not await client.buckets.exists(bucket)
 
 
+@pytest.mark.every_store
 async def test_two_writers_do_not_overwrite_each_other(site):
     bucket, client = await site.bucket(), site.client
     etag = await client.put(bucket, "a", b"1", if_none_match=True)
@@ -130,6 +132,7 @@ async def test_tags_and_versions(site):
     assert (await client.get(bucket, "back")).data == b"2"
 
 
+@pytest.mark.every_store
 async def test_an_upload_is_resumed_from_what_has_arrived(site):
     bucket, client = await site.bucket(), site.client
     first, second = b"1" * SMALLEST_PART, b"2" * 1000
@@ -277,6 +280,7 @@ async def test_urls_are_signed_for_the_gateway_and_not_for_its_prefix(site):
     assert wrong.status_code == 403
 
 
+@pytest.mark.every_store
 async def test_a_url_does_what_it_was_made_for_and_nothing_else(site):
     bucket = await site.bucket()
     await site.client.put(bucket, "a", b"1")

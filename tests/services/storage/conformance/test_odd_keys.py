@@ -38,6 +38,7 @@ def test_the_probe_finds_that_ceph_keeps_all_names(rgw_facts):
     assert all(rgw_facts.features.keys.keeps(key) for key in ODD.values())
 
 
+@pytest.mark.every_store
 async def test_every_kept_name_comes_back_byte_for_byte(site):
     bucket, client = await site.bucket(), site.client
     kept = [key for key in ODD.values() if site.features.keys.keeps(key)]

@@ -64,6 +64,7 @@ async def raw(client: S3Client, method: str, bucket: str, key=None, **call) -> i
     return answer.status
 
 
+@pytest.mark.every_store
 async def test_everything_within_the_prefix_is_allowed(case):
     client, mine = case.client, case.mine
     assert (await client.get(mine, "in/a")).data == b"mine"
@@ -87,6 +88,7 @@ async def test_a_multipart_upload_within_the_prefix_is_allowed(case):
     await uploads.abort(mine, "in/big", again)
 
 
+@pytest.mark.every_store
 @pytest.mark.parametrize("key", ["out/x", "inside.txt"])
 async def test_objects_outside_the_prefix_are_refused(case, key):
     client, mine = case.client, case.mine
@@ -98,6 +100,7 @@ async def test_objects_outside_the_prefix_are_refused(case, key):
     assert (await case.site.client.get(mine, key)).data == b"mine"
 
 
+@pytest.mark.every_store
 async def test_another_bucket_is_refused(case):
     client, foreign = case.client, case.foreign
     await refused(client.get(foreign, "in/a"))
@@ -135,6 +138,7 @@ async def test_many_deletes_are_judged_key_by_key(case):
     assert (await case.site.client.get(case.mine, "out/x")).data == b"mine"
 
 
+@pytest.mark.every_store
 async def test_copies_are_judged_at_both_ends(case):
     client, mine, foreign = case.client, case.mine, case.foreign
     for source in (copy_source(mine, "out/x"), copy_source(foreign, "in/a")):
@@ -245,6 +249,7 @@ async def test_presigned_urls_hold_the_same_limits(case):
         assert await status(bad, content=b"1") == 403
 
 
+@pytest.mark.every_store
 async def test_a_reader_writes_nothing(site):
     bucket = await site.bucket()
     await site.client.put(bucket, "a", b"1")

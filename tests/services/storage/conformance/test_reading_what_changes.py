@@ -61,6 +61,7 @@ async def test_a_download_is_whole_or_breaks_off(site, how):
     assert broken or len(read) == PARTS * PART
 
 
+@pytest.mark.every_store
 async def test_the_rest_of_an_object_is_of_the_same_writing_only(site):
     bucket, client = await site.bucket(), site.client
     await client.put(bucket, "big", b"0123456789")

@@ -56,6 +56,7 @@ async def test_a_users_own_key_does_not_assume_the_role(site):
         await narrowed.list(foreign)
 
 
+@pytest.mark.every_store
 async def test_nobody_gets_a_session_without_a_signature(site):
     with pytest.raises(StorageError):
         await ask_sts(
@@ -79,6 +80,7 @@ async def test_a_store_takes_policies_as_long_as_we_send(site):
         await site.sts.issue("alice", grants)
 
 
+@pytest.mark.every_store
 async def test_a_revoked_session_ends_within_a_second_while_others_go_on(site):
     bucket = await site.bucket()
     revoked, gone = await session_of(site, bucket)
@@ -183,6 +185,7 @@ async def test_a_key_of_the_admin_api_ends_by_the_reaper_and_by_revoking(site):
     assert name not in await users.names()
 
 
+@pytest.mark.every_store
 async def test_a_session_is_no_longer_than_was_asked(site):
     with pytest.raises(ValueError, match="lives"):
         await site.sts.issue("alice", [Grant("bucket")], timedelta(minutes=5))

@@ -112,6 +112,7 @@ class TestPasted:
         assert alice.refused("DELETE", path) == (501, "not-supported")
 
 
+@pytest.mark.every_store
 async def test_keys_by_an_admin_api_are_narrow_and_end(site, serve):
     users = site.driver("keys")._users
     bucket = await site.bucket("alice")
