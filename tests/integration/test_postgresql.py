@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 from hub_process import running_hub, until
+from notebook_server import browser
 
 
 def test_one_postgresql_holds_everything(shared: Path, postgresql_url: str) -> None:
@@ -15,8 +16,13 @@ def test_one_postgresql_holds_everything(shared: Path, postgresql_url: str) -> N
         hub.add_user("ann")
         hub.start_server("ann")
         job = hub.wait_state("ann", "ready")["job"]["id"]
-        hub.kill()
-        hub.start()
+        with browser(hub, "ann") as page:
+            hub.kill()
+            hub.start()
+            # She is still signed in, and is not any more when she has signed out.
+            assert page.get("/hub/home").url.path == "/hub/home"
+            page.get("/hub/logout")
+            assert page.get("/hub/home").url.path == "/hub/login"
         assert hub.wait_state("ann", "ready", seconds=10)["job"]["id"] == job
         until("it answers", lambda: hub.answers("ann"))
         until(
@@ -31,6 +37,9 @@ def test_one_postgresql_holds_everything(shared: Path, postgresql_url: str) -> N
             found = database.execute(
                 "select tablename from pg_tables where schemaname = 'public'"
             ).fetchall()
+            assert (
+                database.execute("select * from landbridge_sessions").fetchall() == []
+            )
     tables = {name for (name,) in found}
     assert {"spawners", "landbridge_jobs", "alembic_version"} <= tables
     assert {"landbridge_sessions", "landbridge_identities"} <= tables
