@@ -37,15 +37,15 @@ from typing import Any  # the result of a task that never ends
 from spawners.common.errors import DatabaseUnavailable
 
 from ..explain.failure import Failure
-from ..models import JobSpec, Resources
+from ..models import JobSpec, JobState, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .adoption import Adoption
 from .cancelling import Cancelling
-from .claims import Claims
+from .errors import StaleReport
 from .ledger import Ledger, Line
 from .metered import MeteredScheduler
-from .readings import Readings
-from .record import Endpoint, JobEvent, JobRecord, utc_now
+from .readings import Readings, Report
+from .record import Endpoint, JobEvent, JobRecord, Phase, utc_now
 from .settings import WatchSettings, supervise
 from .store import JobStore
 from .submission import Submission
@@ -111,14 +111,8 @@ class Jobs:
         self._submission = Submission(
             self._scheduler, self._ledger, self._adoption, settings, self._job_found
         )
-        self._claims = Claims(
-            self._ledger,
-            self._adoption,
-            self._cancelling,
-            self._readings,
-            settings,
-            self._watcher.nudge,
-        )
+        # Endpoints that are being written down, by job.
+        self._reporting: dict[str, Endpoint] = {}
         self._loops: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
@@ -283,7 +277,8 @@ class Jobs:
     async def report_ready(self, name: str, endpoint: Endpoint) -> None:
         """Take in that a job's server answers at ``endpoint``, which was checked.
 
-        The same report again is no error.
+        That it is the job who says so was proved before, by the rendezvous; here it is
+        decided whether it still matters. The same report again is no error.
 
         Raises:
             StaleReport: the job was superseded, stopped or ended, and its end is
@@ -291,7 +286,23 @@ class Jobs:
             UnknownJob: there is no such record.
             DatabaseUnavailable: nothing was changed.
         """
-        await self._claims.ready(name, endpoint)
+        record = await self._wanted(name)
+        known = record.endpoint or self._reporting.get(name)
+        if known not in (None, endpoint):
+            raise StaleReport(f"Job {name} has reported another endpoint before.")
+        if record.endpoint is not None:
+            return
+        log.info("Job %s of %s is ready on %s", name, record.user, endpoint.host)
+        self._reporting[name] = endpoint
+        try:
+            await self._ledger.commit(
+                name,
+                Line("ready", "The server is ready", {"node": endpoint.host}),
+                endpoint=endpoint,
+            )
+        finally:
+            self._reporting.pop(name, None)
+        self._watcher.nudge()
 
     async def report_ended(
         self,
@@ -307,14 +318,33 @@ class Jobs:
         Raises:
             UnknownJob: there is no such record.
         """
-        await self._claims.ended(name, exit_code, signal, log_tail)
+        record = await self._ledger.recall(name)
+        if not record.watched and record.phase is not Phase.INTENT:
+            return
+        how = f"signal {signal}" if signal else f"exit code {exit_code}"
+        self._readings.report(name, Report(exit_code, signal, log_tail))
+        await self._ledger.observe(
+            name,
+            Line(
+                "server",
+                f"The server's process ended ({how})",
+                {"exit_code": exit_code, "signal": signal},
+            ),
+        )
+        self.heard_of(name)
 
     def heard_of(self, name: str) -> None:
         """Read soon: the job itself was heard of, so it is there and has changed.
 
         A job whose record was closed without it is found and has to end.
         """
-        self._claims.heard_of(name)
+        record = self._ledger.get(name)
+        if record is not None and _is_given_up(record):
+            horizon = sum(self._settings.twin_delays, timedelta())
+            self._ledger.see(name, look_until=utc_now() + horizon)
+            self._adoption.look_for(name)
+        self._adoption.look_now(name)
+        self._watcher.nudge()
 
     @property
     def snapshot(self) -> ClusterSnapshot | None:
@@ -367,6 +397,16 @@ class Jobs:
             scheduler_healthy=self._watcher.healthy,
         )
 
+    async def _wanted(self, name: str) -> JobRecord:
+        """Return the record of a job that may report ready, or have it ended."""
+        record = await self._ledger.recall(name)
+        newest = self._ledger.current(record.owner)
+        if record.live and record.cancel_wanted is None and newest is record:
+            return record
+        await self._cancelling.want(name)
+        self.heard_of(name)
+        raise StaleReport(f"Job {name} is not wanted any more.")
+
     def _job_found(self) -> None:
         self._watcher.nudge()
         self._cancelling.wake()
@@ -396,3 +436,9 @@ class Jobs:
                 else:
                     log.debug("Pruned %s old records", count)
             await asyncio.sleep(5)
+
+
+def _is_given_up(record: JobRecord) -> bool:
+    """True for a closed record whose job may be there nevertheless."""
+    lost = record.status.state is JobState.LOST
+    return not record.live and not record.watched and (record.job is None or lost)
