@@ -105,7 +105,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
 
     @property
     def _all(self) -> Any:
-        """The server's kernels; `adopting` imports this module."""
+        """The server's kernels; `manager` imports this module."""
         return self.parent
 
     @property
