@@ -1,7 +1,7 @@
 """What the hub is made of besides JupyterHub: batch core, certificates, rendezvous.
 
-:func:`build_jobs` joins them from the settings; :class:`Gateway` is what JupyterHub's
-side (app, spawners, handlers) holds on to.
+:func:`build_gateway` joins them from the settings; :class:`Gateway` is what
+JupyterHub's side (app, spawners, handlers) holds on to.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def hours_of(jobs: Iterable[Used]) -> dict[str, float]:
 class UsageLedger:
     """The table of what was used.
 
-    Methods raise :class:`~spawners.common.errors.StoreUnavailable`.
+    Methods raise :class:`~spawners.common.errors.DatabaseUnavailable`.
     """
 
     def __init__(self, store: JobStore) -> None:

@@ -126,9 +126,7 @@ class KernelOffer:
                 "gpus": self.gpus or None,
             },
             "profiles": {
-                profile.key: profile.model_dump(
-                    mode="json", exclude={"key", "groups", "command"}
-                )
+                profile.key: profile.model_dump(mode="json", exclude={"key", "groups"})
                 for profile in self._open_to(groups, admin=admin)
             },
             "state": "" if home is None else str(home / ".local/state/landbridge"),

@@ -4,7 +4,7 @@
 store, background work) it opens in an exit stack, and that is closed in the reverse
 order once no request is being served any more.
 
-It listens on a Unix socket and on no port: :mod:`.sockets` says why.
+It listens on a Unix socket and on no port: :mod:`spawners.common.sockets` says why.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The batch script of a job, rendered. The only place that quotes for a shell.
+"""The batch script of a job, rendered.
 
 A site's operator writes the prologue and the epilogue as shell lines
 (``module load …``); they are taken as they are. The command is argv from our own

@@ -57,7 +57,7 @@ class KernelContext:
         return self._snapshot
 
     async def resolve(self, options: object) -> Resolved:
-        """Return what a choice comes to as a job; see :meth:`Profiles.resolve`.
+        """Return what a choice comes to as a job, by the site's profiles.
 
         Raises:
             KernelNotStarted: it may not be chosen, or the scheduler is away.

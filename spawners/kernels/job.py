@@ -1,6 +1,6 @@
 """A kernel's job, from the intent to its end, as seen from the near side.
 
-For the tunnels' loop only (:mod:`kernel_tunnel`). What other threads read of it are
+For the tunnels' loop only (:mod:`.tunnel`). What other threads read of it are
 single attributes that are replaced, never changed.
 """
 

@@ -2,7 +2,7 @@
 
 One JSON file per kernel, 0600 in a 0700 directory, replaced whole. It holds the
 kernel's keys, so it is for its user's eyes only; with it a later process finds the
-kernel again (:meth:`KernelRecords.all`, ``BatchKernelProvisioner.adopt``).
+kernel again (:meth:`KernelRecords.all`, :func:`~.start.adopt`).
 """
 
 from __future__ import annotations

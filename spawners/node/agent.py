@@ -1,7 +1,8 @@
 """The agent: the first process of a job. It proves the job, starts it, watches it.
 
-It travels in the job's environment (see ``job_side.py``), needs nothing but Python
-3.6 or newer, and reads only ``LANDBRIDGE_*``, which it hides from what it starts:
+It travels in the job's environment (see ``batch/rendezvous/launch.py``), needs nothing
+but Python 3.6 or newer, and reads only ``LANDBRIDGE_*``, which it hides from what it
+starts:
 
 1. fetch: prove who we are to the hub, whose certificate is pinned; get the command,
    its environment, and a key and certificate, all kept in a private directory;

@@ -194,7 +194,7 @@ def _check_word(name: str, value: object) -> None:
 
 
 def options_from_form(form: Mapping[str, Sequence[object]]) -> dict[str, object]:
-    """Return a submitted form's options, for :meth:`Profiles.resolve` to check.
+    """Return a form's options, for :meth:`.profiles.Profiles.resolve` to check.
 
     Args:
         form: each field with its list of values, as JupyterHub's

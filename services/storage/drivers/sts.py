@@ -46,7 +46,7 @@ class StsSettings:
 
 
 class StsDriver:
-    """Sessions of the broker's role; see :class:`~.credentials.CredentialDriver`.
+    """Sessions of the broker's role; see :class:`~.driver.CredentialDriver`.
 
     Args:
         client: signed by the broker.

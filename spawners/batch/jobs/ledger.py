@@ -4,7 +4,8 @@ Two ways to change a record. :meth:`Ledger.commit` is for promises (an intent, a
 cancel wish): first the database, then memory, and an error if that fails.
 :meth:`Ledger.observe` is for what the world did (an identity, a reading, an end):
 memory first, because it is true whether or not we could write it down; what could
-not be written is written at the next chance.
+not be written is written at the next chance. :meth:`Ledger.see` does the same and
+leaves the writing to later, :meth:`Ledger.glance` is for what is never written.
 """
 
 from __future__ import annotations

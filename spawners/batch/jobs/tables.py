@@ -78,8 +78,8 @@ events = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
 )
 
-# Hashes of what jobs prove themselves with (proof_store.py). Written before the job's
-# own row, so it does not refer to it.
+# Hashes of what jobs prove themselves with (rendezvous/proofs.py). Written before the
+# job's own row, so it does not refer to it.
 proofs = sa.Table(
     "landbridge_job_proofs",
     metadata,

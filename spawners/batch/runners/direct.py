@@ -2,7 +2,7 @@
 
 A :class:`CommandRunner` says *how we become the user*; which commands there are is
 the scheduler's business. Here are those that need no help: :class:`SelfRunner` and
-:class:`RootRunner`. Through sudo or ssh: :mod:`runner_launch`.
+:class:`RootRunner`. Through sudo or ssh: :mod:`.launched`.
 
 Every command has an argv (no shell), an environment that names each variable (the
 hub's own, with its secrets, is never inherited), a session of its own, a deadline

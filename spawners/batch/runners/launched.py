@@ -1,6 +1,6 @@
 """Becoming the user through ``landbridge-launch``: by sudo here, by ssh elsewhere.
 
-Both hand one JSON request to the same program (:mod:`launcher`) and read one JSON
+Both hand one JSON request to the same program (:mod:`.launcher`) and read one JSON
 answer. It has its own deadline, since what sudo started is not ours to kill, and
 takes ``SLURM_CONF`` from its own configuration only.
 """
@@ -63,7 +63,7 @@ class _Asking:
         env: Mapping[str, str] = NO_VARIABLES,
         timeout: float = 30.0,  # noqa: ASYNC109 - it also kills the command
     ) -> Completed:
-        """Run ``argv`` as :meth:`CommandRunner.run` promises.
+        """Run ``argv`` as :meth:`.direct.CommandRunner.run` promises.
 
         ``SLURM_CONF`` is left out: the launcher's own configuration has it.
         """
@@ -88,7 +88,7 @@ class _Asking:
     async def read_tail(
         self, path: str, *, user: str | None, max_bytes: int = 16_384
     ) -> bytes:
-        """Return the end of a file as :meth:`CommandRunner.read_tail` promises."""
+        """Return a file's end as :meth:`.direct.CommandRunner.read_tail` promises."""
         answer = await self._ask(
             user, _TAIL_SECONDS, operation="read", path=path, max_bytes=max_bytes
         )
@@ -186,14 +186,14 @@ class SudoRunner(_Asking):
         env: Mapping[str, str] = NO_VARIABLES,
         timeout: float = 30.0,  # noqa: ASYNC109 - it also kills the command
     ) -> Completed:
-        """Run ``argv`` as :meth:`CommandRunner.run` promises."""
+        """Run ``argv`` as :meth:`.direct.CommandRunner.run` promises."""
         run = self._self.run if user is None else super().run
         return await run(argv, user=user, stdin=stdin, env=env, timeout=timeout)
 
     async def read_tail(
         self, path: str, *, user: str | None, max_bytes: int = 16_384
     ) -> bytes:
-        """Return the end of a file as :meth:`CommandRunner.read_tail` promises."""
+        """Return a file's end as :meth:`.direct.CommandRunner.read_tail` promises."""
         read = self._self.read_tail if user is None else super().read_tail
         return await read(path, user=user, max_bytes=max_bytes)
 

@@ -5,5 +5,5 @@ a shell, and no value of a job's environment is among them, for everybody on the
 can read them. Answers are read from the bytes of standard output (samples: Slurm
 22.05.8, ``tests/spawners/batch/recorded``). One that is cut off or no listing at all
 raises ``SchedulerUnavailable``; within a listing each line is judged by itself
-(:mod:`lines`), and one that does not fit never ends a job.
+(:mod:`.lines`), and one that does not fit never ends a job.
 """

@@ -1,7 +1,7 @@
 """Batch jobs through Slurm's own commands.
 
 Thin on purpose: each of Slurm's commands has a file of its own, with its arguments and
-how its answer is read; complaints are in :mod:`errors`, and :mod:`identity` decides
+how its answer is read; complaints are in :mod:`.errors`, and :mod:`identity` decides
 whose line it is. Here they are put in order.
 """
 
@@ -81,7 +81,7 @@ class SlurmScheduler:
     # -- submit, status, cancel -------------------------------------------------
 
     async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
-        """Submit as :meth:`Scheduler.submit` promises; the script goes by stdin.
+        """Submit as :meth:`..scheduler.Scheduler.submit` says, the script by stdin.
 
         ``uid`` and ``submitted`` are ``None`` in the answer if the look-up that
         follows the submission failed; :meth:`find` can tell them later.
@@ -123,7 +123,7 @@ class SlurmScheduler:
         """Read all ``jobs`` from one listing; those it lacks come from ``sacct``.
 
         A job that the listing lacks and whose end the accounting does not know is
-        ``UNKNOWN`` with the reason :data:`~.scheduler.ABSENT`.
+        ``UNKNOWN`` with the reason :data:`~..scheduler.ABSENT`.
         """
         views = await self._views(jobs)
         readings: dict[BatchJob, JobStatus] = {}
@@ -423,7 +423,7 @@ class SlurmScheduler:
     ) -> str:
         """Return the end of a file with the user's own rights; ``""`` if unreadable.
 
-        ``path`` may hold the patterns of :class:`~.models.JobSpec`'s ``output``.
+        ``path`` may hold the patterns of :class:`~..models.JobSpec`'s ``output``.
         """
         where = sbatch.output_path(path, job)
         try:

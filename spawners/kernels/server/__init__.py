@@ -4,7 +4,7 @@ Imported in the user's notebook server only, by the server extension
 ``landbridge_lab``, when ``LANDBRIDGE_KERNEL_CONFIG`` says that kernels may be jobs::
 
     extension.py   what is switched on, and when
-    kernels.py     all kernels of the server: pending starts, adoption, the end
+    manager.py     all kernels of the server: pending starts, adoption, the end
     kernel.py      one kernel: its life, its resources, why it ended
     channels.py    a websocket that answers while its kernel is still in the queue
     specs.py       the site's profiles as kernelspecs
