@@ -28,6 +28,7 @@ from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pk
 from spawners.batch.rendezvous.launch import JobSideSettings, agent_command
 from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.rendezvous.store import StoredProofs
+from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 from spawners.common.ownership import own_directory
 from spawners.profiles.profiles import load_profiles
@@ -187,7 +188,7 @@ class Gateway:
         return asyncio.shield(task)
 
     async def _want_end(self, job_name: str, after: Awaitable[object] | None) -> None:
-        pause = _FIRST_RETRY_SECONDS
+        pauses = growing(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
         while True:
             try:
                 await self.jobs.cancel(job_name)
@@ -199,8 +200,7 @@ class Gateway:
                 after = None
             except GatewayError as error:
                 log.warning("Cannot note the end of job %s: %s", job_name, error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+                await asyncio.sleep(next(pauses))
             else:
                 return
 

@@ -22,6 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from spawners.common.backoff import growing
 from spawners.common.database import Database, UtcDateTime
 from spawners.common.errors import DatabaseUnavailable
 
@@ -323,8 +324,7 @@ class Tasks:
 
     async def _end(self, task: Task, phase: Phase, message: str) -> None:
         log.info("Task %s (%s) of %s: %s", task.id, task.kind, task.user, phase)
-        pause = _FIRST_PAUSE
-        while True:
+        for pause in growing(_FIRST_PAUSE, _LONGEST_PAUSE):
             now = datetime.now(UTC)
             ended = replace(task, phase=phase, message=message, updated=now)
             try:
@@ -333,7 +333,6 @@ class Tasks:
                 # Else it would seem to run until the next start of the service.
                 log.warning("Task %s cannot be ended yet: %s", task.id, error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _save(self, task: Task) -> None:
         row = _to_row(task)

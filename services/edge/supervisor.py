@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from spawners.common.backoff import Restarts
 from spawners.common.daemon import daemon_environment, end, spawn, wait_ended
 from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, lines_since
@@ -163,6 +164,9 @@ class Supervisor:
         One that had served is back at once, or after a breath if it did not live
         long. Only starts that fail come more and more slowly.
         """
+        restarts = Restarts(
+            _BREATH_SECONDS, _LONGEST_PAUSE_SECONDS, well_seconds=_LONGEST_PAUSE_SECONDS
+        )
         pause = 0.0
         while True:
             process = self._process
@@ -176,14 +180,13 @@ class Supervisor:
                 self.up.clear()
                 self._process = None
                 self._log.warning("HAProxy, pid %s, ended: starting it", process.pid)
-                short = time.monotonic() - began < _LONGEST_PAUSE_SECONDS
-                pause = _BREATH_SECONDS if short else 0.0
+                pause = restarts.ended(time.monotonic() - began)
             await asyncio.sleep(pause)
             try:
                 await self._launch(self._signature)
             except (ProxyFault, OSError) as error:
                 self._log.error("HAProxy does not start: %s", error)
-                pause = min(_LONGEST_PAUSE_SECONDS, pause * 2 or _BREATH_SECONDS)
+                pause = restarts.failed()
 
     async def _launch(
         self, signature: str, *, takes_over: ProcessId | None = None

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from spawners.common.backoff import growing
 from spawners.common.settings import ConfigError
 
 from .drivers.brought import PastedDriver
@@ -81,8 +82,7 @@ class Connector:
         await self._open.aclose()
 
     async def _connect(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
+        for pause in growing(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS):
             try:
                 async with AsyncExitStack() as opened:
                     connection = await self._reach(opened)
@@ -98,7 +98,6 @@ class Connector:
                 log.info("Storage is ready: %s", connection.endpoint)
                 return
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _reach(self, opened: AsyncExitStack) -> StoreConnection:
         if self._settings.endpoint:

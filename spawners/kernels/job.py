@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any  # what is sent as JSON
 
 from spawners.batch.explain.ends import explain_end
@@ -20,6 +21,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_state
 from spawners.batch.jobs.record import NOT_READ
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
+from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 from spawners.node.kernel.tunnel import Json
 
@@ -36,7 +38,7 @@ _BYE_SECONDS = 3.0
 _READ_SECONDS = 5.0
 _LAST_READING_SECONDS = 10.0
 _RECONNECT_FIRST, _RECONNECT_LONGEST = 0.2, 10.0
-_CANCEL_FIRST, _CANCEL_LONGEST = 2.0, 60.0
+_CANCEL_FIRST, _CANCEL_LONGEST, _CANCEL_TRIES = 2.0, 60.0, 30
 _SIGKILL = 9
 
 
@@ -237,14 +239,13 @@ class KernelJob:
         self._changed()
 
     async def _reconnect(self) -> None:
-        pause = _RECONNECT_FIRST
+        pauses = growing(_RECONNECT_FIRST, _RECONNECT_LONGEST, 1.5)
         while not (self.over or self.ended or self.tunnel.attached):
             try:
                 await self.attach()
             except (OSError, TimeoutError) as error:
                 log.debug("Kernel %s is not reached: %s", self.record.kernel_id, error)
-                await asyncio.sleep(pause)
-                pause = min(_RECONNECT_LONGEST, pause * 1.5)
+                await asyncio.sleep(next(pauses))
                 self._hurry()
 
     # -- what is done -----------------------------------------------------------
@@ -372,10 +373,8 @@ class KernelJob:
         return True
 
     async def _go_on_cancelling(self) -> None:
-        pause = _CANCEL_FIRST
-        for _ in range(30):
+        for pause in islice(growing(_CANCEL_FIRST, _CANCEL_LONGEST), _CANCEL_TRIES):
             await asyncio.sleep(pause)
-            pause = min(_CANCEL_LONGEST, pause * 2)
             if await self._cancelled():
                 return
         log.error("Kernel job %s could not be cancelled", self.record.name)

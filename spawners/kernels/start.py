@@ -15,6 +15,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_refusal
 from spawners.batch.models import BatchJob, JobSpec
 from spawners.batch.rendezvous.proofs import new_secret
+from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 from spawners.common.files import write_private
 from spawners.node.kernel.tunnel import Json
@@ -322,8 +323,7 @@ async def _adopt(job: KernelJob) -> None:
 
 
 async def _attach_again(job: KernelJob) -> None:
-    pause = 0.1
-    while True:
+    for pause in growing(0.1, 5.0, 1.5):
         try:
             await job.attach()
         except (OSError, TimeoutError):
@@ -331,7 +331,6 @@ async def _attach_again(job: KernelJob) -> None:
                 raise KernelJobEnded(job.ended) from None
             job.context.watch.hurry(job.record.job)  # type: ignore[arg-type]
             await asyncio.sleep(pause)
-            pause = min(5.0, pause * 1.5)
         else:
             return
 

@@ -9,6 +9,7 @@ from time import monotonic
 
 from spawners.batch.models import BatchJob, JobState, JobStatus
 from spawners.batch.scheduler import ABSENT, Scheduler
+from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class KernelWatch:
         return pause
 
     async def _run(self) -> None:
-        failed = 0.0
+        failed, pauses = 0.0, growing(1.0, _LONGEST_SECONDS)
         while self._jobs:
             self._wake.clear()
             try:
@@ -88,9 +89,9 @@ class KernelWatch:
                 self._wake.clear()
             try:
                 await self._look()
-                failed = 0.0
+                failed, pauses = 0.0, growing(1.0, _LONGEST_SECONDS)
             except GatewayError as error:
-                failed = min(_LONGEST_SECONDS, max(1.0, failed * 2))
+                failed = next(pauses)
                 log.warning("Cannot ask about kernel jobs: %s", error)
 
     async def _look(self) -> None:

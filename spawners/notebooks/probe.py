@@ -27,6 +27,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import Endpoint, JobRecord
 from spawners.batch.rendezvous.certificates import job_host
+from spawners.common.backoff import growing
 from spawners.common.text import duration_in_words
 
 from .errors import ended, too_late
@@ -126,7 +127,7 @@ class Reach:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + limit.total_seconds()
-        pause = _FIRST_PAUSE_SECONDS
+        pauses = growing(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             record = self._jobs.get(name)
             if record is None or not record.live:
@@ -135,6 +136,7 @@ class Reach:
                 return await self._ask(record, path)
             except OSError as error:
                 trouble = str(error) or type(error).__name__
+            pause = next(pauses)
             if clock() + pause > deadline:
                 raise too_late(
                     "The server cannot be reached",
@@ -144,7 +146,6 @@ class Reach:
                     "stand between the gateway and the nodes.",
                 )
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def verify(self, name: str, path: str) -> Answer:
         """Ask once; return an empty answer, never an error, if none comes."""

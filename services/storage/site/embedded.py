@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from spawners.common.backoff import Restarts
 from spawners.common.daemon import end, wait_ended
 from spawners.common.files import write_whole
 from spawners.common.process_log import begin_log, cap_log, lines_since
@@ -66,7 +67,9 @@ _START = timedelta(seconds=60)
 _PATIENCE_SECONDS = 15.0
 _STEP_SECONDS = 0.1
 _LOG_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+_WELL_SECONDS = 60.0
 # By itself it lists an empty folder for two minutes and more.
 _OPTIONS = {"WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "15s"}
 
@@ -188,6 +191,9 @@ class EmbeddedStore:
         return self._settings.directory / "process.json"
 
     async def _keep_running(self, key: AccessKey) -> None:
+        restarts = Restarts(
+            _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, well_seconds=_WELL_SECONDS
+        )
         pause = 0.0
         while True:
             process = self._process
@@ -198,15 +204,14 @@ class EmbeddedStore:
                 self._forget_child()
                 self._process = None
                 log.warning("The embedded store, pid %s, ended", process.pid)
-                # One that had served long is back at once.
-                pause = 0.0 if time.monotonic() - began > 60 else 0.5
+                pause = restarts.ended(time.monotonic() - began)
             await asyncio.sleep(pause)
             before = self.access.endpoint
             try:
                 await self._launch(key)
             except (StorageError, OSError) as error:
                 log.warning("The embedded store does not start: %s", error)
-                pause = min(_LONGEST_PAUSE_SECONDS, pause * 2 or 0.5)
+                pause = restarts.failed()
                 continue
             if self._moved is not None and self.access.endpoint != before:
                 self._moved(self.access)

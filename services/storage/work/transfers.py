@@ -19,6 +19,7 @@ from typing import Any
 
 from services.common.errors import NotReady, NotThere, Refusal
 from services.common.work import Kind, Progress
+from spawners.common.backoff import growing
 
 from ..access.rights import Right, require
 from ..s3.copies import is_copy
@@ -360,15 +361,16 @@ def kinds(storage: Storage, *, single: int = LARGEST_SINGLE) -> dict[str, Kind]:
 
     async def patient(progress: Progress, work: Kind) -> None:
         # A store that is away for a while ends no work of hours.
-        cursor, pause, since = progress.task.cursor, _FIRST_PAUSE, time.monotonic()
+        cursor, since = progress.task.cursor, time.monotonic()
+        pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             await _connected(storage, progress)
             try:
                 return await work(progress)
             except (StoreUnavailable, NotReady) as error:
                 if progress.task.cursor != cursor:
-                    cursor, pause = progress.task.cursor, _FIRST_PAUSE
-                    since = time.monotonic()
+                    cursor, since = progress.task.cursor, time.monotonic()
+                    pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
                 if time.monotonic() - since > _PATIENCE:
                     raise
                 log.warning("Task %s waits: %s", progress.task.id, error)
@@ -376,8 +378,7 @@ def kinds(storage: Storage, *, single: int = LARGEST_SINGLE) -> dict[str, Kind]:
                 text = f"It waits for the {'gateway' if hub else 'store'}. {error}"
                 # Ends here if its user wants that.
                 await progress.advance(message=text)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(next(pauses))
             await progress.advance(message=progress.task.message)
 
     async def copy(progress: Progress) -> None:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from spawners.common.backoff import pause
 from spawners.common.errors import GatewayError
 
 from ..explain.failure import Failure
@@ -21,7 +22,7 @@ from ..models import BatchJob, JobState
 from ..scheduler import Scheduler
 from .ledger import Ledger, Line
 from .record import NOT_READ, JobRecord, Phase, utc_now
-from .settings import WatchSettings, pause
+from .settings import WatchSettings
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spawners.common.backoff import pause
 from spawners.common.errors import GatewayError
 
 from ..scheduler import Scheduler
 from .ledger import Ledger, Line
 from .record import JobRecord, Phase, utc_now
-from .settings import WatchSettings, pause
+from .settings import WatchSettings
 
 log = logging.getLogger(__name__)
 

@@ -84,16 +84,6 @@ class WatchSettings:
         return min(pause, LONGEST_PAUSE)
 
 
-async def pause(seconds: float, wake: asyncio.Event) -> None:
-    """Wait for ``wake``, which is cleared, or for at most ``seconds``."""
-    try:
-        async with asyncio.timeout(max(seconds, 0)):
-            await wake.wait()
-    except TimeoutError:
-        return
-    wake.clear()
-
-
 async def supervise(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a loop for ever; a bug in it is logged and does not end it."""
     while True:

@@ -14,12 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from spawners.common.backoff import pause
 from spawners.common.errors import GatewayError
 
 from ..models import BatchJob, JobStatus
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .record import JobRecord
-from .settings import WatchSettings, pause
+from .settings import WatchSettings
 
 log = logging.getLogger(__name__)
 

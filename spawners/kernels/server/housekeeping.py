@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from time import monotonic
+
+from spawners.common.backoff import pause
 
 from .idle import IdleRule
 from .kernel import LandbridgeServerKernelManager
@@ -62,12 +63,9 @@ class Chores:
     async def _run(self) -> None:
         report_at = look_at = monotonic()
         every = self._idle.every
-        pause = min(_STEP_SECONDS, every.total_seconds() if every else _STEP_SECONDS)
+        period = min(_STEP_SECONDS, every.total_seconds() if every else _STEP_SECONDS)
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            self._wake.clear()
+            await pause(period, self._wake)
             try:
                 if every is not None and monotonic() >= look_at:
                     look_at = monotonic() + every.total_seconds()
