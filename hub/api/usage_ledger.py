@@ -175,7 +175,7 @@ class UsageLedger:
             query = query.order_by(table.c.started.desc())
             return [_used(row) for row in connection.execute(query).mappings()]
 
-        return await self._store.transact(work)
+        return await self._store.read(work)
 
 
 def of_record(record: JobRecord, now: datetime) -> JobUsage | None:

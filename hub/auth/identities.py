@@ -113,7 +113,7 @@ class Identities:
             rows = connection.execute(sa.select(table).order_by(table.c.user_name))
             return [Identity(*row) for row in rows]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
 
 def manage(settings: Settings, say: Callable[[str], None], forget: str) -> int:

@@ -243,7 +243,7 @@ class Sessions:
                 )
                 self._live[session.key] = session
 
-        await self._database.run(work)
+        await self._database.read(work)
         log.info("%d sessions, read at %s", len(self._live), now)
 
     async def _write_behind(self) -> None:

@@ -344,7 +344,7 @@ class Tasks:
         def work(connection: Connection) -> list[Task]:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
 
 def _to_row(task: Task) -> dict[str, Any]:

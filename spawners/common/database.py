@@ -30,6 +30,8 @@ from sqlalchemy.types import TypeDecorator
 from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 from spawners.common.settings import read_toml
 
+_READS = "landbridge_reads"
+
 
 def open_engine(url: str, timeout_seconds: float, *, what: str) -> Engine:
     """Return an engine for ``url``; nothing is connected yet.
@@ -90,8 +92,11 @@ def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    reads = bool(connection.get_execution_options().get(_READS))
+    # A write in what was begun to read would not wait for its lock: it is refused.
+    connection.exec_driver_sql(f"PRAGMA query_only={int(reads)}")
     # A transaction that starts as a reader cannot wait for a lock when it writes.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def upgrade(connection: Connection, migrations: Path, *, what: str) -> None:
@@ -162,6 +167,7 @@ class Database:
 
     def __init__(self, engine: Engine, what: str) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(**{_READS: True})
         self._what = what
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
 
@@ -197,10 +203,23 @@ class Database:
             IntegrityError: a row is there already; nothing was written.
             DatabaseUnavailable: nothing was written.
         """
+        return await self._transact(self._engine, work)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work``, which only reads, in one transaction; return what it returns.
+
+        It sees one moment of all tables. With SQLite it waits for no writer, and no
+        writer waits for it.
+
+        Raises:
+            DatabaseUnavailable: it was not read, or ``work`` wanted to write.
+        """
+        return await self._transact(self._reading, work)
+
+    async def _transact(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         def transaction() -> T:
             try:
-                with self._engine.begin() as connection:
+                with engine.begin() as connection:
                     return work(connection)
             except IntegrityError:
                 raise

@@ -99,7 +99,7 @@ class Sessions:
             t.c.expires > datetime.now(UTC),
             t.c.purpose != FOR_BROWSER,
         )
-        count, first = await self._database.run(lambda c: c.execute(query).one())
+        count, first = await self._database.read(lambda c: c.execute(query).one())
         if count >= MOST:
             raise TooMany(
                 f"Your programs were given {count} sets of keys that have not expired.",
@@ -113,7 +113,7 @@ class Sessions:
         live = sa.select(sa.func.count()).where(
             t.c.id.in_(asked), t.c.revoked.is_(None), t.c.expires > datetime.now(UTC)
         )
-        count = await self._database.run(lambda c: c.scalar(live)) if asked else 0
+        count = await self._database.read(lambda c: c.scalar(live)) if asked else 0
         return count != len(asked)
 
     async def signer(
@@ -203,7 +203,7 @@ class Sessions:
                     found.setdefault(group, set()).add(row["user"])
             return found
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def end_membership(
         self, driver: CredentialDriver, user: str, group: str
@@ -221,7 +221,7 @@ class Sessions:
             rows = connection.execute(query).mappings()
             return [(_from_row(row), row["shares"]) for row in rows]
 
-        for issued, shares in await self._database.run(read):
+        for issued, shares in await self._database.read(read):
             lost = {bucket for of, bucket in _memberships(shares) if of == group}
             if not driver.by_bucket and lost:
                 await self._end(driver, issued)
@@ -235,7 +235,7 @@ class Sessions:
         """Return who has sessions that still work."""
         column = tables.sessions.c.user
         query = _good().with_only_columns(column).distinct()
-        return await self._database.run(lambda c: set(c.scalars(query)))
+        return await self._database.read(lambda c: set(c.scalars(query)))
 
     async def end_user(self, driver: CredentialDriver, user: str) -> None:
         """End every session of a user.
@@ -252,7 +252,7 @@ class Sessions:
         t = tables.sessions
         last = sa.select(sa.func.max(t.c.expires))
         query = _unexpired(last, bucket).where(t.c.user != owner)
-        return await self._database.run(lambda c: c.scalar(query))
+        return await self._database.read(lambda c: c.scalar(query))
 
     async def deny_again(
         self, driver: CredentialDriver, bucket: str, owner: str
@@ -294,7 +294,7 @@ class Sessions:
         def work(connection: Connection) -> list[Issued]:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
 
 def _good() -> sa.Select[tuple[object, ...]]:

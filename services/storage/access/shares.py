@@ -92,7 +92,7 @@ class Shares:
         def work(connection: Connection) -> list[Share]:
             return [_share(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def end(self, share_id: str, user: str) -> Share:
         """End a share of ``user`` now. What rests on it is ended by the caller.
@@ -115,7 +115,7 @@ class Shares:
         def work(connection: Connection) -> list[Share]:
             return [_share(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def settle(self, share_id: str) -> None:
         """Write down that nothing rests on a share any more."""
@@ -157,7 +157,7 @@ class Shares:
             ]
             return found
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     # -- public links --------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Shares:
         def work(connection: Connection) -> list[Link]:
             return [_link(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def link_of(self, secret: str) -> Link | None:
         """Return the link that has this secret, if it still works."""
@@ -202,7 +202,7 @@ class Shares:
             row = connection.execute(query).mappings().first()
             return _link(row) if row else None
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def count_use(self, link_id: str) -> None:
         """Write down that a link was used now."""

@@ -48,7 +48,7 @@ class SealedRows:
         """Return what :meth:`set` kept."""
         t = tables.keys
         query = sa.select(t.c.sealed).where(t.c.user == user)
-        return await self._database.run(lambda c: c.scalar(query))
+        return await self._database.read(lambda c: c.scalar(query))
 
     async def set(self, user: str, sealed: bytes) -> None:
         """Keep it in place of an earlier one."""
@@ -107,13 +107,13 @@ class Rows:
         """Return how many buckets ``owner`` made."""
         t = tables.buckets
         count = sa.select(sa.func.count()).where(t.c.owner == owner)
-        return await self.database.run(lambda c: c.scalar(count) or 0)
+        return await self.database.read(lambda c: c.scalar(count) or 0)
 
     async def buckets_of(self, owner: str) -> list[str]:
         """Return the buckets that ``owner`` made here."""
         t = tables.buckets
         query = sa.select(t.c.name).where(t.c.owner == owner)
-        return await self.database.run(lambda c: list(c.scalars(query)))
+        return await self.database.read(lambda c: list(c.scalars(query)))
 
     async def note(
         self,
@@ -150,4 +150,4 @@ class Rows:
         def work(connection: Connection) -> list[Any]:
             return list(connection.execute(query).mappings())
 
-        return [AuditEntry(**dict(row)) for row in await self.database.run(work)]
+        return [AuditEntry(**dict(row)) for row in await self.database.read(work)]

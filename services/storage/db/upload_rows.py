@@ -82,7 +82,7 @@ class UploadRows:
         def work(connection: Connection) -> RowMapping | None:
             return connection.execute(query).mappings().first()
 
-        row = await self._database.run(work)
+        row = await self._database.read(work)
         if row is None:
             raise NotThere("You have no such upload.", hint="Start it anew.")
         return _from_row(row)
@@ -99,7 +99,7 @@ class UploadRows:
         def work(connection: Connection) -> RowMapping | None:
             return connection.execute(query).mappings().first()
 
-        row = await self._database.run(work)
+        row = await self._database.read(work)
         if row and (row["bucket"], json.loads(row["key"])) != (bucket, key):
             raise NotThere("You have no such upload.")
 
@@ -118,7 +118,7 @@ class UploadRows:
         def work(connection: Connection) -> list[Begun]:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
 
 def _from_row(row: RowMapping) -> Begun:

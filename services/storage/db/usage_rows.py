@@ -56,7 +56,7 @@ class UsageRows:
                 found[name] = Measured(**values)
             return found
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def set(self, bucket: str, measured: Measured, seen: Collection[str]) -> None:
         """Write down a measurement.
@@ -94,7 +94,7 @@ class UsageRows:
             .order_by(t.c.measured)
             .limit(_MOST_ROWS)
         )
-        return await self._database.run(
+        return await self._database.read(
             lambda c: [(row.bucket, row.measured) for row in c.execute(query)]
         )
 
@@ -106,7 +106,7 @@ class UsageRows:
 
     async def held(self, names: Sequence[str]) -> int:
         """Return the bytes that buckets hold or expect."""
-        return await self._database.run(lambda c: _held(c, names))
+        return await self._database.read(lambda c: _held(c, names))
 
     async def promise(
         self,
@@ -160,7 +160,7 @@ class UsageRows:
         """Return what is to come in a bucket."""
         p = tables.promises
         query = sa.select(p.c.id, p.c.key, p.c.created).where(p.c.bucket == bucket)
-        return await self._database.run(
+        return await self._database.read(
             lambda c: [
                 Promise(row.id, json.loads(row.key), row.created)
                 for row in c.execute(query)

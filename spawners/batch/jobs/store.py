@@ -7,19 +7,17 @@ transactions; the event loop never waits for a disk. A call that fails raises
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
-from spawners.common.database import explain, open_engine, upgrade
+from spawners.common.database import Database
 from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
 from . import tables as rows
@@ -61,10 +59,9 @@ class JobStore:
     its own records, but an owner has one live job among all of them.
     """
 
-    def __init__(self, engine: Engine, keeper: str) -> None:
-        self._engine = engine
+    def __init__(self, database: Database, keeper: str) -> None:
+        self._database = database
         self._keeper = keeper
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-store")
 
     @classmethod
     async def open(
@@ -82,20 +79,14 @@ class JobStore:
             DatabaseUnavailable: it cannot be reached or written to.
             DatabaseIncompatible: a newer release made it.
         """
-        store = cls(open_engine(url, timeout_seconds, what=_WHAT), keeper)
-        try:
-            await store._run(lambda c: upgrade(c, _MIGRATIONS, what=_WHAT))
-        except BaseException:
-            await store.close()
-            raise
-        return store
+        database = await Database.open(
+            url, _MIGRATIONS, what=_WHAT, timeout_seconds=timeout_seconds
+        )
+        return cls(database, keeper)
 
     async def close(self) -> None:
         """Finish what was asked for and disconnect."""
-        loop = asyncio.get_running_loop()
-        if self._thread is not None:
-            await loop.run_in_executor(self._thread, self._engine.dispose)
-            self._thread.shutdown(wait=False)
+        await self._database.close()
 
     async def load(self) -> list[Stored]:
         """Return every record that is open, and the newest of each owner."""
@@ -131,7 +122,7 @@ class JobStore:
                 for row in connection.execute(query).mappings()
             ]
 
-        return await self._run(work)
+        return await self.read(work)
 
     async def get(self, name: str) -> Stored | None:
         """Return any record, also an old one."""
@@ -155,7 +146,7 @@ class JobStore:
             )
             return Stored(rows.from_row(row), last or 0)
 
-        return await self._run(work)
+        return await self.read(work)
 
     async def insert(self, record: JobRecord, events: Sequence[JobEvent] = ()) -> None:
         """Commit a new record.
@@ -210,7 +201,7 @@ class JobStore:
                 rows.event_from_row(row) for row in connection.execute(query).mappings()
             ]
 
-        return await self._run(work)
+        return await self.read(work)
 
     async def name_of(self, owner: str, generation: int) -> str | None:
         """Return the name of an owner's record of that generation."""
@@ -224,7 +215,7 @@ class JobStore:
                 )
             )
 
-        return await self._run(work)
+        return await self.read(work)
 
     async def prune(self, before: datetime) -> int:
         """Delete closed records last changed before then; return how many.
@@ -268,25 +259,23 @@ class JobStore:
         """
         return await self._run(work)
 
-    async def _run(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction on the store's thread."""
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work``, which only reads, on a table of another module.
 
-        def transaction() -> T:
-            try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except IntegrityError:
-                raise
-            except SQLAlchemyError as error:
-                raise explain(error, what=_WHAT) from error
-            except ValueError as error:
-                raise DatabaseIncompatible(
-                    "The database of jobs holds a damaged record.",
-                    hint="Restore a backup.",
-                ) from error
+        Raises:
+            DatabaseUnavailable: nothing was read.
+        """
+        return await self._run(work, reads=True)
 
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, transaction)
+    async def _run(self, work: Callable[[Connection], T], *, reads: bool = False) -> T:
+        run = self._database.read if reads else self._database.run
+        try:
+            return await run(work)
+        except ValueError as error:
+            raise DatabaseIncompatible(
+                "The database of jobs holds a damaged record.",
+                hint="Restore a backup.",
+            ) from error
 
 
 def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:

@@ -33,7 +33,7 @@ class StoredProofs:
             row = connection.execute(query).mappings().first()
             return None if row is None else ProofState(**row)
 
-        return await self._store.transact(work)
+        return await self._store.read(work)
 
     async def save(self, state: ProofState) -> None:
         """Commit the state, new or changed."""

@@ -78,7 +78,7 @@ class Hub:
         await self.store.close()
 
 
-async def _gone(_):
+async def _gone(*_, **__):
     await asyncio.Event().wait()
 
 
