@@ -36,7 +36,7 @@ from .api import accounts as accounts_api
 from .api import servers as jobs_api
 from .assemble import assemble
 from .auth.account_looks import Look
-from .auth.authenticators import AccountRule, ruled
+from .auth.account_rule import AccountRule, ruled
 from .auth.identities import Identities
 from .config.paths import database_url
 from .config.settings import Settings, load_settings

@@ -33,12 +33,12 @@ from spawners.common.errors import GatewayError
 from spawners.common.ownership import own_directory
 from spawners.profiles.profiles import load_profiles
 
-from .api.usage_ledger import UsageLedger
 from .config.kernels import KernelOffer
 from .config.paths import pki_directory, site_profiles
 from .config.schedulers import build_munge, build_scheduler, local_queue
 from .config.settings import Settings
 from .config.site import Site
+from .usage_ledger import UsageLedger
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spawners.common.sockets import service_url
 
+from .child import PARENT
 from .config.paths import short_socket
 from .config.settings import Settings
 from .roles import (
@@ -22,7 +23,6 @@ from .roles import (
     admin_role,
     user_role,
 )
-from .run.child import PARENT
 from .subdomains import any_origin
 
 # -P: a service's directory is the state's, and what lies there is no code of ours.
@@ -80,7 +80,7 @@ class ServiceSpec:
 def idle_culler(settings: Settings) -> ServiceSpec:
     """Return the service that stops idle servers."""
     culling = settings.culling
-    command = [*_PYTHON, "-m", "hub.run.child", "hub.run.culler"]
+    command = [*_PYTHON, "-m", "hub.child", "hub.run.culler"]
     command.append(f"--timeout={int(culling.idle_after.total_seconds())}")
     command.append(f"--cull-every={int(culling.check_every.total_seconds())}")
     if culling.oldest:
@@ -104,7 +104,7 @@ def storage(settings: Settings) -> ServiceSpec:
     return ServiceSpec(
         STORAGE.service,
         STORAGE_BY_IDENTITY if by_identity else STORAGE,
-        (*_PYTHON, "-m", "hub.run.child", "services.storage.__main__"),
+        (*_PYTHON, "-m", "hub.child", "services.storage.__main__"),
         socket=short_socket(settings.state / "run", "storage.sock"),
         environment=environment,
         browser_scopes=SERVER_STORAGE_SCOPES,

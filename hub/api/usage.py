@@ -3,7 +3,7 @@
 ``GET`` answers ``{"since", "totals": {"cpu_hours", "gpu_hours", "memory_gib_hours"},
 "users": {NAME: totals}, "jobs": [...]}`` of the last 30 days (``?days=N``, at most
 366) of whoever asks. Administrators add ``?user=NAME``, or ``?user=*`` for everybody.
-``POST`` takes a notebook server's report (:class:`hub.api.usage_ledger.Report`).
+``POST`` takes a notebook server's report (:class:`hub.usage_ledger.Report`).
 
 ``GET`` needs the scope ``read:servers`` of the user, ``POST`` ``users:activity``, as
 every notebook server has it.
@@ -19,8 +19,9 @@ from jupyterhub.apihandlers.base import APIHandler
 from pydantic import ValidationError
 from tornado import web
 
+from hub.usage_ledger import NoKernel, Report, TooMuch, UsageLedger, hours_of
+
 from .own_scope import require_own
-from .usage_ledger import NoKernel, Report, TooMuch, UsageLedger, hours_of
 
 _MOST_BYTES = 100_000
 _MOST_SHOWN = 500

@@ -18,7 +18,7 @@ from spawners.common.errors import DatabaseUnavailable
 from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
 
-from .authenticators import REFUSED, AccountRule
+from .account_rule import REFUSED, AccountRule
 from .identities import Identities, OtherIdentity
 
 _LONGEST_CLAIM = 255

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from hub.child import tie_to_parent
 from hub.config.paths import check_certificate, hub_socket, prepare_state, site_profiles
 from hub.config.ports import forget_ports, host_and_port, jobs_port, port_problem
 from hub.config.secrets import ensure_password
@@ -32,7 +33,6 @@ from spawners.common.backoff import Pauses
 from spawners.common.held_ports import HeldPorts, PortTaken
 from spawners.common.settings import ConfigError
 
-from .child import tie_to_parent
 from .cleanup import edge_runs, end_leftovers
 from .client import HubUnreachable, all_users, ask_hub, health_path, service_answers
 from .log_file import LogFile, copy_pipe

@@ -13,11 +13,11 @@ from jupyterhub.auth import Authenticator
 from tornado.web import HTTPError
 from traitlets.config import Config
 
+from hub.auth.account_rule import ruled
 from hub.auth.authenticators import (
     AccountAuthenticator,
     DemoAuthenticator,
     assemble_auth,
-    ruled,
 )
 from hub.auth.identities import Identities, OtherIdentity
 from hub.auth.oidc import OidcAuthenticator, read_secret

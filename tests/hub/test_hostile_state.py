@@ -17,7 +17,7 @@ STRANGER = "nobody"
 MODULES = (
     "hub/__init__.py",
     "hub/app.py",
-    "hub/run/child.py",
+    "hub/child.py",
     "services/__init__.py",
     "services/storage/__init__.py",
     "services/storage/__main__.py",

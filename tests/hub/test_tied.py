@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "hub.run.child", "this"]
+COMMAND = [sys.executable, "-m", "hub.child", "this"]
 
 
 @pytest.mark.parametrize(("parent", "code"), [("", 0), ("1", -signal.SIGTERM)])

@@ -8,14 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from hub.api.usage_ledger import (
-    JobUsage,
-    NoKernel,
-    Report,
-    TooMuch,
-    UsageLedger,
-    hours_of,
-)
+from hub.usage_ledger import JobUsage, NoKernel, Report, TooMuch, UsageLedger, hours_of
 from spawners.batch.jobs.record import JobRecord, Phase
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import (
@@ -173,7 +166,7 @@ async def test_what_the_hub_knows_overwrites_an_earlier_claim(ledger):
 
 
 async def test_a_flood_is_refused(ledger, monkeypatch):
-    monkeypatch.setattr("hub.api.usage_ledger._MOST_ROWS", 3)
+    monkeypatch.setattr("hub.usage_ledger._MOST_ROWS", 3)
     await ledger.report("ann", [usage(), usage(), usage()])
     with pytest.raises(TooMuch):
         await ledger.report("ann", [usage()])

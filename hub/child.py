@@ -1,4 +1,4 @@
-"""Runs a module that ends when its parent does: ``python -m hub.run.child MODULE``.
+"""Runs a module that ends when its parent does: ``python -m hub.child MODULE``.
 
 A hub that is killed cannot stop its services. Without this they would stay, next to
 those that the following hub starts, with a token that is not good any more.
