@@ -15,14 +15,10 @@ from typing import Any
 from spawners.batch.jobs.record import JobEvent, JobRecord, Phase
 from spawners.batch.models import JobState, Resources
 from spawners.batch.scheduler import ClusterSnapshot, Partition, UserLimits
+from spawners.common.text import iso
 
 # JSON objects are the one place where a dict of anything is the honest type.
 Json = dict[str, Any]
-
-
-def iso(moment: datetime | None) -> str | None:
-    """Return ``moment`` as ISO 8601, or ``None``."""
-    return None if moment is None else moment.isoformat()
 
 
 def server_state(record: JobRecord) -> str:

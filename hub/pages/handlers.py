@@ -27,11 +27,10 @@ from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from tornado import web
 
 from hub.api.own_scope import require_own
-from hub.api.views import iso
 from spawners.batch.errors import InvalidSpec, SubmitRejected
 from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.common.errors import GatewayError
-from spawners.common.text import duration_in_words
+from spawners.common.text import duration_in_words, iso
 from spawners.profiles.availability import availability
 
 from .fields import LABELS, Known

@@ -88,6 +88,11 @@ def moment_in_words(moment: datetime, now: datetime | None = None) -> str:
     return f"{local:%a} {local.day} {local:%b} {clock}"
 
 
+def iso(moment: datetime | None) -> str | None:
+    """Return a time as ISO 8601, for programs; ``None`` for none."""
+    return None if moment is None else moment.isoformat()
+
+
 def nodes_in_words(nodes: Sequence[str]) -> str:
     """Return ``"n1, n2, n3 and 5 more"``, or ``""`` for no nodes."""
     names = ", ".join(clean_line(node, 64) for node in nodes[:3])

@@ -19,13 +19,14 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import JobSpec, Resources
 from spawners.batch.script import render_job_script
+from spawners.common.units import UNITS, clock_span
 
 from .options import Plan
 
 _MIB = 1024**2
 # sbatch(1), --mem: an integer with an optional suffix [K|M|G|T]; megabytes if none.
 _MEMORY = re.compile(r"(\d{1,12})\s*([KMGT]?)i?[Bb]?\Z", re.IGNORECASE)
-_MEMORY_UNIT = {"K": 1024, "": _MIB, "M": _MIB, "G": 1024**3, "T": 1024**4}
+_MEMORY_UNIT = {**UNITS, "": UNITS["M"]}
 # sbatch(1), --time: "minutes", "minutes:seconds", "hours:minutes:seconds",
 # "days-hours", "days-hours:minutes" and "days-hours:minutes:seconds".
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,6})(?::(\d{1,2}))?(?::(\d{1,2}))?\Z")
@@ -65,12 +66,7 @@ def parse_runtime(text: str) -> timedelta | None:
     match = _TIME.match(text)
     if match is None:
         raise InvalidSpec("req_runtime", f"{text[:40]!r} is no time limit.")
-    days, first, second, third = (int(part or 0) for part in match.groups())
-    if match[1] is not None:
-        return timedelta(days=days, hours=first, minutes=second, seconds=third)
-    if match[4] is not None:
-        return timedelta(hours=first, minutes=second, seconds=third)
-    return timedelta(minutes=first, seconds=second)
+    return clock_span(*match.groups())
 
 
 def format_runtime(limit: timedelta | None) -> str:

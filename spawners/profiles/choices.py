@@ -14,14 +14,9 @@ from pydantic import Field, model_validator
 
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import Resources
-from spawners.common.settings import (
-    Duration,
-    Memory,
-    Section,
-    parse_duration,
-    parse_memory,
-)
+from spawners.common.settings import Duration, Memory, Section
 from spawners.common.text import duration_in_words, memory_in_words
+from spawners.common.units import parse_duration, parse_memory
 
 # Longer than anything that a scheduler names.
 _TEXT_LIMIT = 200

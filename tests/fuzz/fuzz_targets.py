@@ -41,7 +41,8 @@ from spawners.batch.runners import launcher
 from spawners.batch.slurm import accounts, cluster, notation, sacct, sbatch, squeue
 from spawners.batch.slurm import errors as slurm_errors
 from spawners.common import addresses
-from spawners.common.settings import ConfigError, parse_duration, parse_memory
+from spawners.common.settings import ConfigError
+from spawners.common.units import parse_duration, parse_memory
 from spawners.kernels import record as kernel_record
 from spawners.kernels.server import replay
 from spawners.kernels.settings import load_kernel_settings

@@ -16,10 +16,9 @@ from spawners.common.settings import (
     Section,
     check_sections,
     load,
-    parse_duration,
     parse_host_port,
-    parse_memory,
 )
+from spawners.common.units import parse_duration, parse_memory
 
 
 class Tls(Section):

@@ -15,6 +15,7 @@ from datetime import timedelta
 from operator import attrgetter
 
 from spawners.common.errors import GatewayError
+from spawners.common.text import iso
 
 from ..explain.states import explain_end, explain_state
 from ..models import BatchJob, JobState, JobStatus
@@ -208,7 +209,7 @@ class Readings:
         if status.state.queued:
             data |= {
                 "place": status.queue_place,
-                "estimated_start": _iso(status),
+                "estimated_start": iso(status.estimated_start),
             }
             again = old.state.on_nodes or status.restarts > old.restarts
             seen.untold = False
@@ -323,7 +324,3 @@ _lasting = attrgetter(
 )
 # What changes all the time while a job waits.
 _waiting = attrgetter("queue_place", "estimated_start")
-
-
-def _iso(status: JobStatus) -> str | None:
-    return status.estimated_start.isoformat() if status.estimated_start else None

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from spawners.common.units import clock_span
+
 from ..models import BatchJob, JobState
 
 _MAX_HOSTS = 20_000
@@ -87,15 +89,12 @@ def parse_duration(text: str) -> timedelta | None:
     """Read ``1-02:03:04``, ``02:03:04`` or ``03:04``; ``None`` for UNLIMITED or NONE.
 
     Two numbers are minutes and seconds, as ``scontrol`` prints them; with days in
-    front the first is hours.
+    front the first is hours (:func:`~spawners.common.units.clock_span`).
     """
     found = _DURATION.match(text)
     if found is None:
         return None
-    days, first, second, third = (int(found[key] or 0) for key in "dhms")
-    if found["d"] is None and found["s"] is None:
-        return timedelta(minutes=first, seconds=second)
-    return timedelta(days=days, hours=first, minutes=second, seconds=third)
+    return clock_span(*found.group("d", "h", "m", "s"))
 
 
 def state_of(word: str) -> JobState:

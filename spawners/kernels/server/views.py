@@ -13,6 +13,7 @@ from typing import Any  # JSON
 from spawners.batch.explain.amounts import resources_in_words
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, UserLimits
+from spawners.common.text import iso
 from spawners.profiles.bounds import offered_choices
 from spawners.profiles.profiles import Profile
 
@@ -23,11 +24,6 @@ Json = dict[str, Any]
 GpuUse = Mapping[str, int]
 
 _STATES = {"intent": "submitting", "lost": "running", "ended": "dead"}
-
-
-def iso(moment: datetime | None) -> str | None:
-    """Return ``moment`` as text."""
-    return None if moment is None else moment.isoformat()
 
 
 def resources_view(resources: Resources) -> Json:
