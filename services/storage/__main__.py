@@ -22,7 +22,7 @@ from .db.rows import Rows, SealedRows, open_database
 from .drivers.identity import identity_tokens
 from .service import Storage
 from .settings import NAME, StorageSettings
-from .site.drivers import Means
+from .site.drivers import DriverDeps
 from .spec import ERRORS, SPEC
 from .work.transfers import kinds
 from .work.upkeep import Upkeep
@@ -63,7 +63,7 @@ async def open_storage(
         storage,
         place.state / "store",
         folder,
-        Means(
+        DriverDeps(
             place.state / "storage-vault-key",
             SealedRows(database),
             identity_tokens(people),

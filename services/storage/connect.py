@@ -17,7 +17,7 @@ from pathlib import Path
 from spawners.common.backoff import growing
 from spawners.common.settings import ConfigError
 
-from .drivers.brought import PastedDriver
+from .drivers.brought import BroughtKeyDriver
 from .drivers.driver import CredentialDriver
 from .drivers.sts import StsDriver, StsSettings
 from .s3.client import S3Client
@@ -29,7 +29,7 @@ from .service import Storage
 from .settings import StorageSettings
 from .site.connection import StoreConnection
 from .site.cors import open_to, preflight_passes
-from .site.drivers import IdentityDriver, Means, choose_driver
+from .site.drivers import DriverDeps, IdentityDriver, choose_driver
 from .site.embedded import EmbeddedAccess, EmbeddedStore, weed_program
 from .site.embedded_account import store_account
 from .site.embedded_files import EmbeddedSettings
@@ -48,7 +48,7 @@ class Connector:
         storage: told when the store is there.
         directory: the embedded store's own.
         folder: where relative names in the settings start from.
-        means: what drivers of a site's store need.
+        deps: what drivers of a site's store need.
         external_url: of the embedded store, as all programs of users reach it:
             through the gateway.
     """
@@ -58,14 +58,14 @@ class Connector:
         storage: Storage,
         directory: Path,
         folder: Path,
-        means: Means,
+        deps: DriverDeps,
         external_url: str = "",
     ) -> None:
         self._storage = storage
         self._settings = storage.settings
         self._directory = directory
         self._folder = folder
-        self._means = means
+        self._deps = deps
         self._external_url = external_url
         self._work: asyncio.Task[None] | None = None
         self._open = AsyncExitStack()
@@ -125,12 +125,12 @@ class Connector:
 
         Who has the old client is told that nobody is there, and asks again with this.
         """
-        old = self._storage.store
+        old = self._storage.connection
         client = self._client(self._open, access.endpoint, access.key, access.socket)
         driver = old.driver
         if driver is not None:
             driver = StsDriver(client, StsSettings(access.role_arn))
-        client = client.speaking(old.client.dialect)
+        client = client.with_dialect(old.client.dialect)
         log.warning("The embedded store's port was taken: it serves another one now")
         self._storage.connect(replace(old, client=client, driver=driver))
 
@@ -140,14 +140,16 @@ class Connector:
             key = read_key_file(self._folder / settings.key_file)
         client = self._client(opened, settings.endpoint, key)
         try:
-            driver = choose_driver(settings, client, self._means)
+            driver = choose_driver(settings, client, self._deps)
         except ValueError as error:
-            raise ConfigError(self._means.vault_file, [f"{error}."]) from None
-        if isinstance(driver, PastedDriver):
+            raise ConfigError(self._deps.vault_file, [f"{error}."]) from None
+        if isinstance(driver, BroughtKeyDriver):
             return await self._brought(client, driver)
         return await self._tried(client, driver)
 
-    async def _brought(self, client: S3Client, driver: PastedDriver) -> StoreConnection:
+    async def _brought(
+        self, client: S3Client, driver: BroughtKeyDriver
+    ) -> StoreConnection:
         """Return the connection to a store to which users bring their keys."""
         connection = StoreConnection(
             client,
@@ -159,7 +161,7 @@ class Connector:
         if client.transport.key is None:
             return replace(connection, tried=False)
         features = await probe(client, bucket=self._settings.probe_bucket)
-        client = client.speaking(features.dialect)
+        client = client.with_dialect(features.dialect)
         return replace(connection, client=client, keys=features.keys)
 
     async def _tried(
@@ -184,7 +186,7 @@ class Connector:
             # first may listen there while the store is being started again.
             endpoint = self._external_url
         return StoreConnection(
-            client.speaking(features.dialect),
+            client.with_dialect(features.dialect),
             endpoint,
             driver,
             embedded=embedded,

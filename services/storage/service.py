@@ -33,7 +33,7 @@ from .s3.values import AccessKey, Grant, Mode
 from .settings import StorageSettings
 from .site.connection import StoreConnection
 from .site.cors import open_to
-from .site.health import Pulse
+from .site.health import StoreHealth
 from .site.probe import probe
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Storage:
         self.shares = Shares(rows.database)
         self.uploads = UploadRows(rows.database)
         self.meter = Meter(settings, rows, self)
-        self._pulse = Pulse(settings.probe_bucket)
+        self._store_health = StoreHealth(settings.probe_bucket)
         self.base_url = base_url
         self.origin = origin
         self.pages = pages
@@ -115,7 +115,7 @@ class Storage:
         await self._connected.wait()
 
     @property
-    def store(self) -> StoreConnection:
+    def connection(self) -> StoreConnection:
         """The store.
 
         Raises:
@@ -134,13 +134,13 @@ class Storage:
         Raises:
             NotReady: the store is not there.
         """
-        return self.store.client
+        return self.connection.client
 
     async def health(self) -> tuple[bool, dict[str, object]]:
         """Return whether users can work, and why not."""
         if self._connection is None:
             return False, {"store": self.fault}
-        fault = await self._pulse.fault(self._connection.client)
+        fault = await self._store_health.fault(self._connection.client)
         facts = {"store": fault or "ready", "embedded": self._connection.embedded}
         return not fault, facts
 
@@ -161,13 +161,13 @@ class Storage:
         """
         return (self.pages or f"{origin}{self.base_url}services/storage/") + path
 
-    async def acting(self, user: str) -> S3Client:
+    async def client_for(self, user: str) -> S3Client:
         """Return the client that acts for ``user``: the broker's, or by her own key.
 
         Raises:
             KeyNeeded: she has to enter one first.
         """
-        store = self.store
+        store = self.connection
         if store.own_keys is None:
             return store.client
         return store.client.signed_by(await store.own_keys.key_of(user))
@@ -193,7 +193,7 @@ class Storage:
             NotSupported: to write, by the broker's key on a store where headers that
                 nobody signed would reach all that the broker may.
         """
-        store = self.store
+        store = self.connection
         narrows = store.driver is not None and store.own_keys is None
         if (
             not narrows
@@ -206,23 +206,23 @@ class Storage:
                     "of this store could read everything by it.",
                     hint="The site's operators choose `credentials` in the settings.",
                 )
-            key = (await self.acting(user)).transport.key
+            key = (await self.client_for(user)).transport.key
         else:
             enough = 2 * (lifetime or self.settings.url_lifetime)
-            key = await self.sessions.signer(store.driver, user, right, enough)
+            key = await self.sessions.url_key(store.driver, user, right, enough)
         if key is None:
             raise NotReady("Storage has no key to sign with.")
         if self.settings.route == "direct":
             origin = store.endpoint
         return Presigner(key, self.settings.region, origin, self.prefix)
 
-    async def settle(self, share: Share) -> None:
+    async def end_dependents(self, share: Share) -> None:
         """End every key that rests on a share which has ended, in its bucket.
 
         Raises:
             StorageError: some may still work; the upkeep tries again.
         """
-        driver = self.store.driver
+        driver = self.connection.driver
         if driver is not None:
             await self.sessions.end_share(driver, share)
         await self.shares.settle(share.id)
@@ -230,7 +230,7 @@ class Storage:
     @property
     def _ender(self) -> CredentialDriver | None:
         """What ends keys early; ``None`` where there are none but users' own."""
-        return None if self.store.own_keys is not None else self.store.driver
+        return None if self.connection.own_keys is not None else self.connection.driver
 
     async def settle_groups(self) -> None:
         """End what keys may by groups which their users have left.
@@ -280,13 +280,13 @@ class Storage:
         found = site_rights(self.settings, user, groups)
         if not self.settings.acts_alone:
             found += await self._listed(user)
-            await self._try_store(await self.acting(user), found)
+            await self._try_store(await self.client_for(user), found)
         found += await self.shares.rights(user, groups)
         return found
 
     async def _listed(self, user: str) -> list[Right]:
         """Return the buckets that a user's own key shows, as known for a moment."""
-        client = await self.acting(user)
+        client = await self.client_for(user)
         key = client.transport.key
         known = self._lists.get(user)
         if known is None or known[0] != key or time.monotonic() - known[1] > _LISTED:
@@ -305,7 +305,7 @@ class Storage:
     async def _try_store(self, client: S3Client, rights: Sequence[Right]) -> None:
         """Try the store's ways in a user's bucket, where there is no other."""
         async with self._making:
-            store = self.store
+            store = self.connection
             if store.tried:
                 return
             for right in rights[:3]:
@@ -314,7 +314,7 @@ class Storage:
                 except StorageError as error:
                     log.info("The store cannot be tried in a bucket: %s", error)
                     continue
-                own = store.client.speaking(seen.dialect)
+                own = store.client.with_dialect(seen.dialect)
                 self.connect(replace(store, client=own, keys=seen.keys, tried=True))
                 return
 
@@ -347,7 +347,7 @@ class Storage:
         # Users' own keys make and show buckets themselves.
         if right.bucket in self._known or not self.settings.acts_alone:
             return
-        buckets, direct = self.store.client.buckets, self.settings.route == "direct"
+        buckets, direct = self.client.buckets, self.settings.route == "direct"
         if right.why not in ("own", "group"):
             if direct and right.bucket not in self._looked_at:
                 self._looked_at.add(right.bucket)

@@ -20,7 +20,7 @@ from storage_page import CONTRAST, DIALOG, StoragePage
 from store_rigs import WeedRig
 from stored import Stored, as_store, store_of
 
-from services.storage.drivers.admin_users import IamUsers, KeysDriver
+from services.storage.drivers.admin_users import AdminUsersDriver, IamUsers
 from services.storage.s3.client import S3Client
 from services.storage.s3.values import Grant, Mode, Session
 from services.storage.site.embedded_files import EmbeddedSettings
@@ -302,8 +302,8 @@ def brought(
 def test_a_key_is_changed_removed_and_missed(
     brought: StoragePage, portal: Path
 ) -> None:
-    def keys(client: S3Client) -> KeysDriver:
-        return KeysDriver(client, IamUsers(client))
+    def keys(client: S3Client) -> AdminUsersDriver:
+        return AdminUsersDriver(client, IamUsers(client))
 
     async def issue(client: S3Client) -> list[Session]:
         grant = Grant("alice", "", Mode.READ_WRITE)

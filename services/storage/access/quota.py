@@ -52,7 +52,7 @@ class Store(Protocol):
             NotReady: the store is not there.
         """
 
-    async def acting(self, user: str) -> S3Client:
+    async def client_for(self, user: str) -> S3Client:
         """Return the client that acts for ``user``."""
 
     async def until_connected(self) -> None:
@@ -144,7 +144,7 @@ class Meter:
             f"expect {held}, and {size} more would not fit."
         )
 
-    async def arrived(self, right: Right, key: str, size: int) -> None:
+    async def count_upload(self, right: Right, key: str, size: int) -> None:
         """Count an upload that is whole now, and that no measurement has seen."""
         if self.quota(right) is not None:
             life = self._settings.usage_every + _ON_ITS_WAY
@@ -214,7 +214,7 @@ class Meter:
         coming = {one.key: one for one in await self.rows.promises(bucket)}
         seen: list[str] = []
         size, count, pages, complete = 0, 0, 0, True
-        client = await self._store.acting(user)
+        client = await self._store.client_for(user)
         async for page in client.pages(bucket):
             size += sum(found.size for found in page.objects)
             count += len(page.objects)

@@ -1,7 +1,7 @@
 """Keys that were given out: to whom, for what, and how they end early.
 
 A user's programs get theirs by :meth:`Sessions.issue`. Browsers get URLs that are
-signed by keys of the same kind (:meth:`Sessions.signer`), so a URL can never do more
+signed by keys of the same kind (:meth:`Sessions.url_key`), so a URL can never do more
 than its user. Whoever ends a share ends what rests on it.
 """
 
@@ -33,7 +33,7 @@ _GROUP = "group:"
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedSession:
     """A session as it is remembered: without its keys."""
 
     session: Session
@@ -116,7 +116,7 @@ class Sessions:
         count = await self._database.read(lambda c: c.scalar(live)) if asked else 0
         return count != len(asked)
 
-    async def signer(
+    async def url_key(
         self, driver: CredentialDriver, user: str, right: Right, enough: timedelta
     ) -> AccessKey:
         """Return the key that signs a user's URLs for one right.
@@ -146,12 +146,14 @@ class Sessions:
             if not dead(user, right, session)
         }
 
-    async def of(self, user: str) -> list[Issued]:
+    async def of(self, user: str) -> list[IssuedSession]:
         """Return the keys of a user's programs that are still good."""
         newest = tables.sessions.c.created.desc()
         return await self._select(_live(user).order_by(newest).limit(500))
 
-    async def revoke(self, driver: CredentialDriver, name: str, user: str) -> Issued:
+    async def revoke(
+        self, driver: CredentialDriver, name: str, user: str
+    ) -> IssuedSession:
         """End one of a user's sessions now.
 
         Raises:
@@ -162,7 +164,7 @@ class Sessions:
         await self._end(driver, issued, own=True)
         return issued
 
-    async def get(self, name: str, user: str) -> Issued:
+    async def get(self, name: str, user: str) -> IssuedSession:
         """Return one of a user's sessions.
 
         Raises:
@@ -217,7 +219,7 @@ class Sessions:
         query = _by_a_group().where(t.c.user == user)
         self._drop_signers(lambda who, right, _: (who, right.via) == (user, group))
 
-        def read(connection: Connection) -> list[tuple[Issued, str]]:
+        def read(connection: Connection) -> list[tuple[IssuedSession, str]]:
             rows = connection.execute(query).mappings()
             return [(_from_row(row), row["shares"]) for row in rows]
 
@@ -280,18 +282,20 @@ class Sessions:
         await self._database.run(lambda c: c.execute(delete))
 
     async def _end(
-        self, driver: CredentialDriver, issued: Issued, *, own: bool = False
+        self, driver: CredentialDriver, issued: IssuedSession, *, own: bool = False
     ) -> None:
         await driver.revoke(issued.session, own=own)
         await self._write(issued, revoked=datetime.now(UTC))
 
-    async def _write(self, issued: Issued, **values: str | datetime) -> None:
+    async def _write(self, issued: IssuedSession, **values: str | datetime) -> None:
         t = tables.sessions
         change = sa.update(t).where(t.c.name == issued.session.name).values(**values)
         await self._database.run(lambda c: c.execute(change))
 
-    async def _select(self, query: sa.Select[tuple[object, ...]]) -> list[Issued]:
-        def work(connection: Connection) -> list[Issued]:
+    async def _select(
+        self, query: sa.Select[tuple[object, ...]]
+    ) -> list[IssuedSession]:
+        def work(connection: Connection) -> list[IssuedSession]:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
@@ -349,8 +353,8 @@ def _live(user: str) -> sa.Select[tuple[object, ...]]:
     return _good().where(t.c.user == user, t.c.purpose != FOR_BROWSER)
 
 
-def _remembered(session: Session, user: str, purpose: str) -> Issued:
-    return Issued(session, user, purpose, datetime.now(UTC))
+def _remembered(session: Session, user: str, purpose: str) -> IssuedSession:
+    return IssuedSession(session, user, purpose, datetime.now(UTC))
 
 
 def _within(session: Session, bucket: str) -> Session:
@@ -362,7 +366,7 @@ def _grant_json(grant: Grant) -> list[str]:
     return [grant.bucket, grant.prefix, grant.mode.value]
 
 
-def _from_row(row: RowMapping) -> Issued:
+def _from_row(row: RowMapping) -> IssuedSession:
     grants = tuple(
         Grant(bucket, prefix, Mode(mode))
         for bucket, prefix, mode in json.loads(row["grants"])
@@ -375,4 +379,4 @@ def _from_row(row: RowMapping) -> Issued:
         identity=row["identity"],
         expires=row["expires"],
     )
-    return Issued(session, row["user"], row["purpose"], row["created"])
+    return IssuedSession(session, row["user"], row["purpose"], row["created"])

@@ -96,7 +96,7 @@ async def show_me(storage: Storage, call: Call) -> Me:
     """Who asks, and what there is for them."""
     caller, settings = call.caller, storage.settings
     made = await storage.rows.bucket_count(caller.name)
-    store = storage.store
+    store = storage.connection
     own = Right(storage.default_bucket(caller.name), "", Mode.READ_WRITE, "own")
     counted = await storage.meter.counted(own, caller.name)
     return Me(
@@ -173,7 +173,7 @@ async def create_bucket(storage: Storage, call: Call) -> Bucket:
             )
     except IntegrityError:
         raise InTheWay(f"There is a bucket {name} already.") from None
-    client, began = await storage.acting(user), datetime.now(UTC)
+    client, began = await storage.client_for(user), datetime.now(UTC)
     try:
         await client.buckets.create(name)
     except BaseException as error:
@@ -198,10 +198,10 @@ async def _deny_again(storage: Storage, client: S3Client, name: str, user: str) 
     Raises:
         StorageError: they may still work, so the bucket was removed.
     """
-    if storage.store.driver is None:
+    if storage.connection.driver is None:
         return
     try:
-        await storage.sessions.deny_again(storage.store.driver, name, user)
+        await storage.sessions.deny_again(storage.connection.driver, name, user)
     except BaseException:
         with suppress(StorageError):
             await client.buckets.delete(name)
@@ -234,7 +234,7 @@ async def delete_bucket(storage: Storage, call: Call) -> Nothing:
             "Your own bucket comes with your account and stays.",
             hint="Delete the objects in it instead.",
         )
-    await (await storage.acting(caller.name)).buckets.delete(bucket)
+    await (await storage.client_for(caller.name)).buckets.delete(bucket)
     storage.forget(bucket)
     await storage.rows.remove_bucket(bucket)
     await storage.rows.note(caller.name, "delete-bucket", bucket)

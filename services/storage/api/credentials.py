@@ -14,7 +14,7 @@ from services.common.errors import BadRequest, Forbidden
 from services.common.spec import Call, Model, Nothing
 
 from ..access.rights import Right, fingerprint, require
-from ..access.sessions import FOR_BROWSER, Issued
+from ..access.sessions import FOR_BROWSER, IssuedSession
 from ..drivers.driver import CredentialDriver
 from ..drivers.policies import split
 from ..s3.errors import GrantRefused, GrantWidened, NotSupported, QuotaExceeded
@@ -98,7 +98,7 @@ class CredentialList(Model):
 
 
 def _driver(storage: Storage) -> CredentialDriver:
-    driver = storage.store.driver
+    driver = storage.connection.driver
     if driver is None:
         raise NotSupported(
             "This store gives no short-lived keys.",
@@ -118,7 +118,7 @@ async def issue_credentials(storage: Storage, call: Call) -> Credentials:
         raise BadRequest("That word is the gateway's own.", field="body.purpose")
     rights = await storage.rights(caller.name, sorted(caller.groups))
     may_write = caller.may(WRITE)
-    if storage.store.own_keys is not None and (b.grants or not may_write):
+    if storage.connection.own_keys is not None and (b.grants or not may_write):
         raise GrantRefused(
             "Your own key cannot be narrowed: it is lent whole or not at all.",
             hint=f"Ask without grants, with a token that has the scope {WRITE}.",
@@ -164,7 +164,7 @@ async def issue_credentials(storage: Storage, call: Call) -> Credentials:
         grants=[_model(grant) for grant in session.grants],
         left_out=[_model(grant) for grant in covered if grant in missing],
         rights=fingerprint(rights),
-        endpoint=storage.store.endpoint,
+        endpoint=storage.connection.endpoint,
         region=storage.settings.region,
     )
 
@@ -201,7 +201,7 @@ async def list_credentials(storage: Storage, call: Call) -> CredentialList:
     return CredentialList(credentials=[_issued(issued) for issued in found])
 
 
-def _issued(issued: Issued) -> CredentialFact:
+def _issued(issued: IssuedSession) -> CredentialFact:
     return CredentialFact(
         id=issued.session.name,
         purpose=issued.purpose,

@@ -172,7 +172,7 @@ async def list_objects(storage: Storage, call: Call) -> Page:
     """One page of a bucket's objects and "folders"."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     page = await client.list(
         q.bucket,
         q.prefix,
@@ -201,7 +201,7 @@ async def head_object(storage: Storage, call: Call) -> Head:
     """The facts of one object."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.key, Mode.READ)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     head = await client.head(q.bucket, q.key, version=q.version or None)
     return Head(
         key=head.key,
@@ -221,7 +221,7 @@ async def list_versions(storage: Storage, call: Call) -> Versions:
     """One page of the versions under a prefix."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     page = await client.buckets.versions(
         q.bucket,
         q.prefix,
@@ -250,7 +250,7 @@ async def show_tags(storage: Storage, call: Call) -> Tags:
     """The tags of an object."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.key, Mode.READ)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     return Tags(tags=await client.tags(q.bucket, q.key))
 
 
@@ -258,8 +258,8 @@ async def set_tags(storage: Storage, call: Call) -> Tags:
     """Give an object these tags and no others."""
     b = call.body
     await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    storage.store.keys.check_own(b.key)
-    client = await storage.acting(call.caller.name)
+    storage.connection.keys.check_own(b.key)
+    client = await storage.client_for(call.caller.name)
     await client.set_tags(b.bucket, b.key, b.tags)
     return Tags(tags=b.tags)
 
@@ -269,7 +269,7 @@ async def count_objects(storage: Storage, call: Call) -> Count:
     b = call.body
     if starts := (*b.keys, *b.prefixes):
         await storage.require_all(call.caller, b.bucket, starts, Mode.READ)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     count = size = 0
     complete = True
     try:
@@ -304,11 +304,11 @@ async def restore_object(storage: Storage, call: Call) -> Stored:
     """
     b, user = call.body, call.caller.name
     right = await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    client = await storage.acting(user)
+    client = await storage.client_for(user)
     head = await client.head(b.bucket, b.key, version=b.version)
     if await _current(client, b.bucket, b.key) == b.version:
         raise InTheWay("This version is the current one already.")
-    storage.store.keys.check(b.key, empty=head.size == 0)
+    storage.connection.keys.check(b.key, empty=head.size == 0)
     await storage.meter.reserve(right, user, [(b.key, head.size)])
     etag = await client.copy(b.bucket, b.key, b.bucket, b.key, version=b.version)
     await storage.rows.note(user, "restore", b.bucket, key=b.key, version=b.version)
@@ -320,8 +320,8 @@ async def delete_objects(storage: Storage, call: Call) -> Deleted:
     b, caller = call.body, call.caller
     await storage.require_all(caller, b.bucket, b.keys, Mode.READ_WRITE)
     for key in b.keys:
-        storage.store.keys.check_own(key)
-    client = await storage.acting(caller.name)
+        storage.connection.keys.check_own(key)
+    client = await storage.client_for(caller.name)
     failures = await client.delete_many(b.bucket, b.keys)
     gone = len(b.keys) - len(failures)
     kept = {found.key for found in failures}

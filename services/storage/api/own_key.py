@@ -9,7 +9,7 @@ from pydantic import Field
 from services.common.spec import Call, Model, Nothing
 
 from ..access.rights import site_rights
-from ..drivers.brought import PastedDriver
+from ..drivers.brought import BroughtKeyDriver
 from ..s3.errors import KeyNeeded, NotSupported
 from ..s3.values import AccessKey
 from ..service import Storage
@@ -31,8 +31,8 @@ class KeyFact(Model):
     access_key: str = Field(description="Empty: the caller has to enter one.")
 
 
-def _own_keys(storage: Storage) -> PastedDriver:
-    own_keys = storage.store.own_keys
+def _own_keys(storage: Storage) -> BroughtKeyDriver:
+    own_keys = storage.connection.own_keys
     if own_keys is None:
         raise NotSupported(
             "This gateway makes keys itself and takes none.",

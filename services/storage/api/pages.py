@@ -81,7 +81,7 @@ class LinkPage(PageHandler):
         right = require_owner(
             await storage.rights(link.by, sorted(groups)), link.bucket
         )
-        await (await storage.acting(link.by)).head(link.bucket, link.key)
+        await (await storage.client_for(link.by)).head(link.bucket, link.key)
         lifetime = storage.settings.link_lifetime
         presigner = await storage.presigner(
             link.by, right, self.origin, object_key=link.key, lifetime=lifetime
@@ -108,7 +108,7 @@ class ContentPage(PageHandler):
         await storage.require(caller, bucket, key, Mode.READ)
         if reachable(key):
             raise NotThere("Download this object by a URL of urls/download.")
-        client = await storage.acting(caller.name)
+        client = await storage.client_for(caller.name)
         head = await client.head(bucket, key, version=version)
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", attachment(key))

@@ -120,7 +120,7 @@ def _share_fact(share: Share) -> ShareFact:
 async def create_share(storage: Storage, call: Call) -> ShareFact:
     """Share a bucket or prefix of the caller's own with a user or group."""
     caller, b = call.caller, call.body
-    if storage.store.own_keys is not None:
+    if storage.connection.own_keys is not None:
         raise NotSupported(
             "Nothing can be shared through keys that users bring.",
             hint="The store's own portal may have a way.",
@@ -169,7 +169,7 @@ async def end_share(storage: Storage, call: Call) -> Nothing:
         prefix=share.grant.prefix,
         to=f"{share.kind} {share.name}",
     )
-    await storage.settle(share)
+    await storage.end_dependents(share)
     return Nothing()
 
 
@@ -195,7 +195,7 @@ async def create_link(storage: Storage, call: Call) -> LinkFact:
     await storage.ensure(require_owner(rights, b.bucket))
     if not reachable(b.key):
         raise KeyRefused("A browser cannot ask for this name by a link.")
-    await (await storage.acting(caller.name)).head(b.bucket, b.key)
+    await (await storage.client_for(caller.name)).head(b.bucket, b.key)
     ends = _end_of(storage, b.expires, _LINK_LIFE)
     link, secret = await storage.shares.add_link(caller.name, b.bucket, b.key, ends)
     await storage.rows.note(

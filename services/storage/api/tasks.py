@@ -92,7 +92,7 @@ async def begin_task(storage: Storage, call: Call) -> TaskAnswer:
     needed = Mode.READ if b.kind == "copy" else Mode.READ_WRITE
     for start in (*order.keys, *order.prefixes):
         require(rights, Grant(order.source, start, needed))
-        storage.store.keys.check_own(start)
+        storage.connection.keys.check_own(start)
     if b.bucket is not None:
         right = require(rights, Grant(b.bucket, b.prefix, Mode.READ_WRITE))
         await storage.ensure(right)

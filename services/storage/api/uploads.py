@@ -15,7 +15,7 @@ from services.common.errors import BadRequest, InTheWay
 from services.common.spec import Call, Model, Nothing
 
 from ..access.rights import Right
-from ..db.upload_rows import Begun
+from ..db.upload_rows import PendingUpload
 from ..s3.errors import KeyRefused, ObjectNotFound
 from ..s3.uploads import part_size
 from ..s3.values import Mode, Part
@@ -144,7 +144,7 @@ async def _may_write(
     Returns the right, and the ids of what was promised.
     """
     right = await storage.require(call.caller, call.body.bucket, key, Mode.READ_WRITE)
-    storage.store.keys.check(key, empty=size == 0)
+    storage.connection.keys.check(key, empty=size == 0)
     if not reachable(key):
         raise KeyRefused(
             "A browser cannot upload to a name with '.' or '..' between slashes.",
@@ -162,7 +162,7 @@ async def _must_be_free(storage: Storage, call: Call, key: str) -> None:
         InTheWay: there is one.
     """
     try:
-        client = await storage.acting(call.caller.name)
+        client = await storage.client_for(call.caller.name)
         await client.head(call.body.bucket, key)
     except ObjectNotFound:
         return
@@ -181,7 +181,7 @@ async def sign_upload(storage: Storage, call: Call) -> Url:
     if b.crc32:
         headers["x-amz-checksum-crc32"] = b.crc32
     if b.if_match:
-        bare = storage.store.client.dialect.bare_if_match
+        bare = storage.connection.client.dialect.bare_if_match
         headers["if-match"] = b.if_match if bare else f'"{b.if_match}"'
     elif not b.overwrite:
         headers["if-none-match"] = "*"
@@ -196,11 +196,11 @@ async def begin_upload(storage: Storage, call: Call) -> UploadStart:
     """Begin an upload in parts."""
     b = call.body
     _, promised = await _may_write(storage, call, b.key, b.size, overwrite=b.overwrite)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     upload_id = await client.uploads.create(
         b.bucket, b.key, content_type=b.content_type
     )
-    begun = Begun(
+    pending = PendingUpload(
         upload_id,
         b.bucket,
         b.key,
@@ -209,34 +209,34 @@ async def begin_upload(storage: Storage, call: Call) -> UploadStart:
         part_size(b.size),
         datetime.now(UTC),
     )
-    await storage.uploads.add(begun)
+    await storage.uploads.add(pending)
     await storage.meter.rows.take_back(promised)
     return UploadStart(
         bucket=b.bucket,
         key=b.key,
         upload_id=upload_id,
-        part_size=begun.part_size,
-        parts=begun.parts,
+        part_size=pending.part_size,
+        parts=pending.parts,
     )
 
 
-async def _begun(
+async def _pending(
     storage: Storage, call: Call, values: UploadQuery | PartsToSign
-) -> tuple[Begun, Right]:
+) -> tuple[PendingUpload, Right]:
     caller, bucket, key = call.caller, values.bucket, values.key
     right = await storage.require(caller, bucket, key, Mode.READ_WRITE)
-    begun = await storage.uploads.get(values.upload_id, bucket, key, caller.name)
-    return begun, right
+    pending = await storage.uploads.get(values.upload_id, bucket, key, caller.name)
+    return pending, right
 
 
 async def sign_parts(storage: Storage, call: Call) -> PartUrls:
     """URLs that upload parts of exactly their sizes."""
     b = call.body
-    begun, right = await _begun(storage, call, b)
+    pending, right = await _pending(storage, call, b)
     presigner = await presigner_for(storage, call, right)
     urls = []
     for part in b.parts:
-        headers = {"content-length": str(begun.length_of(part.number))}
+        headers = {"content-length": str(pending.length_of(part.number))}
         if part.crc32:
             headers["x-amz-checksum-crc32"] = part.crc32
         signed = presigner.part(
@@ -254,8 +254,8 @@ async def sign_parts(storage: Storage, call: Call) -> PartUrls:
 async def list_parts(storage: Storage, call: Call) -> Parts:
     """What has arrived of an upload: enough to go on after a reload."""
     q = call.query
-    await _begun(storage, call, q)
-    client = await storage.acting(call.caller.name)
+    await _pending(storage, call, q)
+    client = await storage.client_for(call.caller.name)
     found = await client.uploads.parts(q.bucket, q.key, q.upload_id)
     return Parts(
         parts=[
@@ -268,21 +268,21 @@ async def list_parts(storage: Storage, call: Call) -> Parts:
 async def complete_upload(storage: Storage, call: Call) -> Stored:
     """Make the object of its parts; it appears whole or not at all."""
     b = call.body
-    begun, right = await _begun(storage, call, b)
+    pending, right = await _pending(storage, call, b)
     if not b.overwrite:
         await _must_be_free(storage, call, b.key)
-    if sorted(part.number for part in b.parts) != list(range(1, begun.parts + 1)):
+    if sorted(part.number for part in b.parts) != list(range(1, pending.parts + 1)):
         raise BadRequest(
-            f"The parts 1 to {begun.parts} are needed, each once.", field="body.parts"
+            f"The parts 1 to {pending.parts} are needed, each once.", field="body.parts"
         )
     parts = [
         Part(part.number, part.etag)
         for part in sorted(b.parts, key=lambda part: part.number)
     ]
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
     await storage.uploads.remove(b.upload_id, b.bucket, b.key)
-    await storage.meter.arrived(right, b.key, begun.size)
+    await storage.meter.count_upload(right, b.key, pending.size)
     return Stored(key=b.key, etag=etag)
 
 
@@ -291,7 +291,7 @@ async def abort_upload(storage: Storage, call: Call) -> Nothing:
     b = call.body
     await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
     await storage.uploads.require_here(b.upload_id, b.bucket, b.key)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     await client.uploads.abort(b.bucket, b.key, b.upload_id)
     await storage.uploads.remove(b.upload_id, b.bucket, b.key)
     return Nothing()
@@ -301,7 +301,7 @@ async def list_uploads(storage: Storage, call: Call) -> UploadList:
     """One page of the unfinished uploads under a prefix, whoever began them."""
     q = call.query
     await storage.require(call.caller, q.bucket, q.prefix, Mode.READ_WRITE)
-    client = await storage.acting(call.caller.name)
+    client = await storage.client_for(call.caller.name)
     page = await client.uploads.list(
         q.bucket,
         q.prefix,

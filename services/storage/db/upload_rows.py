@@ -20,7 +20,7 @@ from . import tables
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class PendingUpload:
     """An upload that was begun through the service; sizes in bytes."""
 
     upload_id: str
@@ -55,21 +55,23 @@ class UploadRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, begun: Begun) -> None:
+    async def add(self, pending: PendingUpload) -> None:
         """Write down an upload."""
         row = {
-            "upload_id": begun.upload_id,
-            "bucket": begun.bucket,
-            "key": json.dumps(begun.key),
-            "user": begun.user,
-            "size": begun.size,
-            "part_size": begun.part_size,
-            "created": begun.created,
+            "upload_id": pending.upload_id,
+            "bucket": pending.bucket,
+            "key": json.dumps(pending.key),
+            "user": pending.user,
+            "size": pending.size,
+            "part_size": pending.part_size,
+            "created": pending.created,
         }
         insert = sa.insert(tables.uploads)
         await self._database.run(lambda c: c.execute(insert, [row]))
 
-    async def get(self, upload_id: str, bucket: str, key: str, user: str) -> Begun:
+    async def get(
+        self, upload_id: str, bucket: str, key: str, user: str
+    ) -> PendingUpload:
         """Return an upload of ``user``.
 
         Raises:
@@ -110,18 +112,18 @@ class UploadRows:
         delete = delete.where(t.c.bucket == bucket, t.c.key == json.dumps(key))
         await self._database.run(lambda c: c.execute(delete))
 
-    async def older_than(self, moment: datetime) -> list[Begun]:
+    async def older_than(self, moment: datetime) -> list[PendingUpload]:
         """Return uploads that were begun before then."""
         t = tables.uploads
         query = sa.select(t).where(t.c.created < moment.astimezone(UTC)).limit(500)
 
-        def work(connection: Connection) -> list[Begun]:
+        def work(connection: Connection) -> list[PendingUpload]:
             return [_from_row(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
 
 
-def _from_row(row: RowMapping) -> Begun:
+def _from_row(row: RowMapping) -> PendingUpload:
     values = dict(row)
     values["key"] = json.loads(values["key"])
-    return Begun(**values)
+    return PendingUpload(**values)

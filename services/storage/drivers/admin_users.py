@@ -2,8 +2,8 @@
 
 A key's user is called ``lb-EXPIRY-USER--TAG`` (EXPIRY in seconds since 1970), so the
 store itself knows when it is due and the reaper needs no list of ours: whatever has
-expired is deleted by the next :meth:`KeysDriver.tidy`, also after a crash. Until the
-reaper has run, such a key still works: run it every minute.
+expired is deleted by the next :meth:`AdminUsersDriver.tidy`, also after a crash.
+Until the reaper has run, such a key still works: run it every minute.
 
 Two admin APIs: :class:`IamUsers` (IAM 2010-05-08: SeaweedFS) and
 :class:`RgwUsers` (Ceph's Admin Ops, whose caps must hold ``users=*``,
@@ -24,7 +24,7 @@ from ..s3.answers import parse_xml, tag, text_of
 from ..s3.client import S3Client
 from ..s3.errors import AccessDenied, NotFound, StorageError, StoreAnswerInvalid
 from ..s3.signing import encode_query
-from ..s3.transport import Answer, Call
+from ..s3.transport import Answer, S3Request
 from ..s3.values import AccessKey, Grant, Session
 from .driver import LIFETIME, check_lifetime, new_tag
 from .policies import session_name, session_policy
@@ -51,7 +51,7 @@ class AdminUsers(Protocol):
         """Delete a user with all its keys; one that is gone is no error."""
 
 
-class KeysDriver:
+class AdminUsersDriver:
     """A user of the store for each session; see ``CredentialDriver``.
 
     Args:
@@ -227,7 +227,7 @@ class RgwUsers:
             return
 
     async def _ask(self, method: str, path: str, query: Mapping[str, str]) -> object:
-        call = Call(
+        call = S3Request(
             method,
             query={"format": "json", **query},
             what=f"manage user {query.get('uid', '')}",
@@ -250,7 +250,7 @@ async def set_bucket_quota(client: S3Client, bucket: str, size: int) -> None:
     Raises:
         StorageError: it does not.
     """
-    ask = Call(
+    ask = S3Request(
         "GET",
         query={"format": "json", "bucket": bucket, "stats": "true"},
         what=f"see the owner of {bucket}",
@@ -264,7 +264,7 @@ async def set_bucket_quota(client: S3Client, bucket: str, size: int) -> None:
         ) from None
     # Not as a JSON body, to which 16.2 answers 501.
     limit = {"enabled": "true", "max-size-kb": str(-(-size // 1024))}
-    call = Call(
+    call = S3Request(
         "PUT",
         query={"quota": "", "uid": str(owner), "bucket": bucket, **limit},
         what=f"set the quota of {bucket}",
@@ -282,7 +282,7 @@ async def set_user_policy(client: S3Client, name: str, policy: str) -> None:
 async def ask_iam(client: S3Client, action: str, form: Mapping[str, str]) -> Answer:
     """Return the answer to an IAM call."""
     body = encode_query({"Action": action, "Version": "2010-05-08", **form})
-    call = Call(
+    call = S3Request(
         "POST",
         headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
         body=body.encode("ascii"),

@@ -96,7 +96,7 @@ class Vault:
         return AccessKey(access_key, secret_key, token)
 
 
-class PastedDriver:
+class BroughtKeyDriver:
     """Lends users the keys that they brought.
 
     Args:

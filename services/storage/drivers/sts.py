@@ -17,7 +17,7 @@ from ..s3.answers import AssumedRole, parse_assumed_role, parse_xml, text_of
 from ..s3.client import S3Client
 from ..s3.errors import AccessDenied, GrantWidened, NotFound, StoreAnswerInvalid
 from ..s3.signing import encode_query
-from ..s3.transport import Answer, Call
+from ..s3.transport import Answer, S3Request
 from ..s3.values import Grant, Session
 from .driver import LIFETIME, SHORTEST, check_lifetime, new_tag
 from .policies import session_name, session_policy
@@ -287,7 +287,7 @@ async def ask_sts(
 
 async def _post(client: S3Client, action: str, form: Mapping[str, str]) -> Answer:
     body = encode_query({"Action": action, "Version": _VERSION, **form})
-    call = Call(
+    call = S3Request(
         "POST",
         headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
         body=body.encode("ascii"),

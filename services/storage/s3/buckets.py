@@ -15,7 +15,7 @@ from .answers import parse_buckets, parse_cors, parse_xml, text_of
 from .errors import NotFound, StoreAnswerInvalid
 from .headers import md5
 from .listing import LARGEST_PAGE, parse_versions
-from .transport import Call, Transport
+from .transport import S3Request, Transport
 from .values import Bucket, CorsRule, Dialect, VersionPage
 
 PolicyDocument = dict[str, Any]
@@ -31,7 +31,7 @@ class Buckets:
 
     async def list(self) -> tuple[Bucket, ...]:
         """Return the buckets that the store shows to this key."""
-        answer = await self._transport.ask(Call("GET", what="list the buckets"))
+        answer = await self._transport.ask(S3Request("GET", what="list the buckets"))
         return parse_buckets(answer.body)
 
     async def exists(self, bucket: str) -> bool:
@@ -41,7 +41,9 @@ class Buckets:
             AccessDenied: there is, or there is not: this key may not know.
         """
         try:
-            await self._transport.ask(Call("HEAD", bucket, what=f"look at {bucket}"))
+            await self._transport.ask(
+                S3Request("HEAD", bucket, what=f"look at {bucket}")
+            )
         except NotFound:
             return False
         return True
@@ -52,7 +54,9 @@ class Buckets:
         Raises:
             Conflict: the name is taken.
         """
-        await self._transport.ask(Call("PUT", bucket, what=f"create bucket {bucket}"))
+        await self._transport.ask(
+            S3Request("PUT", bucket, what=f"create bucket {bucket}")
+        )
 
     async def delete(self, bucket: str) -> None:
         """Delete an empty bucket.
@@ -60,7 +64,7 @@ class Buckets:
         Raises:
             Conflict: it is not empty.
         """
-        call = Call("DELETE", bucket, what=f"delete bucket {bucket}")
+        call = S3Request("DELETE", bucket, what=f"delete bucket {bucket}")
         await self._transport.ask(call)
 
     async def versions(
@@ -82,7 +86,7 @@ class Buckets:
             "version-id-marker": version_marker,
         }
         query.update({name: value for name, value in optional.items() if value})
-        call = Call("GET", bucket, query=query, what=f"list versions in {bucket}")
+        call = S3Request("GET", bucket, query=query, what=f"list versions in {bucket}")
         answer = await self._transport.ask(call)
         return parse_versions(answer.body, plus_is_blank=self._plus_is_blank)
 
@@ -92,7 +96,7 @@ class Buckets:
 
     async def versioning(self, bucket: str) -> str:
         """Return ``Enabled``, ``Suspended``, or ``""`` if there never were versions."""
-        call = Call(
+        call = S3Request(
             "GET", bucket, query={"versioning": ""}, what=f"versioning of {bucket}"
         )
         answer = await self._transport.ask(call)
@@ -110,7 +114,9 @@ class Buckets:
 
     async def cors(self, bucket: str) -> tuple[CorsRule, ...]:
         """Return the bucket's CORS rules; none if it has none."""
-        call = Call("GET", bucket, query={"cors": ""}, what=f"CORS rules of {bucket}")
+        call = S3Request(
+            "GET", bucket, query={"cors": ""}, what=f"CORS rules of {bucket}"
+        )
         try:
             answer = await self._transport.ask(call)
         except NotFound as error:
@@ -133,7 +139,9 @@ class Buckets:
 
     async def policy(self, bucket: str) -> PolicyDocument | None:
         """Return the bucket's policy, or ``None`` if it has none."""
-        call = Call("GET", bucket, query={"policy": ""}, what=f"policy of {bucket}")
+        call = S3Request(
+            "GET", bucket, query={"policy": ""}, what=f"policy of {bucket}"
+        )
         try:
             answer = await self._transport.ask(call)
         except NotFound as error:
@@ -153,7 +161,7 @@ class Buckets:
     async def set_policy(self, bucket: str, document: PolicyDocument | None) -> None:
         """Give the bucket a policy, or none. The caller reads it back."""
         if document is None:
-            call = Call(
+            call = S3Request(
                 "DELETE", bucket, query={"policy": ""}, what=f"drop policy of {bucket}"
             )
             await self._transport.ask(call)
@@ -163,7 +171,7 @@ class Buckets:
 
     async def _set(self, bucket: str, what: str, body: bytes, kind: str) -> None:
         headers = {"content-type": kind, "content-md5": md5(body)}
-        call = Call(
+        call = S3Request(
             "PUT",
             bucket,
             query={what: ""},

@@ -31,7 +31,7 @@ from .copies import copy_object
 from .errors import AccessDenied, StoreAnswerInvalid
 from .headers import CHECKSUM, METADATA, crc32, head_in, md5, total_in, version_query
 from .listing import LARGEST_PAGE, list_query, parse_page
-from .transport import Call, StoreAddress, Transport
+from .transport import S3Request, StoreAddress, Transport
 from .uploads import LARGEST_SINGLE, Uploads
 from .values import AccessKey, Dialect, KeyFailure, ListPage, ObjectBody, ObjectHead
 
@@ -73,14 +73,14 @@ class S3Client:
             transport.address, key, dialect=self.dialect, transport=transport
         )
 
-    def hurried(self, answer: timedelta) -> S3Client:
+    def once(self, answer: timedelta) -> S3Client:
         """Return a client that tries once and waits this long for an answer."""
-        transport = self.transport.hurried(answer)
+        transport = self.transport.once(answer)
         return S3Client(
             transport.address, transport.key, dialect=self.dialect, transport=transport
         )
 
-    def speaking(self, dialect: Dialect) -> S3Client:
+    def with_dialect(self, dialect: Dialect) -> S3Client:
         """Return this client in another dialect."""
         transport = self.transport
         return S3Client(
@@ -119,7 +119,9 @@ class S3Client:
             limit=limit,
         )
         what = f"list bucket {bucket}"
-        answer = await self.transport.ask(Call("GET", bucket, query=query, what=what))
+        answer = await self.transport.ask(
+            S3Request("GET", bucket, query=query, what=what)
+        )
         return parse_page(answer.body, plus_is_blank=self.dialect.plus_is_blank)
 
     async def pages(
@@ -140,7 +142,7 @@ class S3Client:
         self, bucket: str, key: str, *, version: str | None = None
     ) -> ObjectHead:
         """Return the facts of an object."""
-        call = Call(
+        call = S3Request(
             "HEAD",
             bucket,
             key,
@@ -187,7 +189,7 @@ class S3Client:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open an object to be read in pieces of the network's size."""
         query = version_query(version)
-        call = Call("GET", bucket, key, query=query, what=f"read {bucket}/{key}")
+        call = S3Request("GET", bucket, key, query=query, what=f"read {bucket}/{key}")
         async with self.transport.stream(call) as (_, response):
             yield response.aiter_raw()
 
@@ -199,11 +201,11 @@ class S3Client:
         length: int,
         version: str | None,
         if_match: str | None,
-    ) -> Call:
+    ) -> S3Request:
         headers = {"range": f"bytes={start}-{start + length - 1}"}
         if if_match is not None:
             headers["if-match"] = f'"{if_match}"'
-        return Call(
+        return S3Request(
             "GET",
             bucket,
             key,
@@ -248,7 +250,7 @@ class S3Client:
             headers["if-match"] = if_match if bare else f'"{if_match}"'
         if if_none_match:
             headers["if-none-match"] = "*"
-        call = Call(
+        call = S3Request(
             "PUT",
             bucket,
             key,
@@ -274,7 +276,7 @@ class S3Client:
         ``if_match`` is obeyed only where the probe saw it; RGW 16.2 ignores it.
         """
         headers = {} if if_match is None else {"if-match": f'"{if_match}"'}
-        call = Call(
+        call = S3Request(
             "DELETE",
             bucket,
             key,
@@ -298,7 +300,7 @@ class S3Client:
         failures = await self._delete_singly(bucket, set(keys) - set(plain))
         if plain:
             body = _delete_document(plain)
-            call = Call(
+            call = S3Request(
                 "POST",
                 bucket,
                 query={"delete": ""},
@@ -349,7 +351,9 @@ class S3Client:
     ) -> dict[str, str]:
         """Return an object's tags."""
         query = {"tagging": "", **version_query(version)}
-        call = Call("GET", bucket, key, query=query, what=f"tags of {bucket}/{key}")
+        call = S3Request(
+            "GET", bucket, key, query=query, what=f"tags of {bucket}/{key}"
+        )
         answer = await self.transport.ask(call)
         # RGW 16.2 says nothing of some objects that have none.
         return parse_tags(answer.body) if answer.body else {}
@@ -361,7 +365,7 @@ class S3Client:
             for name, value in tags.items()
         )
         body = f"<Tagging><TagSet>{items}</TagSet></Tagging>".encode()
-        call = Call(
+        call = S3Request(
             "PUT",
             bucket,
             key,

@@ -10,7 +10,7 @@ from .errors import NotSupported, PreconditionFailed
 from .headers import copy_source
 from .refusals import error_for
 from .signing import encode_query
-from .transport import Call, Transport
+from .transport import S3Request, Transport
 from .uploads import Uploads
 from .values import ObjectHead
 
@@ -79,7 +79,7 @@ async def copy_object(
         # SeaweedFS 4.48 says of a folder's marker that there is none to copy.
         kind, metadata = source.content_type, source.metadata
         return await client.put(bucket, key, b"", content_type=kind, metadata=metadata)
-    call = Call(
+    call = S3Request(
         "PUT",
         bucket,
         key,

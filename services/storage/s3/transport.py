@@ -70,7 +70,7 @@ class StoreAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class S3Request:
     """One request, before it is signed.
 
     Attributes:
@@ -132,7 +132,7 @@ class Transport:
         """Return a transport for ``key`` over the same connections."""
         return Transport(self.address, key, client=self._client)
 
-    def hurried(self, answer: timedelta) -> Transport:
+    def once(self, answer: timedelta) -> Transport:
         """Return one over the same connections that waits little, and tries once."""
         address = replace(self.address, connect=answer, answer=answer, attempts=1)
         return Transport(address, self.key, client=self._client)
@@ -142,7 +142,7 @@ class Transport:
         if self._own:
             await self._client.aclose()
 
-    async def ask(self, call: Call) -> Answer:
+    async def ask(self, call: S3Request) -> Answer:
         """Make a request until it is answered.
 
         Raises:
@@ -174,7 +174,7 @@ class Transport:
                 raise failure
             await asyncio.sleep(pause)
 
-    def _look_for_room(self, call: Call, status: int) -> None:
+    def _look_for_room(self, call: S3Request, status: int) -> None:
         """Tell a full store from one that failed, where the store itself does not.
 
         Raises:
@@ -190,7 +190,7 @@ class Transport:
         longest: float = self.address.pause.total_seconds() * 2 ** (attempt - 1)
         return random.uniform(0, min(10.0, longest))  # noqa: S311 -- spreads retries
 
-    async def _once(self, call: Call) -> Answer:
+    async def _once(self, call: S3Request) -> Answer:
         try:
             async with self._sent(call) as response:
                 body = await _read(response, call)
@@ -207,7 +207,7 @@ class Transport:
             raise _Lost(str(error) or type(error).__name__, sent=True) from error
 
     @asynccontextmanager
-    async def _sent(self, call: Call) -> AsyncIterator[httpx.Response]:
+    async def _sent(self, call: S3Request) -> AsyncIterator[httpx.Response]:
         target = call.path or object_path(call.bucket, call.key)
         if call.query:
             target += f"?{encode_query(call.query)}"
@@ -228,7 +228,7 @@ class Transport:
         finally:
             await response.aclose()
 
-    def _sign(self, call: Call, url: str) -> dict[str, str]:
+    def _sign(self, call: S3Request, url: str) -> dict[str, str]:
         headers = {"host": self._host, "accept-encoding": "identity", **call.headers}
         if self.key is None:
             return headers
@@ -239,7 +239,9 @@ class Transport:
         return signer.sign(call.method, url, headers, call.body)
 
     @asynccontextmanager
-    async def stream(self, call: Call) -> AsyncIterator[tuple[int, httpx.Response]]:
+    async def stream(
+        self, call: S3Request
+    ) -> AsyncIterator[tuple[int, httpx.Response]]:
         """Open an answer whose body is read piece by piece, without retries.
 
         Yields the status and the response; use ``aiter_raw``.
@@ -302,7 +304,7 @@ def _timeouts(address: StoreAddress) -> dict[str, dict[str, float]]:
     return {"timeout": timeouts}
 
 
-async def _read(response: httpx.Response, call: Call) -> bytes:
+async def _read(response: httpx.Response, call: S3Request) -> bytes:
     pieces: list[bytes] = []
     size = 0
     async for piece in response.aiter_raw():

@@ -14,7 +14,7 @@ from .errors import StorageError, StoreAnswerInvalid, UploadNotFound
 from .headers import copy_source
 from .listing import LARGEST_PAGE, parse_uploads
 from .refusals import error_for
-from .transport import Call, Transport
+from .transport import S3Request, Transport
 from .values import Dialect, ObjectHead, Part, UploadPage
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Uploads:
         sent |= {f"x-amz-meta-{k}": v for k, v in (metadata or {}).items()}
         if checksum:
             sent["x-amz-checksum-algorithm"] = checksum
-        call = Call(
+        call = S3Request(
             "POST",
             bucket,
             key,
@@ -90,7 +90,7 @@ class Uploads:
         headers: Mapping[str, str] | None = None,
     ) -> Part:
         """Send part ``number`` (1 to 10,000); again replaces it."""
-        call = Call(
+        call = S3Request(
             "PUT",
             bucket,
             key,
@@ -131,7 +131,7 @@ class Uploads:
             start: first byte.
             length: how many bytes.
         """
-        call = Call(
+        call = S3Request(
             "PUT",
             bucket,
             key,
@@ -157,7 +157,7 @@ class Uploads:
             query = {"uploadId": upload_id, "max-parts": "1000"}
             if marker:
                 query["part-number-marker"] = str(marker)
-            call = Call(
+            call = S3Request(
                 "GET", bucket, key, query=query, what=f"parts of {bucket}/{key}"
             )
             answer = await self._transport.ask(call)
@@ -181,7 +181,7 @@ class Uploads:
             UploadNotFound: completed or aborted before.
         """
         body = _complete_document(parts)
-        call = Call(
+        call = S3Request(
             "POST",
             bucket,
             key,
@@ -198,7 +198,7 @@ class Uploads:
 
     async def abort(self, bucket: str, key: str, upload_id: str) -> None:
         """Throw an upload and its parts away; one that is gone is no error."""
-        call = Call(
+        call = S3Request(
             "DELETE",
             bucket,
             key,
@@ -231,7 +231,7 @@ class Uploads:
             "upload-id-marker": upload_marker,
         }
         query.update({name: value for name, value in optional.items() if value})
-        call = Call("GET", bucket, query=query, what=f"list uploads in {bucket}")
+        call = S3Request("GET", bucket, query=query, what=f"list uploads in {bucket}")
         answer = await self._transport.ask(call)
         return parse_uploads(answer.body, plus_is_blank=self._plus_is_blank)
 

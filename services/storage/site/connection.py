@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..drivers.brought import PastedDriver
+from ..drivers.brought import BroughtKeyDriver
 from ..drivers.driver import CredentialDriver
 from ..s3.client import S3Client
 from ..s3.object_names import EVERY_KEY, KeyRules
@@ -32,7 +32,7 @@ class StoreConnection:
     endpoint: str
     driver: CredentialDriver | None
     embedded: bool
-    own_keys: PastedDriver | None = None
+    own_keys: BroughtKeyDriver | None = None
     keys: KeyRules = EVERY_KEY
     gateway: str = ""
     urls_bound: bool = False

@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from ..drivers.admin_users import IamUsers, KeysDriver, RgwUsers
-from ..drivers.brought import PastedDriver, SealedKeys, Vault
+from ..drivers.admin_users import AdminUsersDriver, IamUsers, RgwUsers
+from ..drivers.brought import BroughtKeyDriver, SealedKeys, Vault
 from ..drivers.driver import LIFETIME, CredentialDriver
 from ..drivers.identity import forgeries
 from ..drivers.sts import StsDriver, StsSettings, WebIdentityDriver
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class DriverDeps:
     """What drivers need besides the store.
 
     Attributes:
@@ -41,7 +41,7 @@ class Means:
 
 
 def choose_driver(
-    settings: StorageSettings, client: S3Client, means: Means
+    settings: StorageSettings, client: S3Client, deps: DriverDeps
 ) -> CredentialDriver | None:
     """Return the driver of a site's store; ``None`` if programs get no keys.
 
@@ -54,14 +54,14 @@ def choose_driver(
             return StsDriver(client, role)
         case "web-identity":
             driver = WebIdentityDriver(client, role)
-            tokens, bucket = means.identity_token, settings.probe_bucket
+            tokens, bucket = deps.identity_token, settings.probe_bucket
             return IdentityDriver(driver, client, tokens, bucket)
         case "keys" if settings.admin_api == "rgw":
-            return KeysDriver(client, RgwUsers(client))
+            return AdminUsersDriver(client, RgwUsers(client))
         case "keys":
-            return KeysDriver(client, IamUsers(client))
+            return AdminUsersDriver(client, IamUsers(client))
         case "pasted":
-            return PastedDriver(client, Vault(means.vault_file), means.sealed)
+            return BroughtKeyDriver(client, Vault(deps.vault_file), deps.sealed)
         case "none":
             return None
 

@@ -21,7 +21,7 @@ HELD_SECONDS = 5.0
 _ANSWER = timedelta(seconds=4)
 
 
-class Pulse:
+class StoreHealth:
     """The last look at a store, and the next one when that is old.
 
     Args:
@@ -51,7 +51,7 @@ class Pulse:
             return fault
 
     async def _look(self, client: S3Client) -> str:
-        once = client.hurried(_ANSWER)
+        once = client.once(_ANSWER)
         try:
             async with asyncio.timeout(2 * _ANSWER.total_seconds()):
                 await once.list(self._bucket, limit=1)

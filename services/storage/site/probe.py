@@ -36,7 +36,7 @@ from ..s3.errors import (
 from ..s3.headers import crc32
 from ..s3.object_names import KeyRules
 from ..s3.signing import Presigner
-from ..s3.transport import Call
+from ..s3.transport import S3Request
 from ..s3.values import Dialect
 from .probe_sessions import SessionsSeen, try_sessions
 
@@ -54,7 +54,7 @@ class StoreFeatures:
     Attributes:
         server: what it calls itself; for people only.
         keys: which names it keeps.
-        dialect: what a client must know: ``client.speaking(features.dialect)``.
+        dialect: what a client must know: ``client.with_dialect(features.dialect)``.
         sessions: the driver gave keys that worked.
         session_policy: they were refused outside of their grant.
         no_escape: they cannot get themselves wider keys.
@@ -165,7 +165,7 @@ class _Trials:
         self.notes: list[str] = []
 
     async def greet(self) -> tuple[str, timedelta | None]:
-        call = Call("GET", what="greet the store", accept=frozenset({200, 403}))
+        call = S3Request("GET", what="greet the store", accept=frozenset({200, 403}))
         answer = await self._client.transport.ask(call)
         theirs = http_moment(answer.headers.get("date"))
         difference = None if theirs is None else theirs - datetime.now(UTC)
@@ -196,7 +196,7 @@ class _Trials:
 
     def speak(self, dialect: Dialect) -> S3Client:
         """Go on in the dialect that was found."""
-        self._client = self._client.speaking(dialect)
+        self._client = self._client.with_dialect(dialect)
         return self._client
 
     async def dialect(self) -> Dialect:
@@ -212,7 +212,7 @@ class _Trials:
                 self._client.put(self._bucket, key, b"2", if_match=etag)
             ):
                 return False
-            bare = self._client.speaking(Dialect(bare_if_match=True))
+            bare = self._client.with_dialect(Dialect(bare_if_match=True))
             return await _accepted(bare.put(self._bucket, key, b"2", if_match=etag))
         finally:
             await self._drop(key)
@@ -222,7 +222,7 @@ class _Trials:
         names = {f"{folder}a b", f"{folder}a+b"}
         for name in names:
             await self._client.put(self._bucket, name, b"")
-        raw = self._client.speaking(Dialect(plus_is_blank=False))
+        raw = self._client.with_dialect(Dialect(plus_is_blank=False))
         page = await raw.list(self._bucket, folder)
         for name in names:
             await self._client.delete(self._bucket, name)
@@ -275,7 +275,7 @@ class _Trials:
         headers = {"x-amz-checksum-crc32": WRONG_CRC32}
         if crc32(data) == WRONG_CRC32:
             raise StorageError("The wrong checksum is right.")
-        call = Call(
+        call = S3Request(
             "PUT", self._bucket, key, headers=headers, body=data, what="try a checksum"
         )
         try:
@@ -326,7 +326,7 @@ class _Trials:
         signed = Presigner(key, address.region, address.endpoint).put(
             self._bucket, target, timedelta(minutes=1)
         )
-        call = Call(
+        call = S3Request(
             "PUT",
             self._bucket,
             target,

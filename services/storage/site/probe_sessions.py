@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..drivers.driver import CredentialDriver
 from ..s3.client import S3Client
 from ..s3.errors import AccessDenied, GrantRefused, StorageError
-from ..s3.transport import Call
+from ..s3.transport import S3Request
 from ..s3.values import Grant, Mode
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class _Trial:
 
     async def _acl_closed(self, narrowed: S3Client, key: str) -> bool:
         headers = {"x-amz-acl": "public-read"}
-        call = Call(
+        call = S3Request(
             "PUT", self._bucket, key, headers=headers, body=b"p", what="try an ACL"
         )
         try:

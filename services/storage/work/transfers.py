@@ -96,10 +96,10 @@ async def _batches(
 ) -> AsyncIterator[_Batch]:
     """Yield the selection from ``cursor`` on; keys first, then prefix by prefix."""
     index, after = json.loads(cursor) if cursor else (0, "")
-    client = await storage.acting(order.user)
+    client = await storage.client_for(order.user)
     items: Sequence[str] = (*order.keys, *order.prefixes)
     for item in items:
-        storage.store.keys.check_own(item)
+        storage.connection.keys.check_own(item)
     for place in range(index, len(items)):
         item = items[place]
         if place < len(order.keys):
@@ -262,9 +262,9 @@ class _Transfer:
             StorageError: it did not work; nothing half is there.
         """
         storage, order, target = self._storage, self._order, step.target
-        client, key = await storage.acting(order.user), step.found.key
-        storage.store.keys.check_own(key)
-        storage.store.keys.check(target, empty=step.found.size == 0)
+        client, key = await storage.client_for(order.user), step.found.key
+        storage.connection.keys.check_own(key)
+        storage.connection.keys.check(target, empty=step.found.size == 0)
         if (order.source, key) == (order.target, target):
             raise Conflict(f"The object {target} is there already.")
         source = await client.head(order.source, key)
@@ -292,7 +292,7 @@ class _Transfer:
         order, key = self._order, step.found.key
         rights = await _rights(self._storage, order)
         require(rights, Grant(order.source, key, Mode.READ_WRITE))
-        client = await self._storage.acting(order.user)
+        client = await self._storage.client_for(order.user)
         if client.dialect.conditional_deletes:
             try:
                 return await client.delete(order.source, key, if_match=etag)
@@ -318,7 +318,7 @@ async def _delete(storage: Storage, progress: Progress) -> None:
         for found in batch.objects:
             require(rights, Grant(order.source, found.key, Mode.READ_WRITE))
         keys = [found.key for found in batch.objects]
-        client = await storage.acting(order.user)
+        client = await storage.client_for(order.user)
         stayed = await client.delete_many(order.source, keys)
         kept = {s.key for s in stayed}
         gone = [found for found in batch.objects if found.key not in kept]
@@ -339,7 +339,7 @@ async def _tidy(storage: Storage, order: Order) -> None:
         rights = await _rights(storage, order)
         for prefix in order.prefixes:
             require(rights, Grant(order.source, prefix, Mode.READ_WRITE))
-        client, keys = await storage.acting(order.user), storage.store.keys
+        client, keys = await storage.client_for(order.user), storage.connection.keys
         await remove_empty(client, keys, order.source, order.prefixes)
     except (StorageError, Refusal) as error:
         log.info("Empty folders in %s stay for a while: %s", order.source, error)

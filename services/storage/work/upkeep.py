@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from services.common.errors import NotReady
 
-from ..db.upload_rows import Begun
-from ..drivers.admin_users import KeysDriver
+from ..db.upload_rows import PendingUpload
+from ..drivers.admin_users import AdminUsersDriver
 from ..s3.errors import KeyNeeded, NotFound, StorageError
 from ..service import Storage
 
@@ -70,29 +70,29 @@ class Upkeep:
 
     async def reap(self) -> None:
         """End keys whose time has passed, where the store does not do it itself."""
-        driver = self._storage.store.driver
-        if isinstance(driver, KeysDriver):
+        driver = self._storage.connection.driver
+        if isinstance(driver, AdminUsersDriver):
             await driver.tidy()
 
     async def end_shares(self) -> None:
         """End the keys that rest on shares which have ended."""
         for share in await self._storage.shares.unsettled():
-            await self._try(self._storage.settle(share))
+            await self._try(self._storage.end_dependents(share))
 
-    async def _abort(self, begun: Begun) -> None:
+    async def _abort(self, pending: PendingUpload) -> None:
         """Throw an upload away; one that cannot be is tried again next time."""
         storage = self._storage
         try:
-            client = await storage.acting(begun.user)
-            await client.uploads.abort(begun.bucket, begun.key, begun.upload_id)
+            client = await storage.client_for(pending.user)
+            await client.uploads.abort(pending.bucket, pending.key, pending.upload_id)
         except (KeyNeeded, NotFound):
-            log.info("An old upload to %s is nobody's any more", begun.bucket)
+            log.info("An old upload to %s is nobody's any more", pending.bucket)
         except StorageError as error:
-            log.warning("Cannot abort an old upload to %s: %s", begun.bucket, error)
+            log.warning("Cannot abort an old upload to %s: %s", pending.bucket, error)
             return
-        await storage.uploads.remove(begun.upload_id, begun.bucket, begun.key)
+        await storage.uploads.remove(pending.upload_id, pending.bucket, pending.key)
         await storage.rows.note(
-            "landbridge", "abort-upload", begun.bucket, of=begun.user
+            "landbridge", "abort-upload", pending.bucket, of=pending.user
         )
 
     async def sweep(self, now: datetime) -> None:
@@ -112,7 +112,7 @@ class Upkeep:
         old = now - storage.settings.upload_lifetime
         for bucket in due[:_SWEPT_AT_ONCE]:
             self._swept[bucket] = now
-            uploads = storage.store.client.uploads
+            uploads = storage.connection.client.uploads
             for found in (await uploads.list(bucket)).uploads:
                 if found.started is not None and found.started < old:
                     await uploads.abort(bucket, found.key, found.upload_id)
@@ -122,11 +122,11 @@ class Upkeep:
         """Throw old uploads away, and forget denials and rows nobody needs."""
         storage = self._storage
         now = datetime.now(UTC)
-        for begun in await storage.uploads.older_than(
+        for pending in await storage.uploads.older_than(
             now - storage.settings.upload_lifetime
         ):
-            await self._abort(begun)
-        driver = storage.store.driver
+            await self._abort(pending)
+        driver = storage.connection.driver
         if driver is not None:
             await driver.tidy()
         if storage.settings.acts_alone:

@@ -15,7 +15,7 @@ from services.storage.drivers.admin_users import RgwUsers
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import Conflict
 from services.storage.s3.signing import encode_query
-from services.storage.s3.transport import Call
+from services.storage.s3.transport import S3Request
 from services.storage.s3.values import AccessKey
 
 BROKER_ARN = f"arn:aws:iam:::user/{BROKER}"
@@ -52,7 +52,7 @@ async def iam(client: S3Client, action: str, **form: object) -> None:
         for name, value in form.items()
     }
     body = encode_query({"Action": action, "Version": "2010-05-08", **texts})
-    call = Call(
+    call = S3Request(
         "POST",
         headers={"content-type": "application/x-www-form-urlencoded; charset=utf-8"},
         body=body.encode(),

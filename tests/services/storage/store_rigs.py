@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.storage.drivers.admin_users import IamUsers, KeysDriver, RgwUsers
+from services.storage.drivers.admin_users import AdminUsersDriver, IamUsers, RgwUsers
 from services.storage.drivers.driver import CredentialDriver
 from services.storage.drivers.sts import StsDriver, StsSettings
 from services.storage.s3.client import S3Client
@@ -77,7 +77,7 @@ class Site:
         if kind == "sts":
             return self.sts
         users = IamUsers if self.name == "seaweedfs" else RgwUsers
-        return KeysDriver(self.client, users(self.client))
+        return AdminUsersDriver(self.client, users(self.client))
 
     async def bucket(self, name: str = "bucket") -> str:
         """Make a bucket that no other test uses."""

@@ -22,7 +22,7 @@ from services.storage.s3.errors import (
 )
 from services.storage.s3.headers import copy_source
 from services.storage.s3.signing import Presigner
-from services.storage.s3.transport import Call
+from services.storage.s3.transport import S3Request
 from services.storage.s3.values import CorsRule, Grant, Mode, Session
 
 KINDS = ("sts", "keys")
@@ -60,7 +60,9 @@ async def refused(asked) -> None:
 
 async def raw(client: S3Client, method: str, bucket: str, key=None, **call) -> int:
     """Ask whatever the client has no method for."""
-    answer = await client.transport.ask(Call(method, bucket, key, what="try", **call))
+    answer = await client.transport.ask(
+        S3Request(method, bucket, key, what="try", **call)
+    )
     return answer.status
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from store_rigs import Site
 
-from services.storage.drivers.admin_users import IamUsers, KeysDriver, RgwUsers
+from services.storage.drivers.admin_users import AdminUsersDriver, IamUsers, RgwUsers
 from services.storage.drivers.policies import session_policy, split
 from services.storage.drivers.revocation import denied
 from services.storage.drivers.sts import StsDriver, StsSettings, ask_sts
@@ -38,7 +38,7 @@ async def test_a_session_says_when_it_ends(site):
 async def test_a_users_own_key_does_not_assume_the_role(site):
     bucket, foreign = await site.bucket("alice"), await site.bucket("bob")
     users = IamUsers if site.name == "seaweedfs" else RgwUsers
-    keys = KeysDriver(site.client, users(site.client))
+    keys = AdminUsersDriver(site.client, users(site.client))
     own = await keys.issue("alice", [Grant(bucket, "", Mode.READ_WRITE)])
     alice = site.client.signed_by(own.key)
     form = {
@@ -167,7 +167,7 @@ async def test_expired_denials_are_dropped(site):
 async def test_a_key_of_the_admin_api_ends_by_the_reaper_and_by_revoking(site):
     bucket = await site.bucket()
     driver = site.driver("keys")
-    assert isinstance(driver, KeysDriver)
+    assert isinstance(driver, AdminUsersDriver)
     session = await driver.issue("alice", [Grant(bucket)])
     client = site.client.signed_by(session.key)
     await client.list(bucket)

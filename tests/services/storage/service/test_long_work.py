@@ -232,7 +232,7 @@ async def test_a_task_can_be_cancelled_while_there_is_no_store(work, monkeypatch
 
 async def test_names_that_mean_another_object_are_refused(work):
     odd = ["dir//k", "/dir/k", "dir\\k"]
-    keeps = work.storage.store.keys.keeps("a//b")
+    keeps = work.storage.connection.keys.keeps("a//b")
     await work.put("dir/k", data=b"plain")
     if keeps:  # by Ceph: nothing changes
         await work.put(*odd, data=b"odd")

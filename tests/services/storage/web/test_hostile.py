@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.storage.s3.transport import Call, StoreAddress, Transport
+from services.storage.s3.transport import S3Request, StoreAddress, Transport
 from services.storage.s3.values import AccessKey
 from services.storage.spec import SPEC
 
@@ -286,10 +286,10 @@ async def test_keys_of_a_session_ask_the_stores_iam_nothing(
     try:
         for service in ("iam", "sts", "s3"):
             for call in (
-                Call("POST", path=path, body=body, headers=form, service=service),
-                Call("POST", path=path, query=query, service=service),
-                Call("PUT", path=path, query=query, service=service),
-                Call("GET", path=path, query=query, service=service),
+                S3Request("POST", path=path, body=body, headers=form, service=service),
+                S3Request("POST", path=path, query=query, service=service),
+                S3Request("PUT", path=path, query=query, service=service),
+                S3Request("GET", path=path, query=query, service=service),
             ):
                 answer = await transport.ask(replace(call, accept=every, what="x"))
                 where = (service, call.method, answer.status, answer.body[:200])
