@@ -179,6 +179,8 @@ async def test_a_process_that_poses_as_a_supervisor_keeps_no_job_alive(
     posing = f"bash -c 'sleep 300; true' spawners.batch.local.supervisor {evil}"
     job = await submit(scheduler, rig.spec(f"{posing} & echo up; wait"))
     await until(scheduler, job, JobState.RUNNING)
-    await until_true(lambda: rig.output(job) == "up\n")
+    # It runs a moment before its first process has opened its output.
+    log = rig.root / f"out-{job.id}"
+    await until_true(lambda: log.exists() and rig.output(job) == "up\n")
     await scheduler.cancel(job)
     await until(scheduler, job, JobState.CANCELLED)
