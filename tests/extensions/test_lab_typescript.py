@@ -22,7 +22,7 @@ NASTY = (
 )
 ENDINGS = ("", ".csv", ".txt", ".h5", ".parquet", ".json", "/", ".zarr/", "/zarr.json")
 INSERT = """
-import { insertable } from './lib/insert.js';
+import { insertable } from './lib/storage/drive/insert.js';
 let text = '';
 for await (const piece of process.stdin) text += piece;
 const made = JSON.parse(text).map(key => insertable('alice', key));

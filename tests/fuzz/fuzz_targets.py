@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from hub.api.usage import Report as UsageReport
 from hub.config.settings import load_settings
-from landbridge_lab.copies_journal import Journal
+from landbridge_lab.copies.journal import Journal
 from services.common.errors import BadRequest
 from services.common.handlers import _checked, printable
 from services.edge import maps

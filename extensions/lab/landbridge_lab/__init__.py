@@ -6,8 +6,11 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from . import copies_routes, credentials, jobs, local_kernels, programs, storage_relay
-from .handlers import JobFacts, routes
+from . import jobs, local_kernels, programs
+from .copies import routes as copies_routes
+from .gateway import relay as storage_relay
+from .gateway.job import JobFacts, routes
+from .keys import endpoint as credentials
 
 # Where kernels may be batch jobs, the server is told so, and its environment has it.
 if os.environ.get("LANDBRIDGE_KERNEL_CONFIG") and find_spec("spawners"):

@@ -21,7 +21,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from .handlers import JobFacts
+from .gateway.job import JobFacts
 
 Json = dict[str, Any]
 

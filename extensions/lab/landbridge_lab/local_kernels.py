@@ -13,7 +13,7 @@ from typing import Any  # jupyter_client's keyword arguments
 
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from . import credentials
+from .keys import endpoint as credentials
 
 NAME = "landbridge-local"
 _GROUP = "jupyter_client.kernel_provisioners"

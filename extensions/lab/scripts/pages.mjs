@@ -12,7 +12,7 @@ const directory = resolve(process.argv[2] ?? join(LAB, '..', '..', 'services', '
 await build({
   absWorkingDir: LAB,
   entryPoints: [
-    { in: 'src/panels/storage/page.tsx', out: 'storage' },
+    { in: 'src/pages/storage.tsx', out: 'storage' },
     { in: 'style/storage.css', out: 'storage' }
   ],
   outdir: directory,

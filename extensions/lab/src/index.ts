@@ -17,14 +17,14 @@ import {
 } from '@jupyterlab/services';
 import { IStatusBar } from '@jupyterlab/statusbar';
 
-import { addCommands, COMMANDS } from './commands';
-import { Desk } from './desk';
-import { labHost } from './drive/host';
-import { JobsPanel } from './jobs';
-import { AskingSessions } from './sessions';
-import { StatusItem } from './statusitem';
-import { gatewayPath, StorageSidebar } from './storage';
-import { TimeLeft } from './timeleft';
+import { addCommands, COMMANDS } from './kernels/commands';
+import { Desk } from './kernels/desk';
+import { labHost } from './storage/drive/host';
+import { JobsPanel } from './jobs/panel';
+import { AskingSessions } from './kernels/sessions';
+import { StatusItem } from './kernels/statusitem';
+import { gatewayPath, StorageSidebar } from './storage/sidebar';
+import { TimeLeft } from './jobs/timeleft';
 
 // This module registers what the others make, and nothing else.
 

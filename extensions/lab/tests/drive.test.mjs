@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { freeName, hasPath, mayWrite, pathOf, spotOf, viewOf } from '../lib/drive/paths.js';
-import { insertable, quoted } from '../lib/insert.js';
+import { freeName, hasPath, mayWrite, pathOf, spotOf, viewOf } from '../lib/storage/drive/paths.js';
+import { insertable, quoted } from '../lib/storage/drive/insert.js';
 
 test('a path names a bucket and a key, and back', () => {
   assert.equal(spotOf(''), null);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { sameTags, tagsOf, versionsOf } from '../lib/panels/storage/facts.js';
-import { historyLines, sentence } from '../lib/panels/storage/history.js';
+import { sameTags, tagsOf, versionsOf } from '../lib/storage/panel/facts.js';
+import { historyLines, sentence } from '../lib/storage/panel/history.js';
 
 /** What the log holds of an action, as the service answers it. */
 function entry(action, detail, more = {}) {

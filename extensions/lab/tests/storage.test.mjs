@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32 as reference } from 'node:zlib';
 
-import { between, compare, Listing, merge } from '../lib/panels/storage/listing.js';
-import { crc32, encoded } from '../lib/panels/storage/upload/crc32.js';
-import { above, lastPart, size, visible } from '../lib/panels/storage/words.js';
+import { between, compare, Listing, merge } from '../lib/storage/panel/listing.js';
+import { crc32, encoded } from '../lib/storage/upload/crc32.js';
+import { above, lastPart, size, visible } from '../lib/storage/panel/words.js';
 
 /** A store with these keys that answers in pages of ten, as S3 does. */
 function store(keys) {

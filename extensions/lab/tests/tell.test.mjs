@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { keepChoices, keptWords, noticeLine, queueWords, statusWords } from '../lib/tell.js';
-import { duration, memory, soonClock } from '../lib/words.js';
+import { keepChoices, keptWords, noticeLine, queueWords, statusWords } from '../lib/kernels/tell.js';
+import { duration, memory, soonClock } from '../lib/kit/words.js';
 
 const MINUTE = 60_000;
 const view = {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
-import { reach, Refused } from '../lib/panels/storage/api.js';
-import { Queue } from '../lib/panels/storage/upload/queue.js';
+import { reach, Refused } from '../lib/storage/api.js';
+import { Queue } from '../lib/storage/upload/queue.js';
 import { BROKEN, browserWith, MEGABYTE, PART, refusing, Store } from './upload_store.mjs';
 
 const ME = { user: 'alice', path: '/s3/' };

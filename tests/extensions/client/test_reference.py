@@ -11,8 +11,8 @@ import pytest
 
 import landbridge
 from landbridge import errors, storage
-from landbridge_lab.storage_service import Place
-from landbridge_lab.storage_variables import OWN, Local, kernel_variables
+from landbridge_lab.gateway.storage import Place
+from landbridge_lab.keys.variables import OWN, Local, kernel_variables
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reference" / "client.md").read_text()

@@ -19,8 +19,8 @@ from landbridge import (
     _process,
     storage,
 )
-from landbridge_lab.credentials import offer
-from landbridge_lab.storage_service import StorageService
+from landbridge_lab.gateway.storage import StorageService
+from landbridge_lab.keys.endpoint import offer
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from storage_stub import StorageStub
 
-from landbridge_lab import credentials
+from landbridge_lab.keys import endpoint as credentials
 from spawners.kernels import credentials as kernel_storage
 
 

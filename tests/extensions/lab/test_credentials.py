@@ -17,17 +17,18 @@ import httpx
 import pytest
 from storage_stub import StorageStub, made_up_keys, refusal
 
-from landbridge_lab import credential_process, credentials
-from landbridge_lab.credentials import Offer, offer
-from landbridge_lab.key_cache import KeyCache
-from landbridge_lab.storage_service import (
+from landbridge_lab import credential_process
+from landbridge_lab.gateway.storage import (
     Keys,
     Place,
     ServiceFailed,
     StorageService,
     is_here,
 )
-from landbridge_lab.storage_variables import Local, has_profile, kernel_variables
+from landbridge_lab.keys import endpoint as credentials
+from landbridge_lab.keys.cache import KeyCache
+from landbridge_lab.keys.endpoint import Offer, offer
+from landbridge_lab.keys.variables import Local, has_profile, kernel_variables
 from spawners.kernels import credentials as kernel_storage
 
 PLACE = Place("http://127.0.0.1:1", "us-east-1", "ada")
@@ -288,7 +289,7 @@ class TestService:
         self, stub: StorageStub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            "landbridge_lab.storage_service.is_here", lambda host: False
+            "landbridge_lab.gateway.storage.is_here", lambda host: False
         )
         service = StorageService.of(stub.environment)
         assert service is not None

@@ -17,9 +17,11 @@ from key_offer import keys_offered
 from storage_stub import StorageStub, made_up_keys
 from traitlets.config import Config
 
-from landbridge_lab import credentials, key_rings, local_kernels
-from landbridge_lab.key_rings import KeyRings, purpose_of
-from landbridge_lab.storage_service import ServiceFailed, StorageService
+from landbridge_lab import local_kernels
+from landbridge_lab.gateway.storage import ServiceFailed, StorageService
+from landbridge_lab.keys import endpoint as credentials
+from landbridge_lab.keys import rings as key_rings
+from landbridge_lab.keys.rings import KeyRings, purpose_of
 
 URL = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CODE = """

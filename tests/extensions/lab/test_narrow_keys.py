@@ -11,9 +11,9 @@ import pytest
 from storage_stub import Json, StorageStub, made_up_keys
 
 from landbridge import storage
-from landbridge_lab.copies_store import key_source, store_maker
-from landbridge_lab.credentials import Offer, offer
-from landbridge_lab.storage_service import ServiceFailed, StorageService
+from landbridge_lab.copies.bucket import key_source, store_maker
+from landbridge_lab.gateway.storage import ServiceFailed, StorageService
+from landbridge_lab.keys.endpoint import Offer, offer
 
 OWN = {"bucket": "ada", "prefix": "", "mode": "read-write"}
 FIRST = {"bucket": "bob", "prefix": "in/", "mode": "read"}

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from landbridge_lab.copies import Copies
-from landbridge_lab.copies_work import Copy
-from landbridge_lab.storage_service import StorageService
+from landbridge_lab.copies.copies import Copies
+from landbridge_lab.copies.work import Copy
+from landbridge_lab.gateway.storage import StorageService
 
 
 class Home:

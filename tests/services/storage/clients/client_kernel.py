@@ -16,8 +16,8 @@ from client_code import PRELUDE
 from storage_stub import Json, StorageStub
 from store_rigs import Site, StoreFacts
 
-from landbridge_lab.credentials import Offer, offer
-from landbridge_lab.storage_service import StorageService
+from landbridge_lab.gateway.storage import StorageService
+from landbridge_lab.keys.endpoint import Offer, offer
 from services.storage.s3.values import Grant, Mode, Session
 
 CHECKOUT = Path(__file__).resolve().parents[4]

@@ -9,7 +9,7 @@ from copying_home import Home
 from rest_person import PREFIX
 from service_rig import ServiceRig, running_service, write_key
 
-from landbridge_lab.storage_service import StorageService
+from landbridge_lab.gateway.storage import StorageService
 
 pytestmark = pytest.mark.root
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from copying_home import Home
 
-from landbridge_lab.copies_files import PART, FileRefused
-from landbridge_lab.copies_store import Bucket
-from landbridge_lab.copies_work import Copy
-from landbridge_lab.storage_service import StorageService
+from landbridge_lab.copies.bucket import Bucket
+from landbridge_lab.copies.files import PART, FileRefused
+from landbridge_lab.copies.work import Copy
+from landbridge_lab.gateway.storage import StorageService
 
 LARGE = 20 * 2**20
 

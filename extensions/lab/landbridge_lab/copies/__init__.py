@@ -1,0 +1,1 @@
+"""Copies between the home directory and buckets, done within the notebook server."""

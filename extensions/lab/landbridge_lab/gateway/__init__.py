@@ -1,0 +1,1 @@
+"""What this server asks of the gateway: its own job, and the storage service."""

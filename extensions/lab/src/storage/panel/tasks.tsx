@@ -1,0 +1,84 @@
+import { Tool } from '../../kit/tool';
+import { useShared } from './shared';
+import { Task } from '../types';
+import { ago, count, size, visible } from './words';
+
+const VERB: Record<string, [string, string]> = {
+  copy: ['Copying', 'Copied'],
+  move: ['Moving', 'Moved'],
+  delete: ['Deleting', 'Deleted']
+};
+
+export function isOver(task: Task): boolean {
+  return task.phase === 'done' || task.phase === 'failed' || task.phase === 'cancelled';
+}
+
+/** "Copying results/ to bucket/prefix" */
+function told(task: Task): string {
+  const { facts } = task;
+  const names = [facts.prefixes, facts.keys].flatMap(some => (Array.isArray(some) ? (some as string[]) : []));
+  const what = names.length === 1 ? visible(names[0]) : count(names.length, 'thing');
+  const verb = VERB[task.kind]?.[isOver(task) ? 1 : 0] ?? task.kind;
+  const to = typeof facts.target === 'string' && facts.target && task.kind !== 'delete';
+  return `${verb} ${what}${to ? ` to ${facts.target}/${visible(String(facts.prefix ?? '') + String(facts.name ?? ''))}` : ''}`;
+}
+
+function state(task: Task): string {
+  if (task.cancel_wanted && !isOver(task)) {
+    return 'ending';
+  }
+  return task.phase === 'cancelled' ? 'ended by you' : task.phase;
+}
+
+function Line(props: { task: Task; cancel(): void }): JSX.Element {
+  const { task } = props;
+  const over = isOver(task);
+  const failures = task.failures.slice(0, 5);
+  return (
+    <li data-task={task.id} data-phase={task.phase}>
+      <div className="lb-Storage-taskHead">
+        <bdi className="lb-Storage-key">{told(task)}</bdi>
+        <span className="lb-Storage-state" data-tone={task.phase === 'failed' || task.failed ? 'bad' : over ? 'good' : 'wait'}>
+          {state(task)}
+        </span>
+        {!over && <Tool icon="close" label="Cancel" bare disabled={task.cancel_wanted} onClick={props.cancel} />}
+      </div>
+      {!over && <progress max={task.total ?? undefined} value={task.total === null ? undefined : task.done} aria-label="Progress" />}
+      <div className="lb-Storage-age">
+        {count(task.done, 'object')}
+        {task.total !== null && !over && ` of ${task.total.toLocaleString('en')}`}
+        {task.bytes_done > 0 && `, ${size(task.bytes_done)}`}
+        {task.failed > 0 && `, ${count(task.failed, 'object')} not done`} · {ago(task.updated)}
+      </div>
+      {task.message && <div>{visible(task.message)}</div>}
+      {failures.map((one, i) => (
+        <div key={i} className="lb-Storage-problem">
+          <bdi className="lb-Storage-key">{visible(one.key ?? '')}</bdi> {visible(one.message ?? '')}
+        </div>
+      ))}
+    </li>
+  );
+}
+
+/** Long work: how far it is, how it ended, and a way to end it. */
+export function Tasks(props: { tasks: Task[]; problem: string; changed(): void }): JSX.Element {
+  const { api, say } = useShared();
+  const cancel = (id: string): void => {
+    void api.cancel(id).then(props.changed, error => say(String(error.message ?? error), 'bad'));
+  };
+  return (
+    <section className="lb-Storage-page" aria-label="Tasks">
+      {props.problem && (
+        <p className="lb-Storage-problem" role="alert">
+          {props.problem}
+        </p>
+      )}
+      {props.tasks.length === 0 && <p className="lb-Storage-none">No copying, moving or deleting goes on or went on lately.</p>}
+      <ul className="lb-Storage-lines lb-Storage-tasks">
+        {props.tasks.map(task => (
+          <Line key={task.id} task={task} cancel={() => cancel(task.id)} />
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,74 @@
+import { PageConfig, URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
+import { Signal } from '@lumino/signaling';
+
+import { storageIcon } from '../kernels/icons';
+import { refusal, Refused, Send } from './api';
+import { At } from './panel/browse';
+import { PanelHost } from './panel/host';
+import { Memory, StoragePanel } from './panel/panel';
+
+/** Send through the notebook server, which adds its own token; never an object's bytes. */
+export const relay: Send = async (method, path, body) => {
+  const settings = ServerConnection.makeSettings();
+  const url = `${URLExt.join(settings.baseUrl, 'landbridge/storage')}/${path}`;
+  const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
+  const answer = await ServerConnection.makeRequest(url, init, settings).catch(() => {
+    throw new Refused('The notebook server does not answer.', 0);
+  });
+  if (!answer.ok) {
+    throw await refusal(answer);
+  }
+  return answer.json();
+};
+
+/** The gateway's own path; '' where JupyterLab runs without one. */
+export function gatewayPath(): string {
+  const hub = PageConfig.getOption('hubPrefix');
+  return hub.replace(/hub\/?$/, '');
+}
+
+const PLACE = 'landbridge-storage-place';
+
+/** The place where the panel was, for this tab. */
+const memory: Memory = {
+  read(): At | null {
+    try {
+      return JSON.parse(sessionStorage.getItem(PLACE) ?? 'null') as At | null;
+    } catch {
+      return null; // somebody else's
+    }
+  },
+  write(at: At): void {
+    sessionStorage.setItem(PLACE, JSON.stringify(at));
+  }
+};
+
+/** The storage panel in the sidebar. It asks nothing before it is first seen. */
+export class StorageSidebar extends ReactWidget {
+  constructor(private readonly panelHost: PanelHost) {
+    super();
+    this.id = 'landbridge-storage';
+    this.addClass('lb-StorageSidebar');
+    this.title.icon = storageIcon;
+    this.title.caption = 'Storage';
+    this.node.setAttribute('aria-label', 'Storage');
+  }
+
+  protected render(): JSX.Element {
+    return (
+      <UseSignal signal={this._seen}>
+        {() => (this._wasSeen ? <StoragePanel send={relay} host={this.panelHost} memory={memory} /> : null)}
+      </UseSignal>
+    );
+  }
+
+  protected onAfterShow(): void {
+    this._wasSeen = true;
+    this._seen.emit();
+  }
+
+  private _wasSeen = false;
+  private _seen = new Signal<this, void>(this);
+}
