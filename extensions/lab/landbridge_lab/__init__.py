@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import Any
 
 from . import jobs, local_kernels, programs
 from .copies import routes as copies_routes
 from .gateway import relay as storage_relay
 from .gateway.job import JobFacts, routes
+from .kernel_parts import JobSource, kernel_jobs
 from .keys import endpoint as credentials
-
-# Where kernels may be batch jobs, the server is told so, and its environment has it.
-if os.environ.get("LANDBRIDGE_KERNEL_CONFIG") and find_spec("spawners"):
-    from spawners.kernels.server import extension as kernel_jobs
-else:
-    kernel_jobs = None  # type: ignore[assignment]
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -33,8 +27,9 @@ def _link_jupyter_server_extension(server_app: Any) -> None:
     """Choose classes before the server makes its parts (called by jupyter_server)."""
     programs.offer(server_app)
     local_kernels.link(server_app)
-    if kernel_jobs is not None:
-        kernel_jobs.link(server_app)
+    kernels = kernel_jobs()
+    if kernels is not None:
+        kernels.link(server_app)
 
 
 def _load_jupyter_server_extension(server_app: Any) -> None:
@@ -43,9 +38,10 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
     settings = server_app.web_app.settings
     base_url = settings["base_url"]
     facts = JobFacts(dict(os.environ))
-    sources: list[jobs.Source] = [jobs.ServerJob(server_app, facts)]
-    if kernel_jobs is not None:
-        sources += kernel_jobs.load(server_app)
+    sources: list[JobSource] = [jobs.ServerJob(server_app, facts)]
+    kernels = kernel_jobs()
+    if kernels is not None:
+        sources += kernels.load(server_app)
     ours = [*routes(base_url, facts), *jobs.routes(base_url, sources, settings)]
     ours += storage_relay.routes(base_url, os.environ)
     ours += copies_routes.routes(settings, server_app.root_dir, os.environ)

@@ -14,7 +14,7 @@ import asyncio
 import json
 import os
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
@@ -22,24 +22,13 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from .gateway.job import JobFacts
+from .kernel_parts import JobSource
 
 Json = dict[str, Any]
 
 _SOURCE_SECONDS = 15.0
 _LAST_WORD_SECONDS = 0.5
 SETTING = "landbridge_jobs"
-
-
-class Source(Protocol):
-    """One kind of job."""
-
-    kind: str
-
-    async def list(self) -> list[Json]:
-        """Return its entries, newest last."""
-
-    async def end(self, job_id: str) -> bool:
-        """End one; False if there is none of that id."""
 
 
 class ServerJob:
@@ -104,12 +93,12 @@ class JobsHandler(APIHandler):
     @authorized
     async def get(self) -> None:
         """Answer with the list; a source that fails is left out and logged."""
-        sources: list[Source] = self.settings[SETTING]
+        sources: list[JobSource] = self.settings[SETTING]
         found = await asyncio.gather(*(self._ask(source) for source in sources))
         jobs = [entry for entries in found for entry in entries]
         self.finish(json.dumps({"jobs": jobs}))
 
-    async def _ask(self, source: Source) -> list[Json]:
+    async def _ask(self, source: JobSource) -> list[Json]:
         try:
             async with asyncio.timeout(_SOURCE_SECONDS):
                 return await source.list()
@@ -138,7 +127,7 @@ class EndHandler(APIHandler):
 
 
 def routes(
-    base_url: str, sources: list[Source], settings: dict[str, Any]
+    base_url: str, sources: list[JobSource], settings: dict[str, Any]
 ) -> list[tuple[str, type[APIHandler]]]:
     """Return the handlers to add below ``base_url``, and keep the sources."""
     settings[SETTING] = sources

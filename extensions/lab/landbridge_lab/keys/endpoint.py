@@ -41,20 +41,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ..gateway.storage import Place, ServiceFailed, StorageService
+from ..kernel_parts import kernel_keys
 from .rings import KeyRings
 from .variables import URL, Local, kernel_variables
-
-# The server's environment has it where kernels may be batch jobs.
-if find_spec("spawners") is not None:
-    from spawners.kernels import credentials as kernel_storage
-else:
-    kernel_storage = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -306,14 +300,15 @@ def _attempt(service: StorageService, patience: float) -> bool:
     found.endpoint.service = service
     atexit.register(found.close)
     _offer = found
-    if kernel_storage is not None:
-        kernel_storage.offer(_for_jobs(found, Path.home()))
+    kernels = kernel_keys()
+    if kernels is not None:
+        kernels.offer(kernels.KeyOffer(**_for_jobs(found, Path.home())))
     os.environ.update(found.variables)
     log.info("Kernels get keys for %s", found.place.endpoint)
     return True
 
 
-def _for_jobs(found: Offer, home: Path) -> kernel_storage.KeyOffer:
+def _for_jobs(found: Offer, home: Path) -> dict[str, Any]:
     """Return the same for kernels in jobs, which find us by their tunnel."""
     local = Local(url="{url}", token_file="{token}", rclone_file="{rclone}")  # noqa: S106
     place = found.place
@@ -332,14 +327,14 @@ def _for_jobs(found: Offer, home: Path) -> kernel_storage.KeyOffer:
         endpoint.rings.begin(kernel, _as_shown(notebook))
         return endpoint.answer(f"/kernels/{kernel}{target}")
 
-    return kernel_storage.KeyOffer(
-        here=lambda own: kernel_variables(place, local, own, home),
-        elsewhere=elsewhere,
-        ours=found.variables,
-        process=_PROCESS.read_text("utf-8"),
-        answer=answer,
-        ended=endpoint.rings.end,
-    )
+    return {
+        "here": lambda own: kernel_variables(place, local, own, home),
+        "elsewhere": elsewhere,
+        "ours": found.variables,
+        "process": _PROCESS.read_text("utf-8"),
+        "answer": answer,
+        "ended": endpoint.rings.end,
+    }
 
 
 def _keep_trying(service: StorageService) -> None:
