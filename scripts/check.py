@@ -54,6 +54,8 @@ CHECKS = (
     ("format", ["ruff", "format", "--check", "--quiet", "."]),
     ("types", ["mypy"]),
     ("imports", ["lint-imports", "--no-cache"]),
+    # ESLint and Prettier, installed where the extension is built.
+    ("panels", ["npm", "--prefix", "extensions/lab", "run", "--silent", "lint"]),
 )
 
 
@@ -101,15 +103,23 @@ def ensure_packages():
     return 0
 
 
+def tool(name):
+    """Return the path of a program of this environment, or of the one that builds."""
+    here = Path(sys.executable).parent
+    built = here.parent.parent / "build" / "bin"
+    return next((d / name for d in (here, built) if (d / name).exists()), here / name)
+
+
 def run_checks(environment):
     """Run the linters and the type checker; return the names of those that failed."""
     failed = []
     for name, command in CHECKS:
-        program = Path(sys.executable).parent / command[0]
+        program = tool(command[0])
+        path = f"{program.parent}{os.pathsep}{environment['PATH']}"
         done = subprocess.run(
             [str(program), *command[1:]],
             cwd=ROOT,
-            env=environment,
+            env=dict(environment, PATH=path),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -254,17 +254,17 @@ def test_a_quota_is_of_all_own_buckets_together(
             ).raise_for_status()
         stored.close()
         page.open()
-        words = "10.5 MB of 10.5 MB in all your buckets"
+        words = "10 MB of 10 MB in all your buckets"
         page.web.wait_text(page.css("[data-whole]"), words)
         whole, crew = "[data-whole]", "[data-bucket=group-crew]"
-        page.web.wait_text(page.css(crew), "0 B of 10.5 MB in 0 objects")
+        page.web.wait_text(page.css(crew), "0 B of 10 MB in 0 objects")
         for place, full in ((whole, "100 % full"), (crew, "0 % full")):
             meter = page.web.find(page.css(f"{place} .lb-Storage-meter"))
             assert meter.get_attribute("aria-label") == full
         # A person's buckets have no meters of their own.
         for bucket in ("alice", "alice--half"):
             own = page.css(f"[data-bucket={bucket}]")
-            assert "10.5 MB" not in page.web.text(own)
+            assert "10 MB" not in page.web.text(own)
             assert not page.web.all(f"{own} .lb-Storage-meter")
         assert page.web.run(CONTRAST, page.within) == []
 

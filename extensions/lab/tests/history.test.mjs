@@ -6,7 +6,15 @@ import { historyLines, sentence } from '../lib/storage/panel/history.js';
 
 /** What the log holds of an action, as the service answers it. */
 function entry(action, detail, more = {}) {
-  return { id: 1, at: '2026-11-28T09:30:00Z', actor: 'alice', action, bucket: 'alice', detail: JSON.stringify(detail), ...more };
+  return {
+    id: 1,
+    at: '2026-11-28T09:30:00Z',
+    actor: 'alice',
+    action,
+    bucket: 'alice',
+    detail: JSON.stringify(detail),
+    ...more
+  };
 }
 
 const SAID = [
@@ -28,9 +36,15 @@ const SAID = [
     entry('move', { keys: 1, prefixes: 0, first: ['x'], to: 'bob', prefix: 'in/' }),
     'You began to move x from alice to bob/in/.'
   ],
-  [entry('issue-keys', { grants: 3, purpose: 'notebook' }), 'You got keys to alice and 2 more places for a notebook server.'],
+  [
+    entry('issue-keys', { grants: 3, purpose: 'notebook' }),
+    'You got keys to alice and 2 more places for a notebook server.'
+  ],
   [entry('issue-keys', { grants: 1, purpose: '' }), 'You got keys to alice.'],
-  [entry('issue-keys', { grants: 1, purpose: 'kernel of a b.ipynb' }), 'You got keys to alice for the kernel of a b.ipynb.'],
+  [
+    entry('issue-keys', { grants: 1, purpose: 'kernel of a b.ipynb' }),
+    'You got keys to alice for the kernel of a b.ipynb.'
+  ],
   [entry('revoke-keys', { purpose: 'copies' }), 'You ended keys to alice for copies to and from the home directory.'],
   [entry('keep-key', { access_key: 'AK1' }, { bucket: '' }), 'You entered the key AK1 of the store.'],
   [entry('abort-upload', {}, { actor: 'landbridge' }), 'The gateway threw away an unfinished upload in alice.'],
@@ -53,11 +67,16 @@ test('a name in the history hides nothing, and a damaged entry is still told', (
 });
 
 test('the same thing in a row is one line with the times of both ends', () => {
-  const keys = hour => entry('issue-keys', { grants: 1, purpose: 'notebook' }, { id: hour, at: `2026-11-28T0${hour}:00:00Z` });
+  const keys = hour =>
+    entry('issue-keys', { grants: 1, purpose: 'notebook' }, { id: hour, at: `2026-11-28T0${hour}:00:00Z` });
   const lines = historyLines([keys(9), keys(8), keys(7), entry('create-bucket', {}, { id: 2 }), keys(1)], 'alice');
   assert.deepEqual(
     lines.map(line => [line.id, line.times, line.at.slice(11, 13), line.since.slice(11, 13)]),
-    [[9, 3, '09', '07'], [2, 1, '09', '09'], [1, 1, '01', '01']]
+    [
+      [9, 3, '09', '07'],
+      [2, 1, '09', '09'],
+      [1, 1, '01', '01']
+    ]
   );
 });
 
@@ -71,9 +90,18 @@ test('tags need names, each once; lines without words are no tags', () => {
 });
 
 test('versions are those of the one key, of all that begin like it', () => {
-  const page = { versions: [{ key: 'a', version: '2' }, { key: 'a', version: '1' }, { key: 'a.txt', version: '3' }] };
+  const page = {
+    versions: [
+      { key: 'a', version: '2' },
+      { key: 'a', version: '1' },
+      { key: 'a.txt', version: '3' }
+    ]
+  };
   const all = { ...page, key_marker: null, version_marker: null };
-  assert.deepEqual(versionsOf(all, 'a').versions.map(one => one.version), ['2', '1']);
+  assert.deepEqual(
+    versionsOf(all, 'a').versions.map(one => one.version),
+    ['2', '1']
+  );
   assert.equal(versionsOf({ ...page, key_marker: 'a.txt', version_marker: '3' }, 'a').more, false);
   const cut = { versions: page.versions.slice(0, 2), key_marker: 'a', version_marker: '1' };
   assert.equal(versionsOf(cut, 'a').more, true);

@@ -68,17 +68,26 @@ test('a table is turned window by window, across row groups and batches', async 
     await preview(name, async ({ source }) => {
       await format.read(source);
       const seen = [];
-      for (let row = 0; row < total; ) {
+      for (let row = 0; row < total;) {
         const { table } = await format.page(source, { row, column: 0 });
         const { first, count } = table.window.rows;
         assert.deepEqual([first, count], [row, Math.min(100, total - row)], name);
         seen.push(...table.rows.map(one => Number(one[0])));
         row += count;
       }
-      assert.deepEqual(seen, Array.from({ length: total }, (_, index) => index), name);
+      assert.deepEqual(
+        seen,
+        Array.from({ length: total }, (_, index) => index),
+        name
+      );
       const { table } = await format.page(source, { row: total - 3, column: 0 });
       assert.equal(table.rows.length, 3);
-      assert.deepEqual(table.window.rows, { first: total - 3, count: 3, total, ...(format === arrow && { isOpen: false }) });
+      assert.deepEqual(table.window.rows, {
+        first: total - 3,
+        count: 3,
+        total,
+        ...(format === arrow && { isOpen: false })
+      });
       await assert.rejects(format.page(source, { row: total, column: 0 }), /This table has 2,8|This table has 3,000/);
     });
   }
@@ -130,8 +139,14 @@ test('of many columns the first are shown, and others on request', async () => {
       assert.deepEqual(window.columns, { first: 0, count: 50, total: 300 });
       assert.match(sheet.left.join(' '), /250 columns of 300 are not shown/);
       const { table } = await format.page(source, { row: 2, column: 290 });
-      assert.deepEqual(table.columns.map(one => one.name), Array.from({ length: 10 }, (_, index) => `c${290 + index}`));
-      assert.deepEqual(table.rows[0], Array.from({ length: 10 }, (_, index) => String(292 + index)));
+      assert.deepEqual(
+        table.columns.map(one => one.name),
+        Array.from({ length: 10 }, (_, index) => `c${290 + index}`)
+      );
+      assert.deepEqual(
+        table.rows[0],
+        Array.from({ length: 10 }, (_, index) => String(292 + index))
+      );
       await assert.rejects(format.page(source, { row: 0, column: 300 }), /300 columns/);
     });
   }
@@ -140,15 +155,18 @@ test('of many columns the first are shown, and others on request', async () => {
 test('what is too large is passed over and named', async () => {
   await preview('heavy.parquet', async ({ source, told }) => {
     const sheet = await parquet.read(source);
-    assert.deepEqual(part(sheet, 'Rows').columns.map(one => one.name), ['light']);
-    assert.match(sheet.left.join(' '), /1 column of 2 are not shown.*More than 16.8 MB in this row group: heavy/);
+    assert.deepEqual(
+      part(sheet, 'Rows').columns.map(one => one.name),
+      ['light']
+    );
+    assert.match(sheet.left.join(' '), /1 column of 2 are not shown.*More than 16 MB in this row group: heavy/);
     assert.ok(told.read < 64 * KIB, String(told.read));
   });
   await preview('heavy.arrow', async ({ source, told }) => {
     const sheet = await arrow.read(source);
     const { rows, window } = part(sheet, 'Rows');
     assert.deepEqual([rows.length, window.rows.count], [0, 20]);
-    assert.match(sheet.left.join(' '), /rows 1 to 20 cannot be read: it has 21.0 MB/);
+    assert.match(sheet.left.join(' '), /rows 1 to 20 cannot be read: it has 20 MB/);
     assert.ok(told.read < 128 * KIB, String(told.read));
     const { table } = await arrow.page(source, { row: 20, column: 0 });
     assert.equal(table.rows[0][1], '0');
@@ -181,11 +199,19 @@ test('classic NetCDF shows a corner of a variable of every type', async () => {
       const line = found[`line_${type}`];
       assert.deepEqual(line.rows[3], ['3', '24', '25', '26', '27', '28', '29', '30', '31'], type);
       const isByte = type.endsWith('1'); // has no value for that by default
-      const last = isByte ? ['4', '32', ...(type === 'i1' ? [33, 34, 35, 36, 37, 38, 39].map(String) : Array(7).fill('255'))] : ['4', '32', ...Array(7).fill('')];
+      const last = isByte
+        ? ['4', '32', ...(type === 'i1' ? [33, 34, 35, 36, 37, 38, 39].map(String) : Array(7).fill('255'))]
+        : ['4', '32', ...Array(7).fill('')];
       assert.deepEqual(line.rows[4], last, type);
     }
-    assert.deepEqual(found.odd.rows.map(one => one[1]), ['-2', '-1', '0', '1', '2']);
-    assert.deepEqual(found.words.rows.map(one => one[1]), ['a', 'bc', 'd', 'é', '']);
+    assert.deepEqual(
+      found.odd.rows.map(one => one[1]),
+      ['-2', '-1', '0', '1', '2']
+    );
+    assert.deepEqual(
+      found.words.rows.map(one => one[1]),
+      ['a', 'bc', 'd', 'é', '']
+    );
     assert.deepEqual(found.scalar.rows, [['0', '1.5']]);
     assert.deepEqual(found.own.rows.map(one => one[1]).slice(6, 9), ['6', '7', '']);
     assert.deepEqual(found.cube.rows[19].slice(0, 3), ['19', '304', '305']);

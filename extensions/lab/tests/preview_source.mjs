@@ -19,7 +19,19 @@ import { Source } from '../lib/preview/source.js';
 
 const FILES = process.env.PREVIEW_FILES;
 const FORMATS = {
-  arrow, csv, gguf, hdf5, image, json, netcdf, notebook, parquet, safetensors, text, bytes: hex, zarr: zarrFormat
+  arrow,
+  csv,
+  gguf,
+  hdf5,
+  image,
+  json,
+  netcdf,
+  notebook,
+  parquet,
+  safetensors,
+  text,
+  bytes: hex,
+  zarr: zarrFormat
 };
 export const HEAD = 4096;
 
@@ -35,7 +47,10 @@ async function sourceOf(name, claimed) {
   const told = { read: bytesRead };
   const fetch = async (offset, length, neighbour, isPart) => {
     if (neighbour !== undefined) {
-      const found = await readFile(join(FILES, neighbour)).then(all => new Uint8Array(all), () => null);
+      const found = await readFile(join(FILES, neighbour)).then(
+        all => new Uint8Array(all),
+        () => null
+      );
       const sent = found && (isPart ? found.slice(offset).slice(0, length) : found).buffer;
       told.read += sent?.byteLength ?? 0;
       return sent;
@@ -61,4 +76,3 @@ export async function preview(name, look, claimed) {
 export const read = (name, claimed) => preview(name, ({ format, source }) => format.read(source), claimed);
 export const facts = sheet => Object.fromEntries(sheet.facts);
 export const part = (sheet, title) => sheet.parts.find(one => one.title === title);
-

@@ -4,7 +4,8 @@ import { crc32 as reference } from 'node:zlib';
 
 import { between, compare, Listing, merge } from '../lib/storage/panel/listing.js';
 import { crc32, encoded } from '../lib/storage/upload/crc32.js';
-import { above, lastPart, size, visible } from '../lib/storage/panel/words.js';
+import { size, visible } from '../lib/kit/words.js';
+import { above, lastPart } from '../lib/storage/objectnames.js';
 
 /** A store with these keys that answers in pages of ten, as S3 does. */
 function store(keys) {
@@ -68,7 +69,13 @@ test('a store that answers nonsense ends the jump with words', async () => {
 });
 
 test('texts between others are between them, and hold no slash of their own', () => {
-  for (const [low, high] of [['a', 'b'], ['a', 'c'], ['', '\u{10FFFF}'], ['a.', 'a0'], ['p/k-0999', 'p/k.']]) {
+  for (const [low, high] of [
+    ['a', 'b'],
+    ['a', 'c'],
+    ['', '\u{10FFFF}'],
+    ['a.', 'a0'],
+    ['p/k-0999', 'p/k.']
+  ]) {
     const middle = between(low, high);
     assert.ok(compare(middle, low) >= 0 && compare(middle, high) < 0, `${low} ${middle} ${high}`);
   }
@@ -79,7 +86,10 @@ test('keys are ordered by their bytes', () => {
   const bytes = [...keys].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
   assert.deepEqual([...keys].sort(compare), bytes);
   const page = { objects: [{ key: 'a' }, { key: 'c' }], prefixes: ['b/'], token: null };
-  assert.deepEqual(merge(page).map(row => row.key), ['a', 'b/', 'c']);
+  assert.deepEqual(
+    merge(page).map(row => row.key),
+    ['a', 'b/', 'c']
+  );
 });
 
 test('checksums are those of zlib, in one piece or many', () => {
@@ -99,7 +109,7 @@ test('names show what hides in them', () => {
   assert.equal(above('a/b/'), 'a/');
   assert.equal(above('a/'), '');
   assert.equal(size(999), '999 B');
-  assert.equal(size(1_400_000), '1.4 MB');
+  assert.equal(size(1.4 * 1024 ** 2), '1.4 MB');
 });
 
 test('a store that is away is not asked without end, and asked again by itself', async t => {

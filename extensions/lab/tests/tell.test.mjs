@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { keepChoices, keptWords, noticeLine, queueWords, statusWords } from '../lib/kernels/tell.js';
-import { duration, memory, soonClock } from '../lib/kit/words.js';
+import { duration, remaining, size, soonClock } from '../lib/kit/words.js';
 
 const MINUTE = 60_000;
 const view = {
@@ -54,11 +54,7 @@ test('a kernel that runs is quiet until its end is near or it is idle', () => {
 
 test('the kernel that is to take over goes before the one that runs', () => {
   assert.match(noticeLine(view, null, null).text, /^The new kernel/);
-  assert.deepEqual(noticeLine(view, { ...view, state: 'dead' }, null).actions, [
-    'cancel',
-    'move',
-    'details'
-  ]);
+  assert.deepEqual(noticeLine(view, { ...view, state: 'dead' }, null).actions, ['cancel', 'move', 'details']);
 });
 
 test('a kernel is kept for hours that its job has', () => {
@@ -79,6 +75,11 @@ test('times and sizes are short', () => {
   assert.equal(duration(59_000), 'less than a minute');
   assert.equal(duration(135 * MINUTE), '2 h 15 min');
   assert.equal(duration(51 * 60 * MINUTE), '2 d 3 h');
-  assert.equal(memory(1.5 * 1024 ** 3), '1.5 GB');
-  assert.equal(memory(512 * 1024 ** 2), '512 MB');
+  assert.equal(size(1.5 * 1024 ** 3), '1.5 GB');
+  assert.equal(size(512 * 1024 ** 2), '512 MB');
+  assert.equal(size(16 * 1024 ** 3), '16 GB');
+  assert.equal(size(1023.9 * 1024 ** 2), '1 GB');
+  assert.equal(size(0), '0 B');
+  assert.equal(remaining(0.2), '1 s');
+  assert.equal(remaining(7800), '2 h 10 min');
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
-import { reach, Refused } from '../lib/storage/api.js';
+import { Refused } from '../lib/gateway/refused.js';
+import { reach } from '../lib/storage/api.js';
 import { Queue } from '../lib/storage/upload/queue.js';
 import { BROKEN, browserWith, MEGABYTE, PART, refusing, Store } from './upload_store.mjs';
 
@@ -87,7 +88,10 @@ for (const [what, answer] of [
     await give();
     await ended();
     assertWhole();
-    assert.deepEqual([1, 2, 3].map(n => store.puts.filter(one => one.endsWith(`#${n}`)).length), [1, 3, 1]);
+    assert.deepEqual(
+      [1, 2, 3].map(n => store.puts.filter(one => one.endsWith(`#${n}`)).length),
+      [1, 3, 1]
+    );
     assert.equal(store.asked.filter(path => path === 'uploads/urls').length, 5);
   });
 
@@ -123,7 +127,10 @@ test('a store that stays away fails the upload; going on sends only what is miss
   await queue.resumeAll();
   await ended();
   assertWhole();
-  assert.deepEqual(store.puts.map(one => one.split('#')[1]), ['3']);
+  assert.deepEqual(
+    store.puts.map(one => one.split('#')[1]),
+    ['3']
+  );
 });
 
 test('what will not pass fails at once, and ends the other parts', async () => {
@@ -162,7 +169,10 @@ test('paused in the middle it sends nothing, and goes on where it was', async ()
   await queue.resume(item().kept.id);
   await ended();
   assertWhole();
-  assert.deepEqual(store.puts.map(one => one.split('#')[1]), ['2']);
+  assert.deepEqual(
+    store.puts.map(one => one.split('#')[1]),
+    ['2']
+  );
 });
 
 test('removed in the middle nothing of it is left', async () => {
@@ -305,7 +315,10 @@ test('after a reload a handle that must be asked for goes on by a click', async 
   assertWhole();
 });
 
-for (const [permission, what] of [['granted', 'by itself'], ['prompt', 'by a click']]) {
+for (const [permission, what] of [
+  ['granted', 'by itself'],
+  ['prompt', 'by a click']
+]) {
   test(`a file that has changed since is never mixed with what has arrived: ${what}`, async () => {
     await interrupted();
     handle(new File([Buffer.alloc(bytes.length, 'other')], 'big.bin', { lastModified: 8 }), permission);
@@ -326,7 +339,10 @@ test('many files wait for their turn, and one that fails stops no other', async 
   await until(() => [...queue.items.values()].every(one => ['done', 'failed'].includes(one.state)));
   assert.equal(store.objects.size, 11);
   queue.clear();
-  assert.deepEqual([...queue.items.values()].map(one => one.kept.name), ['b-3']);
+  assert.deepEqual(
+    [...queue.items.values()].map(one => one.kept.name),
+    ['b-3']
+  );
 });
 
 test('a signed URL is for the host that shows the panel, a page of the service for its own', () => {

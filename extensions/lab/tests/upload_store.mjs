@@ -1,7 +1,8 @@
 // A store and a gateway before it, in memory, that fail where a test says so.
 import { crc32 } from 'node:zlib';
 
-import { Api, Refused } from '../lib/storage/api.js';
+import { Refused } from '../lib/gateway/refused.js';
+import { Api } from '../lib/storage/api.js';
 
 export const MEGABYTE = 2 ** 20;
 export const PART = 8 * MEGABYTE;

@@ -2,14 +2,16 @@ import { Notification } from '@jupyterlab/apputils';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import { Signal } from '@lumino/signaling';
 
-import { confirmEnd } from '../kernels/actions';
-import * as api from '../kernels/api';
-import { words } from '../kernels/ask';
-import { jobsIcon } from '../kernels/icons';
+import { words } from '../gateway/refused';
+import { keep } from '../kernels/api';
 import { Keep } from '../kernels/keep';
 import { Repeat } from '../kit/repeat';
-import { GpuUse, JobEntry } from '../kernels/types';
-import { duration, memory } from '../kit/words';
+import { duration, size } from '../kit/words';
+
+import * as api from './api';
+import { confirmEnd } from './confirm';
+import { jobsIcon } from './icons';
+import { GpuUse, JobEntry } from './types';
 
 const EVERY = 5000;
 
@@ -50,7 +52,7 @@ function Gpu(props: { use: GpuUse }): JSX.Element {
       <span>GPU {index}</span>
       <meter min={0} max={100} value={percent} aria-label={`Use of GPU ${index}`} />
       <span>
-        {percent} % · {memory(memory_used)} of {memory(memory_total)}
+        {percent} % · {size(memory_used)} of {size(memory_total)}
       </span>
     </div>
   );
@@ -83,7 +85,9 @@ function Entry(props: {
       {job.message && job.state !== 'running' && <div className="lb-Jobs-line">{job.message}</div>}
       {job.resources && <div className="lb-Jobs-line">{job.resources}</div>}
       {(where || left) && <div className="lb-Jobs-line">{[where, left].filter(Boolean).join(' · ')}</div>}
-      {job.gpu_use?.map(use => <Gpu key={use.index} use={use} />)}
+      {job.gpu_use?.map(use => (
+        <Gpu key={use.index} use={use} />
+      ))}
       {!!job.keep_hours && (
         <Keep
           until={job.keep_until ?? null}
@@ -93,11 +97,7 @@ function Entry(props: {
         />
       )}
       {job.can_end && (
-        <button
-          className="jp-Button lb-Button lb-Jobs-end"
-          aria-label={`End ${name}`}
-          onClick={() => props.end(job)}
-        >
+        <button className="jp-Button lb-Button lb-Jobs-end" aria-label={`End ${name}`} onClick={() => props.end(job)}>
           {job.state === 'dead' ? 'Remove' : 'End'}
         </button>
       )}
@@ -106,7 +106,7 @@ function Entry(props: {
 }
 
 function List(props: { panel: JobsPanel }): JSX.Element {
-  const { jobs, problem, end, keep } = props.panel;
+  const { jobs, problem, end, keep: keepJob } = props.panel;
   return (
     <div className="lb-Jobs-list">
       {problem && (
@@ -121,7 +121,7 @@ function List(props: { panel: JobsPanel }): JSX.Element {
           <h3>{kindOf(kind).heading}</h3>
           <ul>
             {entries.map(job => (
-              <Entry key={job.id} job={job} end={end} keep={keep} />
+              <Entry key={job.id} job={job} end={end} keep={keepJob} />
             ))}
           </ul>
         </section>
@@ -151,7 +151,7 @@ export class JobsPanel extends ReactWidget {
 
   /** Keep a kernel for some hours; 0 for no longer. */
   readonly keep = (job: JobEntry, hours: number): void => {
-    void this.tried(`${job.title} could not be kept`, () => api.keep(job.id, hours));
+    void this.tried(`${job.title} could not be kept`, () => keep(job.id, hours));
   };
 
   dispose(): void {

@@ -1,8 +1,9 @@
 import { Notification } from '@jupyterlab/apputils';
 import { Widget } from '@lumino/widgets';
 
-import * as api from '../kernels/api';
 import { duration } from '../kit/words';
+
+import * as api from './api';
 
 const MINUTE = 60_000;
 /** Warnings come this long before the end, in minutes. */
@@ -38,9 +39,7 @@ export class TimeLeft extends Widget {
       const job = await api.job();
       this._skew = Date.parse(job.now) - Date.now();
       this._ends = job.ends_at ? Date.parse(job.ends_at) : null;
-      this._where = [job.node, job.job_id && `job ${job.job_id}`]
-        .filter(Boolean)
-        .join(', ');
+      this._where = [job.node, job.job_id && `job ${job.job_id}`].filter(Boolean).join(', ');
     } catch (error) {
       console.warn('landbridge: the time left could not be read', error);
     }

@@ -1,8 +1,10 @@
-import { Dialog, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { showErrorMessage } from '@jupyterlab/apputils';
 import { UUID } from '@lumino/coreutils';
 
+import { words } from '../gateway/refused';
+
 import * as api from './api';
-import { chooseResources, words } from './ask';
+import { chooseResources } from './ask';
 import { choiceOf } from './choice';
 import { asksFirst } from './sessions';
 import { KernelView } from './types';
@@ -28,11 +30,7 @@ export async function moveKernel(watched: Watched): Promise<void> {
   }
   const isLive = watched.kernelId !== null && watched.view?.state !== 'dead';
   const remembered = watched.memory.read() ?? watched.view?.resources;
-  const chosen = await chooseResources(
-    `Resources for ${watched.context.name}`,
-    isLive ? 'Move' : 'Start',
-    remembered
-  );
+  const chosen = await chooseResources(`Resources for ${watched.context.name}`, isLive ? 'Move' : 'Start', remembered);
   if (chosen === null) {
     return;
   }
@@ -92,16 +90,6 @@ export async function keepKernel(watched: Watched, hours: number): Promise<Kerne
     });
   }
   return view;
-}
-
-/** End a job after its user has confirmed. */
-export async function confirmEnd(title: string, loss: string): Promise<boolean> {
-  const answer = await showDialog({
-    title,
-    body: loss,
-    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: 'End it' })]
-  });
-  return answer.button.accept;
 }
 
 async function guarded(title: string, work: () => Promise<void>): Promise<void> {

@@ -1,50 +1,8 @@
-import { URLExt } from '@jupyterlab/coreutils';
-import { ServerConnection } from '@jupyterlab/services';
+import { call } from '../gateway/server';
 
-import { Choice, Job, JobEntry, KernelView, Options } from './types';
-
-/** What the server said no to, in its words. */
-export class Refused extends Error {
-  constructor(
-    message: string,
-    readonly status: number,
-    readonly field: string = '',
-    readonly hint: string = ''
-  ) {
-    super(message);
-  }
-}
-
-async function refusal(answer: Response): Promise<Refused> {
-  const said: unknown = await answer.json().catch(() => null);
-  const error = (said as { error?: Record<string, unknown>; message?: unknown } | null) ?? {};
-  const words = error.error ?? { message: error.message };
-  const text = (value: unknown) => (typeof value === 'string' ? value : '');
-  return new Refused(
-    text(words.message) || `The notebook server answered ${answer.status}.`,
-    answer.status,
-    text(words.field),
-    text(words.hint)
-  );
-}
-
-async function call<T>(path: string, method = 'GET', body?: unknown): Promise<T> {
-  const settings = ServerConnection.makeSettings();
-  const url = URLExt.join(settings.baseUrl, path);
-  const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
-  const answer = await ServerConnection.makeRequest(url, init, settings);
-  if (!answer.ok) {
-    throw await refusal(answer);
-  }
-  return (answer.status === 204 ? undefined : await answer.json()) as T;
-}
+import { Choice, KernelView, Options } from './types';
 
 const part = encodeURIComponent;
-
-/** The job that this notebook server runs in. */
-export function job(): Promise<Job> {
-  return call('landbridge/job');
-}
 
 /** What may be chosen for a kernel now. */
 export function options(): Promise<Options> {
@@ -80,14 +38,4 @@ export function cancel(kernelId: string): Promise<void> {
 export function keep(kernelId: string, hours: number): Promise<KernelView> {
   const asked = hours > 0 ? { keep: true, hours } : { keep: false };
   return call(`landbridge/kernels/${part(kernelId)}/keep`, 'PUT', asked);
-}
-
-/** Everything of mine that runs as a job. */
-export async function jobs(): Promise<JobEntry[]> {
-  return (await call<{ jobs: JobEntry[] }>('landbridge/jobs')).jobs;
-}
-
-/** End one of them. */
-export function end(entry: JobEntry): Promise<void> {
-  return call(`landbridge/jobs/${part(entry.kind)}/${part(entry.id)}/end`, 'POST', {});
 }

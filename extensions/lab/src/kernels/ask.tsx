@@ -2,6 +2,8 @@ import { Dialog, showErrorMessage } from '@jupyterlab/apputils';
 import { ReactWidget } from '@jupyterlab/ui-components';
 import { UUID } from '@lumino/coreutils';
 
+import { Refused, words } from '../gateway/refused';
+
 import * as api from './api';
 import { firstChoice } from './choice';
 import { Draft, draftOf } from './draft';
@@ -60,11 +62,7 @@ class ChooseBody extends ReactWidget implements Dialog.IBodyWidget<Choice | null
  * @param remembered - what was chosen last for this document; untrusted.
  * @returns null if nothing was chosen.
  */
-export async function chooseResources(
-  title: string,
-  go: string,
-  remembered: unknown
-): Promise<Chosen | null> {
+export async function chooseResources(title: string, go: string, remembered: unknown): Promise<Chosen | null> {
   const kernelId = UUID.uuid4();
   let offer: Options;
   try {
@@ -93,15 +91,10 @@ export async function chooseResources(
         return { kernelId, choice: value, summary: await api.choose(kernelId, value) };
       } catch (error) {
         // Shown beside its field by the next round; what has none is told here.
-        if (!(error instanceof api.Refused && error.field)) {
+        if (!(error instanceof Refused && error.field)) {
           await showErrorMessage('The choice was not taken', words(error));
         }
       }
     }
   }
-}
-
-/** What an error says to people. */
-export function words(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

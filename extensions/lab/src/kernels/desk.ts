@@ -6,7 +6,7 @@ import { MessageLoop } from '@lumino/messaging';
 import { ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 
-import { Chosen, chooseResources } from './ask';
+import { chooseResources, Chosen } from './ask';
 import { Notice } from './notice';
 import { settlePrompts } from './prompts';
 import { Wanted } from './sessions';

@@ -1,12 +1,13 @@
 import { Dialog, showDialog } from '@jupyterlab/apputils';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 
+import { clock, duration } from '../kit/words';
+
 import { keepKernel } from './actions';
 import { Keep } from './keep';
 import { queueWords } from './tell';
 import { Failure, KernelView } from './types';
 import { Watched } from './watched';
-import { clock, duration } from '../kit/words';
 
 const STATES: Record<string, string> = {
   submitting: 'handed to the queue',
@@ -91,9 +92,7 @@ class DetailsBody extends ReactWidget {
   }
 
   protected render(): JSX.Element {
-    return (
-      <UseSignal signal={this.watched.changed}>{() => <Details watched={this.watched} />}</UseSignal>
-    );
+    return <UseSignal signal={this.watched.changed}>{() => <Details watched={this.watched} />}</UseSignal>;
   }
 }
 

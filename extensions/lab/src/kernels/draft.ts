@@ -1,5 +1,6 @@
+import { duration, size } from '../kit/words';
+
 import { Bounds, Choice, Field, Options } from './types';
-import { duration, memory } from '../kit/words';
 
 const GIB = 1024 ** 3;
 
@@ -27,8 +28,7 @@ export type Errors = Partial<Record<Field, string>>;
 /** The fields' first texts. */
 export function draftOf(choice: Choice): Draft {
   const seconds = choice.time_limit ?? 0;
-  const unit: Unit =
-    seconds % UNITS.d === 0 && seconds > UNITS.d ? 'd' : seconds % UNITS.h === 0 ? 'h' : 'min';
+  const unit: Unit = seconds % UNITS.d === 0 && seconds > UNITS.d ? 'd' : seconds % UNITS.h === 0 ? 'h' : 'min';
   const text = (value: number | undefined) => (value === undefined ? '' : String(value));
   return {
     gpu: !choice.gpus ? 'none' : choice.gpu_model ? `=${choice.gpu_model}` : 'any',
@@ -46,7 +46,7 @@ export function draftOf(choice: Choice): Draft {
 /** "1 to 64", "256 MB to 4 TB": what a number may be. */
 export function range(field: Field, bounds: Bounds): string {
   const show = (value: number) =>
-    field === 'memory' ? memory(value) : field === 'time_limit' ? duration(value * 1000) : String(value);
+    field === 'memory' ? size(value) : field === 'time_limit' ? duration(value * 1000) : String(value);
   if (bounds.max === undefined) {
     return '';
   }

@@ -1,5 +1,7 @@
 import { useEffect, useRef, useState } from 'react';
 
+import { Refused } from '../gateway/refused';
+
 import * as api from './api';
 import { models, outlook } from './choice';
 import { choiceOfDraft, Draft, Errors } from './draft';
@@ -19,19 +21,20 @@ export interface FormProps {
 
 /** What the server says to the choice: its summary, or errors by field. */
 function useCheck(kernelId: string, choice: Choice | null): { summary: string; errors: Errors; other: string } {
-  const [told, setTold] = useState({ summary: '', errors: {} as Errors, other: '' });
+  const [told, setTold] = useState<ReturnType<typeof useCheck>>({ summary: '', errors: {}, other: '' });
   const asked = JSON.stringify(choice);
   useEffect(() => {
     if (asked === 'null') {
       return;
     }
     let isOver = false;
-    const timer = window.setTimeout(async () => {
+    const check = async (): Promise<void> => {
       const next = await ask(kernelId, JSON.parse(asked) as Choice);
       if (!isOver) {
         setTold(next);
       }
-    }, CHECK_AFTER);
+    };
+    const timer = window.setTimeout(() => void check(), CHECK_AFTER);
     return () => {
       isOver = true;
       window.clearTimeout(timer);
@@ -40,14 +43,11 @@ function useCheck(kernelId: string, choice: Choice | null): { summary: string; e
   return told;
 }
 
-async function ask(
-  kernelId: string,
-  choice: Choice
-): Promise<{ summary: string; errors: Errors; other: string }> {
+async function ask(kernelId: string, choice: Choice): Promise<{ summary: string; errors: Errors; other: string }> {
   try {
     return { summary: await api.choose(kernelId, choice), errors: {}, other: '' };
   } catch (error) {
-    if (error instanceof api.Refused) {
+    if (error instanceof Refused) {
       const words = plain(error);
       return error.field
         ? { summary: '', errors: { [error.field]: words }, other: `${error.field}: ${words}` }
@@ -58,7 +58,7 @@ async function ask(
 }
 
 /** "Must be …", without the field's name, beside which it stands. */
-function plain(error: api.Refused): string {
+function plain(error: Refused): string {
   const said = error.message.startsWith(`${error.field}: `)
     ? error.message.slice(error.field.length + 2)
     : error.message;

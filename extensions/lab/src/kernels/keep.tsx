@@ -14,11 +14,7 @@ export function Keep(props: {
   return (
     <label className="lb-Keep" title="A kept kernel outlives its notebook server, and is not ended as idle">
       <span>Keep</span>
-      <select
-        name="keep"
-        value={until === null ? '0' : 'kept'}
-        onChange={event => change(Number(event.target.value))}
-      >
+      <select name="keep" value={until === null ? '0' : 'kept'} onChange={event => change(Number(event.target.value))}>
         {until !== null && (
           <option value="kept" hidden>
             {keptWords(until, left)}

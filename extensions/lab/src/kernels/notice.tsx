@@ -1,23 +1,14 @@
 import { Notification } from '@jupyterlab/apputils';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
-import { useEffect, useState } from 'react';
+import { useState } from 'react';
+
+import { useTick } from '../kit/tick';
+import { clock } from '../kit/words';
 
 import { callOff, keepKernel, moveKernel, startAgain } from './actions';
 import { showDetails } from './details';
 import { Line, noticeLine } from './tell';
 import { Watched } from './watched';
-import { clock } from '../kit/words';
-
-const TICK = 10_000;
-
-/** Draw again now and then: what is shown counts minutes. */
-export function useTick(): void {
-  const [, setTick] = useState(0);
-  useEffect(() => {
-    const timer = window.setInterval(() => setTick(tick => tick + 1), TICK);
-    return () => window.clearInterval(timer);
-  }, []);
-}
 
 const LABELS: Record<Line['actions'][number], string> = {
   cancel: 'Cancel',
@@ -83,11 +74,7 @@ function Actions(props: { line: Line; watched: Watched }): JSX.Element {
 function Strip(props: { watched: Watched }): JSX.Element {
   useTick();
   const { watched } = props;
-  const line = noticeLine(
-    watched.view,
-    watched.successor === null ? undefined : watched.successor.view,
-    watched.left
-  );
+  const line = noticeLine(watched.view, watched.successor === null ? undefined : watched.successor.view, watched.left);
   return (
     <div className="lb-Notice-strip" data-tone={line?.tone ?? 'none'} hidden={line === null}>
       <span className="lb-Notice-words" role="status">
@@ -107,8 +94,6 @@ export class Notice extends ReactWidget {
   }
 
   protected render(): JSX.Element {
-    return (
-      <UseSignal signal={this.watched.changed}>{() => <Strip watched={this.watched} />}</UseSignal>
-    );
+    return <UseSignal signal={this.watched.changed}>{() => <Strip watched={this.watched} />}</UseSignal>;
   }
 }

@@ -122,13 +122,7 @@ function NameField(props: {
     'aria-invalid': props.wrong
   };
   if (!props.known.length) {
-    return (
-      <input
-        {...common}
-        placeholder="as the site says"
-        onChange={event => props.change(event.target.value)}
-      />
-    );
+    return <input {...common} placeholder="as the site says" onChange={event => props.change(event.target.value)} />;
   }
   const known = props.value && !props.known.includes(props.value) ? [props.value, ...props.known] : props.known;
   return (

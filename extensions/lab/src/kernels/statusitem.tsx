@@ -1,7 +1,8 @@
 import { ReactWidget } from '@jupyterlab/ui-components';
 
+import { useTick } from '../kit/tick';
+
 import { showDetails } from './details';
-import { useTick } from './notice';
 import { statusWords } from './tell';
 import { Watched } from './watched';
 

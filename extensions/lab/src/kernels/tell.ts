@@ -1,5 +1,6 @@
-import { KernelView } from './types';
 import { clock, duration, soonClock } from '../kit/words';
+
+import { KernelView } from './types';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -140,7 +141,9 @@ export function statusWords(view: KernelView | null, left: number | null): strin
     case 'dead':
       return 'Kernel ended';
     case 'running':
-      return [view.node ?? '', left === null ? '' : `${duration(left)} left`].filter(Boolean).join(' · ') || 'Kernel runs';
+      return (
+        [view.node ?? '', left === null ? '' : `${duration(left)} left`].filter(Boolean).join(' · ') || 'Kernel runs'
+      );
     default:
       return '';
   }

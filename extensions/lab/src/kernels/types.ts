@@ -1,14 +1,3 @@
-/** What the notebook server's own job looks like now. */
-export interface Job {
-  /** The scheduler's id, or null outside a batch job. */
-  job_id: string | null;
-  node: string | null;
-  /** When the time limit falls due (ISO, UTC), or null for no limit. */
-  ends_at: string | null;
-  /** The server's clock, so that a wrong clock in the browser does no harm. */
-  now: string;
-}
-
 /** What may be chosen of one thing: bounds, a list, or any plain name. */
 export interface Bounds {
   min?: number;
@@ -17,8 +6,7 @@ export interface Bounds {
   any?: boolean;
 }
 
-export type Field =
-  'gpus' | 'gpu_model' | 'cpus' | 'memory' | 'time_limit' | 'partition' | 'account' | 'qos';
+export type Field = 'gpus' | 'gpu_model' | 'cpus' | 'memory' | 'time_limit' | 'partition' | 'account' | 'qos';
 
 /** Resources that were chosen: memory in bytes, time in seconds; unset is the default. */
 export interface Choice {
@@ -70,8 +58,7 @@ export interface Resources extends Partial<Record<Field, number | string | null>
   summary: string;
 }
 
-export type State =
-  'submitting' | 'queued' | 'starting' | 'running' | 'ending' | 'dead' | 'local';
+export type State = 'submitting' | 'queued' | 'starting' | 'running' | 'ending' | 'dead' | 'local';
 
 /** Where a kernel is. Times are ISO in UTC; null is not known. */
 export interface KernelView {
@@ -92,32 +79,4 @@ export interface KernelView {
   keep_hours: number;
   idle: { warning: string | null };
   notes?: string[];
-}
-
-/** Use of one GPU: percent, and memory in bytes. */
-export interface GpuUse {
-  index: number;
-  utilization: number;
-  memory_used: number;
-  memory_total: number;
-}
-
-/** One entry of "My jobs". */
-export interface JobEntry {
-  kind: string;
-  id: string;
-  title: string;
-  state: string;
-  message: string;
-  node: string | null;
-  job_id: string | null;
-  /** Seconds. */
-  time_left: number | null;
-  resources: string;
-  gpu_use: GpuUse[] | null;
-  can_end: boolean;
-  keep_until?: string | null;
-  /** The most hours for which it may be kept; nothing where it cannot. */
-  keep_hours?: number | null;
-  url?: string;
 }

@@ -2,11 +2,13 @@ import { ISessionContext, Notification } from '@jupyterlab/apputils';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import * as api from './api';
+import { Refused } from '../gateway/refused';
 import { Repeat } from '../kit/repeat';
+import { duration } from '../kit/words';
+
+import * as api from './api';
 import { isJob } from './sessions';
 import { KernelView, State } from './types';
-import { duration } from '../kit/words';
 
 const MINUTE = 60_000;
 /** Warnings come this long before a kernel's end, in minutes. */
@@ -219,7 +221,7 @@ export class Watched implements IDisposable {
 }
 
 function goneIsNull(error: unknown): null {
-  if (error instanceof api.Refused && error.status === 404) {
+  if (error instanceof Refused && error.status === 404) {
     return null;
   }
   throw error;

@@ -1,11 +1,9 @@
-import { IDisposable } from '@lumino/disposable';
-
 /**
  * Calls again and again while the tab can be seen, one call at a time.
  *
  * @param call - resolves to the milliseconds until the next call, null for none.
  */
-export class Repeat implements IDisposable {
+export class Repeat {
   constructor(private readonly call: () => Promise<number | null>) {
     document.addEventListener('visibilitychange', this.seen);
   }

@@ -1,5 +1,7 @@
+/** How amounts, times and names are told. */
+
 const MINUTE = 60_000;
-const GIB = 1024 ** 3;
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
 /** "2 d 3 h", "2 h 15 min", "4 min", "less than a minute", of milliseconds. */
 export function duration(left: number): string {
@@ -8,16 +10,28 @@ export function duration(left: number): string {
     return 'less than a minute';
   }
   const [days, hours, rest] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24, minutes % 60];
-  const parts = days
-    ? [`${days} d`, hours && `${hours} h`]
-    : [hours && `${hours} h`, rest && `${rest} min`];
+  const parts = days ? [`${days} d`, hours && `${hours} h`] : [hours && `${hours} h`, rest && `${rest} min`];
   return parts.filter(Boolean).join(' ');
 }
 
-/** "16 GB", "512 MB", of bytes. */
-export function memory(bytes: number): string {
-  const [size, unit] = bytes >= GIB ? [bytes / GIB, 'GB'] : [bytes / 1024 ** 2, 'MB'];
-  return `${Number(size.toFixed(1))} ${unit}`;
+/** "2 h 15 min", "12 s": how long something may still take, of seconds. */
+export function remaining(seconds: number): string {
+  return seconds < 60 ? `${Math.max(1, Math.round(seconds))} s` : duration(Math.round(seconds / 60) * MINUTE);
+}
+
+/**
+ * "16 GB", "1.5 kB", of bytes: of memory, files and quotas alike.
+ *
+ * Units are powers of 1,024, as the scheduler counts memory and the gateway tells it.
+ */
+export function size(bytes: number): string {
+  let [value, unit] = [bytes, 0];
+  while (value >= 1023.5 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  const text = value.toFixed(unit === 0 || value >= 99.95 ? 0 : 1);
+  return `${text.replace(/\.0$/, '')} ${UNITS[unit]}`;
 }
 
 /** The hour and minute of a moment, with the day if that is not today's. */
@@ -38,7 +52,43 @@ export function soonClock(moment: string, today = new Date()): string {
   return isFar || isToday ? clock(moment, today) : `${date.toLocaleDateString([], { weekday: 'short' })} ${time}`;
 }
 
-/** "1 GPU", "3 GPUs" */
-export function count(number: number, one: string): string {
-  return `${number} ${one}${number === 1 ? '' : 's'}`;
+/** "3 min ago" */
+export function ago(iso: string, now = Date.now()): string {
+  const minutes = Math.floor((now - Date.parse(iso)) / 60_000);
+  if (minutes < 1) {
+    return 'just now';
+  }
+  if (minutes < 60) {
+    return `${minutes} min ago`;
+  }
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ago` : `${Math.floor(hours / 24)} days ago`;
+}
+
+/** Local day and time of an ISO stamp; without seconds. */
+export function when(iso: string): string {
+  const at = new Date(iso);
+  const two = (value: number) => String(value).padStart(2, '0');
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+/** "1 GPU", "3,000 objects" */
+export function count(number: number | bigint, one: string, many = `${one}s`): string {
+  return `${number.toLocaleString('en')} ${BigInt(number) === 1n ? one : many}`;
+}
+
+const CONTROL_PICTURES = 0x2400;
+// What shows as nothing, or turns the direction of the text after it.
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}]/gu;
+
+/** A name as it can be seen: nothing in it hides, breaks the line or turns the text. */
+export function visible(name: string): string {
+  return name.replace(INVISIBLE, char => {
+    const code = char.codePointAt(0) ?? 0;
+    if (code < 0x20) {
+      return String.fromCodePoint(CONTROL_PICTURES + code);
+    }
+    return code === 0x7f ? '␡' : `⟨${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
+  });
 }

@@ -1,6 +1,6 @@
 import { createRoot } from 'react-dom/client';
 
-import { pageSend } from '../storage/api';
+import { pageSend } from '../gateway/send';
 import { At } from '../storage/panel/browse';
 import { Memory, StoragePanel } from '../storage/panel/panel';
 

@@ -65,7 +65,15 @@ export function drawStuck(message: string): void {
 export function drawParts(what: string, parts: Part[]): void {
   const place = make('div', 'opened');
   place.dataset.what = what;
-  place.append(...parts.map(part => section(part, () => undefined, () => undefined)));
+  place.append(
+    ...parts.map(part =>
+      section(
+        part,
+        () => undefined,
+        () => undefined
+      )
+    )
+  );
   document.querySelector('.opened')?.remove();
   const first = document.querySelector('section');
   if (first) {

@@ -1,4 +1,14 @@
-import { Answered, Asked, Begin, LONGEST_READ, MOST_BYTES, MOST_READS, Neighbours, PreviewObject, Read } from './protocol';
+import {
+  Answered,
+  Asked,
+  Begin,
+  LONGEST_READ,
+  MOST_BYTES,
+  MOST_READS,
+  Neighbours,
+  PreviewObject,
+  Read
+} from './protocol';
 
 export { rangeReader, zarrNeighbours } from './reader';
 export type { Neighbours, PreviewObject, Read } from './protocol';

@@ -1,3 +1,5 @@
+export { count as many, size as bytes } from '../kit/words';
+
 /** What a format's module tells of an object: data only, drawn by `draw.ts`. */
 export interface Sheet {
   /** What the object is, in words. */
@@ -117,20 +119,4 @@ function shallow(value: object): string {
     return typeof inner === 'bigint' ? inner.toString() : inner;
   });
   return text ?? '';
-}
-
-/** Return a number of bytes in words, by powers of 1,000 as in the panel. */
-export function bytes(size: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
-  let [value, unit] = [size, 0];
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
-
-/** Return a count with its noun: `1 row`, `2,000 rows`. */
-export function many(count: number | bigint, noun: string): string {
-  return `${count.toLocaleString('en-US')} ${noun}${BigInt(count) === 1n ? '' : 's'}`;
 }

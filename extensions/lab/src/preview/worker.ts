@@ -32,12 +32,7 @@ export function serve(formats: Record<string, Format>): void {
   let last = 0;
   let format: Format | undefined;
   let source: Source | undefined;
-  const fetch = (
-    offset: number,
-    length: number,
-    neighbour?: string,
-    isPart?: boolean
-  ): Promise<ArrayBuffer | null> =>
+  const fetch = (offset: number, length: number, neighbour?: string, isPart?: boolean): Promise<ArrayBuffer | null> =>
     new Promise((resolve, reject) => {
       last += 1;
       waiting.set(last, { resolve, reject });

@@ -1,59 +1,7 @@
+import { Refused } from '../gateway/refused';
+import { Send } from '../gateway/send';
+
 import * as t from './types';
-
-/** What the service said no to, in its words. */
-export class Refused extends Error {
-  constructor(
-    message: string,
-    readonly status: number,
-    readonly code = '',
-    readonly hint = '',
-    readonly field = ''
-  ) {
-    super(message);
-  }
-
-  /** Whether the same request may work a little later. */
-  get passing(): boolean {
-    return this.status === 0 || this.status === 429 || (this.status >= 500 && this.status !== 501 && this.status !== 507);
-  }
-}
-
-/** Sends one request, `path` with its query, and gives the answer's JSON. */
-export type Send = (method: string, path: string, body?: unknown) => Promise<unknown>;
-
-/** Make a `Refused` of an answer that is no success. */
-export async function refusal(answer: Response): Promise<Refused> {
-  const said: unknown = await answer.json().catch(() => null);
-  const error = (said as { error?: Record<string, unknown> } | null)?.error ?? {};
-  const text = (value: unknown) => (typeof value === 'string' ? value : '');
-  return new Refused(
-    text(error.message) || `The gateway answered ${answer.status}.`,
-    answer.status,
-    text(error.code),
-    text(error.hint),
-    text(error.field)
-  );
-}
-
-/** Send from a page of the gateway itself, with its session's XSRF token. */
-export function pageSend(prefix: string, xsrf: string): Send {
-  return async (method, path, body) => {
-    const headers: Record<string, string> = { Accept: 'application/json', 'X-XSRFToken': xsrf };
-    if (body !== undefined) {
-      headers['Content-Type'] = 'application/json';
-    }
-    const init = { method, headers, body: body === undefined ? undefined : JSON.stringify(body) };
-    const answer = await fetch(`${prefix}api/v1/${path}`, init).catch(() => {
-      throw new Refused('The gateway does not answer.', 0, '', 'Check your network; this page tries again.');
-    });
-    if (!answer.ok) {
-      const refused = await refusal(answer);
-      const out = refused.code === 'session-ended' || refused.code === 'not-signed-in';
-      throw out ? new Refused('You are signed out.', refused.status, refused.code, 'Reload this page to sign in again.') : refused;
-    }
-    return answer.json();
-  };
-}
 
 function query(path: string, values: Record<string, string | number | null | undefined>): string {
   const parts = Object.entries(values)
@@ -68,14 +16,6 @@ function encode(value: string): string {
   } catch {
     throw new Refused('This name is not Unicode, and no browser can ask for it.', 400, 'key-refused');
   }
-}
-
-/** Words for whatever went wrong, with what to try. */
-export function words(error: unknown): string {
-  if (error instanceof Refused) {
-    return [error.message, error.hint].filter(Boolean).join(' ');
-  }
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** The storage service's REST API. Every call rejects with `Refused`. */
@@ -108,7 +48,12 @@ export class Api {
   versions = (bucket: string, prefix: string, after?: t.VersionsPage): Promise<t.VersionsPage> =>
     this.call(
       'GET',
-      query('objects/versions', { bucket, prefix, key_marker: after?.key_marker, version_marker: after?.version_marker })
+      query('objects/versions', {
+        bucket,
+        prefix,
+        key_marker: after?.key_marker,
+        version_marker: after?.version_marker
+      })
     );
 
   /** Make an earlier version the current one. */
@@ -118,7 +63,10 @@ export class Api {
   count = (selection: t.Selection): Promise<t.Count> => this.call('POST', 'objects/count', selection);
 
   /** Delete up to 1,000 keys now. */
-  deleteKeys = (bucket: string, keys: string[]): Promise<{ deleted: number; failures: { key: string; message: string }[] }> =>
+  deleteKeys = (
+    bucket: string,
+    keys: string[]
+  ): Promise<{ deleted: number; failures: { key: string; message: string }[] }> =>
     this.call('POST', 'objects/delete', { bucket, keys });
 
   tasks = async (): Promise<t.Task[]> => (await this.call<{ tasks: t.Task[] }>('GET', 'tasks')).tasks;
@@ -151,7 +99,8 @@ export class Api {
   partUrls = async (
     of: { bucket: string; key: string; upload_id: string },
     parts: { number: number; crc32: string }[]
-  ): Promise<t.SignedUrl[]> => (await this.call<{ urls: t.SignedUrl[] }>('POST', 'uploads/urls', { ...of, parts })).urls;
+  ): Promise<t.SignedUrl[]> =>
+    (await this.call<{ urls: t.SignedUrl[] }>('POST', 'uploads/urls', { ...of, parts })).urls;
 
   parts = async (bucket: string, key: string, upload_id: string): Promise<t.Part[]> =>
     (await this.call<{ parts: t.Part[] }>('GET', query('uploads/parts', { bucket, key, upload_id }))).parts;

@@ -1,33 +1,12 @@
-import { PageConfig, URLExt } from '@jupyterlab/coreutils';
-import { ServerConnection } from '@jupyterlab/services';
 import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import { Signal } from '@lumino/signaling';
 
-import { storageIcon } from '../kernels/icons';
-import { refusal, Refused, Send } from './api';
+import { relay } from '../gateway/server';
+
+import { storageIcon } from './icons';
 import { At } from './panel/browse';
 import { PanelHost } from './panel/host';
 import { Memory, StoragePanel } from './panel/panel';
-
-/** Send through the notebook server, which adds its own token; never an object's bytes. */
-export const relay: Send = async (method, path, body) => {
-  const settings = ServerConnection.makeSettings();
-  const url = `${URLExt.join(settings.baseUrl, 'landbridge/storage')}/${path}`;
-  const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
-  const answer = await ServerConnection.makeRequest(url, init, settings).catch(() => {
-    throw new Refused('The notebook server does not answer.', 0);
-  });
-  if (!answer.ok) {
-    throw await refusal(answer);
-  }
-  return answer.json();
-};
-
-/** The gateway's own path; '' where JupyterLab runs without one. */
-export function gatewayPath(): string {
-  const hub = PageConfig.getOption('hubPrefix');
-  return hub.replace(/hub\/?$/, '');
-}
 
 const PLACE = 'landbridge-storage-place';
 

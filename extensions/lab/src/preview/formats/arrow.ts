@@ -1,8 +1,22 @@
-import { CompressionType, compressionRegistry, DataType, Field, RecordBatch } from 'apache-arrow';
+import { compressionRegistry, CompressionType, DataType, Field, RecordBatch } from 'apache-arrow';
 
 import { Format } from '../format';
 import { LONGEST_READ } from '../protocol';
-import { bytes, cell, COLUMNS_AT_ONCE, cut, Fact, many, MOST_ROWS, Node, Page, Part, Place, Sheet, Unreadable } from '../sheet';
+import {
+  bytes,
+  cell,
+  COLUMNS_AT_ONCE,
+  cut,
+  Fact,
+  many,
+  MOST_ROWS,
+  Node,
+  Page,
+  Part,
+  Place,
+  Sheet,
+  Unreadable
+} from '../sheet';
 import { Source } from '../source';
 
 import { Batch, Batches } from './arrowbatches';

@@ -36,7 +36,12 @@ export const hdf5: Format = {
     });
     const parts: Part[] = [{ kind: 'tree', title: 'Datasets and groups', nodes }];
     if (attributes.length) {
-      parts.push({ kind: 'table', title: 'Attributes', columns: [{ name: 'name' }, { name: 'value' }], rows: attributes });
+      parts.push({
+        kind: 'table',
+        title: 'Attributes',
+        columns: [{ name: 'name' }, { name: 'value' }],
+        rows: attributes
+      });
     }
     const isNetcdf = attributes.some(([name]) => name === '_NCProperties');
     return {
@@ -97,7 +102,10 @@ function children(
       nodes.push({ name: cut(name), detail: 'group', children: children(found, spend, depth - 1, budget, file) });
     } else if (found instanceof h5wasm.Dataset) {
       const shape = file.sure(() => found.shape);
-      const detail = `${cell(file.sure(() => found.dtype), 60)} ${shape?.length ? `[${shape.join(', ')}]` : 'scalar'}`;
+      const detail = `${cell(
+        file.sure(() => found.dtype),
+        60
+      )} ${shape?.length ? `[${shape.join(', ')}]` : 'scalar'}`;
       nodes.push({ name: cut(name), detail, open: found.path });
     } else {
       nodes.push({ name: cut(name), detail: 'a link or type' });
@@ -111,7 +119,15 @@ function attributesOf(entity: h5wasm.Group | h5wasm.Dataset, file: Blocks): Fact
   for (const [name, attribute] of Object.entries(file.sure(() => entity.attrs)).slice(0, MOST_ATTRIBUTES)) {
     const { size, total_size } = attribute.metadata;
     const isSmall = size * total_size <= LARGEST_ATTRIBUTE;
-    facts.push([cut(name), isSmall ? cell(file.maybe(() => attribute.json_value), 500) : '(too large to show)']);
+    facts.push([
+      cut(name),
+      isSmall
+        ? cell(
+            file.maybe(() => attribute.json_value),
+            500
+          )
+        : '(too large to show)'
+    ]);
   }
   return facts;
 }
@@ -217,7 +233,7 @@ class Blocks {
 
   private copy(heap: Uint8Array, at: number, length: number, position: number): number | null {
     const end = Math.min(position + length, this.source.size);
-    for (let offset = position; offset < end; ) {
+    for (let offset = position; offset < end;) {
       const index = Math.floor(offset / BLOCK);
       const block = this.blocks.get(index);
       if (block === undefined) {

@@ -169,7 +169,9 @@ function wrongs(header: Header, layout: Layout, size: number): string[] {
   }
   const outside = header.variables.filter(one => !isInside(one, header, layout, size)).length;
   if (outside) {
-    said.push(`${many(outside, 'variable')} of it would lie outside the file or in its header: it is cut off or damaged.`);
+    said.push(
+      `${many(outside, 'variable')} of it would lie outside the file or in its header: it is cut off or damaged.`
+    );
   }
   const all = header.variables.map(one => ({ begin: one.begin, end: one.begin + piece(one) }));
   const sorted = all.filter(({ begin, end }) => end > begin).sort((one, other) => one.begin - other.begin);

@@ -130,6 +130,5 @@ function picture(value: unknown, left: string[]): Part[] {
 
 /** Return text without the codes by which terminals colour it. */
 function plain(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(/\x1b\[[0-9;]*[A-Za-z]/g, '');
 }

@@ -1,6 +1,6 @@
 import { ColumnChunk, FileMetaData, parquetReadObjects, RowGroup } from 'hyparquet';
+import { CompressionCodec, compressors } from 'hyparquet-compressors';
 import { deserializeTCompactProtocol } from 'hyparquet/src/thrift.js';
-import { compressors, CompressionCodec } from 'hyparquet-compressors';
 
 import { LONGEST_READ } from '../protocol';
 import { bytes, cell, Column, COLUMNS_AT_ONCE, cut, many, MOST_ROWS, Page, Place, Unreadable } from '../sheet';
@@ -131,7 +131,9 @@ export class Rows {
       try {
         for (let index = first; index < this.starts.length && this.starts[index] < end; index += 1) {
           const group = this.metadata.row_groups[index];
-          const [from, to] = [row, end].map(one => Math.min(Math.max(one - this.starts[index], 0), this.countOf(index)));
+          const [from, to] = [row, end].map(one =>
+            Math.min(Math.max(one - this.starts[index], 0), this.countOf(index))
+          );
           const chunks = chunksOf(group).get(name) ?? [];
           type = chunks.length === 1 ? chunks[0].meta_data?.type : undefined;
           values.push(...(await this.column(group, name, chunks, from, to, read)));
@@ -178,7 +180,10 @@ export class Rows {
       judge(data);
       read.set(start, data);
     }
-    const file = { byteLength: this.source.size, slice: (start: number, end = this.source.size) => pieceOf(read, start, end) };
+    const file = {
+      byteLength: this.source.size,
+      slice: (start: number, end = this.source.size) => pieceOf(read, start, end)
+    };
     const metadata = { ...this.metadata, row_groups: [group], num_rows: group.num_rows };
     const found = await parquetReadObjects({ file, metadata, columns: [name], rowStart, rowEnd, compressors: guarded });
     return found.map(row => row[name] as unknown);
@@ -206,7 +211,12 @@ interface Shown {
 }
 
 function some(names: string[]): string {
-  return names.slice(0, 5).map(name => cut(name, 60)).join(', ') + (names.length > 5 ? ', …' : '');
+  return (
+    names
+      .slice(0, 5)
+      .map(name => cut(name, 60))
+      .join(', ') + (names.length > 5 ? ', …' : '')
+  );
 }
 
 function nameOf(chunk: ColumnChunk): string {
@@ -272,7 +282,7 @@ const guarded = Object.fromEntries(
       if (length > LARGEST_PAGE) {
         throw new Unreadable('a page of it is too large.');
       }
-      return unpack!(input, length);
+      return unpack(input, length);
     }
   ])
 );

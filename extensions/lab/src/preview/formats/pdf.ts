@@ -65,7 +65,7 @@ async function opened(source: Source): Promise<PDFDocumentProxy> {
     verbosity: 0,
     CanvasFactory: Canvases,
     FilterFactory: NoFilters
-  } as Parameters<typeof getDocument>[0]);
+  });
   try {
     return await Promise.race([task.promise, failure]);
   } catch (error) {
@@ -74,7 +74,9 @@ async function opened(source: Source): Promise<PDFDocumentProxy> {
     }
     const { name, message } = error as Error;
     throw new Unreadable(
-      name === 'PasswordException' ? 'This PDF is locked by a password.' : `This PDF is damaged or cut off: ${cell(message)}`
+      name === 'PasswordException'
+        ? 'This PDF is locked by a password.'
+        : `This PDF is damaged or cut off: ${cell(message)}`
     );
   }
 }

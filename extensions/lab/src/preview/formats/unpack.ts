@@ -75,7 +75,8 @@ export async function blosc(data: Bytes): Promise<Bytes> {
     const isSplit = !(flags & 0x10) && !isShort && itemSize <= 16 && blockSize / itemSize >= 128;
     const parts = isSplit ? itemSize : 1;
     const flat = await streams(data, view.getUint32(16 + 4 * block, true), length, parts, flags >> 5);
-    const items = itemSize > 1 && flags & 1 ? unshuffled(flat, itemSize) : flags & 4 ? unbitshuffled(flat, itemSize) : flat;
+    const items =
+      itemSize > 1 && flags & 1 ? unshuffled(flat, itemSize) : flags & 4 ? unbitshuffled(flat, itemSize) : flat;
     out.set(items, block * blockSize);
   }
   return out;
@@ -149,7 +150,9 @@ function viewOf(data: Bytes, least: number): DataView {
 
 function allowed(size: number): number {
   if (!(size <= LARGEST_UNPACKED)) {
-    throw new Unreadable(`A chunk of this array unpacks to more than ${bytes(LARGEST_UNPACKED)}, or does not say to how much.`);
+    throw new Unreadable(
+      `A chunk of this array unpacks to more than ${bytes(LARGEST_UNPACKED)}, or does not say to how much.`
+    );
   }
   return size;
 }

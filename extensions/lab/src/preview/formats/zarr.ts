@@ -79,7 +79,9 @@ async function slice(source: Source, path: string): Promise<Part> {
   }
   const selection = ranges.map(([start, stop]) => zarr.slice(start, stop));
   const values = found.shape.length ? await zarr.get(found, selection) : await zarr.get(found);
-  const data = (typeof values === 'object' && values !== null && 'data' in values ? values.data : [values]) as Iterable<unknown>;
+  const data = (
+    typeof values === 'object' && values !== null && 'data' in values ? values.data : [values]
+  ) as Iterable<unknown>;
   return valuesTable(path || 'Values', found.shape, [...data]);
 }
 

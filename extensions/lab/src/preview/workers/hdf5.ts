@@ -1,6 +1,6 @@
-import './quiet';
-
 import { hdf5 } from '../formats/hdf5';
 import { serve } from '../worker';
+
+import './quiet';
 
 serve({ hdf5 });

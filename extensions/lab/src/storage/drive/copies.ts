@@ -1,9 +1,8 @@
 import { Notification } from '@jupyterlab/apputils';
-import { URLExt } from '@jupyterlab/coreutils';
-import { ServerConnection } from '@jupyterlab/services';
 
-import { refusal } from '../api';
-import { size } from '../panel/words';
+import { words } from '../../gateway/refused';
+import { call } from '../../gateway/server';
+import { size } from '../../kit/words';
 
 const SOON = 700;
 const LATE = 5000;
@@ -34,29 +33,20 @@ export interface NewCopy {
   overwrite: boolean;
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const settings = ServerConnection.makeSettings();
-  const url = URLExt.join(settings.baseUrl, 'landbridge/storage', path);
-  const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
-  const answer = await ServerConnection.makeRequest(url, init, settings);
-  if (!answer.ok) {
-    throw await refusal(answer);
-  }
-  return (await answer.json()) as T;
-}
+const PATH = 'landbridge/storage/copies';
 
 /** Begin a copy and show how far it is until it is over. */
 export async function begin(copy: NewCopy): Promise<void> {
   try {
-    follow(await call<Copy>('POST', 'copies', copy));
+    follow(await call<Copy>(PATH, 'POST', copy));
   } catch (error) {
-    Notification.error(error instanceof Error ? error.message : String(error), { autoClose: false });
+    Notification.error(words(error), { autoClose: false });
   }
 }
 
 /** Show again what was going on, or was interrupted, when the page was left. */
 export async function followAll(): Promise<void> {
-  const { copies } = await call<{ copies: Copy[] }>('GET', 'copies').catch(() => ({ copies: [] as Copy[] }));
+  const { copies } = await call<{ copies: Copy[] }>(PATH).catch(() => ({ copies: [] as Copy[] }));
   copies.filter(one => ['waiting', 'running', 'interrupted'].includes(one.phase)).forEach(follow);
 }
 
@@ -69,10 +59,14 @@ function follow(copy: Copy): void {
     label: 'Cancel',
     callback: (event: MouseEvent) => {
       event.preventDefault();
-      void call('POST', `copies/${copy.id}/cancel`, {});
+      void call(`${PATH}/${copy.id}/cancel`, 'POST', {});
     }
   };
-  const id = Notification.emit(line(copy), 'in-progress', { autoClose: false, progress: share(copy), actions: [cancel] });
+  const id = Notification.emit(line(copy), 'in-progress', {
+    autoClose: false,
+    progress: share(copy),
+    actions: [cancel]
+  });
   void watch(copy, id);
 }
 
@@ -80,10 +74,11 @@ async function watch(copy: Copy, id: string): Promise<void> {
   let shown = copy;
   while (shown.phase === 'waiting' || shown.phase === 'running') {
     await new Promise(resolve => setTimeout(resolve, document.hidden ? LATE : SOON));
-    shown = await call<Copy>('GET', `copies/${copy.id}`).catch(() => shown);
+    shown = await call<Copy>(`${PATH}/${copy.id}`).catch(() => shown);
     Notification.update({ id, message: line(shown), progress: share(shown) });
   }
-  const kind = shown.phase === 'done' ? (shown.failed ? 'warning' : 'success') : shown.phase === 'cancelled' ? 'info' : 'error';
+  const kind =
+    shown.phase === 'done' ? (shown.failed ? 'warning' : 'success') : shown.phase === 'cancelled' ? 'info' : 'error';
   Notification.update({
     id,
     message: line(shown),
@@ -101,8 +96,11 @@ function askToResume(copy: Copy): void {
   Notification.warning(line(copy), {
     autoClose: false,
     actions: [
-      { label: 'Go on', callback: () => void call<Copy>('POST', `copies/${copy.id}/resume`, {}).then(follow, () => undefined) },
-      { label: 'Leave it', callback: () => void call('POST', `copies/${copy.id}/cancel`, {}).catch(() => undefined) }
+      {
+        label: 'Go on',
+        callback: () => void call<Copy>(`${PATH}/${copy.id}/resume`, 'POST', {}).then(follow, () => undefined)
+      },
+      { label: 'Leave it', callback: () => void call(`${PATH}/${copy.id}/cancel`, 'POST', {}).catch(() => undefined) }
     ]
   });
 }
@@ -118,7 +116,8 @@ function share(copy: Copy): number | undefined {
 
 /** One line on a copy, as it is now. */
 export function line(copy: Copy): string {
-  const where = copy.kind === 'to-home' ? `from ${copy.bucket} to ${copy.target || 'home'}` : `to ${copy.bucket}/${copy.target}`;
+  const where =
+    copy.kind === 'to-home' ? `from ${copy.bucket} to ${copy.target || 'home'}` : `to ${copy.bucket}/${copy.target}`;
   const files = copy.done === 1 ? '1 file' : `${copy.done.toLocaleString('en')} files`;
   const missing = copy.failed ? `, ${copy.failed} not` : '';
   switch (copy.phase) {

@@ -183,7 +183,11 @@ export class BucketDrive implements Contents.IDrive {
       return folder(path, null, writable);
     }
     if ('folders' in view) {
-      return folder(path, view.folders.map(key => this.entry(spot.bucket, key)), false);
+      return folder(
+        path,
+        view.folders.map(key => this.entry(spot.bucket, key)),
+        false
+      );
     }
     const found = await this.objects.list(spot.bucket, view.prefix);
     const folders = found.prefixes.filter(hasPath).map(key => this.entry(spot.bucket, key, writable));

@@ -4,14 +4,14 @@ import { IDocumentManager } from '@jupyterlab/docmanager';
 import { FileBrowser, FileDialog, IFileBrowserFactory } from '@jupyterlab/filebrowser';
 import { treeViewIcon } from '@jupyterlab/ui-components';
 
-import { insertable } from './insert';
+import { relay } from '../../gateway/server';
+import { count, size, visible } from '../../kit/words';
 import { PanelHost } from '../panel/host';
 import { Count } from '../types';
-import { count, size, visible } from '../panel/words';
-import { relay } from '../sidebar';
 
 import { begin, followAll } from './copies';
 import { BucketDrive, DRIVE } from './drive';
+import { insertable } from './insert';
 import { Kind } from './models';
 import { acceptDrops, insertCell, OBJECT_TYPE } from './notebooks';
 import { Objects } from './objects';

@@ -21,9 +21,15 @@ const READERS: [ending: RegExp, code: (url: string) => string[]][] = [
     /\.safetensors$/i,
     url => opened(url, 'import safetensors.numpy', 'tensors = safetensors.numpy.load(file.read())', 'list(tensors)')
   ],
-  [/\.(png|jpe?g|gif|webp|bmp|tiff?)$/i, url => opened(url, 'from PIL import Image', 'image = Image.open(file).copy()', 'image')],
+  [
+    /\.(png|jpe?g|gif|webp|bmp|tiff?)$/i,
+    url => opened(url, 'from PIL import Image', 'image = Image.open(file).copy()', 'image')
+  ],
   [/\.(json|geojson|ipynb)$/i, url => opened(url, 'import json', 'data = json.load(file)', 'data')],
-  [/\.(txt|md|log|py|yaml|yml|toml|html|xml|svg)$/i, url => opened(url, '', 'text = file.read().decode()', 'print(text[:1000])')],
+  [
+    /\.(txt|md|log|py|yaml|yml|toml|html|xml|svg)$/i,
+    url => opened(url, '', 'text = file.read().decode()', 'print(text[:1000])')
+  ],
   [/\.lance\/$/i, url => ['import lance', '', `ds = lance.dataset(${url})`, 'ds.schema']],
   [/\/$/, url => ['import fsspec', '', `fs, path = fsspec.url_to_fs(${url})`, 'fs.ls(path)']]
 ];

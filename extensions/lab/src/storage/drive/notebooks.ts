@@ -6,7 +6,9 @@ import { Widget } from '@lumino/widgets';
 interface NotebookPanel extends Widget {
   content: Widget & {
     activeCellIndex: number;
-    activeCell: { model: { type: string; sharedModel: { getSource(): string; setSource(source: string): void } } } | null;
+    activeCell: {
+      model: { type: string; sharedModel: { getSource(): string; setSource(source: string): void } };
+    } | null;
     widgets: readonly Widget[];
   };
 }
@@ -21,7 +23,9 @@ function isNotebook(widget: Widget | null): widget is NotebookPanel {
 /** Put code into a new cell below the active one of the notebook in use. */
 export async function insertCell(app: JupyterFrontEnd, code: string): Promise<void> {
   const current = app.shell.currentWidget;
-  const panel = isNotebook(current) ? current : [...app.shell.widgets('main')].filter(isNotebook).find(one => one.isVisible);
+  const panel = isNotebook(current)
+    ? current
+    : [...app.shell.widgets('main')].filter(isNotebook).find(one => one.isVisible);
   if (!panel) {
     Notification.info('Open a notebook first: the code goes into a new cell of it.');
     return;
@@ -46,7 +50,9 @@ export function acceptDrops(app: JupyterFrontEnd): void {
   const panelAt = (event: DragEvent): NotebookPanel | undefined => {
     const isOurs = event.dataTransfer?.types.includes(OBJECT_TYPE) ?? false;
     const node = event.target instanceof Node ? event.target : null;
-    return isOurs ? [...app.shell.widgets('main')].filter(isNotebook).find(one => one.content.node.contains(node)) : undefined;
+    return isOurs
+      ? [...app.shell.widgets('main')].filter(isNotebook).find(one => one.content.node.contains(node))
+      : undefined;
   };
   const accept = (event: DragEvent): void => {
     if (panelAt(event)) {

@@ -1,6 +1,8 @@
 import { ServerConnection } from '@jupyterlab/services';
 
-import { Api, reach, Refused, Send } from '../api';
+import { Refused, words } from '../../gateway/refused';
+import { Send } from '../../gateway/send';
+import { Api, reach } from '../api';
 import { Count, Me, NewTask, Page, Task } from '../types';
 import { checksum } from '../upload/crc32';
 
@@ -66,7 +68,10 @@ export class Objects {
       throw refused(404, `There is no ${key} in ${bucket}.`);
     }
     if (facts.size > LARGEST_OPENED) {
-      throw refused(413, 'This object is too large to be opened here. Look at it in the Storage panel, or copy it home.');
+      throw refused(
+        413,
+        'This object is too large to be opened here. Look at it in the Storage panel, or copy it home.'
+      );
     }
     const [me, signed] = await Promise.all([this.me(), this.told(this.api.downloadUrl(bucket, key, true))]);
     const answer = await fetch(reach(me, signed), { headers: signed.headers, credentials: 'omit' }).catch(away);
@@ -171,7 +176,7 @@ export function refused(status: number, message: string): ServerConnection.Respo
 
 function failure(error: unknown): Error {
   if (error instanceof Refused) {
-    return refused(error.status || 503, [error.message, error.hint].filter(Boolean).join(' '));
+    return refused(error.status || 503, words(error));
   }
   return error instanceof Error ? error : new Error(String(error));
 }

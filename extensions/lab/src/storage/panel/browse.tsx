@@ -1,19 +1,22 @@
 import { DragEvent, useEffect, useMemo, useRef, useState } from 'react';
 
-import { words } from '../api';
+import { words } from '../../gateway/refused';
+import { Icon } from '../../kit/icons';
+import { Tool } from '../../kit/tool';
+import { count, size, visible, when } from '../../kit/words';
+import { above } from '../objectnames';
+import { fromDrop, Picked } from '../upload/files';
+import { AddButtons } from '../upload/view';
+
 import { Place, Remove, Rename, selectionOf, tooMany } from './chosen';
 import { Details } from './details';
 import { download } from './download';
-import { Icon, Tool } from '../../kit/tool';
 import { isKeyFault, KEY_FAULT, KeyForm } from './key';
 import { Listing, Row } from './listing';
 import { Look } from './look';
 import { owned, shareable, useListing, useShared, writable } from './shared';
 import { LinkDialog, ShareDialog } from './sharing';
 import { Table } from './table';
-import { fromDrop, Picked } from '../upload/files';
-import { AddButtons } from '../upload/view';
-import { above, count, size, visible, when } from './words';
 
 /** Where one is: a prefix of a bucket. */
 export interface At {
@@ -46,7 +49,11 @@ function Crumbs(props: { at: At; root: string; go(prefix: string): void }): JSX.
           const here = path;
           return (
             <li key={i}>
-              <button type="button" aria-current={i === steps.length - 1 ? 'page' : undefined} onClick={() => props.go(here)}>
+              <button
+                type="button"
+                aria-current={i === steps.length - 1 ? 'page' : undefined}
+                onClick={() => props.go(here)}
+              >
                 <bdi>{visible(step) || '(no name)'}</bdi>
               </button>
             </li>
@@ -131,7 +138,9 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
     <div className="lb-Storage-bar lb-Storage-actions" role="toolbar" aria-label="What to do with the selection">
       <b>{count(rows.length, 'selected', 'selected')}</b>
       {one && !one.folder && host.previewUrl && <Tool icon="eye" label="Preview" onClick={() => props.look(one)} />}
-      {one && !one.folder && <Tool icon="info" label="Details" title="Details (Alt+Enter)" onClick={() => props.ask('details')} />}
+      {one && !one.folder && (
+        <Tool icon="info" label="Details" title="Details (Alt+Enter)" onClick={() => props.ask('details')} />
+      )}
       {fine && (
         <Tool icon="download" label="Download" onClick={() => void save().catch(error => say(words(error), 'bad'))} />
       )}
@@ -139,9 +148,20 @@ function Actions(props: { at: At; rows: Row[]; ask(what: Open): void; look(row: 
         <Tool icon="code" label="Insert code" onClick={() => host.insertCode?.(at.bucket, one.key)} />
       )}
       {host.copyToHome && (
-        <Tool icon="home" label="Copy to home" onClick={() => host.copyToHome?.(at.bucket, rows.map(row => row.key))} />
+        <Tool
+          icon="home"
+          label="Copy to home"
+          onClick={() =>
+            host.copyToHome?.(
+              at.bucket,
+              rows.map(row => row.key)
+            )
+          }
+        />
       )}
-      {shareable(buckets, at.bucket) && one?.folder && <Tool icon="share" label="Share" onClick={() => props.ask('share')} />}
+      {shareable(buckets, at.bucket) && one?.folder && (
+        <Tool icon="share" label="Share" onClick={() => props.ask('share')} />
+      )}
       {own && one && !one.folder && me.public_links && (
         <Tool icon="link" label="Public link" onClick={() => props.ask('link')} />
       )}
@@ -191,7 +211,14 @@ function Bar(props: {
 }
 
 /** The window that asks about what is chosen. */
-function Asking(props: { what: Open; at: At; rows: Row[]; close(): void; done(): void; changed(): void }): JSX.Element | null {
+function Asking(props: {
+  what: Open;
+  at: At;
+  rows: Row[];
+  close(): void;
+  done(): void;
+  changed(): void;
+}): JSX.Element | null {
   const { at, rows, close, done } = props;
   const selection = useMemo(() => selectionOf(at.bucket, rows), [at.bucket, rows]);
   const [first] = rows;
@@ -294,7 +321,13 @@ function Foot(props: { listing: Listing; fault: unknown; filter: string; write: 
 }
 
 /** One prefix: its rows, the way to it, and what can be done there. */
-export function Browse(props: { at: At; root: string; turn: number; go(prefix: string): void; again(): void }): JSX.Element {
+export function Browse(props: {
+  at: At;
+  root: string;
+  turn: number;
+  go(prefix: string): void;
+  again(): void;
+}): JSX.Element {
   const { api, host, queue, buckets, say } = useShared();
   const { at, again } = props;
   const [filter, setFilter] = useState('');
@@ -313,7 +346,10 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
     if (row.folder) {
       props.go(row.key);
     } else {
-      select(new Map([[row.key, row]]), listing.find(other => other === row));
+      select(
+        new Map([[row.key, row]]),
+        listing.find(other => other === row)
+      );
       look(host.previewUrl ? row : null);
     }
   };
@@ -350,7 +386,9 @@ export function Browse(props: { at: At; root: string; turn: number; go(prefix: s
         head={HEAD}
         name={nameOf}
         drag={row => host.dragData?.(at.bucket, [row.key]) ?? null}
-        cells={(row, on, toggle) => <Cells row={row} name={nameOf(row)} chosen={on} toggle={toggle} open={() => open(row)} />}
+        cells={(row, on, toggle) => (
+          <Cells row={row} name={nameOf(row)} chosen={on} toggle={toggle} open={() => open(row)} />
+        )}
       />
       <Foot {...{ listing, fault, filter, write, again }} />
       {looking && <Look bucket={at.bucket} row={looking} close={() => look(null)} />}

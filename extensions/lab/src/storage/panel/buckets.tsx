@@ -1,11 +1,14 @@
 import { useEffect, useState } from 'react';
 
-import { Dialog, Field } from '../../kit/dialog';
-import { Icon, Tool } from '../../kit/tool';
+import { Dialog } from '../../kit/dialog';
+import { Field } from '../../kit/field';
+import { Icon } from '../../kit/icons';
+import { Tool } from '../../kit/tool';
+import { ago, count, size, visible, when } from '../../kit/words';
+import { Bucket, Usage } from '../types';
+
 import { KeyForm, KeyTool } from './key';
 import { useShared } from './shared';
-import { Bucket, Usage } from '../types';
-import { ago, count, size, visible, when } from './words';
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$/;
 
@@ -94,9 +97,19 @@ function NewBucket(props: { close(): void; made(bucket: Bucket): void }): JSX.El
       close={props.close}
       run={async () => props.made(await api.createBucket(name))}
     >
-      <Field label="Name" hint={`Small letters, digits and hyphens, up to 30. It will be ${me.bucket || me.user}--${name || '…'}`}>
+      <Field
+        label="Name"
+        hint={`Small letters, digits and hyphens, up to 30. It will be ${me.bucket || me.user}--${name || '…'}`}
+      >
         {id => (
-          <input id={id} value={name} autoFocus autoComplete="off" spellCheck={false} onChange={event => setName(event.target.value)} />
+          <input
+            id={id}
+            value={name}
+            autoFocus
+            autoComplete="off"
+            spellCheck={false}
+            onChange={event => setName(event.target.value)}
+          />
         )}
       </Field>
     </Dialog>
@@ -130,8 +143,7 @@ export function Buckets(props: {
   const own = me.credentials === 'pasted';
   const [making, setMaking] = useState(false);
   const [ending, setEnding] = useState<Bucket | null>(null);
-  const isChosen = (one: Bucket) =>
-    props.chosen?.bucket === one.name && props.chosen.prefix.startsWith(one.prefix);
+  const isChosen = (one: Bucket) => props.chosen?.bucket === one.name && props.chosen.prefix.startsWith(one.prefix);
   return (
     <nav className="lb-Storage-buckets" aria-label="Buckets">
       <div className="lb-Storage-bar">

@@ -1,10 +1,14 @@
 import { useState } from 'react';
 
-import { Dialog, Field } from '../../kit/dialog';
-import { Row } from './listing';
-import { useAsked, useShared } from './shared';
+import { Dialog } from '../../kit/dialog';
+import { Field } from '../../kit/field';
+import { useAsked } from '../../kit/query';
+import { count, size, visible } from '../../kit/words';
+import { above, lastPart } from '../objectnames';
 import { Selection } from '../types';
-import { above, count, lastPart, size, visible } from './words';
+
+import { Row } from './listing';
+import { useShared } from './shared';
 
 const MOST_KEYS = 1000;
 const MOST_PREFIXES = 100;
@@ -22,7 +26,9 @@ export function selectionOf(bucket: string, rows: Iterable<Row>): Selection {
 /** Why so many cannot be taken at once; '' if they can. */
 export function tooMany(selection: Selection): string {
   const fits = selection.keys.length <= MOST_KEYS && selection.prefixes.length <= MOST_PREFIXES;
-  return fits ? '' : `At most ${MOST_KEYS} objects and ${MOST_PREFIXES} folders at once: choose the folder that holds them.`;
+  return fits
+    ? ''
+    : `At most ${MOST_KEYS} objects and ${MOST_PREFIXES} folders at once: choose the folder that holds them.`;
 }
 
 function told(selection: Selection): string {
@@ -56,7 +62,9 @@ export function Remove(props: { selection: Selection; close(): void; done(): voi
     }
     props.done();
   };
-  const what = counted.value && `${counted.value.complete ? '' : 'at least '}${count(counted.value.objects, 'object')}, ${size(counted.value.bytes)}`;
+  const what =
+    counted.value &&
+    `${counted.value.complete ? '' : 'at least '}${count(counted.value.objects, 'object')}, ${size(counted.value.bytes)}`;
   return (
     <Dialog
       title={`Delete ${told(selection)}?`}
@@ -161,12 +169,18 @@ export function Place(props: { selection: Selection; prefix: string; close(): vo
       </Field>
       <Field label="Folder" hint="Empty for the top. It need not exist.">
         {id => (
-          <input id={id} value={prefix} spellCheck={false} placeholder="results/2026/" onChange={event => setPrefix(event.target.value)} />
+          <input
+            id={id}
+            value={prefix}
+            spellCheck={false}
+            placeholder="results/2026/"
+            onChange={event => setPrefix(event.target.value)}
+          />
         )}
       </Field>
       <label className="lb-Storage-check">
-        <input type="checkbox" checked={overwrite} onChange={event => setOverwrite(event.target.checked)} /> Replace what
-        has the same name there
+        <input type="checkbox" checked={overwrite} onChange={event => setOverwrite(event.target.checked)} /> Replace
+        what has the same name there
       </label>
     </Dialog>
   );

@@ -1,11 +1,15 @@
 import { useState } from 'react';
 
 import { Dialog } from '../../kit/dialog';
-import { useAsked, useShared, writable } from './shared';
-import { TagLines, useTags } from './tags';
+import { Problem } from '../../kit/lines';
+import { useAsked } from '../../kit/query';
+import { size, visible, when } from '../../kit/words';
+import { lastPart } from '../objectnames';
 import { Head } from '../types';
+
+import { useShared, writable } from './shared';
+import { TagLines, useTags } from './tags';
 import { Versions } from './versions';
-import { lastPart, size, visible, when } from './words';
 
 /** Name and value of what a store knows of an object; empty where it tells nothing. */
 function factsOf(bucket: string, head: Head): [string, string][] {
@@ -70,11 +74,7 @@ export function Details(props: { bucket: string; objectKey: string; close(): voi
         return false;
       }}
     >
-      {head.problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {head.problem}
-        </p>
-      )}
+      <Problem text={head.problem} />
       {!head.value && !head.problem && <p className="lb-Storage-age">Reading…</p>}
       {head.value && <Facts facts={factsOf(bucket, head.value)} />}
       {head.value && Object.keys(head.value.metadata).length > 0 && (

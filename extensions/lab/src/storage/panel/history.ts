@@ -1,6 +1,7 @@
-import { forWhom } from './purpose';
+import { count, visible, when } from '../../kit/words';
 import { AuditEntry } from '../types';
-import { count, visible, when } from './words';
+
+import { forWhom } from './purpose';
 
 type Facts = Record<string, unknown>;
 

@@ -1,9 +1,12 @@
 import { useState } from 'react';
 
-import { Api, Refused } from '../api';
-import { Dialog, Field } from '../../kit/dialog';
+import { Refused } from '../../gateway/refused';
+import { Dialog } from '../../kit/dialog';
+import { Field } from '../../kit/field';
+import { Nothing } from '../../kit/lines';
+import { useAsked } from '../../kit/query';
 import { Tool } from '../../kit/tool';
-import { useAsked } from './shared';
+import { Api } from '../api';
 
 const FIELDS = [
   ['access_key', 'Access key', 'text'],
@@ -44,8 +47,8 @@ function KeyDialog(props: { api: Api; close(): void; kept(): void }): JSX.Elemen
         }}
       >
         <p>
-          The gateway forgets <bdi className="lb-Storage-key">{entered}</bdi>, and reaches no bucket for you until you enter
-          one. Whoever has the key can still use it elsewhere.
+          The gateway forgets <bdi className="lb-Storage-key">{entered}</bdi>, and reaches no bucket for you until you
+          enter one. Whoever has the key can still use it elsewhere.
         </p>
       </Dialog>
     );
@@ -93,12 +96,12 @@ function KeyDialog(props: { api: Api; close(): void; kept(): void }): JSX.Elemen
 export function KeyForm(props: { api: Api; kept(): void }): JSX.Element {
   const [asking, setAsking] = useState(false);
   return (
-    <p className="lb-Storage-none">
+    <Nothing>
       <button type="button" className="lb-Storage-button" data-kind="main" onClick={() => setAsking(true)}>
         Enter your key
       </button>
       {asking && <KeyDialog {...props} close={() => setAsking(false)} />}
-    </p>
+    </Nothing>
   );
 }
 

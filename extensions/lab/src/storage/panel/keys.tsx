@@ -1,11 +1,14 @@
 import { useState } from 'react';
 
-import { words } from '../api';
+import { words } from '../../gateway/refused';
 import { Dialog } from '../../kit/dialog';
-import { forWhom, renews } from './purpose';
-import { useAsked, useShared } from './shared';
+import { Lines, Nothing, Problem } from '../../kit/lines';
+import { useAsked } from '../../kit/query';
+import { count, visible, when } from '../../kit/words';
 import { Credential, Grant } from '../types';
-import { count, visible, when } from './words';
+
+import { forWhom, renews } from './purpose';
+import { useShared } from './shared';
 
 const NAMED = 3;
 
@@ -77,23 +80,19 @@ export function KeysInUse(): JSX.Element | null {
   return (
     <>
       <h3>Keys in use</h3>
-      {keys.problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {keys.problem}
-        </p>
-      )}
+      <Problem text={keys.problem} />
       {own && (
         <p className="lb-Storage-age">
-          These programs were lent your own key. Only the store’s portal can end it; once you remove it here, no program is
-          given it any more.
+          These programs were lent your own key. Only the store’s portal can end it; once you remove it here, no program
+          is given it any more.
         </p>
       )}
-      {keys.value?.length === 0 && <p className="lb-Storage-none">No program has keys for your buckets now.</p>}
-      <ul className="lb-Storage-lines">
+      {keys.value?.length === 0 && <Nothing>No program has keys for your buckets now.</Nothing>}
+      <Lines>
         {keys.value?.map(one => (
           <KeyLine key={one.id} found={one} end={own ? undefined : () => ask(one)} />
         ))}
-      </ul>
+      </Lines>
       {ending && (
         <Dialog
           title={`End the keys of ${forWhom(ending.purpose)}?`}
@@ -103,8 +102,8 @@ export function KeysInUse(): JSX.Element | null {
           run={() => end(ending)}
         >
           <p>
-            If it still runs, its programs are refused at once, also in the middle of reading or writing. They get new keys by{' '}
-            <code>storage.renew()</code>, or within the hour by themselves.
+            If it still runs, its programs are refused at once, also in the middle of reading or writing. They get new
+            keys by <code>storage.renew()</code>, or within the hour by themselves.
           </p>
         </Dialog>
       )}

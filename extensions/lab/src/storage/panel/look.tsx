@@ -1,11 +1,14 @@
 import { useEffect, useRef, useState } from 'react';
 
-import { Preview, rangeReader, zarrNeighbours } from '../../preview';
-import { reach, words } from '../api';
+import { words } from '../../gateway/refused';
+import { Problem } from '../../kit/lines';
 import { Tool } from '../../kit/tool';
+import { visible } from '../../kit/words';
+import { Preview, rangeReader, zarrNeighbours } from '../../preview';
+import { reach } from '../api';
+
 import { Row } from './listing';
 import { useShared } from './shared';
-import { visible } from './words';
 
 /** The preview of an object, beside the list or below it. */
 export function Look(props: { bucket: string; row: Row; close(): void }): JSX.Element {
@@ -45,11 +48,7 @@ export function Look(props: { bucket: string; row: Row; close(): void }): JSX.El
         <span className="lb-Storage-push" />
         <Tool icon="close" label="Close the preview" bare onClick={props.close} />
       </div>
-      {problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {problem}
-        </p>
-      )}
+      <Problem text={problem} />
       <div ref={place} className="lb-Storage-frame" />
     </section>
   );

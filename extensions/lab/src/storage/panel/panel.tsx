@@ -1,21 +1,26 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
-import { Api, Send } from '../api';
+import { Send } from '../../gateway/send';
+import { Nothing, Problem } from '../../kit/lines';
+import { useAsked } from '../../kit/query';
+import { Tabs } from '../../kit/tabs';
+import { useToast } from '../../kit/toast';
+import { Api } from '../api';
+import { Bucket, Me } from '../types';
+import { Queue } from '../upload/queue';
+import { sums, Uploads } from '../upload/view';
+
 import { At, Browse } from './browse';
 import { Buckets } from './buckets';
 import { PanelHost } from './host';
 import { isKeyFault, isKeyMissing, KEY_FAULT, KeyForm } from './key';
 import { History } from './past';
-import { Shared, SharedProvider, useAsked, useQueue } from './shared';
+import { Shared, SharedProvider, useQueue } from './shared';
 import { Shares } from './sharing';
 import { isOver, Tasks } from './tasks';
-import { Bucket, Me } from '../types';
 import { Unfinished } from './unfinished';
-import { Queue } from '../upload/queue';
-import { sums, Uploads } from '../upload/view';
 
 const TASKS_EVERY = 1500;
-const SAID_FOR = 6000;
 const AGAIN_SOON = 400;
 const AGAIN_LATER = 5000;
 
@@ -49,51 +54,21 @@ function useTasks(api: Api, ended: () => void) {
   return { tasks, running, problem: asked.problem, again };
 }
 
-/** One line that says what has happened, for a while. */
-function useSaid(): [JSX.Element, Shared['say']] {
-  const [said, setSaid] = useState<{ text: string; tone: string } | null>(null);
-  useEffect(() => {
-    const timer = setTimeout(() => setSaid(null), SAID_FOR);
-    return () => clearTimeout(timer);
-  }, [said]);
-  const say = useCallback<Shared['say']>((text, tone = 'good') => setSaid({ text, tone }), []);
-  const shown = (
-    <div className="lb-Storage-said" data-tone={said?.tone} role={said?.tone === 'bad' ? 'alert' : 'status'}>
-      {said?.text}
-    </div>
-  );
-  return [shown, say];
-}
-
 function rootOf(buckets: Bucket[], at: At): string {
   const fits = buckets.filter(one => one.name === at.bucket && at.prefix.startsWith(one.prefix));
   return fits.sort((a, b) => a.prefix.length - b.prefix.length)[0]?.prefix ?? '';
 }
 
-function Tabs(props: { view: View; choose(view: View): void; uploads: number; tasks: number; place: boolean }): JSX.Element {
-  const tabs: [View, string][] = [
+/** The views, each with how much goes on in it. */
+function views(uploads: number, tasks: number, place: boolean): [View, string][] {
+  return [
     ['browse', 'Objects'],
-    ['uploads', props.uploads ? `Uploads (${props.uploads})` : 'Uploads'],
-    ['tasks', props.tasks ? `Tasks (${props.tasks})` : 'Tasks'],
+    ['uploads', uploads ? `Uploads (${uploads})` : 'Uploads'],
+    ['tasks', tasks ? `Tasks (${tasks})` : 'Tasks'],
     ['shares', 'Shares and keys'],
     ['history', 'History'],
-    ...(props.place ? [['unfinished', 'Unfinished'] as [View, string]] : [])
+    ...(place ? [['unfinished', 'Unfinished'] as [View, string]] : [])
   ];
-  return (
-    <div className="lb-Storage-tabs" role="group" aria-label="Views">
-      {tabs.map(([view, label]) => (
-        <button
-          key={view}
-          type="button"
-          data-view={view}
-          aria-pressed={props.view === view}
-          onClick={() => props.choose(view)}
-        >
-          {label}
-        </button>
-      ))}
-    </div>
-  );
 }
 
 /** The place that is shown: remembered, or the person's own bucket. */
@@ -109,12 +84,19 @@ function usePlace(buckets: Bucket[], me: Me, memory: Memory) {
   return [at, setAt] as const;
 }
 
-function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; reread(): void; memory: Memory }): JSX.Element {
+function Loaded(props: {
+  api: Api;
+  me: Me;
+  host: PanelHost;
+  buckets: Bucket[];
+  reread(): void;
+  memory: Memory;
+}): JSX.Element {
   const { api, me, host, buckets, memory } = props;
   const [at, setAt] = usePlace(buckets, me, memory);
   const [view, setView] = useState<View>('browse');
   const [turn, setTurn] = useState(0);
-  const [said, say] = useSaid();
+  const [said, say] = useToast();
   const again = useCallback(() => setTurn(old => old + 1), []);
   const tasks = useTasks(api, again);
   const here = useRef(at);
@@ -143,12 +125,15 @@ function Loaded(props: { api: Api; me: Me; host: PanelHost; buckets: Bucket[]; r
       <div className="lb-Storage-columns2">
         <Buckets chosen={view === 'browse' ? at : null} choose={go} />
         <div className="lb-Storage-main">
-          <Tabs
-            view={view}
+          <Tabs<View>
+            label="Views"
+            views={views(
+              queue.items.size - waiting.done,
+              tasks.running,
+              at !== null && buckets.some(one => one.name === at.bucket && one.mode === 'read-write')
+            )}
+            chosen={view}
             choose={setView}
-            uploads={queue.items.size - waiting.done}
-            tasks={tasks.running}
-            place={at !== null && buckets.some(one => one.name === at.bucket && one.mode === 'read-write')}
           />
           {said}
           {view === 'browse' && at && (
@@ -190,16 +175,19 @@ export function StoragePanel(props: { send: Send; host: PanelHost; memory: Memor
   const told = locked && !isKeyMissing(buckets.fault) ? KEY_FAULT : problem;
   return (
     <div className="lb-Storage" data-lm-suppress-shortcuts="true">
-      {told && (
-        <p className="lb-Storage-problem" role="alert">
-          {told}
-        </p>
-      )}
+      <Problem text={told} />
       {locked && <KeyForm api={api} kept={reread} />}
       {locked ? null : !me.value || !buckets.value ? (
-        !problem && <p className="lb-Storage-none">Reading your buckets…</p>
+        !problem && <Nothing>Reading your buckets…</Nothing>
       ) : (
-        <Loaded api={api} me={me.value} host={props.host} buckets={buckets.value} reread={reread} memory={props.memory} />
+        <Loaded
+          api={api}
+          me={me.value}
+          host={props.host}
+          buckets={buckets.value}
+          reread={reread}
+          memory={props.memory}
+        />
       )}
     </div>
   );

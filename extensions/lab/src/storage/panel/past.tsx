@@ -1,10 +1,12 @@
 import { useEffect, useMemo, useState } from 'react';
 
-import { words } from '../api';
+import { words } from '../../gateway/refused';
+import { Lines, Nothing, Problem } from '../../kit/lines';
+import { count, when } from '../../kit/words';
+import { AuditEntry } from '../types';
+
 import { historyLines } from './history';
 import { useShared } from './shared';
-import { AuditEntry } from '../types';
-import { count, when } from './words';
 
 const A_PAGE = 100;
 
@@ -28,14 +30,12 @@ export function History(): JSX.Element {
   return (
     <section className="lb-Storage-page" aria-label="History">
       <h3>History</h3>
-      <p className="lb-Storage-age">What you did here, and what others did in your buckets: shares, links, keys, deletions, copies.</p>
-      {problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {problem}
-        </p>
-      )}
-      {entries?.length === 0 && <p className="lb-Storage-none">Nothing has been done yet.</p>}
-      <ul className="lb-Storage-lines lb-Storage-history">
+      <p className="lb-Storage-age">
+        What you did here, and what others did in your buckets: shares, links, keys, deletions, copies.
+      </p>
+      <Problem text={problem} />
+      {entries?.length === 0 && <Nothing>Nothing has been done yet.</Nothing>}
+      <Lines kind="history">
         {lines.map(line => (
           <li key={line.id}>
             <time dateTime={line.at}>{when(line.at)}</time>
@@ -50,7 +50,7 @@ export function History(): JSX.Element {
             </span>
           </li>
         ))}
-      </ul>
+      </Lines>
       {more && entries && (
         <button type="button" className="lb-Storage-button" onClick={() => void read(entries[entries.length - 1].id)}>
           More

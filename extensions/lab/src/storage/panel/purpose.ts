@@ -1,6 +1,6 @@
 /** What keys are for, as those who asked for them said it. */
 
-import { visible } from './words';
+import { visible } from '../../kit/words';
 
 /** Of a notebook server itself, and of its terminals. */
 const SERVER = 'notebook';

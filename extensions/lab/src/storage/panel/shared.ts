@@ -1,10 +1,13 @@
-import { createContext, useCallback, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
+import { createContext, useContext, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 
-import { Api, Refused, words } from '../api';
-import { PanelHost } from './host';
-import { Listing } from './listing';
+import { Refused } from '../../gateway/refused';
+import { Say } from '../../kit/toast';
+import { Api } from '../api';
 import { Bucket, Me } from '../types';
 import { Queue } from '../upload/queue';
+
+import { PanelHost } from './host';
+import { Listing } from './listing';
 
 /** What all parts of the panel work with. */
 export interface Shared {
@@ -13,8 +16,7 @@ export interface Shared {
   host: PanelHost;
   queue: Queue;
   buckets: Bucket[];
-  /** Say something for a while, read out by screen readers. */
-  say(text: string, tone?: 'good' | 'bad'): void;
+  say: Say;
   /** Read anew who asks and what there is: buckets, quota. */
   reread(): void;
   /** A task was begun, or may have ended. */
@@ -30,48 +32,6 @@ export function useShared(): Shared {
     throw new Error('A part of the storage panel is used outside of it.');
   }
   return shared;
-}
-
-/** What was read, what went wrong, and how to read it again. */
-export interface Asked<T> {
-  value: T | null;
-  problem: string;
-  /** Whether it may work by itself a little later. */
-  passing: boolean;
-  /** What it was refused for. */
-  fault: unknown;
-  /** How many answers there were, good or bad. */
-  answers: number;
-  again(): void;
-}
-
-/** Read something when shown and whenever `again` is called. */
-export function useAsked<T>(read: () => Promise<T>, deps: unknown[]): Asked<T> {
-  const [state, set] = useState<Omit<Asked<T>, 'again'>>({ value: null, problem: '', passing: false, fault: null, answers: 0 });
-  const [turn, setTurn] = useState(0);
-  useEffect(() => {
-    let alive = true;
-    read().then(
-      value => alive && set(old => ({ value, problem: '', passing: false, fault: null, answers: old.answers + 1 })),
-      error => {
-        const told = error instanceof Refused ? error : null;
-        if (alive) {
-          set(old => ({
-            value: old.value,
-            problem: words(error),
-            passing: told?.passing ?? false,
-            fault: error,
-            answers: old.answers + 1
-          }));
-        }
-      }
-    );
-    return () => {
-      alive = false;
-    };
-    // `read` is new at each drawing; what it depends on is in `deps`.
-  }, [...deps, turn]);
-  return { ...state, again: useCallback(() => setTurn(old => old + 1), []) };
 }
 
 /** Draw again whenever the upload queue has changed. */

@@ -1,11 +1,15 @@
 import { useState } from 'react';
 
-import { Dialog, Ends, Field, inDays } from '../../kit/dialog';
+import { Dialog } from '../../kit/dialog';
+import { Ends, Field, inDays } from '../../kit/field';
+import { Lines, Nothing, Problem } from '../../kit/lines';
+import { Asked, useAsked } from '../../kit/query';
 import { Tool } from '../../kit/tool';
-import { KeysInUse } from './keys';
-import { Asked, useAsked, useShared } from './shared';
+import { ago, count, visible, when } from '../../kit/words';
 import { Link, Share } from '../types';
-import { ago, count, visible, when } from './words';
+
+import { KeysInUse } from './keys';
+import { useShared } from './shared';
 
 /** The lines of shares, each with its end. */
 function ShareLines(props: { shares: Share[]; changed(): void; place: boolean }): JSX.Element {
@@ -18,7 +22,7 @@ function ShareLines(props: { shares: Share[]; changed(): void; place: boolean })
     props.changed();
   };
   return (
-    <ul className="lb-Storage-lines">
+    <Lines>
       {props.shares.map(one => (
         <li key={one.id} data-share={one.id}>
           <span>
@@ -39,7 +43,7 @@ function ShareLines(props: { shares: Share[]; changed(): void; place: boolean })
           <Tool icon="close" label={`Revoke the share with ${one.name}`} bare onClick={() => void end(one)} />
         </li>
       ))}
-    </ul>
+    </Lines>
   );
 }
 
@@ -61,7 +65,14 @@ export function ShareDialog(props: { bucket: string; prefix: string; close(): vo
     return false;
   };
   return (
-    <Dialog title={`Share ${bucket}/${visible(prefix)}`} action="Share" leave="Close" ready={name !== ''} close={props.close} run={run}>
+    <Dialog
+      title={`Share ${bucket}/${visible(prefix)}`}
+      action="Share"
+      leave="Close"
+      ready={name !== ''}
+      close={props.close}
+      run={run}
+    >
       {here.length > 0 && <ShareLines shares={here} changed={shares.again} place={false} />}
       <fieldset className="lb-Storage-choice">
         <legend>With</legend>
@@ -73,7 +84,17 @@ export function ShareDialog(props: { bucket: string; prefix: string; close(): vo
         ))}
       </fieldset>
       <Field label={kind === 'user' ? 'User name' : 'Group'}>
-        {id => <input id={id} name="name" value={name} autoFocus autoComplete="off" spellCheck={false} onChange={event => setName(event.target.value)} />}
+        {id => (
+          <input
+            id={id}
+            name="name"
+            value={name}
+            autoFocus
+            autoComplete="off"
+            spellCheck={false}
+            onChange={event => setName(event.target.value)}
+          />
+        )}
       </Field>
       <div className="lb-Storage-pair">
         <Field label="May">
@@ -107,8 +128,8 @@ export function LinkDialog(props: { bucket: string; objectKey: string; close(): 
     return (
       <Dialog title="Public link" action="Make link" close={props.close} run={run}>
         <p>
-          Everybody who has the link can download <bdi className="lb-Storage-key">{visible(props.objectKey)}</bdi>, without
-          signing in, until it ends or you end it.
+          Everybody who has the link can download <bdi className="lb-Storage-key">{visible(props.objectKey)}</bdi>,
+          without signing in, until it ends or you end it.
         </p>
         <Ends days={days} change={setDays} />
       </Dialog>
@@ -141,7 +162,7 @@ function LinkLines(props: { links: Asked<Link[]> }): JSX.Element {
     props.links.again();
   };
   return (
-    <ul className="lb-Storage-lines">
+    <Lines>
       {props.links.value?.map(one => (
         <li key={one.id}>
           <span>
@@ -157,7 +178,7 @@ function LinkLines(props: { links: Asked<Link[]> }): JSX.Element {
           <Tool icon="close" label="End this link" bare onClick={() => void end(one)} />
         </li>
       ))}
-    </ul>
+    </Lines>
   );
 }
 
@@ -169,16 +190,12 @@ export function Shares(): JSX.Element {
   const problem = shares.problem || links.problem;
   return (
     <section className="lb-Storage-page" aria-label="Shares and keys">
-      {problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {problem}
-        </p>
-      )}
+      <Problem text={problem} />
       <h3>Shared with people and groups</h3>
-      {shares.value?.length === 0 && <p className="lb-Storage-none">You share nothing. Open a folder and press Share.</p>}
+      {shares.value?.length === 0 && <Nothing>You share nothing. Open a folder and press Share.</Nothing>}
       {shares.value && <ShareLines shares={shares.value} changed={shares.again} place />}
       <h3>Public links</h3>
-      {links.value?.length === 0 && <p className="lb-Storage-none">No public link of yours works.</p>}
+      {links.value?.length === 0 && <Nothing>No public link of yours works.</Nothing>}
       <LinkLines links={links} />
       <KeysInUse />
     </section>

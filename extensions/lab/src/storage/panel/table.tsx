@@ -216,7 +216,11 @@ function Line(props: { table: TableProps; moves: Moves; line: number; top: numbe
         table.cells(row, chosen, () => moves.toggle(line))
       ) : (
         <span role="gridcell" className="lb-Storage-waiting">
-          {line === listing.gap && listing.known > line ? 'More lies between: scroll here to read on.' : listing.fault === null ? 'Reading…' : 'Not read.'}
+          {line === listing.gap && listing.known > line
+            ? 'More lies between: scroll here to read on.'
+            : listing.fault === null
+              ? 'Reading…'
+              : 'Not read.'}
         </span>
       )}
     </div>

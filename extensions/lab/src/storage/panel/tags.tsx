@@ -1,10 +1,12 @@
 import { useState } from 'react';
 
-import { Refused } from '../api';
-import { MOST_TAGS, sameTags, TagRow, tagRows, tagsOf } from './facts';
+import { Refused } from '../../gateway/refused';
+import { useAsked } from '../../kit/query';
 import { Tool } from '../../kit/tool';
-import { useAsked, useShared } from './shared';
-import { visible } from './words';
+import { visible } from '../../kit/words';
+
+import { MOST_TAGS, sameTags, TagRow, tagRows, tagsOf } from './facts';
+import { useShared } from './shared';
 
 /** The tags of an object as they are kept, and as they are being written. */
 export function useTags(bucket: string, key: string) {

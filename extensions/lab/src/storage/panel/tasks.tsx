@@ -1,7 +1,9 @@
+import { Lines, Nothing, Problem } from '../../kit/lines';
 import { Tool } from '../../kit/tool';
-import { useShared } from './shared';
+import { ago, count, size, visible } from '../../kit/words';
 import { Task } from '../types';
-import { ago, count, size, visible } from './words';
+
+import { useShared } from './shared';
 
 const VERB: Record<string, [string, string]> = {
   copy: ['Copying', 'Copied'],
@@ -38,12 +40,21 @@ function Line(props: { task: Task; cancel(): void }): JSX.Element {
     <li data-task={task.id} data-phase={task.phase}>
       <div className="lb-Storage-taskHead">
         <bdi className="lb-Storage-key">{told(task)}</bdi>
-        <span className="lb-Storage-state" data-tone={task.phase === 'failed' || task.failed ? 'bad' : over ? 'good' : 'wait'}>
+        <span
+          className="lb-Storage-state"
+          data-tone={task.phase === 'failed' || task.failed ? 'bad' : over ? 'good' : 'wait'}
+        >
           {state(task)}
         </span>
         {!over && <Tool icon="close" label="Cancel" bare disabled={task.cancel_wanted} onClick={props.cancel} />}
       </div>
-      {!over && <progress max={task.total ?? undefined} value={task.total === null ? undefined : task.done} aria-label="Progress" />}
+      {!over && (
+        <progress
+          max={task.total ?? undefined}
+          value={task.total === null ? undefined : task.done}
+          aria-label="Progress"
+        />
+      )}
       <div className="lb-Storage-age">
         {count(task.done, 'object')}
         {task.total !== null && !over && ` of ${task.total.toLocaleString('en')}`}
@@ -68,17 +79,13 @@ export function Tasks(props: { tasks: Task[]; problem: string; changed(): void }
   };
   return (
     <section className="lb-Storage-page" aria-label="Tasks">
-      {props.problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {props.problem}
-        </p>
-      )}
-      {props.tasks.length === 0 && <p className="lb-Storage-none">No copying, moving or deleting goes on or went on lately.</p>}
-      <ul className="lb-Storage-lines lb-Storage-tasks">
+      <Problem text={props.problem} />
+      {props.tasks.length === 0 && <Nothing>No copying, moving or deleting goes on or went on lately.</Nothing>}
+      <Lines kind="tasks">
         {props.tasks.map(task => (
           <Line key={task.id} task={task} cancel={() => cancel(task.id)} />
         ))}
-      </ul>
+      </Lines>
     </section>
   );
 }

@@ -1,10 +1,12 @@
 import { useEffect, useState } from 'react';
 
-import { words } from '../api';
+import { words } from '../../gateway/refused';
+import { Lines, Nothing, Problem } from '../../kit/lines';
 import { Tool } from '../../kit/tool';
-import { useShared } from './shared';
+import { ago, visible } from '../../kit/words';
 import { Unfinished as Upload, UnfinishedPage } from '../types';
-import { ago, visible } from './words';
+
+import { useShared } from './shared';
 
 function Line(props: { upload: Upload; ours: boolean; abort(): void }): JSX.Element {
   const { upload } = props;
@@ -60,17 +62,13 @@ export function Unfinished(props: { bucket: string; prefix: string }): JSX.Eleme
       <p className="lb-Storage-age">
         Parts of files whose upload was begun and not ended, by whomever. The gateway throws them away after some days.
       </p>
-      {problem && (
-        <p className="lb-Storage-problem" role="alert">
-          {problem}
-        </p>
-      )}
-      {uploads?.length === 0 && <p className="lb-Storage-none">There are none.</p>}
-      <ul className="lb-Storage-lines">
+      <Problem text={problem} />
+      {uploads?.length === 0 && <Nothing>There are none.</Nothing>}
+      <Lines>
         {uploads?.map(one => (
           <Line key={one.upload_id} upload={one} ours={queue.owns(one.upload_id)} abort={() => abort(one)} />
         ))}
-      </ul>
+      </Lines>
       {next && (
         <button type="button" className="lb-Storage-button" onClick={() => void read(next)}>
           More

@@ -1,12 +1,14 @@
 import { useEffect, useState } from 'react';
 
-import { Refused, words } from '../api';
+import { Refused, words } from '../../gateway/refused';
+import { Lines } from '../../kit/lines';
+import { Tool } from '../../kit/tool';
+import { size, when } from '../../kit/words';
+import { Version, VersionsPage } from '../types';
+
 import { download } from './download';
 import { versionsOf } from './facts';
-import { Tool } from '../../kit/tool';
 import { useShared } from './shared';
-import { Version, VersionsPage } from '../types';
-import { size, when } from './words';
 
 /** The versions of one object, page by page, newest first. */
 function useVersions(bucket: string, key: string, turn: number) {
@@ -34,7 +36,9 @@ function useVersions(bucket: string, key: string, turn: number) {
 /** One version: what it is, and what can be done with it. */
 function Line(props: { version: Version; save(): void; restore?(): void }): JSX.Element {
   const { version } = props;
-  const told = version.deleted ? `deleted ${when(version.modified)}` : `${when(version.modified)}, ${size(version.size)}`;
+  const told = version.deleted
+    ? `deleted ${when(version.modified)}`
+    : `${when(version.modified)}, ${size(version.size)}`;
   return (
     <li data-version={version.version}>
       <span>
@@ -95,7 +99,7 @@ export function Versions(props: {
           {one}
         </p>
       ))}
-      <ul className="lb-Storage-lines" aria-busy={busy}>
+      <Lines busy={busy}>
         {versions.map(one => (
           <Line
             key={one.version}
@@ -104,7 +108,7 @@ export function Versions(props: {
             restore={props.write && !one.latest && !busy ? () => attempt(restore(one)) : undefined}
           />
         ))}
-      </ul>
+      </Lines>
       {more && (
         <button type="button" className="lb-Storage-button" onClick={more}>
           More

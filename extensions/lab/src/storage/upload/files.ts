@@ -26,7 +26,8 @@ export function hasPicker(): boolean {
 
 /** Ask for files by handles; none if the person thinks better of it. */
 export async function pick(): Promise<Picked[]> {
-  const ask = (window as unknown as { showOpenFilePicker(o: object): Promise<FileSystemFileHandle[]> }).showOpenFilePicker;
+  const ask = (window as unknown as { showOpenFilePicker(o: object): Promise<FileSystemFileHandle[]> })
+    .showOpenFilePicker;
   let handles: FileSystemFileHandle[];
   try {
     handles = await ask.call(window, { multiple: true });

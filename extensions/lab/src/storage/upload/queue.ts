@@ -1,7 +1,9 @@
 /** All uploads of this window: what waits, what runs, and what a reload left over. */
 
-import { Api, Refused, words } from '../api';
+import { Refused, words } from '../../gateway/refused';
+import { Api } from '../api';
 import { Me } from '../types';
+
 import { Picked, reopen } from './files';
 import { Keeper, Kept } from './kept';
 import { markOf, send, Slots } from './send';
@@ -129,7 +131,12 @@ export class Queue {
       for (const item of this.items.values()) {
         const { kept } = item;
         const alike = kept.name === name || kept.name.split('/').pop() === file.name;
-        if (item.state === 'needs-file' && alike && isSame(file, kept) && (!kept.mark || (await markOf(file)) === kept.mark)) {
+        if (
+          item.state === 'needs-file' &&
+          alike &&
+          isSame(file, kept) &&
+          (!kept.mark || (await markOf(file)) === kept.mark)
+        ) {
           item.file = file;
           item.state = 'waiting';
           found += 1;

@@ -1,7 +1,9 @@
 /** One file to the store: parts in parallel, each with its checksum, again if need be. */
 
-import { Api, reach, Refused } from '../api';
+import { Refused } from '../../gateway/refused';
+import { Api, reach } from '../api';
 import { Me, SignedUrl } from '../types';
+
 import { checksum } from './crc32';
 import { Kept, Upload } from './kept';
 
@@ -123,7 +125,13 @@ function watch(sending: Sending, giveUp: () => void): { moved(): void; end(): vo
   return { moved, end };
 }
 
-function put(signed: SignedUrl, url: string, blob: Blob, sending: Sending, progress: (n: number) => void): Promise<string> {
+function put(
+  signed: SignedUrl,
+  url: string,
+  blob: Blob,
+  sending: Sending,
+  progress: (n: number) => void
+): Promise<string> {
   const { signal } = sending;
   signal.throwIfAborted(); // told while the URL was asked for
   return new Promise((done, failed) => {
@@ -147,7 +155,7 @@ function put(signed: SignedUrl, url: string, blob: Blob, sending: Sending, progr
       }
     };
     request.onerror = () => failed(storeRefusal(0, ''));
-    request.onabort = () => failed(signal.reason);
+    request.onabort = () => failed(signal.reason as Error);
     request.onloadend = () => {
       clock.end();
       signal.removeEventListener('abort', stop);

@@ -1,8 +1,11 @@
 import { useRef, useState } from 'react';
 
-import { Icon, Tool } from '../../kit/tool';
+import { Icon } from '../../kit/icons';
+import { Lines, Nothing } from '../../kit/lines';
+import { Tool } from '../../kit/tool';
+import { count, remaining, size, visible } from '../../kit/words';
 import { useQueue, useShared } from '../panel/shared';
-import { count, lasting, size, visible } from '../panel/words';
+
 import { fromInput, hasPicker, pick, Picked } from './files';
 import { Item, Queue, State } from './queue';
 
@@ -56,8 +59,22 @@ export function AddButtons(props: { add(picked: Picked[]): void; disabled: boole
   return (
     <>
       <Tool icon="upload" label="Upload" kind="main" disabled={props.disabled} title="Upload files" onClick={ask} />
-      <Tool icon="folderUp" label="Upload folder" bare disabled={props.disabled} onClick={() => folder.current?.click()} />
-      <input ref={files} type="file" multiple hidden data-upload="files" aria-label="Files to upload" onChange={event => take(event.target)} />
+      <Tool
+        icon="folderUp"
+        label="Upload folder"
+        bare
+        disabled={props.disabled}
+        onClick={() => folder.current?.click()}
+      />
+      <input
+        ref={files}
+        type="file"
+        multiple
+        hidden
+        data-upload="files"
+        aria-label="Files to upload"
+        onChange={event => take(event.target)}
+      />
       <input
         ref={folder}
         type="file"
@@ -123,7 +140,15 @@ function Again(props: { queue: Queue; missing: number }): JSX.Element {
         {props.missing === 1 ? 'file' : 'files'} again: what has arrived is not sent twice.
       </span>
       <Tool icon="upload" label="Choose again" kind="main" onClick={() => files.current?.click()} />
-      <input ref={files} type="file" multiple hidden data-upload="again" aria-label="Files to go on with" onChange={event => void take(event.target)} />
+      <input
+        ref={files}
+        type="file"
+        multiple
+        hidden
+        data-upload="again"
+        aria-label="Files to go on with"
+        onChange={event => void take(event.target)}
+      />
     </div>
   );
 }
@@ -150,27 +175,29 @@ export function Uploads(): JSX.Element {
     <section className="lb-Storage-page" aria-label="Uploads">
       {of['needs-file'] > 0 && <Again queue={queue} missing={of['needs-file']} />}
       {items.length === 0 && (
-        <p className="lb-Storage-none">
+        <Nothing>
           <Icon name="upload" /> Drop files or folders on a list, or press Upload there.
-        </p>
+        </Nothing>
       )}
       {items.length > 0 && (
         <div className="lb-Storage-bar">
           <span aria-live="polite">
             {of.done} of {count(items.length, 'file')}, {size(sent)} of {size(total)}
-            {running > 0 && rate > 0 && `, ${size(rate)}/s, ${lasting((total - sent) / rate)} left`}
+            {running > 0 && rate > 0 && `, ${size(rate)}/s, ${remaining((total - sent) / rate)} left`}
           </span>
           <span className="lb-Storage-push" />
           {running > 0 && <Tool icon="pause" label="Pause all" onClick={() => queue.pauseAll()} />}
-          {of.paused + of.failed > 0 && <Tool icon="play" label="Go on with all" onClick={() => void queue.resumeAll()} />}
+          {of.paused + of.failed > 0 && (
+            <Tool icon="play" label="Go on with all" onClick={() => void queue.resumeAll()} />
+          )}
           {of.done > 0 && <Tool icon="close" label="Clear done" onClick={() => queue.clear()} />}
         </div>
       )}
-      <ul className="lb-Storage-lines lb-Storage-tasks">
+      <Lines kind="tasks">
         {items.slice(0, more).map(item => (
           <Line key={item.kept.id} item={item} queue={queue} />
         ))}
-      </ul>
+      </Lines>
       {items.length > more && (
         <button type="button" className="lb-Storage-button" onClick={() => setMore(more + SHOWN)}>
           {count(items.length - more, 'more file')}

@@ -1,0 +1,25 @@
+import { ReactNode } from 'react';
+
+/** What went wrong, read out by screen readers; nothing for "". */
+export function Problem(props: { text: string }): JSX.Element | null {
+  return props.text ? (
+    <p className="lb-Storage-problem" role="alert">
+      {props.text}
+    </p>
+  ) : null;
+}
+
+/** What stands where a list has nothing to show. */
+export function Nothing(props: { children: ReactNode }): JSX.Element {
+  return <p className="lb-Storage-none">{props.children}</p>;
+}
+
+/** A list with room for buttons at the end of each line. */
+export function Lines(props: { kind?: 'tasks' | 'history'; busy?: boolean; children: ReactNode }): JSX.Element {
+  const more = props.kind ? ` lb-Storage-${props.kind}` : '';
+  return (
+    <ul className={`lb-Storage-lines${more}`} aria-busy={props.busy}>
+      {props.children}
+    </ul>
+  );
+}
