@@ -24,9 +24,9 @@ AnyRig = TypeVar("AnyRig", Cluster, Machines)
 _TESTS = Path(__file__).resolve().parent
 _CGROUPS_IN_USE = Path("/var/tmp/landbridge-test-cgroups.lock")
 _DAEMONS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd")
-# Seconds that a test may take, together with what it is the first to start: these in
-# folders where daemons or Node are started, and wherever one of the fixtures is used.
-# All others have what pyproject.toml gives; one that needs more is marked itself.
+# Seconds that a test may take, without its fixtures: these in folders where daemons or
+# Node are started, and wherever one of the fixtures is used. All others have what
+# pyproject.toml gives; one that needs more is marked itself.
 _WITH_DAEMONS = 300
 _DAEMONS_IN = (
     "browser/",
