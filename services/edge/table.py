@@ -8,13 +8,7 @@ from pathlib import Path
 
 from spawners.common.files import write_whole
 
-from .maps import (
-    Route,
-    journal_line,
-    journal_text,
-    load_routes,
-    map_text,
-)
+from .maps import Route, journal_line, journal_text, load_routes, map_text
 
 JOURNAL = "routes.json"
 _BETWEEN_WRITES_SECONDS = 0.25

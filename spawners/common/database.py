@@ -12,9 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import (
-    TypeVar,
-)
+from typing import TypeVar
 
 import sqlalchemy as sa
 from alembic import command

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from spawners.batch.scheduler import (
-    ClusterSnapshot,
-    GpuPool,
-    Partition,
-    UserLimits,
-)
+from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GIB = 1024**3

@@ -12,12 +12,7 @@ from hub.api.views import cluster_view, event_view, server_state, server_view
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord, Phase
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
-from spawners.batch.scheduler import (
-    ClusterSnapshot,
-    GpuPool,
-    Partition,
-    UserLimits,
-)
+from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RUNNING = JobStatus(

@@ -13,11 +13,7 @@ from cluster_pictures import CPU, GPU, picture
 
 from hub.pages.handlers import Guesses, Preview, PreviewHandler
 from hub.pages.pace import TooOften
-from spawners.batch.errors import (
-    InvalidSpec,
-    SchedulerUnavailable,
-    SubmitRejected,
-)
+from spawners.batch.errors import InvalidSpec, SchedulerUnavailable, SubmitRejected
 from spawners.batch.models import JobSpec, Resources
 
 SOON = timedelta(minutes=9, seconds=1)

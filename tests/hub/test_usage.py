@@ -11,13 +11,7 @@ from pydantic import ValidationError
 from hub.usage_ledger import JobUsage, NoKernel, Report, TooMuch, UsageLedger, hours_of
 from spawners.batch.jobs.record import JobRecord, Phase
 from spawners.batch.jobs.store import JobStore
-from spawners.batch.models import (
-    BatchJob,
-    JobState,
-    JobStatus,
-    Resources,
-    new_job_name,
-)
+from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)

@@ -30,14 +30,7 @@ from spawners.common.ownership import own_directory
 from spawners.common.processes import boot_id
 
 from ..models import JobState, JobStatus
-from .files import (
-    End,
-    Run,
-    Ticket,
-    kill_rest,
-    read_record,
-    write_record,
-)
+from .files import End, Run, Ticket, kill_rest, read_record, write_record
 
 log = logging.getLogger(__name__)
 

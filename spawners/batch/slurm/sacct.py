@@ -8,11 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..models import BatchJob, JobState, JobStatus
-from .lines import (
-    ID,
-    Odd,
-    judge,
-)
+from .lines import ID, Odd, judge
 from .notation import (
     HOSTS,
     TIME,

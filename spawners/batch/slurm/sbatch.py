@@ -7,16 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from ..models import BatchJob, JobSpec, Resources
-from .lines import (
-    MAX_OUTPUT,
-    odd_answer,
-)
-from .notation import (
-    checked_id,
-    clusters_option,
-    future_time,
-    time_of,
-)
+from .lines import MAX_OUTPUT, odd_answer
+from .notation import checked_id, clusters_option, future_time, time_of
 
 _SECOND = timedelta(seconds=1)
 

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..models import BatchJob, JobState, JobStatus
-from .lines import (
-    ID,
-    TEXT,
-    Odd,
-    judge,
-)
+from .lines import ID, TEXT, Odd, judge
 from .notation import (
     HOSTS,
     TIME,

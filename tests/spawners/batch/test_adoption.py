@@ -5,9 +5,7 @@ import asyncio
 import pytest
 from jobs_rig import OWNER, ended
 
-from spawners.batch.errors import (
-    SchedulerUnavailable,
-)
+from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import BatchJob
 

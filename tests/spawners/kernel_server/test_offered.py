@@ -6,12 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spawners.batch.scheduler import (
-    ClusterSnapshot,
-    GpuPool,
-    Partition,
-    UserLimits,
-)
+from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
 from spawners.profiles.bounds import offered_choices
 from spawners.profiles.profiles import Profile
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from rest_person import Person
-from rgw_site import (
-    BROKER_ARN,
-    allow,
-    make_role,
-    policy,
-    stranger,
-)
+from rgw_site import BROKER_ARN, allow, make_role, policy, stranger
 from service_rig import running_service, write_key
 from store_rigs import Site
 
