@@ -19,6 +19,7 @@ from pathlib import Path
 
 from spawners.batch.errors import NotPermitted
 from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.api import JobsApi
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import JobRecord
@@ -80,7 +81,7 @@ class Gateway:
     def __init__(
         self,
         *,
-        jobs: Jobs,
+        jobs: JobsApi,
         rendezvous: Rendezvous,
         pki: HubPki,
         places: Places,

@@ -24,7 +24,7 @@ from tornado.httpclient import HTTPError, HTTPRequest
 from tornado.httputil import HTTPHeaders
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.api import JobsApi
 from spawners.batch.jobs.record import Endpoint, JobRecord
 from spawners.batch.rendezvous.certificates import job_host
 from spawners.common.backoff import growing
@@ -112,7 +112,7 @@ class Reach:
         version: the JupyterHub version that it told, or ``""``.
     """
 
-    def __init__(self, jobs: Jobs, tls: ssl.SSLContext) -> None:
+    def __init__(self, jobs: JobsApi, tls: ssl.SSLContext) -> None:
         self._jobs = jobs
         self._tls = tls
         self._asking: asyncio.Task[None] | None = None

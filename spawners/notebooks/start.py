@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from spawners.batch.explain.failure import Failure
-from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.api import JobsApi
 from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord
 from spawners.batch.models import JobState
 from spawners.common.text import duration_in_words
@@ -75,7 +75,7 @@ class ServerHost(Protocol):
         closing: True once the hub goes down: jobs must then be left alone.
     """
 
-    jobs: Jobs
+    jobs: JobsApi
     tls: ssl.SSLContext
     submissions: asyncio.Semaphore
     closing: bool
@@ -140,7 +140,7 @@ def _launching(record: JobRecord) -> bool:
 
 
 async def _wait(
-    jobs: Jobs,
+    jobs: JobsApi,
     name: str,
     until: Callable[[JobRecord], bool],
     limit: timedelta | None,
@@ -153,7 +153,7 @@ async def _wait(
         return None
 
 
-async def wait_ready(jobs: Jobs, name: str, clocks: Clocks) -> Endpoint:
+async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Endpoint:
     """Wait until the job has reported where its server answers.
 
     A job that the scheduler put back into the queue waits there anew.
@@ -201,7 +201,7 @@ def server_is_over(record: JobRecord) -> bool:
     return not record.live or (put_back and record.endpoint is not None)
 
 
-async def ends_within(jobs: Jobs, name: str, limit: timedelta) -> bool:
+async def ends_within(jobs: JobsApi, name: str, limit: timedelta) -> bool:
     """Tell whether the job was seen to end within ``limit``; True if unknown."""
     record = jobs.get(name)
     if record is None or not record.live:
@@ -233,7 +233,7 @@ def progress_event(event: JobEvent, record: JobRecord | None) -> dict[str, Any]:
     return told
 
 
-async def follow(jobs: Jobs, owner: str, name: str) -> AsyncIterator[dict[str, Any]]:
+async def follow(jobs: JobsApi, owner: str, name: str) -> AsyncIterator[dict[str, Any]]:
     """Yield a start's log from its first line to its end, as it grows."""
     after = 0
     while True:

@@ -36,6 +36,7 @@ from typing import Any  # the result of a task that never ends
 
 from spawners.common.errors import DatabaseUnavailable
 
+from ..errors import InvalidSpec
 from ..explain.failure import Failure
 from ..models import JobSpec, JobState, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
@@ -187,6 +188,29 @@ class Jobs:
         """
         await self._cancelling.want(name)
         self._adoption.look_now(name)
+
+    async def cancel_owned(self, prefix: str) -> int:
+        """Have every job ended whose owner begins with ``prefix``; return how many.
+
+        Jobs whose end is asked for already are not counted.
+
+        Raises:
+            InvalidSpec: the prefix is empty, or ends inside a name.
+            DatabaseUnavailable: a request could not be written; ask again.
+        """
+        if not prefix.endswith(("/", ":")):
+            raise InvalidSpec("owner", "must be a whole prefix, ending in / or :.")
+        names = [
+            record.name
+            for record in self._ledger.records()
+            if record.owner.startswith(prefix)
+            and (record.live or record.watched)
+            and record.cancel_wanted is None
+        ]
+        for start in range(0, len(names), 4):
+            # A few at a time: each is a command, run as its user.
+            await asyncio.gather(*map(self.cancel, names[start : start + 4]))
+        return len(names)
 
     async def give_up(self, name: str, failure: Failure) -> None:
         """Write down why a job is of no use any more, and have it ended.
@@ -379,6 +403,18 @@ class Jobs:
             GatewayError: it was never read, and cannot be read now.
         """
         return await self._watcher.limits(user)
+
+    def listen(self, changed: Callable[[str], None]) -> None:
+        """Have ``changed`` called with a record's name after each change of it.
+
+        Also when an event of it was stored, and when the record is held no more:
+        :meth:`get` does not know it then. For the jobs service, which tells others.
+        """
+        self._ledger.listeners.append(changed)
+
+    def last_event(self, name: str) -> int:
+        """Return the number of the last event of a record that can be read; or 0."""
+        return self._ledger.saved_seq(name)
 
     @property
     def commands_per_minute(self) -> int:

@@ -54,6 +54,8 @@ class Ledger:
 
     def __init__(self, store: JobStore) -> None:
         self.store = store
+        #: Called with a record's name after each change of it, and once it is dropped.
+        self.listeners: list[Callable[[str], None]] = []
         self._entries: dict[str, _Entry] = {}
         self._newest: dict[str, str] = {}
         self._unsaved: set[str] = set()
@@ -278,12 +280,18 @@ class Ledger:
         open_still = record.live or record.watched or record.look_until is not None
         if not open_still and name not in self._unsaved:
             del self._entries[name]
+            self._tell(name)
 
     def _signal(self, entry: _Entry) -> None:
         entry.changed, changed = asyncio.Event(), entry.changed
         changed.set()
         if owner := self._owners.pop(entry.record.owner, None):
             owner.set()
+        self._tell(entry.record.name)
+
+    def _tell(self, name: str) -> None:
+        for changed in self.listeners:
+            changed(name)
 
     async def _shielded(self, work: Awaitable[T]) -> T:
         """Finish ``work`` even if the caller is cancelled: memory follows the disk."""

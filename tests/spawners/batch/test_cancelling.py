@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from jobs_rig import OWNER, ended, in_state
 
+from spawners.batch.errors import InvalidSpec
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState
@@ -144,3 +145,30 @@ async def test_a_reused_id_is_left_alone(jobs, fake, submit, new_spec):
     await jobs.cancel(record.name)
     await jobs.wait(record.name, ended)
     assert fake.live() == [other]
+
+
+async def test_all_jobs_of_an_owners_prefix_end(jobs, submit, fake):
+    cluster = [await submit(owner=f"cluster:alice/one/{n}") for n in range(6)]
+    other = await submit(owner="cluster:alice/one-more/0")
+    assert await jobs.cancel_owned("cluster:alice/one/") == 6
+    for record in cluster:
+        await jobs.wait(record.name, ended)
+    assert [job.name for job in fake.live()] == [other.name]
+    assert await jobs.cancel_owned("cluster:alice/one/") == 0
+
+
+@pytest.mark.parametrize("prefix", ["", "cluster", "cluster:alice/on"])
+async def test_half_a_name_is_no_owners_prefix(jobs, submit, fake, prefix):
+    await submit(owner="cluster:alice/one/0")
+    with pytest.raises(InvalidSpec, match="owner"):
+        await jobs.cancel_owned(prefix)
+    assert len(fake.live()) == 1
+
+
+async def test_who_listens_is_told_of_every_change(jobs, submit):
+    seen = []
+    jobs.listen(lambda name: seen.append((name, jobs.last_event(name))))
+    first = await submit()
+    await jobs.cancel(first.name)
+    await jobs.wait(first.name, ended)
+    assert (first.name, len(await jobs.events(first.owner))) in seen
