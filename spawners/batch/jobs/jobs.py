@@ -147,6 +147,21 @@ class Jobs:
         await self._ledger.flush()
         await self._ledger.settle()
 
+    async def abandon(self) -> None:
+        """Drop everything at once and write nothing down, as ``kill -9`` does.
+
+        For tests of a crash: loops and tasks are gone when this returns, calls that
+        were under way are cancelled, and later ones change nothing in the store. The
+        jobs go on, and whoever opens the store next takes them up.
+        """
+        self._ledger.abandon()
+        tasks = [*self._loops, *self._submission.tasks, *self._readings.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._watcher.close()
+        await self._ledger.settle()
+
     async def submit(
         self,
         spec: JobSpec,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeVar  # Any: a changed field is checked by the dataclass
@@ -61,6 +61,7 @@ class Ledger:
         self._unsaved: set[str] = set()
         self._owners: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._abandoned = False
 
     async def load(self) -> list[JobRecord]:
         """Read the store; return the open records."""
@@ -249,6 +250,12 @@ class Ledger:
                 return
             await self._owners.setdefault(owner, asyncio.Event()).wait()
 
+    def abandon(self) -> None:
+        """Cut the store off: writes under way are cancelled, later ones fail."""
+        self._abandoned = True
+        for task in self._tasks:
+            task.cancel()
+
     async def settle(self) -> None:
         """Wait for writes that are under way."""
         while self._tasks:
@@ -293,8 +300,11 @@ class Ledger:
         for changed in self.listeners:
             changed(name)
 
-    async def _shielded(self, work: Awaitable[T]) -> T:
+    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Finish ``work`` even if the caller is cancelled: memory follows the disk."""
+        if self._abandoned:
+            work.close()
+            raise DatabaseUnavailable("The records were abandoned.")
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

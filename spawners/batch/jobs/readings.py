@@ -125,6 +125,11 @@ class Readings:
                 self._take(record, status)
         await self._ledger.flush()
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """The ends that are being told."""
+        return frozenset(self._endings)
+
     async def close(self) -> None:
         """Stop telling of ends; they are read again after a restart."""
         for task in self._endings:

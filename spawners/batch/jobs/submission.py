@@ -82,6 +82,11 @@ class Submission:
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[JobRecord]]:
+        """The submissions that are under way."""
+        return frozenset(self._tasks)
+
     async def close(self, timeout_seconds: float) -> None:
         """Let submissions under way write down their identity, then stop waiting."""
         asking = self._tasks - self._looking

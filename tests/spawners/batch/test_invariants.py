@@ -111,11 +111,7 @@ class HubLife(RuleBasedStateMachine):
 
     async def die(self):
         """End every task where it is, as a kill does."""
-        mine = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.jobs.abandon()
         await self.store.close()
 
     @rule(owner=OWNERS)

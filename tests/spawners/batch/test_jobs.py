@@ -143,6 +143,28 @@ async def test_running_jobs_go_on_while_the_store_does_not(jobs, fake, submit, l
     assert events[-1].kind == "ended"
 
 
+async def test_an_abandoned_core_leaves_no_task_and_writes_nothing_down(
+    jobs, fake, submit, lock, open_jobs
+):
+    record = await submit()
+    await jobs.wait(record.name, in_state(JobState.PENDING))
+    lock.hold()
+    fake.move(record.job, JobState.RUNNING, node="n01")
+    await jobs.wait(record.name, in_state(JobState.RUNNING))
+    waiting = asyncio.create_task(submit(owner="server:bob/", user="bob"))
+    await asyncio.sleep(0)
+    await jobs.abandon()
+    lock.release()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    with pytest.raises(DatabaseUnavailable):
+        await jobs.cancel(record.name)
+    again = await open_jobs()
+    assert again.get(record.name).cancel_wanted is None
+    assert again.current("server:bob/") is None
+
+
 # -- around
 
 

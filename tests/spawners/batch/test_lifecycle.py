@@ -52,6 +52,7 @@ async def hub(world, store_url, quick):
         return hub.jobs
 
     start.kill = lambda: hubs[-1].kill()
+    start.store = lambda: hubs[-1].store
     yield start
     for hub in hubs:
         await hub.close()
@@ -65,21 +66,12 @@ class Hub:
     async def kill(self):
         """Stop at once, with nothing written down any more."""
         self.dead = True
-        jobs = self.jobs
-        tasks = [*jobs._loops, *jobs._submission._tasks, *jobs._readings._endings]
-        self.store._run = _gone
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.jobs.abandon()
 
     async def close(self):
         if not self.dead:
             await self.jobs.close()
         await self.store.close()
-
-
-async def _gone(*_, **__):
-    await asyncio.Event().wait()
 
 
 async def eventually(fact, seconds=60.0):
@@ -245,7 +237,7 @@ class TestDeathAtEveryStep:
 
     async def test_between_the_answer_and_its_commit(self, world, hub):
         jobs = await hub()
-        store = jobs._ledger.store
+        store = hub.store()
         reached = asyncio.Event()
 
         async def never(_):
