@@ -175,9 +175,9 @@ class Gateway:
         """Return the address behind a job's certificate name, for the proxy."""
         name, dot, domain = host.partition(".")
         record = self.jobs.get(name) if dot and domain == DOMAIN else None
-        if record is None or record.endpoint is None:
+        if record is None or record.address is None:
             return None
-        return record.endpoint.address
+        return record.address.address
 
     def cancel(
         self, job_name: str, *, after: Awaitable[object] | None = None
@@ -231,13 +231,13 @@ def client_context(pki: HubPki) -> ssl.SSLContext:
 
 async def job_answers(tls: ssl.SSLContext, record: JobRecord) -> bool:
     """Tell whether the job's own server proves itself where it reported to be."""
-    if record.endpoint is None:
+    if record.address is None:
         return False
     try:
         async with asyncio.timeout(_PROOF_SECONDS):
             _, writer = await asyncio.open_connection(
-                record.endpoint.address,
-                record.endpoint.port,
+                record.address.address,
+                record.address.port,
                 ssl=tls,
                 server_hostname=f"{record.name}.{DOMAIN}",
             )

@@ -34,7 +34,7 @@ def server_state(record: JobRecord) -> str:
         return "failed" if record.failure is not None else "stopped"
     if record.cancel_wanted is not None:
         return "stopping"
-    if record.endpoint is not None:
+    if record.address is not None:
         return "ready"
     if record.phase is Phase.INTENT:
         return "submitting"

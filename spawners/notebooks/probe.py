@@ -25,7 +25,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from spawners.batch.jobs.api import JobsApi
-from spawners.batch.jobs.record import Endpoint, JobRecord
+from spawners.batch.jobs.record import Address, JobRecord
 from spawners.batch.rendezvous.certificates import job_host
 from spawners.common.backoff import growing
 from spawners.common.text import duration_in_words
@@ -40,9 +40,9 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
-def peer_url(job_name: str, endpoint: Endpoint) -> str:
+def peer_url(job_name: str, address: Address) -> str:
     """Return the URL under which JupyterHub and the proxy know the server."""
-    return f"https://{job_host(job_name)}:{endpoint.port}"
+    return f"https://{job_host(job_name)}:{address.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Answer:
 
 async def ask(
     job_name: str,
-    endpoint: Endpoint,
+    address: Address,
     path: str,
     *,
     tls: ssl.SSLContext,
@@ -70,7 +70,7 @@ async def ask(
 
     Args:
         job_name: the name its certificate must carry.
-        endpoint: where it answers.
+        address: where it answers.
         path: absolute path on it.
         tls: trusts the jobs CA alone and presents the hub's client certificate.
         timeout_seconds: for the whole exchange.
@@ -81,12 +81,12 @@ async def ask(
     """
     client = SimpleAsyncHTTPClient(
         force_instance=True,
-        hostname_mapping={job_host(job_name): endpoint.address},
+        hostname_mapping={job_host(job_name): address.address},
     )
     try:
         response = await client.fetch(
             HTTPRequest(
-                peer_url(job_name, endpoint) + path,
+                peer_url(job_name, address) + path,
                 ssl_options=tls,
                 connect_timeout=timeout_seconds,
                 request_timeout=timeout_seconds,
@@ -151,7 +151,7 @@ class Reach:
         """Ask once; return an empty answer, never an error, if none comes."""
         record = self._jobs.get(name)
         blank = Answer(HTTPHeaders({"X-JupyterHub-Version": self.version}))
-        if record is None or record.endpoint is None:
+        if record is None or record.address is None:
             return blank
         try:
             return await self._ask(record, path)
@@ -187,12 +187,12 @@ class Reach:
             self._asking.cancel()
 
     async def _ask(self, record: JobRecord, path: str) -> Answer:
-        if record.endpoint is None:
+        if record.address is None:
             raise ConnectionError("The server has not reported itself.")
         self.answered = False
         answer = await ask(
             record.name,
-            record.endpoint,
+            record.address,
             path,
             tls=self._tls,
             timeout_seconds=_ASK_SECONDS,

@@ -257,11 +257,11 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     async def get_url(self) -> str:
         """Return where the server is, as the job itself last reported."""
         record = self.record
-        if record is None or record.endpoint is None:
+        if record is None or record.address is None:
             url: str = await super().get_url()
             return url
         base: str = self.server.base_url if self.server else "/"
-        return peer_url(record.name, record.endpoint) + base
+        return peer_url(record.name, record.address) + base
 
     async def _wait_reachable(self, path: str, limit_seconds: float) -> Answer:
         if self._check_pending or not self._start_pending:
@@ -291,7 +291,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
                 timedelta(seconds=self.queue_timeout) if self.queue_timeout else None,
                 timedelta(seconds=self.launch_timeout),
             )
-            endpoint = await wait_ready(self.gateway.jobs, record.name, clocks)
+            address = await wait_ready(self.gateway.jobs, record.name, clocks)
         except GatewayError as error:
             raise refused(error) from error
         except StartFailed as error:
@@ -303,7 +303,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
             if self.job_name and not self.gateway.closing:
                 self.gateway.cancel(self.job_name)
             raise
-        return peer_url(record.name, endpoint)
+        return peer_url(record.name, address)
 
     async def _job(self) -> JobRecord:
         jobs = self.gateway.jobs

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.api import JobsApi
-from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord
+from spawners.batch.jobs.record import Address, JobEvent, JobRecord
 from spawners.batch.models import JobState
 from spawners.common.text import duration_in_words
 
@@ -153,7 +153,7 @@ async def _wait(
         return None
 
 
-async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Endpoint:
+async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
     """Wait until the job has reported where its server answers.
 
     A job that the scheduler put back into the queue waits there anew.
@@ -164,7 +164,7 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Endpoint:
 
     def settled(record: JobRecord) -> bool:
         over = not record.live or record.cancel_wanted is not None
-        return over or record.endpoint is not None
+        return over or record.address is not None
 
     while True:
         record = await _wait(
@@ -191,14 +191,14 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Endpoint:
             )
         if not record.live or record.cancel_wanted is not None:
             raise ended(record)
-        if record.endpoint is not None:
-            return record.endpoint
+        if record.address is not None:
+            return record.address
 
 
 def server_is_over(record: JobRecord) -> bool:
     """Tell whether a server that was ready is so no more: ended, or requeued."""
     put_back = record.status_is_current and record.status.state.queued
-    return not record.live or (put_back and record.endpoint is not None)
+    return not record.live or (put_back and record.address is not None)
 
 
 async def ends_within(jobs: JobsApi, name: str, limit: timedelta) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from hub.api.views import cluster_view, event_view, server_state, server_view
 from spawners.batch.explain.failure import Failure
-from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord, Phase
+from spawners.batch.jobs.record import Address, JobEvent, JobRecord, Phase
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
 
@@ -40,7 +40,7 @@ RECORD = JobRecord(
         ({}, "starting"),
         ({"phase": Phase.INTENT, "status": JobStatus(JobState.UNKNOWN)}, "submitting"),
         ({"status": JobStatus(JobState.PENDING)}, "queued"),
-        ({"endpoint": Endpoint("n1", "10.0.0.1", 5000)}, "ready"),
+        ({"address": Address("n1", "10.0.0.1", 5000)}, "ready"),
         ({"cancel_wanted": NOW}, "stopping"),
         ({"phase": Phase.REFUSED}, "failed"),
         ({"phase": Phase.ENDED, "failure": Failure("Out of memory")}, "failed"),

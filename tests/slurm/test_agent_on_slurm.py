@@ -82,9 +82,9 @@ async def test_the_job_answers_on_its_node_and_leaves_no_secret_in_slurm(
 ):
     async with hub_on(slurm, scheduler, tmp_path, "stay") as (rig, _):
         record, _ = await submit(rig, new_job, alice)
-        record = await wait(rig, record, lambda r: r.endpoint or not r.live)
-        assert record.endpoint.host in record.status.nodes
-        assert record.endpoint.port == 41000
+        record = await wait(rig, record, lambda r: r.address or not r.live)
+        assert record.address.host in record.status.nodes
+        assert record.address.port == 41000
         number = record.job.id
         shown = slurm.admin("scontrol", "show", "job", number, "-dd")
         script = slurm.admin("scontrol", "write", "batch_script", number, "-")
@@ -102,7 +102,7 @@ async def test_a_credential_of_another_user_opens_nothing(
     async with hub_on(two_users, scheduler, tmp_path, "stay") as (rig, _):
         # bob's job says that it is alice's, whose name everybody sees in the queue
         alices, _ = await submit(rig, new_job, "alice")
-        await wait(rig, alices, lambda r: r.endpoint or not r.live)
+        await wait(rig, alices, lambda r: r.address or not r.live)
         bobs, path = await submit(rig, new_job, "bob", LANDBRIDGE_JOB=alices.name)
         bobs = await wait(rig, bobs, lambda r: not r.live)
         output = await scheduler.read_output(bobs.job, path)

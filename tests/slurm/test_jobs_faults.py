@@ -11,7 +11,7 @@ from worlds import SETTINGS, SlurmWorld
 
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.record import Address, Phase
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobState
 
@@ -112,7 +112,7 @@ async def test_a_cancel_during_a_lost_submission_leaves_nothing(
         await asyncio.sleep(0.2)
     slurm.cont("slurmctld")
     await asyncio.gather(task, return_exceptions=True)
-    await jobs.wait(name, lambda r: not r.live and not r.watched)
+    await jobs.wait(name, lambda r: not r.live and not r.needs_polling)
     assert await names(world) == []
 
 
@@ -123,7 +123,7 @@ async def test_running_jobs_outlive_an_outage_and_a_restart_in_it(
     record = await submit(jobs)
     record = await jobs.wait(record.name, running)
     node = record.status.nodes[0]
-    await jobs.report_ready(record.name, Endpoint(node, "127.0.0.1", 4000))
+    await jobs.report_ready(record.name, Address(node, "127.0.0.1", 4000))
     with slurm.stopped("slurmctld"):
         jobs.heard_of(record.name)
         seen = await jobs.wait(record.name, lambda r: not r.status_is_current)
@@ -134,7 +134,7 @@ async def test_running_jobs_outlive_an_outage_and_a_restart_in_it(
         seen = jobs.get(record.name)
         assert seen.live
         assert not seen.status_is_current
-        assert seen.endpoint is not None
+        assert seen.address is not None
         with pytest.raises(SchedulerUnavailable):
             await submit(jobs, owner="server:other/")
     await jobs.wait(record.name, running)
@@ -201,7 +201,7 @@ async def test_a_steady_state_asks_at_most_six_times_a_minute(
     for record in records:
         record = await jobs.wait(record.name, running)
         node = record.status.nodes[0]
-        await jobs.report_ready(record.name, Endpoint(node, "127.0.0.1", 4000))
+        await jobs.report_ready(record.name, Address(node, "127.0.0.1", 4000))
     await asyncio.sleep(21)  # a tenth of how long it takes to come to rest
     before = sum(jobs.counters.calls.values())
     for _ in range(12):

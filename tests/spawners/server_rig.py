@@ -17,7 +17,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import Endpoint, JobRecord
+from spawners.batch.jobs.record import Address, JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import BatchJob, JobState
@@ -114,7 +114,7 @@ class Rig:
         start = asyncio.ensure_future(spawner.start())
         job = await self.submitted(spawner)
         self.scheduler.move(job, JobState.RUNNING, node="n01")
-        await self.jobs.report_ready(job.name, Endpoint("n01", "127.0.0.1", port))
+        await self.jobs.report_ready(job.name, Address("n01", "127.0.0.1", port))
         async with asyncio.timeout(5):
             return await start
 

@@ -11,7 +11,7 @@ from jupyterhub.utils import format_exception
 from server_rig import Rig
 
 from spawners.batch.errors import LimitReached, SchedulerUnavailable, SubmitRejected
-from spawners.batch.jobs.record import Endpoint
+from spawners.batch.jobs.record import Address
 from spawners.batch.models import JobState
 from spawners.notebooks import spawner as server_job
 from spawners.notebooks.errors import StartFailed
@@ -252,7 +252,7 @@ async def test_where_it_is_follows_the_jobs_report(servers: Rig) -> None:
     assert await spawner.get_url() == (
         f"https://{spawner.job_name}.landbridge.internal:40001/user/ann/"
     )
-    assert spawner.record.endpoint == Endpoint("n01", "127.0.0.1", 40001)
+    assert spawner.record.address == Address("n01", "127.0.0.1", 40001)
 
 
 async def test_an_unreachable_server_is_kept_outside_a_start(servers: Rig) -> None:

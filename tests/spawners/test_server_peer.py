@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hub.gateway import client_context
-from spawners.batch.jobs.record import Endpoint
+from spawners.batch.jobs.record import Address
 from spawners.batch.rendezvous.certificates import (
     CertificateAuthority,
     HubPki,
@@ -35,7 +35,7 @@ async def listening(
     authority: CertificateAuthority | None = None,
     answer: bytes = b"HTTP/1.1 200 OK\r\nX-JupyterHub-Version: 5.0\r\n"
     b"Content-Length: 2\r\n\r\n{}",
-) -> AsyncIterator[tuple[Endpoint, list[bytes]]]:
+) -> AsyncIterator[tuple[Address, list[bytes]]]:
     """A TLS server that wants the hub's certificate; what it was sent."""
     pair = (authority or pki.jobs_ca).issue_server(job_host(name))
     file = tmp_path / f"{name}.pem"
@@ -55,29 +55,29 @@ async def listening(
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        yield Endpoint("n1", "127.0.0.1", port, pair.fingerprint), heard
+        yield Address("n1", "127.0.0.1", port, pair.fingerprint), heard
 
 
 async def test_the_job_itself_is_believed(tmp_path: Path, pki: HubPki) -> None:
-    async with listening(tmp_path, pki, "lb-a") as (endpoint, heard):
+    async with listening(tmp_path, pki, "lb-a") as (address, heard):
         answer = await ask(
             "lb-a",
-            endpoint,
+            address,
             "/user/ann/api",
             tls=client_context(pki),
             timeout_seconds=5,
         )
     assert answer.headers["X-JupyterHub-Version"] == "5.0"
     assert heard[0].startswith(b"GET /user/ann/api HTTP/1.1")
-    assert peer_url("lb-a", endpoint).startswith("https://lb-a.landbridge.internal:")
+    assert peer_url("lb-a", address).startswith("https://lb-a.landbridge.internal:")
 
 
 async def test_another_job_on_the_port_gets_nothing(
     tmp_path: Path, pki: HubPki
 ) -> None:
-    async with listening(tmp_path, pki, "lb-b") as (endpoint, heard):
+    async with listening(tmp_path, pki, "lb-b") as (address, heard):
         with pytest.raises(OSError, match="lb-a"):
-            await ask("lb-a", endpoint, "/", tls=client_context(pki), timeout_seconds=5)
+            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=5)
     assert heard == []
 
 
@@ -85,17 +85,17 @@ async def test_a_certificate_of_another_authority_gets_nothing(
     tmp_path: Path, pki: HubPki
 ) -> None:
     own = ensure_hub_pki(tmp_path / "own").jobs_ca
-    async with listening(tmp_path, pki, "lb-a", authority=own) as (endpoint, heard):
+    async with listening(tmp_path, pki, "lb-a", authority=own) as (address, heard):
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-            await ask("lb-a", endpoint, "/", tls=client_context(pki), timeout_seconds=5)
+            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=5)
     assert heard == []
 
 
 async def test_the_hubs_own_certificate_is_no_jobs(tmp_path: Path, pki: HubPki) -> None:
     where = listening(tmp_path, pki, "lb-a", authority=pki.hub_ca)
-    async with where as (endpoint, heard):
+    async with where as (address, heard):
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-            await ask("lb-a", endpoint, "/", tls=client_context(pki), timeout_seconds=5)
+            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=5)
     assert heard == []
 
 
@@ -106,9 +106,9 @@ async def test_the_hubs_own_certificate_is_no_jobs(tmp_path: Path, pki: HubPki) 
 async def test_an_answer_that_is_none_is_an_os_error(
     tmp_path: Path, pki: HubPki, answer: bytes
 ) -> None:
-    async with listening(tmp_path, pki, "lb-a", answer=answer) as (endpoint, _):
+    async with listening(tmp_path, pki, "lb-a", answer=answer) as (address, _):
         with pytest.raises(OSError):
-            await ask("lb-a", endpoint, "/", tls=client_context(pki), timeout_seconds=2)
+            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=2)
 
 
 async def test_a_server_that_says_nothing_is_an_os_error(pki: HubPki) -> None:
@@ -122,7 +122,7 @@ async def test_a_server_that_says_nothing_is_an_os_error(pki: HubPki) -> None:
         with pytest.raises(OSError):
             await ask(
                 "lb-a",
-                Endpoint("n1", "127.0.0.1", port),
+                Address("n1", "127.0.0.1", port),
                 "/",
                 tls=client_context(pki),
                 timeout_seconds=0.3,

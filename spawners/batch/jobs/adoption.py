@@ -148,7 +148,7 @@ class Adoption:
         if record is not None and record.phase is Phase.INTENT:
             await self._give_up(record)
         elif record is not None and delays:
-            await self._ledger.observe(name, look_until=None)
+            await self._ledger.observe(name, search_until=None)
 
     async def _adopt(self, record: JobRecord, found: tuple[BatchJob, ...]) -> None:
         first, *others = sorted(found, key=_age)
@@ -175,7 +175,7 @@ class Adoption:
         self, record: JobRecord, found: tuple[BatchJob, ...]
     ) -> None:
         """Put a late twin under its closed record, with a wish for its end."""
-        if record.watched:
+        if record.needs_polling:
             return
         running = [job for job in found if not await self._has_ended(job)]
         if not running:
@@ -216,9 +216,9 @@ class Adoption:
     def _delays(self, record: JobRecord) -> tuple[float, ...]:
         if record.phase is Phase.INTENT:
             delays = self._settings.look_delays
-        elif record.watched and record.job and record.job.submitted is None:
+        elif record.needs_polling and record.job and record.job.submitted is None:
             delays = self._settings.identity_delays
-        elif record.look_until is not None and not record.resting:
+        elif record.search_until is not None and not record.in_grace_period:
             delays = self._settings.twin_delays
         else:
             return ()
@@ -254,21 +254,21 @@ async def close_unsubmitted(
         twin_possible: False if the scheduler certainly has nothing of this name.
     """
     horizon = utc_now() + sum(settings.twin_delays, start=0 * settings.slow)
-    look_until = horizon if twin_possible and settings.twin_delays else None
+    search_until = horizon if twin_possible and settings.twin_delays else None
     if record.cancel_wanted is not None:
         return await ledger.observe(
             record.name,
             Line("cancelled", "Stopped before the scheduler took the job"),
             phase=Phase.ENDED,
             status=replace(NOT_READ, state=JobState.CANCELLED, read_at=utc_now()),
-            look_until=look_until,
+            search_until=search_until,
         )
     return await ledger.observe(
         record.name,
         Line("failed", f"{failure.title}: {failure.detail}"),
         phase=Phase.REFUSED,
         failure=failure,
-        look_until=look_until,
+        search_until=search_until,
     )
 
 

@@ -83,7 +83,7 @@ class JobsApi(Protocol):
     async def cancel_owned(self, prefix: str) -> int:
         """Have every job ended whose owner begins with ``prefix``; return how many.
 
-        Called when a cluster, an endpoint or a user goes, with all workers or replicas.
+        Called when a cluster, an address or a user goes, with all workers or replicas.
 
         Raises:
             InvalidSpec: the prefix is empty, or ends inside a name.

@@ -60,7 +60,7 @@ class Cancelling:
             DatabaseUnavailable: the wish could not be written down, nothing was done.
         """
         record = await self._ledger.recall(name)
-        if not record.live and not record.watched:
+        if not record.live and not record.needs_polling:
             return
         if record.cancel_wanted is None:
             log.info("Stopping job %s of %s", name, record.user)
@@ -81,7 +81,7 @@ class Cancelling:
             records = {
                 record.name: record
                 for record in self._ledger.records()
-                if record.watched and record.cancel_wanted is not None
+                if record.needs_polling and record.cancel_wanted is not None
             }
             self._wishes = {name: self._wishes.get(name, _Wish()) for name in records}
             now = loop.time()
@@ -95,7 +95,11 @@ class Cancelling:
             await pause(min(dues, default=now + 3600) - loop.time(), self._wake)
 
     async def _ask(self, record: JobRecord) -> None:
-        if record.job is None or not record.watched or record.name in self._asking:
+        if (
+            record.job is None
+            or not record.needs_polling
+            or record.name in self._asking
+        ):
             return
         wish = self._wishes.setdefault(record.name, _Wish())
         delays = self._settings.cancel_delays

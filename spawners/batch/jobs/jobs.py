@@ -6,7 +6,7 @@
     jobs = Jobs(scheduler, store)
     await jobs.start()
     record = await jobs.submit(spec, user="alice", owner="server:alice/")
-    record = await jobs.wait(record.name, lambda r: r.endpoint or not r.live)
+    record = await jobs.wait(record.name, lambda r: r.address or not r.live)
     await jobs.cancel(record.name)
 
 What it promises, whatever crashes, hangs or lies in between:
@@ -46,7 +46,7 @@ from .errors import StaleReport
 from .ledger import Ledger, Line
 from .metered import MeteredScheduler
 from .readings import Readings, Report
-from .record import Endpoint, JobEvent, JobRecord, Phase, utc_now
+from .record import Address, JobEvent, JobRecord, Phase, utc_now
 from .settings import WatchSettings, supervise
 from .store import JobStore
 from .submission import Submission
@@ -113,7 +113,7 @@ class Jobs:
             self._scheduler, self._ledger, self._adoption, settings, self._job_found
         )
         # Endpoints that are being written down, by job.
-        self._reporting: dict[str, Endpoint] = {}
+        self._reporting: dict[str, Address] = {}
         self._loops: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
@@ -219,7 +219,7 @@ class Jobs:
             record.name
             for record in self._ledger.records()
             if record.owner.startswith(prefix)
-            and (record.live or record.watched)
+            and (record.live or record.needs_polling)
             and record.cancel_wanted is None
         ]
         for start in range(0, len(names), 4):
@@ -313,31 +313,31 @@ class Jobs:
         """
         await self._ledger.wait_event(owner, after)
 
-    async def report_ready(self, name: str, endpoint: Endpoint) -> None:
-        """Take in that a job's server answers at ``endpoint``, which was checked.
+    async def report_ready(self, name: str, address: Address) -> None:
+        """Take in that a job's server answers at ``address``, which was checked.
 
         That it is the job who says so was proved before, by the rendezvous; here it is
         decided whether it still matters. The same report again is no error.
 
         Raises:
             StaleReport: the job was superseded, stopped or ended, and its end is
-                asked for; or it reported another endpoint before, which stays.
+                asked for; or it reported another address before, which stays.
             UnknownJob: there is no such record.
             DatabaseUnavailable: nothing was changed.
         """
         record = await self._wanted(name)
-        known = record.endpoint or self._reporting.get(name)
-        if known not in (None, endpoint):
-            raise StaleReport(f"Job {name} has reported another endpoint before.")
-        if record.endpoint is not None:
+        known = record.address or self._reporting.get(name)
+        if known not in (None, address):
+            raise StaleReport(f"Job {name} has reported another address before.")
+        if record.address is not None:
             return
-        log.info("Job %s of %s is ready on %s", name, record.user, endpoint.host)
-        self._reporting[name] = endpoint
+        log.info("Job %s of %s is ready on %s", name, record.user, address.host)
+        self._reporting[name] = address
         try:
             await self._ledger.commit(
                 name,
-                Line("ready", "The server is ready", {"node": endpoint.host}),
-                endpoint=endpoint,
+                Line("ready", "The server is ready", {"node": address.host}),
+                address=address,
             )
         finally:
             self._reporting.pop(name, None)
@@ -358,7 +358,7 @@ class Jobs:
             UnknownJob: there is no such record.
         """
         record = await self._ledger.recall(name)
-        if not record.watched and record.phase is not Phase.INTENT:
+        if not record.needs_polling and record.phase is not Phase.INTENT:
             return
         how = f"signal {signal}" if signal else f"exit code {exit_code}"
         self._readings.report(name, Report(exit_code, signal, log_tail))
@@ -380,7 +380,7 @@ class Jobs:
         record = self._ledger.get(name)
         if record is not None and _is_given_up(record):
             horizon = sum(self._settings.twin_delays, timedelta())
-            self._ledger.see(name, look_until=utc_now() + horizon)
+            self._ledger.see(name, search_until=utc_now() + horizon)
             self._adoption.look_for(name)
         self._adoption.look_now(name)
         self._watcher.nudge()
@@ -463,9 +463,9 @@ class Jobs:
         self._cancelling.wake()
 
     def _urgency(self, record: JobRecord) -> float:
-        if record.resting:
+        if record.in_grace_period:
             return float("inf")
-        settled = record.status_is_current and record.endpoint is not None
+        settled = record.status_is_current and record.address is not None
         if settled and record.cancel_wanted is None and record.status.state.on_nodes:
             return max(self._readings.age_of_change(record), 30.0)
         return self._readings.age_of_change(record)
@@ -492,4 +492,4 @@ class Jobs:
 def _is_given_up(record: JobRecord) -> bool:
     """True for a closed record whose job may be there nevertheless."""
     lost = record.status.state is JobState.LOST
-    return not record.live and not record.watched and (record.job is None or lost)
+    return not record.live and not record.needs_polling and (record.job is None or lost)

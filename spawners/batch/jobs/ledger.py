@@ -271,7 +271,7 @@ class Ledger:
         record = stored.record
         if record.name in self._entries:
             return
-        if record.watched:
+        if record.needs_polling:
             # True when it was written; nobody has asked since.
             record = replace(record, status_is_current=False)
         self._entries[record.name] = _Entry(record, stored.last_seq, stored.last_seq)
@@ -284,7 +284,9 @@ class Ledger:
 
     def _forget_if_closed(self, name: str) -> None:
         record = self._entries[name].record
-        open_still = record.live or record.watched or record.look_until is not None
+        open_still = (
+            record.live or record.needs_polling or record.search_until is not None
+        )
         if not open_still and name not in self._unsaved:
             del self._entries[name]
             self._tell(name)

@@ -83,14 +83,18 @@ class Readings:
         now = utc_now()
         records, names = [], set()
         for record in self._ledger.records():
-            if record.resting and record.look_until and record.look_until < now:
-                self._ledger.see(record.name, look_until=None)
-            elif record.watched or record.resting:
+            if (
+                record.in_grace_period
+                and record.search_until
+                and record.search_until < now
+            ):
+                self._ledger.see(record.name, search_until=None)
+            elif record.needs_polling or record.in_grace_period:
                 records.append(record)
-            if record.live or record.watched:
+            if record.live or record.needs_polling:
                 names.add(record.name)
         self._seen = {n: seen for n, seen in self._seen.items() if n in names}
-        return [r for r in records if r.resting or not self._of(r.name).ending]
+        return [r for r in records if r.in_grace_period or not self._of(r.name).ending]
 
     def age_of_change(self, record: JobRecord) -> float:
         """Return for how long (s) a job has been as it is, since we watch it."""
@@ -115,9 +119,9 @@ class Readings:
             if record is None or record.job != asked.job:
                 continue
             status = reading.get(asked.job) if reading and asked.job else None
-            if record.resting:
+            if record.in_grace_period:
                 self._disturb(record, status)
-            elif not record.watched:
+            elif not record.needs_polling:
                 continue
             elif status is None or status.state is JobState.UNKNOWN:
                 self._doubt(record, status)
@@ -257,7 +261,7 @@ class Readings:
                 return
             await self._tell_end(record, status)
         except Exception:
-            # It is watched again, and its end read again.
+            # It is needs_polling again, and its end read again.
             log.exception("Cannot close the record of job %s", record.name)
         finally:
             self._of(record.name).ending = False
@@ -266,7 +270,7 @@ class Readings:
     async def _answers(self, record: JobRecord) -> bool:
         """Whether the job itself says that it is there: a listing can be wrong."""
         ask = self._settings.answers
-        return record.endpoint is not None and ask is not None and await ask(record)
+        return record.address is not None and ask is not None and await ask(record)
 
     async def _tell_end(self, record: JobRecord, status: JobStatus) -> None:
         """Close a record, with the last words of its job if they matter."""
@@ -294,7 +298,7 @@ class Readings:
         horizon = self._settings.rest_time
         if status.state is JobState.LOST:
             horizon = sum(self._settings.twin_delays, start=timedelta(0))
-        fields["look_until"] = utc_now() + horizon
+        fields["search_until"] = utc_now() + horizon
         log.info("Job %s of %s ended: %s", record.name, record.user, status.state)
         self._ledger.see(
             record.name,

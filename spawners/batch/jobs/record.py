@@ -49,7 +49,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Address:
     """Where a job's server answers, once the job has reported it.
 
     Attributes:
@@ -83,10 +83,10 @@ class JobRecord:
         status: the last reading that could be trusted; ``UNKNOWN`` before any.
         status_is_current: False when the last query failed or was odd, so that
             ``status`` is the last good one.
-        endpoint: where its server answers, once it reported ready.
+        address: where its server answers, once it reported ready.
         cancel_wanted: since when somebody wants its end, or ``None``.
         failure: set when it ended without being asked to, or was refused.
-        look_until: until when it is looked whether its job comes after all or comes
+        search_until: until when it is looked whether its job comes after all or comes
             back, as late twins and jobs of crashed controllers do; or ``None``.
         created, updated: aware UTC.
     """
@@ -104,10 +104,10 @@ class JobRecord:
     job: BatchJob | None = None
     status: JobStatus = NOT_READ
     status_is_current: bool = False
-    endpoint: Endpoint | None = None
+    address: Address | None = None
     cancel_wanted: datetime | None = None
     failure: Failure | None = None
-    look_until: datetime | None = None
+    search_until: datetime | None = None
 
     @property
     def live(self) -> bool:
@@ -115,7 +115,7 @@ class JobRecord:
         return self.phase.live
 
     @property
-    def watched(self) -> bool:
+    def needs_polling(self) -> bool:
         """True while the scheduler has to be asked about its job.
 
         Also for a late twin: a job under a record that was already given up.
@@ -125,11 +125,11 @@ class JobRecord:
         return self.phase is Phase.SUBMITTED or self.cancel_wanted is not None
 
     @property
-    def resting(self) -> bool:
+    def in_grace_period(self) -> bool:
         """True for some time after its end was read: a crash may take that back."""
         state = self.status.state
         over = self.job is not None and state.ended and state is not JobState.LOST
-        return over and self.look_until is not None
+        return over and self.search_until is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from spawners.common.database import UtcDateTime
 
 from ..explain.failure import Failure
 from ..models import BatchJob, JobStatus, Resources
-from .record import Endpoint, JobEvent, JobRecord, Phase
+from .record import Address, JobEvent, JobRecord, Phase
 
 VERSION_TABLE = "landbridge_jobs_version"
 
@@ -118,7 +118,7 @@ _DATA = TypeAdapter(dict[str, str | int | float | None])
 _RESOURCES = TypeAdapter(Resources)
 _JOB = TypeAdapter(BatchJob | None)
 _STATUS = TypeAdapter(JobStatus)
-_ENDPOINT = TypeAdapter(Endpoint | None)
+_ADDRESS = TypeAdapter(Address | None)
 _FAILURE = TypeAdapter(Failure | None)
 
 
@@ -140,10 +140,11 @@ _ENCODERS: Mapping[str, _Encoder] = {
     "facts": lambda facts: _FACTS.dump_json(dict(facts)).decode(),
     "job": _nullable(_JOB),
     "status": _json(_STATUS),
-    "endpoint": _nullable(_ENDPOINT),
+    "address": _nullable(_ADDRESS),
     "failure": _nullable(_FAILURE),
 }
-_COLUMNS = {"user": "user_name"}
+# Fields whose columns keep the names that they were made with.
+_COLUMNS = {"user": "user_name", "address": "endpoint", "search_until": "look_until"}
 
 #: Fields of a record that may change after it was first written.
 MUTABLE = frozenset(
@@ -153,17 +154,17 @@ MUTABLE = frozenset(
         "job",
         "status",
         "status_is_current",
-        "endpoint",
+        "address",
         "cancel_wanted",
         "failure",
-        "look_until",
+        "search_until",
     }
 )
 
 
 def is_open(record: JobRecord) -> bool:
     """True while something is still to be done about a record."""
-    return record.live or record.watched or record.look_until is not None
+    return record.live or record.needs_polling or record.search_until is not None
 
 
 def to_row(record: JobRecord, fields: frozenset[str]) -> dict[str, object]:
@@ -195,10 +196,10 @@ def from_row(row: RowMapping) -> JobRecord:
         job=_JOB.validate_json(row["job"] or "null"),
         status=_STATUS.validate_json(row["status"]),
         status_is_current=row["status_is_current"],
-        endpoint=_ENDPOINT.validate_json(row["endpoint"] or "null"),
+        address=_ADDRESS.validate_json(row["endpoint"] or "null"),
         cancel_wanted=row["cancel_wanted"],
         failure=_FAILURE.validate_json(row["failure"] or "null"),
-        look_until=row["look_until"],
+        search_until=row["look_until"],
     )
 
 

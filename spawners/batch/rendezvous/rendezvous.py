@@ -30,7 +30,7 @@ from spawners.common.addresses import plain_address, resolve
 from spawners.common.errors import GatewayError
 
 from ..jobs.errors import StaleReport
-from ..jobs.record import Endpoint, JobEvent, JobRecord
+from ..jobs.record import Address, JobEvent, JobRecord
 from ..scheduler import ClusterSnapshot
 from .certificates import CertificateAuthority, job_host
 from .launch import JobSideSettings, Launch, job_environment
@@ -84,7 +84,7 @@ class JobsView(Protocol):
     async def note(self, name: str, kind: str, message: str) -> JobEvent:
         """Append to the job's story."""
 
-    async def report_ready(self, name: str, endpoint: Endpoint) -> object:
+    async def report_ready(self, name: str, address: Address) -> object:
         """Store where the job's server answers."""
 
     async def report_ended(
@@ -229,7 +229,7 @@ class Rendezvous:
         except ProofRefused as refused:
             raise Refused(Refusal.NO_PROOF, str(refused)) from None
         record = self._wanted(record.name, state)
-        if record.endpoint is not None:
+        if record.address is not None:
             raise Refused(Refusal.REPEATED, "fetched again after it was ready")
         launch = await self._provider(record)(record)
         pair = self._ca.issue_server(
@@ -298,7 +298,7 @@ class Rendezvous:
         record = self._wanted(record.name, state)
         if report.fingerprint != state.fingerprint:
             raise Refused(Refusal.WRONG_KEY)
-        known = record.endpoint
+        known = record.address
         if known is not None:
             if (known.host, known.port) == (report.host, report.port):
                 return {"ok": True}  # the answer to the first one was lost
@@ -313,7 +313,7 @@ class Rendezvous:
         came_from = plain_address(peer)
         address = came_from if came_from in addresses else addresses[0]
         await self._jobs.report_ready(
-            record.name, Endpoint(report.host, address, report.port, report.fingerprint)
+            record.name, Address(report.host, address, report.port, report.fingerprint)
         )
         return {"ok": True}
 

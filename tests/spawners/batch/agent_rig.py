@@ -115,7 +115,7 @@ async def served(tmp_path):
 
 async def is_ready(rig, record):
     async with asyncio.timeout(20):
-        return await rig.jobs.wait(record.name, lambda r: r.endpoint)
+        return await rig.jobs.wait(record.name, lambda r: r.address)
 
 
 async def log_of(rig, record):

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from spawners.batch.jobs.record import Endpoint, JobRecord
+from spawners.batch.jobs.record import Address, JobRecord
 from spawners.batch.models import JobState
 
 OWNER = "server:alice/"
-ENDPOINT = Endpoint("n01", "10.0.0.1", 40000, "ab" * 32)
+ADDRESS = Address("n01", "10.0.0.1", 40000, "ab" * 32)
 
 
 def ended(record: JobRecord) -> bool:

@@ -54,7 +54,7 @@ async def test_what_is_not_found_is_given_up_and_never_repeated(jobs, fake, subm
         await submit()
     record = jobs.current(OWNER)
     assert record.phase is Phase.REFUSED
-    assert record.look_until is not None
+    assert record.search_until is not None
     assert fake.calls["submit"] == 1
     assert fake.calls["find"] == 3
 
@@ -88,7 +88,7 @@ async def test_twins_are_looked_for_until_a_set_time(jobs, fake, submit):
     with pytest.raises(SchedulerUnavailable):
         await submit()
     record = jobs.current(OWNER)
-    await jobs.wait(record.name, lambda r: r.look_until is None)
+    await jobs.wait(record.name, lambda r: r.search_until is None)
     assert fake.calls["find"] == 3 + 3
 
 

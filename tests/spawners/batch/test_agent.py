@@ -43,8 +43,8 @@ async def test_the_hub_learns_where_the_server_answers(served, start):
     rig, _ = served
     record, environment = await rig.submit()
     agent = await start(ours(environment))
-    endpoint = (await is_ready(rig, record)).endpoint
-    assert (endpoint.host, endpoint.port) == ("n01", 41000)
+    address = (await is_ready(rig, record)).address
+    assert (address.host, address.port) == ("n01", 41000)
     agent.process.terminate()
     code, output = await agent.finish()
     assert code == 128 + signal.SIGTERM, output

@@ -66,7 +66,7 @@ async def test_a_lost_answer_to_ready_is_asked_for_again(served, start):
         while hub.calls.count("ready") < 2:
             await asyncio.sleep(0.05)
     assert agent.process.returncode is None
-    assert rig.jobs.get(record.name).endpoint.port == 41000
+    assert rig.jobs.get(record.name).address.port == 41000
     agent.process.terminate()
     await agent.finish()
 

@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from jobs_rig import ENDPOINT, OWNER, ended, in_state
+from jobs_rig import ADDRESS, OWNER, ended, in_state
 
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.errors import StaleReport, UnknownJob
-from spawners.batch.jobs.record import Endpoint
+from spawners.batch.jobs.record import Address
 from spawners.batch.models import JobState
 
 pytestmark = pytest.mark.usefixtures("deadline")
@@ -15,26 +15,26 @@ pytestmark = pytest.mark.usefixtures("deadline")
 
 async def test_a_ready_report_is_kept(jobs, fake, submit, kinds, open_jobs):
     record = await submit()
-    await jobs.report_ready(record.name, ENDPOINT)
-    await jobs.report_ready(record.name, ENDPOINT)
-    assert jobs.get(record.name).endpoint == ENDPOINT
+    await jobs.report_ready(record.name, ADDRESS)
+    await jobs.report_ready(record.name, ADDRESS)
+    assert jobs.get(record.name).address == ADDRESS
     assert (await kinds()).count("ready") == 1
     again = await open_jobs()
-    assert again.get(record.name).endpoint == ENDPOINT
+    assert again.get(record.name).address == ADDRESS
 
 
 async def test_an_endpoint_is_reported_once(jobs, submit):
     record = await submit()
-    other = Endpoint("n02", "10.0.0.2", 40000)
+    other = Address("n02", "10.0.0.2", 40000)
     answers = await asyncio.gather(
-        jobs.report_ready(record.name, ENDPOINT),
+        jobs.report_ready(record.name, ADDRESS),
         jobs.report_ready(record.name, other),
         return_exceptions=True,
     )
     assert isinstance(answers[1], StaleReport)
     with pytest.raises(StaleReport):
         await jobs.report_ready(record.name, other)
-    assert jobs.get(record.name).endpoint == ENDPOINT
+    assert jobs.get(record.name).address == ADDRESS
     assert jobs.get(record.name).live
 
 
@@ -43,8 +43,8 @@ async def test_a_job_that_is_being_stopped_is_refused(jobs, fake, submit):
     record = await submit()
     await jobs.cancel(record.name)
     with pytest.raises(StaleReport):
-        await jobs.report_ready(record.name, ENDPOINT)
-    assert jobs.get(record.name).endpoint is None
+        await jobs.report_ready(record.name, ADDRESS)
+    assert jobs.get(record.name).address is None
 
 
 async def test_a_report_of_an_older_generation_ends_that_job(jobs, fake, submit):
@@ -52,21 +52,21 @@ async def test_a_report_of_an_older_generation_ends_that_job(jobs, fake, submit)
     with pytest.raises(SchedulerUnavailable):
         await submit()
     old = jobs.current(OWNER)
-    await jobs.wait(old.name, lambda r: r.look_until is None)
+    await jobs.wait(old.name, lambda r: r.search_until is None)
     new = await submit()
     (twin,) = fake.deliver()
     fake.move(twin, JobState.RUNNING, node="n01")
     with pytest.raises(StaleReport):
-        await jobs.report_ready(old.name, ENDPOINT)
+        await jobs.report_ready(old.name, ADDRESS)
     while twin in fake.live():
         await asyncio.sleep(0.01)
     assert fake.live() == [new.job]
-    assert jobs.current(OWNER).endpoint is None
+    assert jobs.current(OWNER).address is None
 
 
 async def test_a_report_of_nobody_is_refused(jobs):
     with pytest.raises(UnknownJob):
-        await jobs.report_ready("lb-nobody", ENDPOINT)
+        await jobs.report_ready("lb-nobody", ADDRESS)
     with pytest.raises(UnknownJob):
         await jobs.report_ended("lb-nobody", 0, None)
 

@@ -25,7 +25,7 @@ from spawners.batch.errors import (
 )
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.record import Address, Phase
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
@@ -144,7 +144,7 @@ class HubLife(RuleBasedStateMachine):
             with contextlib.suppress(BatchError):
                 self.do(
                     self.jobs.report_ready(
-                        record.name, Endpoint("n01", "10.0.0.1", 4000)
+                        record.name, Address("n01", "10.0.0.1", 4000)
                     )
                 )
 

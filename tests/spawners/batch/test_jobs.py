@@ -209,7 +209,7 @@ async def test_pruning_happens_by_itself(fake, quick, open_jobs, new_spec):
     for _ in range(2):
         record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
         fake.move(record.job, JobState.COMPLETED, exit_code=0)
-        await jobs.wait(record.name, lambda r: not r.live and r.look_until is None)
+        await jobs.wait(record.name, lambda r: not r.live and r.search_until is None)
     await jobs.close()
     again = await open_jobs(settings=settings)
     while await again.events(OWNER, generation=1):

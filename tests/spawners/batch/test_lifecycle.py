@@ -13,7 +13,7 @@ from worlds import SETTINGS, FakeWorld, LocalWorld, SlurmWorld
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.metered import MeteredScheduler
-from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.record import Address, Phase
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobState
 
@@ -98,7 +98,7 @@ class TestLifecycle:
         assert len(record.status.nodes) == 1
         assert record.status.started is not None
         node = record.status.nodes[0]
-        await jobs.report_ready(record.name, Endpoint(node, "127.0.0.1", 4000))
+        await jobs.report_ready(record.name, Address(node, "127.0.0.1", 4000))
         await world.finish(record, 0)
         record = await jobs.wait(record.name, ended)
         assert record.status.state is JobState.COMPLETED
@@ -296,7 +296,7 @@ class TestSigkill:
 
             async def settled(jobs=jobs):
                 records = jobs.records(live_only=False)
-                busy = [r for r in records if r.cancel_wanted and r.watched]
+                busy = [r for r in records if r.cancel_wanted and r.needs_polling]
                 busy += [r for r in records if r.phase is Phase.INTENT]
                 owned = sorted(record.name for record in jobs.records())
                 return not busy and await world.live() == owned

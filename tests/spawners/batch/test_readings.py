@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from jobs_rig import OWNER, ended, in_state
 
-from spawners.batch.jobs.record import Endpoint, Phase
+from spawners.batch.jobs.record import Address, Phase
 from spawners.batch.models import JobState, Resources
 
 pytestmark = pytest.mark.usefixtures("deadline")
@@ -72,7 +72,7 @@ async def test_a_job_that_answers_is_not_lost(open_jobs, fake, quick, new_spec):
     record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
     fake.move(record.job, JobState.RUNNING, node="n01")
     await jobs.wait(record.name, in_state(JobState.RUNNING))
-    await jobs.report_ready(record.name, Endpoint("n01", "127.0.0.1", 4000))
+    await jobs.report_ready(record.name, Address("n01", "127.0.0.1", 4000))
     fake.forget(record.job)
     while "asked" not in answers:
         await asyncio.sleep(0.01)
@@ -133,7 +133,7 @@ async def test_the_ended_are_forgotten_after_a_while(open_jobs, fake, quick, new
     jobs = await open_jobs(settings=replace(quick, rest_time=timedelta(0)))
     record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
     await jobs.cancel(record.name)
-    await jobs.wait(record.name, lambda r: not r.live and r.look_until is None)
+    await jobs.wait(record.name, lambda r: not r.live and r.search_until is None)
     asked = fake.calls["status"]
     await asyncio.sleep(0.1)
     assert fake.calls["status"] == asked

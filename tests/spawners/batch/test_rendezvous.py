@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rendezvous_rig import NONCE, Rig
 
 from spawners.batch.errors import AuthenticationBroken, SchedulerUnavailable
-from spawners.batch.jobs.record import Endpoint
+from spawners.batch.jobs.record import Address
 from spawners.batch.models import JobState
 from spawners.batch.rendezvous.messages import (
     Ended,
@@ -60,8 +60,8 @@ async def test_a_job_proves_itself_starts_and_ends(rig):
     assert fetched.json["environment"] == {"JUPYTERHUB_API_TOKEN": "hub-token"}
     assert "hub-token" not in repr(fetched)
     assert (await rig.ready(record, fetched)).status == 200
-    endpoint = rig.jobs.get(record.name).endpoint
-    assert endpoint == Endpoint("n01", "127.0.0.1", 41000, fetched.json["fingerprint"])
+    address = rig.jobs.get(record.name).address
+    assert address == Address("n01", "127.0.0.1", 41000, fetched.json["fingerprint"])
     secret = fetched.json["report_secret"]
     ended = {"job": record.name, "secret": secret, "exit_code": 3, "log": "bye"}
     assert (await rig.call("ended", ended)).status == 200
@@ -182,7 +182,7 @@ async def test_only_a_node_of_the_job_is_believed(rig, host):
     record, environment = await rig.submit()
     fetched = await rig.fetch(record, environment)
     assert refused(await rig.ready(record, fetched, host=host), Refusal.WRONG_HOST)
-    assert rig.jobs.get(record.name).endpoint is None
+    assert rig.jobs.get(record.name).address is None
 
 
 @pytest.mark.parametrize("port", [0, 1, 22, 443, 1023, 65536, -1, "41000", 4.5, True])
@@ -204,7 +204,7 @@ async def test_ready_counts_once(rig):
     fetched = await rig.fetch(record, environment)
     assert (await rig.ready(record, fetched)).status == 200
     assert refused(await rig.ready(record, fetched, port=41001), Refusal.REPEATED)
-    assert rig.jobs.get(record.name).endpoint.port == 41000
+    assert rig.jobs.get(record.name).address.port == 41000
 
 
 async def test_reports_need_the_secret_of_their_own_job(rig):
@@ -260,7 +260,7 @@ async def test_a_late_job_of_an_older_start_is_told_to_end(rig):
     assert refused(await rig.fetch(record, environment), Refusal.OVER)
     await rig.restart()
     assert refused(await rig.ready(record, fetched), Refusal.OVER)
-    assert rig.jobs.current(record.owner).endpoint is None
+    assert rig.jobs.current(record.owner).address is None
 
 
 async def test_nothing_is_given_to_a_job_that_nobody_provides_for(rig):
@@ -293,7 +293,7 @@ async def test_a_node_that_is_known_by_name_only_is_resolved(rig):
     assert (await rig.ready(record, fetched)).status == 200
     assert set(asked) == {"n01-ib.cluster"}
     # of several, the one that the job was heard from
-    assert rig.jobs.get(record.name).endpoint.address == "127.0.0.1"
+    assert rig.jobs.get(record.name).address.address == "127.0.0.1"
 
 
 # Hostile bodies (B05)

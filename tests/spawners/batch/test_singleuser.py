@@ -68,7 +68,7 @@ class Server:
         self.rig = rig
         self.record = record
         self.process = process
-        self.endpoint = record.endpoint
+        self.address = record.address
         self.name = job_host(record.name)
 
     def trust(self, certificate=None, key=None):
@@ -85,7 +85,7 @@ class Server:
     async def request(self, context, method, path, body=b"", token="alices", more=""):
         """Make a request signed in as alice; return (status, JSON)."""
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self.endpoint.port, ssl=context, server_hostname=self.name
+            "127.0.0.1", self.address.port, ssl=context, server_hostname=self.name
         )
         try:
             writer.write(
@@ -138,7 +138,7 @@ async def server(tmp_path, arguments):
         log.close()
         try:
             async with asyncio.timeout(120):
-                record = await rig.jobs.wait(record.name, lambda r: r.endpoint)
+                record = await rig.jobs.wait(record.name, lambda r: r.address)
             server = Server(rig, record, process)
             server.known, server.log = known, tmp_path / "log"
             yield server
@@ -167,7 +167,7 @@ async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp
             await server.request(context, "GET", "api")
 
     # no TLS, and an old one: no answer
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.endpoint.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.address.port)
     writer.write(b"GET /user/alice/api HTTP/1.1\r\nHost: x\r\n\r\n")
     with suppress(ConnectionError):
         assert await reader.read() == b""
@@ -181,8 +181,8 @@ async def test_it_runs_kernels_for_the_proxy_and_answers_nobody_else(server, tmp
 
     # what Jupyter itself believes and writes is the port that is bound
     (written,) = [json.loads(text) for text in runtime_files(server.process.pid)]
-    assert written["port"] == server.endpoint.port
-    assert listeners(server.endpoint.port) == {"00000000", "0" * 32}
+    assert written["port"] == server.address.port
+    assert listeners(server.address.port) == {"00000000", "0" * 32}
 
     assert await run_cell(server, "6 * 7") == "42"
     seen = await run_cell(
@@ -214,7 +214,7 @@ def test_a_site_may_say_otherwise_and_the_rest_is_ours():
 
 async def connect(server, head):
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", server.endpoint.port, ssl=server.proxy, server_hostname=server.name
+        "127.0.0.1", server.address.port, ssl=server.proxy, server_hostname=server.name
     )
     head = [head, "Host: x", "Authorization: token alices"]
     return reader, writer, "\r\n".join(head)
@@ -256,7 +256,7 @@ async def new_kernel(server):
 def socket_to(server, path, token="alices"):
     """Open a websocket of the server's, as the proxy does for a browser."""
     return websockets.connect(
-        f"wss://{server.name}:{server.endpoint.port}{PREFIX}{path}",
+        f"wss://{server.name}:{server.address.port}{PREFIX}{path}",
         host="127.0.0.1",
         ssl=server.proxy,
         additional_headers={"Authorization": f"token {token}"},

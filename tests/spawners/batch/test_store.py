@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from spawners.batch.explain.failure import Failure
-from spawners.batch.jobs.record import Endpoint, JobEvent, JobRecord, Phase, utc_now
+from spawners.batch.jobs.record import Address, JobEvent, JobRecord, Phase, utc_now
 from spawners.batch.jobs.store import Change, JobStore, OwnerTaken
 from spawners.batch.jobs.tables import VERSION_TABLE, metadata
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name
@@ -47,10 +47,10 @@ def full_record():
             JobState.FAILED, "None", 1, 9, ("n01", "n02"), started=now, restarts=2
         ),
         status_is_current=True,
-        endpoint=Endpoint("n01", "10.0.0.1", 40000, "ab" * 32),
+        address=Address("n01", "10.0.0.1", 40000, "ab" * 32),
         cancel_wanted=now,
         failure=Failure("Out of memory", "4 GB", "Try 8 GB.", "log\n☃"),
-        look_until=now,
+        search_until=now,
     )
 
 
@@ -117,11 +117,11 @@ async def test_a_change_writes_its_fields_and_no_others(store):
     await store.insert(record)
     wish = replace(record, cancel_wanted=utc_now())
     await store.save([Change(wish, frozenset({"cancel_wanted"}), (event(record, 1),))])
-    ready = replace(record, endpoint=Endpoint("n01", "::1", 5000))
-    await store.save([Change(ready, frozenset({"endpoint"}))])
+    ready = replace(record, address=Address("n01", "::1", 5000))
+    await store.save([Change(ready, frozenset({"address"}))])
     stored = await store.get(record.name)
     assert stored.record.cancel_wanted == wish.cancel_wanted
-    assert stored.record.endpoint == ready.endpoint
+    assert stored.record.address == ready.address
     assert stored.last_seq == 1
 
 
@@ -138,7 +138,7 @@ async def test_changes_are_written_together_or_not_at_all(store):
 
 async def test_loading_skips_old_closed_records(store):
     old = make_record(phase=Phase.ENDED)
-    twin = make_record(generation=2, phase=Phase.REFUSED, look_until=utc_now())
+    twin = make_record(generation=2, phase=Phase.REFUSED, search_until=utc_now())
     newest = make_record(generation=3, phase=Phase.ENDED)
     for record in (old, twin, newest):
         await store.insert(record)
@@ -165,7 +165,7 @@ async def test_pruning_keeps_the_open_the_young_and_the_newest(store):
 
     gone = old(generation=1, phase=Phase.ENDED)
     kept = [
-        old(generation=2, phase=Phase.REFUSED, look_until=LONG_AGO),
+        old(generation=2, phase=Phase.REFUSED, search_until=LONG_AGO),
         make_record(generation=3, phase=Phase.ENDED),
         old(generation=4, phase=Phase.ENDED),
         old(owner="server:bob/", phase=Phase.SUBMITTED),
