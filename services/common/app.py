@@ -3,42 +3,30 @@
 ``run_service`` is a service's whole ``main``. What the service keeps open (database,
 store, background work) it opens in an exit stack, and that is closed in the reverse
 order once no request is being served any more.
-
-It listens on a Unix socket and on no port: :mod:`spawners.common.sockets` says why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
-import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, StaticFileHandler
-
-from spawners.common.sockets import ListeningSocket
 
 from . import handlers
 from .auth import COOKIES, hub_auth, own_url
 from .handlers import Serving
+from .listening import listen, log_request, run_until_stopped
 from .openapi import document
-from .short_lines import keep_lines_short
 from .spec import Route, ServiceSpec
-
-log = logging.getLogger(__name__)
-
-_DRAIN_SECONDS = 10.0
-_HEADER_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +73,6 @@ class Place:
 
 Open = Callable[[Place, AsyncExitStack], Awaitable[tuple[Any, list[Any], Any]]]
 """Opens a service: its context, its own URL rules (as Tornado's), its health."""
-
-
-def log_request(handler: Any) -> None:
-    """Log one line for a request: no query, which may hold names and rights."""
-    request: HTTPServerRequest = handler.request
-    status = handler.get_status()
-    level = logging.DEBUG if status < 400 else logging.INFO
-    log.log(
-        level,
-        "%d %s %s (%.0f ms)",
-        status,
-        request.method,
-        # An address that is a right by itself is not written down.
-        getattr(handler, "shown_path", request.path),
-        1000 * request.request_time(),
-    )
 
 
 def make_application(
@@ -176,45 +148,16 @@ async def serve(
             static=static if static.is_dir() else None,
             cookie_secret=session_secret(auth),
         )
-        server = HTTPServer(
+        await listen(
+            spec.name,
             application,
-            xheaders=True,
-            max_body_size=spec.largest_body,
-            max_buffer_size=spec.largest_body + _HEADER_BYTES,
-            max_header_size=_HEADER_BYTES,
-            idle_connection_timeout=75,
-            body_timeout=60,
+            place.socket,
+            stop,
+            largest_body=spec.largest_body,
         )
-        async with ListeningSocket(place.socket) as listener:
-            server.add_socket(listener.socket)
-            log.info("Service %s listens on %s", spec.name, place.socket)
-            await stop.wait()
-            log.info("Service %s stops", spec.name)
-            server.stop()
-        # The next process may listen by now; we finish what is begun.
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await server.close_all_connections()
-        except TimeoutError:
-            log.warning("Requests were still being answered after %g s", _DRAIN_SECONDS)
 
 
 def run_service(spec: ServiceSpec, open_service: Open) -> None:
     """Run a service in the foreground, as the hub starts it."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"[%(levelname).1s %(asctime)s {spec.name} %(name)s] %(message)s",
-    )
-    keep_lines_short(logging.getLogger().handlers)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     place = Place.of(os.environ)
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await serve(spec, place, open_service, stop)
-
-    asyncio.run(main())
+    run_until_stopped(spec.name, partial(serve, spec, place, open_service))

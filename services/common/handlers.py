@@ -8,7 +8,6 @@ models, calls the function and answers its model, or the one shape of an error.
 from __future__ import annotations
 
 import json
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,27 +17,15 @@ from typing import Any
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
 from pydantic import BaseModel, ValidationError
 from tornado.httputil import url_concat
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
 
+from .answers import HEADERS, AnswerHandler
 from .auth import Caller, identify, unknown_caller
-from .errors import BadRequest, Forbidden, NotReady, Problem, explain
+from .errors import BadRequest, Forbidden, NotReady, Problem
 from .fetches import refusal
 from .spec import Call, Route, ServiceSpec
 
-log = logging.getLogger(__name__)
-
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-_API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _LONGEST_QUERY = 16_384
-_INTERNAL = 500
-_CODES = {401: "not-signed-in", 403: "forbidden", 404: "not-found"}
-_CODES |= {405: "method-not-allowed", 413: "too-large"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +45,8 @@ class Serving:
     health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
 
 
-class BaseHandler(RequestHandler):
-    """Who asks, and what every answer has in common."""
+class BaseHandler(AnswerHandler):
+    """Who asks, by JupyterHub's word."""
 
     is_page = False
 
@@ -67,14 +54,7 @@ class BaseHandler(RequestHandler):
         """Take what the application gives to each request."""
         self.serving = serving
         self.hub_auth = serving.auth
-        self.error_id = secrets.token_hex(8)
-
-    def set_default_headers(self) -> None:
-        """Say what browsers may do with the answer: little."""
-        for name, value in _HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Content-Security-Policy", _API_POLICY)
-        self.clear_header("Server")
+        self.prepare_answer(serving.spec.errors)
 
     # What JupyterHub's OAuth asks of a handler.
 
@@ -117,56 +97,6 @@ class BaseHandler(RequestHandler):
         except NotReady:
             self._cached_hub_user = before
             return await self.caller()
-
-    def hang_up(self) -> None:
-        """End an answer that has begun, so that nobody takes it for whole."""
-        stream = getattr(self.request.connection, "stream", None)
-        if stream is not None:
-            stream.close()
-
-    @property
-    def origin(self) -> str:
-        """Scheme and authority by which the caller reached the gateway."""
-        return f"{self.request.protocol}://{self.request.host}"
-
-    def answer_problem(self, problem: Problem) -> None:
-        """Answer an error in its one shape."""
-        self.set_status(problem.status)
-        self.answer_json(problem.to_json(self.error_id))
-
-    def answer_json(self, value: object) -> None:
-        """Answer JSON that no browser takes for a page."""
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(value, ensure_ascii=True))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer whatever a handler raised; internal errors by their id only."""
-        error = (kwargs.get("exc_info") or (None, None, None))[1]
-        problem = explain(error, self.serving.spec.errors) if error else None
-        if problem is None and isinstance(error, HTTPError):
-            code = _CODES.get(status_code, "bad-request")
-            problem = Problem(status_code, code, self._reason)
-        if problem is None or (
-            status_code >= _INTERNAL and isinstance(error, HTTPError)
-        ):
-            problem = Problem(
-                _INTERNAL,
-                "internal-error",
-                "Something went wrong in the gateway.",
-                f"Tell its operators this id: {self.error_id}.",
-            )
-        self.answer_problem(problem)
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log what the caller is only told the id of."""
-        if value is None or explain(value, self.serving.spec.errors) is not None:
-            return
-        if isinstance(value, HTTPError) and value.status_code < _INTERNAL:
-            return
-        # The path holds names of ours only; query and body may hold the user's.
-        path = getattr(self, "shown_path", self.request.path)
-        where = f"{self.request.method} {path}"
-        log.error("Error %s in %s", self.error_id, where, exc_info=(typ, value, tb))
 
 
 class RouteHandler(BaseHandler):
@@ -310,7 +240,7 @@ class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is u
 
     def set_default_headers(self) -> None:
         """Say what browsers may do with the answer: little."""
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             self.set_header(name, value)
 
 

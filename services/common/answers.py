@@ -1,0 +1,100 @@
+"""What every answer of every service has in common, whoever asks and however.
+
+:class:`AnswerHandler` sets the headers, and answers any error in its one shape. Who
+asks is for its subclasses to find out: :mod:`.handlers` asks JupyterHub, other services
+know their callers themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from types import MappingProxyType
+from typing import Any
+
+from tornado.web import HTTPError, RequestHandler
+
+from .errors import ErrorTable, Problem, explain
+
+log = logging.getLogger(__name__)
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_INTERNAL = 500
+_CODES = {401: "not-signed-in", 403: "forbidden", 404: "not-found"}
+_CODES |= {405: "method-not-allowed", 413: "too-large"}
+
+
+class AnswerHandler(RequestHandler):
+    """The headers of every answer, and the one shape of every error."""
+
+    error_table: ErrorTable = MappingProxyType({})
+
+    def prepare_answer(self, error_table: ErrorTable) -> None:
+        """Begin a request whose errors are told by ``error_table``."""
+        self.error_table = error_table
+        self.error_id = secrets.token_hex(8)
+
+    def set_default_headers(self) -> None:
+        """Say what browsers may do with the answer: little."""
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Content-Security-Policy", _API_POLICY)
+        self.clear_header("Server")
+
+    def hang_up(self) -> None:
+        """End an answer that has begun, so that nobody takes it for whole."""
+        stream = getattr(self.request.connection, "stream", None)
+        if stream is not None:
+            stream.close()
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority by which the caller reached the gateway."""
+        return f"{self.request.protocol}://{self.request.host}"
+
+    def answer_problem(self, problem: Problem) -> None:
+        """Answer an error in its one shape."""
+        self.set_status(problem.status)
+        self.answer_json(problem.to_json(self.error_id))
+
+    def answer_json(self, value: object) -> None:
+        """Answer JSON that no browser takes for a page."""
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(json.dumps(value, ensure_ascii=True))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer whatever a handler raised; internal errors by their id only."""
+        error = (kwargs.get("exc_info") or (None, None, None))[1]
+        problem = explain(error, self.error_table) if error else None
+        if problem is None and isinstance(error, HTTPError):
+            code = _CODES.get(status_code, "bad-request")
+            problem = Problem(status_code, code, self._reason)
+        if problem is None or (
+            status_code >= _INTERNAL and isinstance(error, HTTPError)
+        ):
+            problem = Problem(
+                _INTERNAL,
+                "internal-error",
+                "Something went wrong in the gateway.",
+                f"Tell its operators this id: {self.error_id}.",
+            )
+        self.answer_problem(problem)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what the caller is only told the id of."""
+        if value is None or explain(value, self.error_table) is not None:
+            return
+        if isinstance(value, HTTPError) and value.status_code < _INTERNAL:
+            return
+        # The path holds names of ours only; query and body may hold the user's.
+        path = getattr(self, "shown_path", self.request.path)
+        where = f"{self.request.method} {path}"
+        log.error("Error %s in %s", self.error_id, where, exc_info=(typ, value, tb))
