@@ -16,21 +16,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / name) for name in ("slurm", "integration")]
-sys.path[:0] = [str(ROOT / "tests" / name) for name in ("browser", "extensions/lab")]
-sys.path[:0] = [str(ROOT / "tests" / "services" / "storage")]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from browser import DESKTOP, PHONE, Browser, chromium  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from gateway import gateway  # noqa: E402
-from hub_process import PASSWORD  # noqa: E402
-from PIL import Image  # noqa: E402
-from preview_files import all_files  # noqa: E402
-from storage_page import StoragePage  # noqa: E402
-from stored import Stored  # noqa: E402
+from PIL import Image
 
-IMAGES = ROOT / "docs" / "images"
+from rigs.browser.browser import DESKTOP, PHONE, Browser, chromium
+from rigs.browser.gateway import gateway
+from rigs.browser.storage_page import StoragePage
+from rigs.browser.stored import Stored
+from rigs.checkout import CHECKOUT
+from rigs.hub.process import PASSWORD
+from rigs.lab.preview_files import all_files
+from rigs.slurm.cluster import Cluster
+
+IMAGES = CHECKOUT / "docs" / "images"
 # Only bob's group sees it: its start fails, for the picture of that.
 _BARE = """
   bare:
@@ -258,7 +257,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="lbshots-", dir="/var/tmp"))
     directory.chmod(0o755)
     rig = Cluster(directory / "s", cpus=16)
-    profiles = (ROOT / "config" / "profiles.yaml").read_text() + _BARE
+    profiles = (CHECKOUT / "config" / "profiles.yaml").read_text() + _BARE
     try:
         rig.up()
         for partition in _TEST_PARTITIONS:

@@ -19,8 +19,9 @@ users, with their cookies and tokens. So:
 4. A port that somebody else has ends the start, loudly. It is never left for another
    one while a program may still know its number.
 
-``tests/integration/test_sockets_of_a_gateway.py`` sweeps every listening socket of a
-running gateway: a new one that is not in its list fails there, until its reason is.
+``tests/journeys/front_door/test_sockets_of_a_gateway.py`` sweeps every listening
+socket of a running gateway: a new one that is not in its list fails there, until its
+reason is.
 """
 
 from __future__ import annotations

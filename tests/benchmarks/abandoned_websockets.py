@@ -19,8 +19,8 @@ from pathlib import Path
 
 from proxy_peers import ours, stamp
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "hub"))
-from abandoned import (
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from rigs.edge.abandoned import (
     KINDS,
     Live,
     PingingServer,

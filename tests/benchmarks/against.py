@@ -29,19 +29,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("slurm", "integration")]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import httpx  # noqa: E402
-from click_to_ready import MEMORY, USER, click  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from hub_process import CHECKOUT, PASSWORD, HubProcess  # noqa: E402
-from proxy_throughput import CONNECTIONS, origin  # noqa: E402
-from rig import make_accounts  # noqa: E402
+import httpx
+from click_to_ready import MEMORY, USER, click
+from proxy_throughput import CONNECTIONS, origin
 
-from services.edge.config import runtime_path  # noqa: E402
-from services.edge.maps import key_of  # noqa: E402
-from services.edge.runtime import RuntimeSocket  # noqa: E402
+from rigs.hub.process import CHECKOUT, PASSWORD, HubProcess
+from rigs.slurm.cluster import Cluster
+from rigs.slurm.daemons import make_accounts
+from services.edge.config import runtime_path
+from services.edge.maps import key_of
+from services.edge.runtime import RuntimeSocket
 
 LIMIT = 1.05
 PAGE = f"/user/{USER}/bench/"

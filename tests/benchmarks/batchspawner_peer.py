@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
-from cluster import Cluster
-from hub_process import free_port, until
 from proxy_peers import cache, peer_environment
+
+from rigs.hub.process import free_port, until
+from rigs.slurm.cluster import Cluster
 
 _ENVIRONMENT = Path("/var/tmp/landbridge-batchspawner-peer")
 _PACKAGES = [

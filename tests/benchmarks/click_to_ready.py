@@ -26,16 +26,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("slurm", "integration")]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-import httpx  # noqa: E402
-from batchspawner_peer import BatchspawnerHub  # noqa: E402
-from batchspawner_peer import environment as environment_of_peer  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from hub_process import HubProcess, free_port, running_hub, until  # noqa: E402
-from proxy_peers import install  # noqa: E402
-from rig import make_accounts  # noqa: E402
+import httpx
+from batchspawner_peer import BatchspawnerHub
+from batchspawner_peer import environment as environment_of_peer
+from proxy_peers import install
+
+from rigs.hub.process import HubProcess, free_port, running_hub, until
+from rigs.slurm.cluster import Cluster
+from rigs.slurm.daemons import make_accounts
 
 USER = "alice"
 MEMORY = "400M"

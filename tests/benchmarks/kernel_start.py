@@ -27,12 +27,12 @@ from pathlib import Path
 from jupyter_client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "slurm"), str(ROOT / "spawners/kernel")]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from gateway_peer import GatewayKernels  # noqa: E402
-from kernel_rig import KernelRig  # noqa: E402 - found by the path above
-from machines import Machines  # noqa: E402
+from gateway_peer import GatewayKernels
+
+from rigs.kernels.kernels import KernelRig
+from rigs.slurm.machines import Machines
 
 LIMIT = 1.25
 NODE = "m2"

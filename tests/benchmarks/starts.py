@@ -18,12 +18,10 @@ from pathlib import Path
 
 import httpx
 
-TESTS = Path(__file__).resolve().parents[1]
-for folder in ("slurm", "integration", "faults"):
-    sys.path.insert(0, str(TESTS / folder))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from cluster import Cluster  # noqa: E402
-from fault_site import COMMANDS, FaultSite, fault_site  # noqa: E402
+from rigs.faults.site import COMMANDS, FaultSite, fault_site
+from rigs.slurm.cluster import Cluster
 
 
 def memory_of(pid: int) -> int:

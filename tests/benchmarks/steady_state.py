@@ -21,17 +21,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
-for folder in ("slurm", "integration", "faults", "benchmarks"):
-    sys.path.insert(0, str(TESTS / folder))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from batchspawner_peer import BatchspawnerHub  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from fault_site import COMMANDS, SETTINGS, Tools, fault_site  # noqa: E402
-from hub_process import until  # noqa: E402
-from proxy_peers import install  # noqa: E402
-from rig import make_accounts  # noqa: E402
-from starts import ask, memory_of, states, stop  # noqa: E402
+from batchspawner_peer import BatchspawnerHub
+from proxy_peers import install
+from starts import ask, memory_of, states, stop
+
+from rigs.faults.site import COMMANDS, SETTINGS, Tools, fault_site
+from rigs.hub.process import until
+from rigs.slurm.cluster import Cluster
+from rigs.slurm.daemons import make_accounts
 
 _SETTLE_SECONDS = 60
 _MOST = 6.0

@@ -21,15 +21,14 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "services" / "storage")]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from store_filling import CONTENT, fill  # noqa: E402
-
-from services.storage.s3.client import S3Client  # noqa: E402
-from services.storage.s3.transport import StoreAddress  # noqa: E402
-from services.storage.s3.values import AccessKey  # noqa: E402
-from services.storage.site.embedded import EmbeddedStore  # noqa: E402
-from services.storage.site.embedded_files import EmbeddedSettings  # noqa: E402
+from rigs.stores.filling import CONTENT, fill
+from services.storage.s3.client import S3Client
+from services.storage.s3.transport import StoreAddress
+from services.storage.s3.values import AccessKey
+from services.storage.site.embedded import EmbeddedStore
+from services.storage.site.embedded_files import EmbeddedSettings
 
 BUCKET = "benchmark"
 PREFIX = "data/"

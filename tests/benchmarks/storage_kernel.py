@@ -17,11 +17,10 @@ import json
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "integration"), str(TESTS / "spawners/kernel_server")]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from hub_process import hub_of_its_own, until  # noqa: E402
-from notebook_server import NotebookServer  # noqa: E402
+from rigs.hub.process import hub_of_its_own, until
+from rigs.notebooks.on_hub import NotebookServer
 
 TARGET = 0.9
 PROGRAM = """

@@ -21,15 +21,11 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-sys.path[:0] = [
-    str(Path(__file__).resolve().parents[1] / "integration"),
-    str(Path(__file__).resolve().parents[2]),
-]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from hub_process import HubProcess, running_hub, until  # noqa: E402
-
-from services.storage.s3.signing import Presigner  # noqa: E402
-from services.storage.s3.values import AccessKey  # noqa: E402
+from rigs.hub.process import HubProcess, running_hub, until
+from services.storage.s3.signing import Presigner
+from services.storage.s3.values import AccessKey
 
 TARGET = 0.8
 API = "/services/storage/api/v1"

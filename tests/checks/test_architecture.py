@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from rigs.checkout import CHECKOUT
+
 SHIPPED = ("hub", "spawners", "services", "extensions")
 LONGEST_FUNCTION = 60
 # Slurm's commands that change something; each may be spelled in these files only.
@@ -30,7 +31,7 @@ def sources() -> list[Path]:
     found = [
         path
         for top in SHIPPED
-        for path in sorted((ROOT / top).rglob("*.py"))
+        for path in sorted((CHECKOUT / top).rglob("*.py"))
         if "node_modules" not in path.parts
     ]
     assert len(found) > 50
@@ -43,7 +44,7 @@ def too_long(path: Path) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > LONGEST_FUNCTION:
-                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                where = f"{path.relative_to(CHECKOUT)}:{node.lineno}"
                 yield f"{where}: {node.name} has {length} lines"
 
 
@@ -74,7 +75,7 @@ def literals(tree: ast.AST) -> list[str]:
 
 def test_only_slurms_own_modules_run_slurm():
     offenders = [
-        f"{path.relative_to(ROOT)} spells {text}"
+        f"{path.relative_to(CHECKOUT)} spells {text}"
         for path in sources()
         if not any(path.match(f"*/{pattern}") for pattern in MAY_SPELL_SLURM)
         for text in literals(ast.parse(path.read_text()))
@@ -89,7 +90,7 @@ def test_imports_go_one_way(place):
     program = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [program, "--no-cache"],
-        cwd=ROOT / place,
+        cwd=CHECKOUT / place,
         capture_output=True,
         text=True,
         check=False,
@@ -99,19 +100,19 @@ def test_imports_go_one_way(place):
 
 def test_what_travels_to_nodes_needs_the_standard_library_only():
     """It runs under Python 3.6 where nothing is installed, without this package."""
-    travels = [*(ROOT / "spawners" / "node").rglob("*.py")]
+    travels = [*(CHECKOUT / "spawners" / "node").rglob("*.py")]
     assert len(travels) > 10
     # Runs where its user has installed JupyterHub's own server, and starts that.
     in_users_environment = {"notebook_server.py", "server_rights.py"}
     there = {"jupyterhub", "jupyter_client", "jupyter_server", "tornado"}
-    launcher = ROOT / "spawners" / "batch" / "runners" / "launcher.py"
+    launcher = CHECKOUT / "spawners" / "batch" / "runners" / "launcher.py"
     for path in [*travels, launcher]:
         may = there if path.name in in_users_environment else set()
         for number, module in imported(path, (3, 8) if path == launcher else (3, 6)):
             if module.startswith("spawners.node."):
                 continue  # they travel as one
             top = module.partition(".")[0]
-            where = f"{path.relative_to(ROOT)}:{number}: {module}"
+            where = f"{path.relative_to(CHECKOUT)}:{number}: {module}"
             assert top in sys.stdlib_module_names or top in may, where
 
 
@@ -137,7 +138,7 @@ def test_the_landbridge_command_starts_without_jupyterhub():
 
 def test_every_package_is_typed():
     for package in ("hub", "spawners", "services", "spawners/batch"):
-        assert (ROOT / package / "py.typed").exists()
+        assert (CHECKOUT / package / "py.typed").exists()
 
 
 def test_no_placeholders_are_left():

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "bootstrap.py"
+from rigs.checkout import CHECKOUT
+
+SCRIPT = CHECKOUT / "scripts" / "bootstrap.py"
 
 
 def load_script(name: str):
-    path = ROOT / "scripts" / f"{name}.py"
+    path = CHECKOUT / "scripts" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"landbridge_{name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -94,7 +95,7 @@ def test_the_script_is_readable_by_old_pythons():
     """No syntax later than 3.6, so that an old python can say that it is too old."""
     for name in ("bootstrap.py", "check.py", "pythons.py", "wheels.py"):
         read_as_old(SCRIPT.parent / name)
-    read_as_old(ROOT / "spawners" / "common" / "ownership.py")
+    read_as_old(CHECKOUT / "spawners" / "common" / "ownership.py")
 
 
 def test_an_environment_is_current_until_its_lock_changes(bootstrap, tmp_path):
@@ -220,7 +221,7 @@ def test_skipped_tests_are_listed_with_their_reason(check, tmp_path):
 def test_the_bill_names_folders_and_the_slowest_tests(
     check, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
     monkeypatch.setattr(check, "_SLOWEST", 1)
     report = tmp_path / "report.xml"
     report.write_text(
@@ -262,7 +263,7 @@ def test_a_failed_check_fails_the_run_though_tests_pass(check, monkeypatch):
 def test_failed_tests_are_tried_again_alone_and_named(
     check, monkeypatch, tmp_path, capsys, second, code
 ):
-    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
     monkeypatch.setattr(check, "REPORTS", tmp_path)
     runs = iter([(1, "== 1 failed ==", []), (second, "== the end ==", [])])
     asked = []
@@ -287,7 +288,7 @@ def test_the_long_group_runs_only_when_it_is_asked_for(
 ):
     runs = iter([(1, "== 1 failed ==", []), (0, "== 1 passed ==", [])])
     asked = []
-    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
     monkeypatch.setattr(check, "REPORTS", tmp_path)
     monkeypatch.setattr(check, "run_checks", lambda _: [])
     monkeypatch.setattr(check, "failed_before", lambda: ["tests/a.py::test_two"])
@@ -306,7 +307,7 @@ def test_the_long_group_runs_only_when_it_is_asked_for(
 def test_the_third_accident_of_one_test_fails_the_run(
     check, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(check, "ROOT", tmp_path)
+    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
     monkeypatch.setattr(check, "REPORTS", tmp_path / "var" / "tests")
     monkeypatch.setattr(check, "run_tests", lambda *_: (0, "== 1 passed ==", []))
     often, once = "tests/a.py::test_two[a b]", "tests/a.py::test_one"

@@ -13,9 +13,9 @@ import landbridge
 from landbridge import errors, storage
 from landbridge_lab.gateway.storage import Place
 from landbridge_lab.keys.variables import OWN, Local, kernel_variables
+from rigs.checkout import CHECKOUT
 
-ROOT = Path(__file__).resolve().parents[3]
-PAGE = (ROOT / "docs" / "reference" / "client.md").read_text()
+PAGE = (CHECKOUT / "docs" / "reference" / "client.md").read_text()
 FUNCTIONS = [name for name in storage.__all__ if name[0].islower()]
 
 
@@ -55,7 +55,7 @@ def test_every_variable_is_told(tmp_path: Path) -> None:
 
 def test_extras_and_programs_are_told() -> None:
     project = tomllib.loads(
-        (ROOT / "extensions" / "client" / "pyproject.toml").read_text()
+        (CHECKOUT / "extensions" / "client" / "pyproject.toml").read_text()
     )["project"]
     for name in [*project["optional-dependencies"], *project["scripts"]]:
         assert f"`{name}`" in PAGE, name

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from hub import reference
 from hub.config.sections import SECTIONS
 from hub.config.settings import VARIABLES
+from rigs.checkout import CHECKOUT
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
+DOCS = CHECKOUT / "docs"
 
 
 @pytest.mark.parametrize("name", sorted(reference.PAGES))
 def test_a_generated_page_is_current(name):
     made = reference.PAGES[name]()
-    assert (ROOT / name).read_text() == made, "run: python -m hub.reference"
+    assert (CHECKOUT / name).read_text() == made, "run: python -m hub.reference"
 
 
 def test_every_setting_has_a_heading_a_default_and_a_meaning():
@@ -40,7 +39,10 @@ def test_every_setting_is_used():
     """A setting that nobody reads is a lie."""
     code = "\n".join(
         path.read_text()
-        for path in [*(ROOT / "hub").rglob("*.py"), *(ROOT / "services").rglob("*.py")]
+        for path in [
+            *(CHECKOUT / "hub").rglob("*.py"),
+            *(CHECKOUT / "services").rglob("*.py"),
+        ]
         if path.name not in ("sections.py", "reference.py")
         and path.parts[-3::2] != ("services", "settings.py")
     )
@@ -50,7 +52,7 @@ def test_every_setting_is_used():
 
 
 def test_links_between_pages_lead_somewhere():
-    pages = [*DOCS.rglob("*.md"), *ROOT.glob("*.md")]
+    pages = [*DOCS.rglob("*.md"), *CHECKOUT.glob("*.md")]
     for page in pages:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             if not re.match(r"[a-z]+:", target):
@@ -62,7 +64,7 @@ def test_tests_that_a_page_names_are_there(name):
     page = (DOCS / "explanation" / f"{name}.md").read_text()
     named = re.findall(r"`((?:\w+/)*test_\w+\.py)`", page)
     assert len(named) > 10
-    assert [one for one in named if not (ROOT / "tests" / one).exists()] == []
+    assert [one for one in named if not (CHECKOUT / "tests" / one).exists()] == []
 
 
 def test_routes_of_the_hub_are_told():
@@ -77,3 +79,10 @@ def test_routes_of_the_hub_are_told():
         ]
         for word in words:
             assert word in page, f"{route} is not in docs/reference/api.md"
+
+
+def test_tests_that_are_named_are_there():
+    """In tables of what is promised, by their path below ``tests/``."""
+    for path in [*DOCS.rglob("*.md"), CHECKOUT / "CONTRIBUTING.md"]:
+        for name in re.findall(r"`(?:tests/)?([\w/]+/test_\w+\.py)`", path.read_text()):
+            assert (CHECKOUT / "tests" / name).is_file(), f"{path.name}: {name}"

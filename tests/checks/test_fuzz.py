@@ -1,6 +1,6 @@
 """Hypothesis on every parser of the table: bounded, the same inputs each time.
 
-The long form, guided by what an input reaches, is ``tests/fuzz/long.py``.
+The long form, guided by what an input reaches, is ``python -m rigs.fuzz.long``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from fuzz_inputs import inputs
-from fuzz_targets import SLOWEST_SECONDS, TARGETS, Target
 from hypothesis import HealthCheck, Phase, given, settings
+
+from rigs.fuzz.inputs import inputs
+from rigs.fuzz.targets import SLOWEST_SECONDS, TARGETS, Target
 
 EXAMPLES = 60
 

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from large_files import large_files
-from preview_files import all_files
 
-LAB = Path(__file__).resolve().parents[2] / "extensions" / "lab"
+from rigs.checkout import CHECKOUT
+from rigs.lab.large_files import large_files
+from rigs.lab.preview_files import all_files
+
+LAB = CHECKOUT / "extensions" / "lab"
 # What ends a text of Python, or says something else in it.
 NASTY = (
     *('"', "'", '"""', "'''", "\\", '\\"', "\n", "\r\n", "\t", "\x85", "\u2028"),

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-LOCKS = sorted((ROOT / "scripts" / "locks").glob("*.txt"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+from rigs.checkout import CHECKOUT
+
+LOCKS = sorted((CHECKOUT / "scripts" / "locks").glob("*.txt"))
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def wheel(tmp_path_factory) -> list[str]:
         "from hatchling.build import build_wheel; print(build_wheel(sys.argv[2]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT), str(folder)],
+        [sys.executable, "-c", code, str(CHECKOUT), str(folder)],
         capture_output=True,
         text=True,
         check=True,
@@ -67,7 +67,7 @@ def test_a_lock_pins_everything_by_hash_and_names_no_index(path):
 
 
 def locked(name: str) -> dict[str, str]:
-    text = (ROOT / "scripts" / "locks" / f"{name}.txt").read_text()
+    text = (CHECKOUT / "scripts" / "locks" / f"{name}.txt").read_text()
     return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text, re.MULTILINE))
 
 
@@ -109,18 +109,18 @@ def test_every_script_entry_point_leads_somewhere():
 
 
 def test_the_compose_file_names_files_that_are_there():
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    compose = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
     services = compose["services"]
     assert {"gateway", "slurm", "storage"} <= set(services)
     for service in services.values():
         build = service.get("build")
         if build:
-            context = ROOT / build["context"]
+            context = CHECKOUT / build["context"]
             assert (context / build["dockerfile"]).is_file()
         for volume in service.get("volumes", []):
             source = str(volume).partition(":")[0]
             if source.startswith("./"):
-                assert (ROOT / source).exists(), source
+                assert (CHECKOUT / source).exists(), source
             else:
                 assert source in compose["volumes"]
         for name in service.get("depends_on", {}):
@@ -128,5 +128,5 @@ def test_the_compose_file_names_files_that_are_there():
 
 
 def test_pre_commit_reaches_for_nothing():
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())
     assert [repo["repo"] for repo in hooks["repos"]] == ["local"]

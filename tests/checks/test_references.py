@@ -9,7 +9,8 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from rigs.checkout import CHECKOUT
+
 PACKAGES = ("hub", "services", "spawners")
 ROLE = re.compile(r":(?:mod|class|func|meth|data|attr|exc):`~?([\w.]+)`")
 # Files that JupyterHub and Alembic expect of others.
@@ -22,12 +23,12 @@ def files() -> dict[Path, ast.Module]:
     return {
         path: ast.parse(path.read_text())
         for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for path in sorted((CHECKOUT / package).rglob("*.py"))
     }
 
 
 def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = path.relative_to(CHECKOUT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -81,7 +82,7 @@ def prose(path: Path) -> list[str]:
 
 def is_there(target: str, path: Path) -> bool:
     """Tell whether a role's target is in this module, or under its full name."""
-    package = path.parent.relative_to(ROOT).parts
+    package = path.parent.relative_to(CHECKOUT).parts
     bare = target.lstrip(".")
     up = len(target) - len(bare)
     if up:
@@ -104,7 +105,7 @@ def is_there(target: str, path: Path) -> bool:
 
 def test_what_a_docstring_refers_to_is_there():
     lost = [
-        f"{path.relative_to(ROOT)}: {target}"
+        f"{path.relative_to(CHECKOUT)}: {target}"
         for path in files()
         for text in prose(path)
         for target in ROLE.findall(text)
@@ -115,7 +116,7 @@ def test_what_a_docstring_refers_to_is_there():
 
 def test_a_file_that_is_named_is_beside_or_under_its_path():
     lost = [
-        f"{path.relative_to(ROOT)}: {name}"
+        f"{path.relative_to(CHECKOUT)}: {name}"
         for path in files()
         for text in prose(path)
         for name in FILE.findall(text)
@@ -123,7 +124,7 @@ def test_a_file_that_is_named_is_beside_or_under_its_path():
         and not any(
             (start / name).is_file()
             for start in (path.parent, *path.parent.parents)
-            if start.is_relative_to(ROOT)
+            if start.is_relative_to(CHECKOUT)
         )
     ]
     assert lost == []

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from browser import PROGRAMS, Browser, chromium
-from cluster import Cluster
-from gateway import PROFILES, gateway
-from hub_process import PASSWORD, HubProcess, until
-from storage_page import StoragePage
-from stored import Stored
+
+from rigs.browser.browser import PROGRAMS, Browser, chromium
+from rigs.browser.gateway import PROFILES, gateway
+from rigs.browser.storage_page import StoragePage
+from rigs.browser.stored import Stored
+from rigs.hub.fixtures import hub
+from rigs.hub.process import PASSWORD, HubProcess, until
+from rigs.slurm.cluster import Cluster
 
 # Long enough for a page that asks four times a minute to see the warning.
 KERNELS = """

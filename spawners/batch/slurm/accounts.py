@@ -1,6 +1,6 @@
 """What Slurm's accounting allows a user, as values. Pure functions.
 
-Sources, recorded from Slurm 22.05.8 in ``tests/spawners/batch/recorded``:
+Sources, recorded from Slurm 22.05.8 in ``tests/rigs/slurm/recorded``:
 ``sacctmgr show user withassoc``, ``show assoc`` and ``show qos``. ``sacctmgr`` shows
 limits that a user's association inherits as the user's own, except group limits.
 """

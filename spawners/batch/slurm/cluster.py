@@ -1,6 +1,6 @@
 """What Slurm says about itself, its partitions and nodes, as values. No I/O.
 
-Sources, recorded from Slurm 22.05.8 in ``tests/spawners/batch/recorded``:
+Sources, recorded from Slurm 22.05.8 in ``tests/rigs/slurm/recorded``:
 ``sinfo --Node`` (one line for each node in each partition) and ``scontrol show
 partition``. A line that does not fit hides its node or partition, not the others.
 """

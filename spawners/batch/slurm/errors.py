@@ -2,7 +2,7 @@
 
 Exit codes tell nothing (1 is "refused" as well as "controller down"), so that
 stderr is searched for the texts below. They are Slurm's own, recorded from 22.05.8
-(``tests/spawners/batch/recorded/stderr.txt``) and its ``slurm_errno`` table.
+(``tests/rigs/slurm/recorded/stderr.txt``) and its ``slurm_errno`` table.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from agent_rig import is_ready, log_of, ours, stub
 
+from rigs.batch.agent import is_ready, log_of, ours, stub
 from spawners.batch.models import JobState
 from spawners.batch.rendezvous.launch import agent_command
 from spawners.node import agent, kernel_pipe, server_rights

@@ -7,9 +7,9 @@ import signal
 import sys
 
 import pytest
-from agent_rig import is_ready, log_of, ours, stub
-from rendezvous_rig import HubDouble, Rig, private_munge, serving
 
+from rigs.batch.agent import is_ready, log_of, ours, stub
+from rigs.batch.rendezvous import HubDouble, Rig, private_munge, serving
 from spawners.batch.models import JobState
 from spawners.batch.rendezvous.launch import JobSideSettings, Launch, job_environment
 from spawners.batch.rendezvous.proofs import MungeVerifier

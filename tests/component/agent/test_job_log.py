@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from agent_rig import is_ready, ours, stub
 
+from rigs.batch.agent import is_ready, ours, stub
 from spawners.batch.rendezvous.launch import agent_command
 from spawners.node import output as job_log
 from spawners.node.output import JobLog

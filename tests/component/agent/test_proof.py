@@ -7,8 +7,8 @@ import sys
 import time
 
 import pytest
-from rendezvous_rig import private_munge
 
+from rigs.batch.rendezvous import private_munge
 from spawners.batch.errors import AuthenticationBroken
 from spawners.batch.rendezvous.proofs import (
     Completed,

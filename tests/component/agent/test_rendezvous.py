@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rendezvous_rig import NONCE, Rig
 
+from rigs.batch.rendezvous import NONCE, Rig
 from spawners.batch.errors import AuthenticationBroken, SchedulerUnavailable
 from spawners.batch.jobs.record import Address
 from spawners.batch.models import JobState

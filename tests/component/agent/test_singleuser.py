@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import websockets
-from rendezvous_rig import serving
 
+from rigs.batch.rendezvous import serving
 from spawners.batch.models import JobState
 from spawners.batch.rendezvous.certificates import job_host
 from spawners.batch.rendezvous.launch import agent_command, notebook_launch

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import wait_for
 
+from rigs.slurm.daemons import wait_for
 from spawners.batch.runners import launcher
 
 pytestmark = pytest.mark.root

@@ -5,11 +5,11 @@ import os
 import random
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from worlds import SETTINGS, FakeWorld, LocalWorld, SlurmWorld
 
+from rigs.batch.worlds import SETTINGS, FakeWorld, LocalWorld, SlurmWorld
+from rigs.checkout import CHECKOUT, TESTS
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.metered import MeteredScheduler
@@ -18,7 +18,6 @@ from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobState
 
 OWNER = "server:alice/"
-HERE = Path(__file__).parent
 DEADLINE = 200
 
 pytestmark = pytest.mark.usefixtures("deadline")
@@ -318,10 +317,11 @@ class TestSigkill:
         else:
             kind, rest = "local", []
         argv = [store_url, kind, str(world.directory), world.user, *rest]
-        path = os.pathsep.join([str(HERE), str(HERE.parents[2])])
+        path = os.pathsep.join([str(TESTS), str(CHECKOUT)])
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(HERE / "victim.py"),
+            "-m",
+            "rigs.batch.victim",
             *argv,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},

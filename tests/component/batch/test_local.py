@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
+from rigs.batch.local import SLEEP, Rig, readable, submit, until, until_true
 from spawners.batch.errors import NotPermitted
 from spawners.batch.models import BatchJob, JobState, Resources, new_job_name
 from spawners.common.processes import process

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from local_rig import SLEEP, Rig, readable, submit, until, until_true
 
+from rigs.batch.local import SLEEP, Rig, readable, submit, until, until_true
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.local import queue as local_queue
 from spawners.batch.local.gpus import gpu_model_name

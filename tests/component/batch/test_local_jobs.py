@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from local_rig import PATIENCE, SLEEP, Rig
 
+from rigs.batch.local import PATIENCE, SLEEP, Rig
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState
 

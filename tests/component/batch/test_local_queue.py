@@ -4,8 +4,8 @@ import sys
 from datetime import timedelta
 
 import pytest
-from local_rig import PATIENCE, SLEEP, Rig, submit, until, until_true
 
+from rigs.batch.local import PATIENCE, SLEEP, Rig, submit, until, until_true
 from spawners.batch.errors import SubmitRejected
 from spawners.batch.models import BatchJob, JobState, Resources
 

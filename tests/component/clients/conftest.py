@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client_kernel import CredentialSource, Kernel
-from store_rigs import StoreFacts
+
+from rigs.clients.kernel import CredentialSource, Kernel
+from rigs.stores.sites import StoreFacts
 
 
 @pytest.fixture(scope="module")

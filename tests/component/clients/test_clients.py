@@ -8,8 +8,9 @@ import shutil
 import time
 
 import pytest
-from client_code import LOOP, NO_ARGUMENTS, ONE_LINE
-from client_kernel import Kernel
+
+from rigs.clients.code import LOOP, NO_ARGUMENTS, ONE_LINE
+from rigs.clients.kernel import Kernel
 
 # Used by few; most of them read keys as boto3, s3fs or obstore do.
 SELDOM = ("polars", "zarr", "lance", "deltalake", "mlflow", "daft")

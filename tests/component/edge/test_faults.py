@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rigs.checkout import CHECKOUT
 from services.edge.errors import ConfigRefused, StartFailed
 from services.edge.maps import load_routes
 from spawners.common import daemon
@@ -307,7 +308,7 @@ async def test_the_hub_killed_users_go_on_and_the_next_hub_takes_over(
             origin.url,
         ],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[3],
+        cwd=CHECKOUT,
     )
     with hub:
         line = await asyncio.to_thread(hub.stdout.readline)

@@ -6,7 +6,8 @@ import asyncio
 import time
 
 import pytest
-from abandoned import (
+
+from rigs.edge.abandoned import (
     KINDS,
     Live,
     PingingServer,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_rig import KernelRig
+
+from rigs.kernels.kernels import KernelRig
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kernel_rig import run, wait_until
 
+from rigs.kernels.kernels import run, wait_until
 from spawners.kernels.errors import KernelJobEnded, KernelNotStarted
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from kernel_rig import KernelRig, run, wait_until
-from key_offer import keys_offered
-from storage_stub import StorageStub
 
+from rigs.checkout import CHECKOUT
+from rigs.kernels.kernels import KernelRig, run, wait_until
+from rigs.lab.key_offer import keys_offered
+from rigs.lab.storage_stub import StorageStub
 from spawners.kernels import credentials as kernel_storage
 from spawners.node.kernel import credentials as kernel_keys
 
@@ -94,7 +94,7 @@ def test_landbridge_and_rclones_process_work_there(
     kernels: KernelRig, storage: StorageStub
 ) -> None:
     _, client = kernels.start()
-    place = Path(__file__).resolve().parents[3] / "extensions" / "client"
+    place = CHECKOUT / "extensions" / "client"
     run(client, f"import sys, os; sys.path.insert(0, {str(place)!r})")
     code = "from landbridge import storage\nprint(storage.credentials().access_key)"
     assert run(client, code) == "ACCESS1"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.manager import AsyncKernelManager
-from kernel_rig import run, wait_until
 
+from rigs.kernels.kernels import run, wait_until
 from spawners.kernels.errors import KernelNotStarted
 
 EVENTS = "import os; print(os.environ['LANDBRIDGE_EVENTS'])"

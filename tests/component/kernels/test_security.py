@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from jupyter_client import BlockingKernelClient
 from jupyter_client.session import Session
-from kernel_rig import run, wait_until
 
+from rigs.kernels.kernels import run, wait_until
 from spawners.batch.models import BatchJob
 from spawners.kernels.identity import new_identity
 from spawners.kernels.rendezvous import Home, Proofs, bind

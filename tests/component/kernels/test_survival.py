@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from kernel_rig import run, wait_until
 
+from rigs.kernels.kernels import run, wait_until
 from spawners.kernels.errors import KernelJobError
 from spawners.kernels.record import KernelRecords
 

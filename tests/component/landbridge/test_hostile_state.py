@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rigs.checkout import CHECKOUT
+
 pytestmark = pytest.mark.root
 
 STRANGER = "nobody"
@@ -177,7 +179,7 @@ def test_bootstrap_runs_no_environment_of_a_stranger(shared, short_tmp, stranger
         f"(bin / 'landbridge').write_text('#!/bin/sh\\ntouch {marker}\\n')\n"
         "(bin / 'landbridge').chmod(0o755)\n"
     )
-    script = Path(__file__).resolve().parents[2] / "scripts" / "bootstrap.py"
+    script = CHECKOUT / "scripts" / "bootstrap.py"
     done = subprocess.run(
         [sys.executable, str(script), "up"],
         env={**os.environ, "LANDBRIDGE_STATE": str(state)},

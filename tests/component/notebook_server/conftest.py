@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from notebook_rig import LOCAL, NotebookServer
+
+from rigs.notebooks.server import LOCAL, NotebookServer
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from notebook_rig import until_gone
+from rigs.notebooks.server import until_gone
 
 LAUNCHER = "import os; print(os.getppid())"
 

@@ -10,7 +10,9 @@ import uuid
 from pathlib import Path
 
 import httpx
-from notebook_rig import until, until_gone
+
+from rigs.checkout import CHECKOUT
+from rigs.notebooks.server import until, until_gone
 
 JOB = "import os; print(os.environ['LANDBRIDGE_JOB_ID'])"
 LAUNCHER = "import os; print(os.getppid())"
@@ -232,7 +234,7 @@ def test_the_time_limit_is_told_to_server_and_code_while_a_cell_runs(server):
     kernel = server.start_kernel()
     flag, client = (
         server.path / "saved",
-        Path(__file__).parents[3] / "extensions/client",
+        CHECKOUT / "extensions/client",
     )
     with server.channel(kernel) as channel:
         pid = int(channel.run(LAUNCHER))

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_rig import ServiceRig, running_service, write_key
-from store_rigs import StoreFacts
+
+from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.stores.sites import StoreFacts
 
 Serve = Callable[..., ServiceRig]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from copying_home import Home
-from rest_person import PREFIX
-from service_rig import ServiceRig, running_service, write_key
 
 from landbridge_lab.gateway.storage import StorageService
+from rigs.services.copying_home import Home
+from rigs.services.person import PREFIX
+from rigs.services.service import ServiceRig, running_service, write_key
 
 pytestmark = pytest.mark.root
 

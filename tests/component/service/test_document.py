@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rest_person import Person
-from service_rig import running_service, write_key
-from store_rigs import StoreFacts
 
+from rigs.services.person import Person
+from rigs.services.service import running_service, write_key
+from rigs.stores.sites import StoreFacts
 from services.storage.spec import SPEC
 
 NAMES = [f"{route.method} {route.path}" for route in SPEC.routes]

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from fault_proxy import CutAnswer, Fault, FaultProxy, Refuse, Say
-from hub_process import until
-from rest_person import PREFIX, Person
-from service_rig import ServiceRig, running_service, write_key
-from store_rigs import StoreFacts
+
+from rigs.hub.process import until
+from rigs.services.person import PREFIX, Person
+from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.stores.fault_proxy import CutAnswer, Fault, FaultProxy, Refuse, Say
+from rigs.stores.sites import StoreFacts
 
 OWN = "f-alice"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service_rig import ServiceRig, running_service
+
+from rigs.services.service import ServiceRig, running_service
 
 pytestmark = pytest.mark.root
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from rest_person import Person
-from rgw_site import BROKER_ARN, allow, make_role, policy, stranger
-from service_rig import running_service, write_key
-from store_rigs import Site
 
+from rigs.services.person import Person
+from rigs.services.service import running_service, write_key
+from rigs.stores.rgw import BROKER_ARN, allow, make_role, policy, stranger
+from rigs.stores.sites import Site
 from services.storage.drivers.sts import StsDriver, StsSettings
 from services.storage.s3.errors import AccessDenied, GrantRefused
 from services.storage.s3.values import AccessKey, Grant, Mode

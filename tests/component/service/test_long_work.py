@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_proxy import FaultProxy, Refuse
-from store_rigs import Site
 
+from rigs.stores.fault_proxy import FaultProxy, Refuse
+from rigs.stores.sites import Site
 from services.common.work import Phase, Task, Tasks
 from services.storage.db import tables
 from services.storage.db.rows import Rows, open_database

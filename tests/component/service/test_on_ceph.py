@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from odd_keys import ODD
-from rest_person import Person, check_preflight, preflight
-from service_rig import ServiceRig, running_service, write_key
-from store_rigs import Site, StoreFacts
 
+from rigs.services.person import Person, check_preflight, preflight
+from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.stores.odd_keys import ODD
+from rigs.stores.sites import Site, StoreFacts
 from services.storage.api.downloads import reachable
 from services.storage.s3.values import AccessKey
 

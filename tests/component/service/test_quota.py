@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hub_process import until
-from rest_person import Person
-from store_rigs import Site
 
+from rigs.hub.process import until
+from rigs.services.person import Person
+from rigs.stores.sites import Site
 from services.storage.s3.errors import AccessDenied, QuotaExceeded
 from services.storage.s3.values import AccessKey
 

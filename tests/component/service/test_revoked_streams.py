@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 import httpx
-from rest_person import PREFIX
-from service_rig import ServiceRig
-from store_rigs import Site, StoreFacts
+
+from rigs.services.person import PREFIX
+from rigs.services.service import ServiceRig
+from rigs.stores.sites import Site, StoreFacts
 
 MIB = 1024**2
 SIZE = 64 * MIB

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from identity_provider import new_key
-from rgw_site import iam, make_role, on_buckets, policy, trust_provider
-from store_rigs import Site
 
+from rigs.stores.identity_provider import new_key
+from rigs.stores.rgw import iam, make_role, on_buckets, policy, trust_provider
+from rigs.stores.sites import Site
 from services.storage.drivers.sts import StsSettings, WebIdentityDriver
 from services.storage.s3.errors import AccessDenied
 from services.storage.s3.values import AccessKey, Grant, Mode

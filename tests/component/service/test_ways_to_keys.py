@@ -6,10 +6,10 @@ import asyncio
 import secrets
 
 import pytest
-from rest_person import check_preflight
-from service_rig import ServiceRig
-from store_rigs import Site, StoreFacts
 
+from rigs.services.person import check_preflight
+from rigs.services.service import ServiceRig
+from rigs.stores.sites import Site, StoreFacts
 from services.storage.drivers.admin_users import RgwUsers
 from services.storage.drivers.policies import session_policy
 from services.storage.s3.errors import AccessDenied

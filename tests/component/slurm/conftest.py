@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 
 import pytest
-from cluster import Cluster
 
+from rigs.slurm.cluster import Cluster
 from spawners.batch.models import BatchJob, JobSpec, JobState, JobStatus, Resources
 from spawners.batch.models import new_job_name as fresh_name
 from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner

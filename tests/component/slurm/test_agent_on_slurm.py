@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from rendezvous_rig import serving
 
+from rigs.batch.rendezvous import serving
 from spawners.batch.errors import NotPermitted
 from spawners.batch.models import new_job_name
 from spawners.batch.rendezvous.launch import Launch, agent_command

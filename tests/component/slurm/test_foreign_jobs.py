@@ -6,8 +6,8 @@ import asyncio
 import dataclasses
 
 import pytest
-from cluster import Cluster
 
+from rigs.slurm.cluster import Cluster
 from spawners.batch.models import JobState
 from spawners.batch.scheduler import ABSENT
 from spawners.batch.slurm import notation, sacct, squeue

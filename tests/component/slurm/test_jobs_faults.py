@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from worlds import SETTINGS, SlurmWorld
 
+from rigs.batch.worlds import SETTINGS, SlurmWorld
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import Address, Phase

@@ -8,10 +8,8 @@ import json
 import pwd
 import secrets
 import shlex
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -19,9 +17,10 @@ from pathlib import Path
 
 import pytest
 from jupyter_client.ioloop import AsyncIOLoopKernelManager
-from kernel_rig import KernelRig, run, wait_until
-from machines import Machines
 
+from rigs.kernels.kernels import KernelRig, run, wait_until
+from rigs.kernels.on_slurm import kernel_rig
+from rigs.slurm.machines import Machines
 from spawners.batch.models import BatchJob
 from spawners.batch.rendezvous.proofs import MungeVerifier
 from spawners.kernels import tunnel as kernel_tunnel
@@ -50,26 +49,6 @@ def kernels(nodes: Machines, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel
     """Kernels as jobs of those machines."""
     with kernel_rig(nodes, monkeypatch) as rig:
         yield rig
-
-
-@contextlib.contextmanager
-def kernel_rig(
-    nodes, monkeypatch, parent: Path = Path("/var/tmp"), **settings: object
-) -> Iterator[KernelRig]:
-    path = Path(tempfile.mkdtemp(prefix="lbk-", dir=parent))
-    slurm = {
-        "scheduler": "slurm",
-        "slurm_conf": nodes.environment["SLURM_CONF"],
-        "munge_socket": nodes.munge_socket,
-    }
-    rig = KernelRig(path, {**slurm, **settings})
-    for name, value in rig.variables.items():
-        monkeypatch.setenv(name, value)
-    try:
-        yield rig
-    finally:
-        rig.close()
-        shutil.rmtree(path, ignore_errors=True)
 
 
 class Wire:

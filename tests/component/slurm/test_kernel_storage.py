@@ -8,10 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
-from kernel_rig import KernelRig, run
-from key_offer import keys_offered
-from machines import Machines
-from test_kernel_jobs import kernel_rig
+
+from rigs.kernels.kernels import KernelRig, run
+from rigs.kernels.on_slurm import kernel_rig
+from rigs.lab.key_offer import keys_offered
+from rigs.slurm.machines import Machines
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

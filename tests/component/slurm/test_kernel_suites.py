@@ -19,13 +19,15 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from kernel_rig import KernelRig, wait_until
 from nbclient import NotebookClient
-from rig import Rig
+
+from rigs.checkout import TESTS
+from rigs.kernels.kernels import KernelRig, wait_until
+from rigs.slurm.daemons import Rig
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
-CONFORMANCE = Path(__file__).parents[1] / "spawners/kernel/conformance.py"
+CONFORMANCE = TESTS / "rigs/kernels/conformance.py"
 CLIENT = version("jupyter_client")
 # They assert that the default provisioner is jupyter_client's own LocalProvisioner.
 LOCAL_ONLY = (

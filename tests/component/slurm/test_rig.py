@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
+
+from rigs.slurm.cluster import Cluster
 
 pytestmark = pytest.mark.slurm
 

@@ -4,9 +4,10 @@ import http.client
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from machines import Machines
-from rig import wait_for
+
+from rigs.slurm.cluster import Cluster
+from rigs.slurm.daemons import wait_for
+from rigs.slurm.machines import Machines
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

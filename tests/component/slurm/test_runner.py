@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from rig import wait_for
 
+from rigs.slurm.cluster import Cluster
+from rigs.slurm.daemons import wait_for
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
 

@@ -13,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
 
+from rigs.checkout import CHECKOUT
+from rigs.slurm.cluster import Cluster
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
 from spawners.batch.runners import launcher
@@ -24,7 +25,6 @@ from spawners.batch.slurm.scheduler import SlurmScheduler
 
 pytestmark = [pytest.mark.root, pytest.mark.slurm]
 
-REPOSITORY = Path(__file__).parents[3]
 SBATCH = ["sbatch", "--parsable", "--mem=10M", "--export=NIL", "--output=/dev/null"]
 
 
@@ -63,7 +63,7 @@ def site(slurm: Cluster, shared: Path, people: tuple[str, str]) -> Iterator[Site
     text = Path(launcher.__file__).read_text()
     program.write_text(text.replace("/etc/landbridge/launch.json", str(settings)))
     program.chmod(0o755)
-    rule = (REPOSITORY / "config/sudoers.d/landbridge").read_text()
+    rule = (CHECKOUT / "config/sudoers.d/landbridge").read_text()
     rule = rule.replace("/usr/local/libexec/landbridge-launch", str(program))
     rule = rule.replace("%landbridge-users", "%alice").replace(
         "landbridge ALL", "bob ALL"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub_process import PASSWORD, HubProcess, running_hub, until
-from rest_person import PREFIX, Document, Person
+
+from rigs.hub.process import PASSWORD, HubProcess, running_hub, until
+from rigs.services.person import PREFIX, Document, Person
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import httpx
-from hub_process import until
+
+from rigs.hub.process import until
 
 API = "/services/storage/api/v1/"
 

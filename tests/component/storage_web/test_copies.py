@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copying_home import Home
 
 from landbridge_lab.copies.bucket import Bucket
 from landbridge_lab.copies.files import PART, FileRefused
 from landbridge_lab.copies.work import Copy
 from landbridge_lab.gateway.storage import StorageService
+from rigs.services.copying_home import Home
 
 LARGE = 20 * 2**20
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from hub_process import HubProcess, until
+
+from rigs.hub.process import HubProcess, until
 
 
 def kill_service(hub: HubProcess, meanwhile: Callable[[], bool]) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import BaseModel
-from rest_person import Person
 
+from rigs.services.person import Person
 from services.common.spec import Route
 from services.storage.spec import SPEC
 

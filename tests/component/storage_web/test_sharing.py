@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from hub_process import until
 
+from rigs.hub.process import until
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import AccessDenied
 from services.storage.s3.transport import StoreAddress

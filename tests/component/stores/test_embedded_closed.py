@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from store_rigs import WeedRig
 
+from rigs.stores.sites import WeedRig
 from services.storage.drivers.sts import StsDriver, StsSettings
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import StorageError

@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ceph_rig import ending_at
-from store_rigs import Site
 
+from rigs.stores.ceph import ending_at
+from rigs.stores.sites import Site
 from services.storage.drivers.driver import LIFETIME
 from services.storage.drivers.policies import session_policy
 from services.storage.drivers.sts import StsSettings, WebIdentityDriver, ask_sts

@@ -7,8 +7,15 @@ import time
 from datetime import timedelta
 
 import pytest
-from fault_proxy import CutAnswer, CutRequest, FaultProxy, Refuse, Say, Silence
 
+from rigs.stores.fault_proxy import (
+    CutAnswer,
+    CutRequest,
+    FaultProxy,
+    Refuse,
+    Say,
+    Silence,
+)
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import (
     AccessDenied,

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from odd_keys import ODD
 
+from rigs.stores.odd_keys import ODD
 from services.storage.s3.errors import KeyRefused
 from services.storage.s3.signing import Presigner
 from services.storage.s3.values import Grant, Mode

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from store_rigs import Site
 
+from rigs.stores.sites import Site
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import (
     AccessDenied,

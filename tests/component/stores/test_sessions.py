@@ -8,8 +8,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from store_rigs import Site
 
+from rigs.stores.sites import Site
 from services.storage.drivers.admin_users import AdminUsersDriver, IamUsers, RgwUsers
 from services.storage.drivers.policies import session_policy, split
 from services.storage.drivers.revocation import denied

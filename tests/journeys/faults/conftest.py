@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from fault_site import FaultSite, fault_site
+
+from rigs.faults.site import FaultSite, fault_site
+from rigs.slurm.cluster import Cluster
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from fault_site import FaultSite, signed_in
-from hub_process import ADMIN_TOKEN, PASSWORD
-from sightings import environment_of, processes, recorded
+
+from rigs.faults.sightings import environment_of, processes, recorded
+from rigs.faults.site import FaultSite, signed_in
+from rigs.hub.process import ADMIN_TOKEN, PASSWORD
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

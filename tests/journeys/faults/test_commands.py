@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fault_site import FaultSite
+
+from rigs.faults.site import FaultSite
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_site import FaultSite, signed_in
+
+from rigs.faults.site import FaultSite, signed_in
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fault_site import FaultSite
+
+from rigs.faults.site import FaultSite
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

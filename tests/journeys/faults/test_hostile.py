@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from fault_site import FaultSite, signed_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sightings import recorded
+
+from rigs.faults.sightings import recorded
+from rigs.faults.site import FaultSite, signed_in
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

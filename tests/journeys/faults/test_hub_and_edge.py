@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fault_site import FaultSite
-from notebook import Tab
+
+from rigs.faults.notebook import Tab
+from rigs.faults.site import FaultSite
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

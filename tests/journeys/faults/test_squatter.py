@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_site import FaultSite
-from sightings import environment_of, processes
+
+from rigs.checkout import TESTS
+from rigs.faults.sightings import environment_of, processes
+from rigs.faults.site import FaultSite
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -26,7 +28,7 @@ def squatting(site: FaultSite, port: int, *certificate: str) -> Iterator[Path]:
     kept = site.tools.directory / "kept" / f"squatter-{len(certificate)}"
     account = pwd.getpwnam("bob")
     program = site.tools.directory / "squatter.py"
-    program.write_bytes(Path(__file__).with_name("squatter.py").read_bytes())
+    program.write_bytes((TESTS / "rigs/faults/squatter.py").read_bytes())
     with subprocess.Popen(
         ["/usr/bin/python3", "-I", program, str(port), kept, *certificate],
         stdout=subprocess.PIPE,

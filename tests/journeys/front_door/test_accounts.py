@@ -17,8 +17,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub_process import HubProcess, running_hub, until
 
+from rigs.checkout import CHECKOUT
+from rigs.hub.process import HubProcess, running_hub, until
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import AccessDenied
 from services.storage.s3.transport import StoreAddress
@@ -71,7 +72,7 @@ def hub(accounts: None) -> Iterator[HubProcess]:
     config = directory / "gateway.toml"
     config.write_text(SETTINGS)
     for name in ("profiles.yaml", "jupyterhub_config.py"):
-        shutil.copy(Path(__file__).parents[2] / "config" / name, directory)
+        shutil.copy(CHECKOUT / "config" / name, directory)
     try:
         with running_hub(directory, LANDBRIDGE_CONFIG=str(config)) as hub:
             yield hub

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweep_routes import gateway, sweep
+from rigs.routes.sweep import gateway, sweep
 
 
 def test_every_route_lets_in_whom_the_table_names_and_nobody_else(capsys):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
-from hub_process import running_hub, until
-from notebook_server import browser
+
+from rigs.hub.process import running_hub, until
+from rigs.notebooks.on_hub import browser
 
 
 def test_one_postgresql_holds_everything(shared: Path, postgresql_url: str) -> None:

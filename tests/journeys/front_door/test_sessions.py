@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from hub_process import PASSWORD, HubProcess, hub_of_its_own, until
+
+from rigs.hub.process import PASSWORD, HubProcess, hub_of_its_own, until
 
 SESSION = "jupyterhub-session-id"
 SIGN_IN = "jupyterhub-hub-login"

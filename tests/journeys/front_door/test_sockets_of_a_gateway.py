@@ -21,9 +21,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hub_process import ADMIN_TOKEN, PASSWORD, HubProcess, running_hub, until
-from listening import Listener, listeners, processes_with
 
+from rigs.checkout import TESTS
+from rigs.hub.listening import Listener, listeners, processes_with
+from rigs.hub.process import ADMIN_TOKEN, PASSWORD, HubProcess, running_hub, until
 from services.storage.site.embedded_account import OWN_ACCOUNT
 from spawners.common.sockets import url_of_socket
 
@@ -211,7 +212,7 @@ def racing(directory: Path, ports: list[int]) -> Iterator[Path]:
     kept.touch()
     kept.chmod(0o666)
     program = directory / "racer.py"
-    program.write_bytes(Path(__file__).with_name("racer.py").read_bytes())
+    program.write_bytes((TESTS / "rigs/hub/racer.py").read_bytes())
     command = ["/usr/bin/python3", "-I", program, kept, *map(str, ports)]
     racers = []
     try:

@@ -8,12 +8,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from apart import DOMAIN, STORAGE, Apart, apart, leave_everything
-from attacks import ATTACKS, got, hostile
-from browser import PROGRAMS, Browser, chromium
-from cluster import Cluster
-from hub_process import PASSWORD, until
-from storage_page import DIALOG, StoragePage
+
+from rigs.browser.apart import DOMAIN, STORAGE, Apart, apart, leave_everything
+from rigs.browser.attacks import ATTACKS, got, hostile
+from rigs.browser.browser import PROGRAMS, Browser, chromium
+from rigs.browser.storage_page import DIALOG, StoragePage
+from rigs.hub.process import PASSWORD, until
+from rigs.slurm.cluster import Cluster
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import Cluster
-from hub_process import HubProcess, running_hub, until
+
+from rigs.hub.process import HubProcess, running_hub, until
+from rigs.slurm.cluster import Cluster
 
 PROFILES = """\
 profiles:

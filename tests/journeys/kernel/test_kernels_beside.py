@@ -7,8 +7,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from hub_process import HubProcess, hub_of_its_own, server_process, until
-from notebook_server import NotebookServer
+
+from rigs.hub.process import HubProcess, hub_of_its_own, server_process, until
+from rigs.notebooks.on_hub import NotebookServer
 
 JOB = "import os; print(os.environ['LANDBRIDGE_JOB_ID'])"
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser
-from hub_process import until
-from lab_pages import Lab
+
+from rigs.browser.browser import Browser
+from rigs.browser.lab_pages import Lab
+from rigs.hub.process import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

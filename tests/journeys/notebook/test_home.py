@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from browser import Browser
-from hub_process import until
+
+from rigs.browser.browser import Browser
+from rigs.hub.process import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import PROGRAMS, Browser, chromium
-from hostile_server import HostileServer, hostile_server
-from hub_process import PASSWORD, HubProcess, until
 
+from rigs.browser.browser import PROGRAMS, Browser, chromium
+from rigs.browser.hostile_server import HostileServer, hostile_server
+from rigs.hub.process import PASSWORD, HubProcess, until
 from services.edge.config import runtime_path
 from services.edge.maps import key_of
 from services.edge.runtime import RuntimeSocket

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_process import CHECKOUT, HubProcess, running_hub, until
+
+from rigs.hub.process import CHECKOUT, HubProcess, running_hub, until
 
 
 @pytest.fixture

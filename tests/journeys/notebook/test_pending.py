@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from browser import Browser
+
+from rigs.browser.browser import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

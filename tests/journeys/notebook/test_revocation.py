@@ -15,11 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
-from hub_process import HubProcess, find_server, until
-from notebook_rig import Channel
-from notebook_server import NotebookServer, browser
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from rigs.hub.process import HubProcess, find_server, until
+from rigs.notebooks.on_hub import NotebookServer, browser
+from rigs.notebooks.server import Channel
 
 PROMISED_SECONDS = 30
 AWAY_SECONDS = 40  # more than an answer of the hub's is kept

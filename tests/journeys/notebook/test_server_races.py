@@ -11,7 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
-from hub_process import HubProcess, find_server, hub_of_its_own, server_process, until
+
+from rigs.hub.process import (
+    HubProcess,
+    find_server,
+    hub_of_its_own,
+    server_process,
+    until,
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_process import HubProcess, until
+from rigs.hub.process import HubProcess, until
 
 
 def test_a_server_starts_answers_and_stops(hub: HubProcess) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster import Cluster
-from hub_process import HubProcess, running_hub, until
-from notebook_server import browser
+
+from rigs.hub.process import HubProcess, running_hub, until
+from rigs.notebooks.on_hub import browser
+from rigs.slurm.cluster import Cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

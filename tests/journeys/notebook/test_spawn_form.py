@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browser import DESKTOP, PHONE, Browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+
+from rigs.browser.browser import DESKTOP, PHONE, Browser
+from rigs.checkout import TESTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
@@ -157,7 +158,7 @@ def test_the_keyboard_alone_can_choose_and_start(web: Browser, site) -> None:
 
 
 _NARROW = "return document.documentElement.scrollWidth - innerWidth"
-_ODDITIES = Path(__file__).with_name("readable.js").read_text()
+_ODDITIES = (TESTS / "rigs/browser/readable.js").read_text()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browser import Browser
-from hub_process import PASSWORD
+
+from rigs.browser.browser import Browser
+from rigs.hub.process import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import Browser
-from hub_process import running_hub, until
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from storage_page import CONTRAST, DIALOG, StoragePage
-from store_rigs import WeedRig
-from stored import Stored, as_store, store_of
 
+from rigs.browser.browser import Browser
+from rigs.browser.storage_page import CONTRAST, DIALOG, StoragePage
+from rigs.browser.stored import Stored, as_store, store_of
+from rigs.hub.process import running_hub, until
+from rigs.stores.sites import WeedRig
 from services.storage.drivers.admin_users import AdminUsersDriver, IamUsers
 from services.storage.s3.client import S3Client
 from services.storage.s3.values import Grant, Mode, Session

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browser import Browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
-from storage_page import StoragePage
-from stored import Stored
+
+from rigs.browser.browser import Browser
+from rigs.browser.storage_page import StoragePage
+from rigs.browser.stored import Stored
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import random
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from browser import PHONE, Browser
-from hub_process import PASSWORD, HubProcess, running_hub, until
 from selenium.webdriver.common.keys import Keys
-from storage_page import CONTRAST, DIALOG, StoragePage
-from stored import open_bucket, store_of
+
+from rigs.browser.browser import PHONE, Browser
+from rigs.browser.storage_page import CONTRAST, DIALOG, StoragePage
+from rigs.browser.stored import open_bucket, standing_still, store_of
+from rigs.hub.process import PASSWORD, HubProcess, running_hub, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
@@ -68,17 +65,6 @@ def test_an_upload_is_paused_and_goes_on_by_hand(page, stored, tmp_path) -> None
     assert arrived > 0
     assert 0 < again <= -(-LARGE // 2**23) - arrived  # none was sent twice
     assert stored.unfinished() == []
-
-
-@contextmanager
-def standing_still(hub: HubProcess) -> Iterator[None]:
-    """The store takes requests and answers none."""
-    pid = json.loads((hub.state / "store" / "process.json").read_text())["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_store_that_stands_still_is_told_of_and_comes_back(page, stored, site):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from browser import DESKTOP, PHONE
-from storage_page import CONTRAST, DIALOG, StoragePage
+
+from rigs.browser.browser import DESKTOP, PHONE
+from rigs.browser.storage_page import CONTRAST, DIALOG, StoragePage
+from rigs.checkout import TESTS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
-READABLE = Path(__file__).with_name("readable.js").read_text()
+READABLE = (TESTS / "rigs/browser/readable.js").read_text()
 # What a screen reader announces by its name, in the words of the browser's own tree.
 NAMED = {
     *("button", "checkbox", "combobox", "dialog", "grid", "Iframe", "image", "link"),

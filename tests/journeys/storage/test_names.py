@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from browser import Browser
-from hostile_names import hostile_folders, hostile_names
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from storage_page import StoragePage
-from stored import Stored
+
+from rigs.browser.browser import Browser
+from rigs.browser.hostile_names import hostile_folders, hostile_names
+from rigs.browser.storage_page import StoragePage
+from rigs.browser.stored import Stored
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import Browser
-from stored import Stored
+
+from rigs.browser.browser import Browser
+from rigs.browser.stored import Stored
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from browser import Browser
-from hostile_names import hostile_folders, hostile_names
-from lab_pages import Lab
 from selenium.webdriver.common.keys import Keys
-from storage_page import CONTRAST, DIALOG, ROWS, StoragePage
+
+from rigs.browser.browser import Browser
+from rigs.browser.hostile_names import hostile_folders, hostile_names
+from rigs.browser.lab_pages import Lab
+from rigs.browser.storage_page import CONTRAST, DIALOG, ROWS, StoragePage
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

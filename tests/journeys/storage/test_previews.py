@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from browser import Browser
-from large_files import large_files
-from preview_files import all_files
 from selenium.webdriver.common.keys import Keys
-from storage_page import StoragePage
-from stored import Stored
+
+from rigs.browser.browser import Browser
+from rigs.browser.storage_page import StoragePage
+from rigs.browser.stored import Stored
+from rigs.lab.large_files import large_files
+from rigs.lab.preview_files import all_files
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -12,10 +12,11 @@ import boto3
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from client_code import LOOP, NO_ARGUMENTS, ONE_LINE, PRELUDE
-from cluster import Cluster
-from hub_process import CHECKOUT, HubProcess, running_hub, until
-from notebook_rig import Channel, open_channel
+
+from rigs.clients.code import LOOP, NO_ARGUMENTS, ONE_LINE, PRELUDE
+from rigs.hub.process import CHECKOUT, HubProcess, running_hub, until
+from rigs.notebooks.server import Channel, open_channel
+from rigs.slurm.cluster import Cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browser import Browser
-from hub_process import HubProcess, until
-from storage_page import CONTRAST, StoragePage
-from stored import Stored
-from test_storage_hands import standing_still
+
+from rigs.browser.browser import Browser
+from rigs.browser.storage_page import CONTRAST, StoragePage
+from rigs.browser.stored import Stored, standing_still
+from rigs.hub.process import HubProcess, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 

@@ -6,8 +6,8 @@ import shlex
 import sys
 
 import pytest
-from rendezvous_rig import serving
 
+from rigs.batch.rendezvous import serving
 from spawners.batch.rendezvous.launch import Launch, agent_command
 
 # A server that tells a port, writes what it got, and does as its argument says.

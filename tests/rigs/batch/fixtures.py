@@ -8,9 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from agent_rig import served, start  # noqa: F401 -- fixtures
-from jobs_rig import OWNER
 
+from rigs.batch.jobs import OWNER
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import JobRecord

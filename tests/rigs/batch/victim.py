@@ -1,7 +1,7 @@
 """A hub that starts and stops jobs as fast as it can, until it is killed.
 
-``python victim.py STORE_URL local DIRECTORY`` or ``... slurm DIRECTORY SLURM_CONF``
-with ``PYTHONPATH`` set; prints a line once it is at work.
+``python -m rigs.batch.victim STORE_URL local DIRECTORY``, or ``... slurm DIRECTORY
+SLURM_CONF``, with ``PYTHONPATH`` set; prints a line once it is at work.
 """
 
 import asyncio
@@ -9,8 +9,7 @@ import random
 import sys
 from pathlib import Path
 
-from worlds import SETTINGS, _Signs, open_local, open_slurm
-
+from rigs.batch.worlds import SETTINGS, _Signs, open_local, open_slurm
 from spawners.batch.errors import BatchError
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.store import JobStore

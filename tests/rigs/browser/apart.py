@@ -15,13 +15,14 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
-from browser import Browser
-from cluster import Cluster
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from gateway import PROFILES, write_settings
-from hub_process import HubProcess
+
+from rigs.browser.browser import Browser
+from rigs.browser.gateway import PROFILES, write_settings
+from rigs.hub.process import HubProcess
+from rigs.slurm.cluster import Cluster
 
 DOMAIN = "hub.localhost"
 STORAGE = f"storage--service.{DOMAIN}"

@@ -1,8 +1,8 @@
 """A gateway for a browser: a hub as root on the private Slurm, and by hand.
 
-By hand, on a rig that runs (``tests/slurm/cluster.py up DIR``)::
+By hand, on a rig that runs (:mod:`rigs.slurm.cluster`)::
 
-    python tests/browser/gateway.py RIG DIR     # prints the address; Ctrl-C stops it
+    PYTHONPATH=tests python -m rigs.browser.gateway RIG DIR     # Ctrl-C stops it
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from hub_process import CHECKOUT, PASSWORD, HubProcess, running_hub
+from rigs.hub.process import PASSWORD, HubProcess, running_hub
 
 SETTINGS = """\
 [jobs]
@@ -111,7 +111,7 @@ def main() -> None:
     rig, directory = map(Path, sys.argv[1:3])
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     shown = subprocess.run(
-        [sys.executable, CHECKOUT / "tests/slurm/cluster.py", "env", rig],
+        [sys.executable, "-m", "rigs.slurm.cluster", "env", rig],
         capture_output=True,
         text=True,
         check=True,

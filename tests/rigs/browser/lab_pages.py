@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from browser import Browser
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select
+
+from rigs.browser.browser import Browser
 
 _SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 STRIP = f"{_SHOWN} .lb-Notice-strip"

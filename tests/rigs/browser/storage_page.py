@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from browser import Browser
-from hub_process import PASSWORD
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+
+from rigs.browser.browser import Browser
+from rigs.hub.process import PASSWORD
 
 ROWS = ".lb-Storage-rows .lb-Storage-line"
 DIALOG = "dialog.lb-Storage-dialog[open]"

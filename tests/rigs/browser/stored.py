@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from hub_process import HubProcess, until
-from store_filling import CONTENT, clear, fill
 
+from rigs.hub.process import HubProcess, until
+from rigs.stores.filling import CONTENT, clear, fill
 from services.storage.s3.client import S3Client
 from services.storage.s3.signing import Presigner
 from services.storage.s3.transport import StoreAddress
@@ -179,3 +182,14 @@ def _in_a_thread(work: Coroutine[Any, Any, Any]) -> Any:
     # The caller's thread may be running a loop already.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+@contextmanager
+def standing_still(hub: HubProcess) -> Iterator[None]:
+    """The store takes requests and answers none."""
+    pid = json.loads((hub.state / "store" / "process.json").read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -12,15 +12,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from client_code import PRELUDE
-from storage_stub import Json, StorageStub
-from store_rigs import Site, StoreFacts
-
 from landbridge_lab.gateway.storage import StorageService
 from landbridge_lab.keys.endpoint import Offer, offer
+from rigs.checkout import CHECKOUT
+from rigs.clients.code import PRELUDE
+from rigs.lab.storage_stub import Json, StorageStub
+from rigs.stores.sites import Site, StoreFacts
 from services.storage.s3.values import Grant, Mode, Session
 
-CHECKOUT = Path(__file__).resolve().parents[4]
 Result = TypeVar("Result")
 
 

@@ -29,7 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hub.proxy import HAProxyProxy
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A free port below the range from which the kernel gives out its own."""
     while True:
         port = random.randrange(15000, 32000)
@@ -330,8 +330,8 @@ async def make_edge(directory: Path) -> AsyncIterator[Callable[..., Any]]:
         if hub is None:
             hub = Origin("hub")
             await hub.start_unix(directory / "hub.sock")
-        port = port or free_port()
-        jobs_port = free_port()
+        port = port or find_free_port()
+        jobs_port = find_free_port()
         if traits.get("jobs_certificate"):
             traits.setdefault("jobs_address", f"127.0.0.1:{jobs_port}")
         app = stub_app(base_url)
@@ -367,6 +367,6 @@ def kill() -> Callable[[int], None]:
     return lambda pid: os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(name="free_port")
-def _free_port() -> Callable[[], int]:
-    return free_port
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    return find_free_port

@@ -7,8 +7,9 @@ import uuid
 from contextlib import ExitStack
 from typing import Any
 
-from hub_process import ADMIN_TOKEN, HubProcess, until
 from websockets.sync.client import connect
+
+from rigs.hub.process import ADMIN_TOKEN, HubProcess, until
 
 
 class Tab:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fault_site import FaultSite
+from rigs.faults.site import FaultSite
 
 # Whatever sbatch is given: its arguments, its environment and its script.
 RECORD = """\

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from cluster import Cluster
-from hub_process import PASSWORD, HubProcess, running_hub, until
+
+from rigs.hub.process import PASSWORD, HubProcess, running_hub, until
+from rigs.slurm.cluster import Cluster
 
 USERS = ("alice", "bob")
 COMMANDS = ("sbatch", "squeue", "scancel", "sacct", "scontrol", "sinfo")

@@ -3,8 +3,9 @@
 ::
 
     python -m pip install atheris               # once, into the tests' environment
-    python tests/fuzz/long.py 1800              # seconds in all; the long group
-    python tests/fuzz/long.py 60 "gateway.toml" # one target
+    export PYTHONPATH=tests
+    python -m rigs.fuzz.long 1800              # seconds in all; the long group
+    python -m rigs.fuzz.long 60 "gateway.toml" # one target
 
 Each target has a process of its own and an equal share of the time. Prints the inputs
 of each and of all; exits with 1 if one broke what its parser promises, and keeps that
@@ -20,10 +21,6 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(ROOT), str(ROOT / "extensions" / "lab")]
 
 _LONGEST_INPUT = 65_536
 # What libFuzzer says as it goes, and at its end.
@@ -71,7 +68,7 @@ def main(arguments: list[str]) -> int:
     import atheris
 
     with atheris.instrument_imports(include=_OURS):
-        from fuzz_targets import TARGETS
+        from rigs.fuzz.targets import TARGETS
 
     whole = int(arguments[0]) if arguments else 1800
     chosen = [one for one in TARGETS if one.name in arguments[1:]]

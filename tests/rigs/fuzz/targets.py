@@ -23,6 +23,8 @@ from pydantic import BaseModel, ValidationError
 from hub.api.usage import Report as UsageReport
 from hub.config.settings import load_settings
 from landbridge_lab.copies.journal import Journal
+from rigs.checkout import CHECKOUT
+from rigs.slurm.answers import RECORDED
 from services.common.errors import BadRequest
 from services.common.handlers import _checked, printable
 from services.edge import maps
@@ -49,8 +51,6 @@ from spawners.kernels.settings import load_kernel_settings
 from spawners.node.kernel import link as kernel_dial
 from spawners.profiles.profiles import load_profiles
 
-ROOT = Path(__file__).resolve().parents[2]
-RECORDED = ROOT / "tests" / "spawners" / "batch" / "recorded"
 SLOWEST_SECONDS = 5.0
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _SCRATCH = Path(tempfile.gettempdir())
@@ -294,15 +294,15 @@ def _site() -> Iterable[Target]:
             "gateway.toml", lambda path: load_settings({"LANDBRIDGE_CONFIG": str(path)})
         ),
         (ConfigError,),
-        ((ROOT / "config" / "gateway.toml").read_bytes(), b"[hub]\nport = 1\n"),
+        ((CHECKOUT / "config" / "gateway.toml").read_bytes(), b"[hub]\nport = 1\n"),
     )
     yield Target(
         "profiles.yaml",
         _in_file("profiles.yaml", load_profiles),
         (ConfigError,),
-        ((ROOT / "config" / "profiles.yaml").read_bytes(),),
+        ((CHECKOUT / "config" / "profiles.yaml").read_bytes(),),
     )
-    profiles = load_profiles(ROOT / "config" / "profiles.yaml")
+    profiles = load_profiles(CHECKOUT / "config" / "profiles.yaml")
     yield Target(
         "what a user picks",
         _json(profiles.resolve),

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_process import HubProcess, running_hub
+
+from rigs.hub.process import HubProcess, running_hub
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from rigs.checkout import CHECKOUT
+
 ADMIN_TOKEN = "admin-token-of-the-tests"
 PASSWORD = "a-long-demo-password"
 

@@ -1,4 +1,4 @@
-"""Fixtures for the hub's tests."""
+"""The ``landbridge`` command in the foreground, as a person starts it."""
 
 from __future__ import annotations
 

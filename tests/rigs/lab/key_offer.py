@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from storage_stub import StorageStub
 
 from landbridge_lab.keys import endpoint as credentials
+from rigs.lab.storage_stub import StorageStub
 from spawners.kernels import credentials as kernel_storage
 
 

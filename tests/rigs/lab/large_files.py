@@ -11,7 +11,7 @@ import struct
 import zipfile
 from pathlib import Path
 
-from preview_files import gguf, netcdf, pdf, record
+from rigs.lab.preview_files import gguf, netcdf, pdf, record
 
 MANY = 16 * 2**20
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-from hub_process import ADMIN_TOKEN, PASSWORD, HubProcess, until
-from notebook_rig import Channel, open_channel
+
+from rigs.hub.process import ADMIN_TOKEN, PASSWORD, HubProcess, until
+from rigs.notebooks.server import Channel, open_channel
 
 
 class NotebookServer:

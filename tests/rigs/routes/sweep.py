@@ -2,10 +2,10 @@
 
 ::
 
-    python tests/checks/sweep_routes.py         # in the tests' environment
+    PYTHONPATH=tests python -m rigs.routes.sweep         # in the tests' environment
 
 The routes come from the running hub, the storage service's table and a notebook
-server; who may ask is in ``route_rules.py``. Each route is asked with every method, as
+server; who may ask is in ``rules.py``. Each route is asked with every method, as
 every identity (nobody, browsers with and without their XSRF token, another user's,
 tokens cut to each scope, services with their roles, a job's), and under other host
 names. A fault is: a route that is not declared, an answer to somebody who may not, no
@@ -27,12 +27,8 @@ from pathlib import Path
 
 import httpx
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(ROOT / "tests" / "integration")]
-
-from hub_process import ADMIN_TOKEN, PASSWORD, HubProcess, server_process  # noqa: E402
-from route_rules import (  # noqa: E402
+from rigs.hub.process import ADMIN_TOKEN, PASSWORD, HubProcess, server_process
+from rigs.routes.rules import (
     ANYBODY,
     ENDS_THINGS,
     EVERYBODY,
@@ -46,9 +42,8 @@ from route_rules import (  # noqa: E402
     Rule,
     storage_scope,
 )
-
-from services.storage.__main__ import PAGES  # noqa: E402
-from services.storage.spec import SPEC  # noqa: E402
+from services.storage.__main__ import PAGES
+from services.storage.spec import SPEC
 
 # Methods that no route has, but two: one of HTTP's and one of nobody's.
 _QUICK = ("POST", "BREW")
@@ -400,7 +395,7 @@ class Sweep:
         """Ask all of the hub's routes."""
         found = self.gateway.routes()
         for pattern in sorted(set(found) - set(HUB)):
-            self.count.faults.append(f"{pattern} is not declared in route_rules.py")
+            self.count.faults.append(f"{pattern} is not declared in rules.py")
         for pattern in sorted(set(HUB) - set(found)):
             self.count.faults.append(
                 f"{pattern} is declared, and there is no such route"

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 import jsonschema
-from hub_process import until
+
+from rigs.hub.process import until
 
 PREFIX = "/services/storage/"
 

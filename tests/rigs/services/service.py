@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from hub_process import CHECKOUT, until
-from rest_person import PREFIX, Document, Person
+
+from rigs.hub.process import CHECKOUT, until
+from rigs.services.person import PREFIX, Document, Person
 
 SCOPES = [
     "access:services!service=storage",

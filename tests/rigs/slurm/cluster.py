@@ -2,17 +2,18 @@
 
 By hand (as root, or as any one user for his own jobs)::
 
-    python tests/slurm/cluster.py up DIR          # 8 s; a restart with kept state 2 s
-    eval "$(python tests/slurm/cluster.py env DIR)"   # exports SLURM_CONF
+    export PYTHONPATH=tests
+    python -m rigs.slurm.cluster up DIR          # 8 s; a restart with kept state 2 s
+    eval "$(python -m rigs.slurm.cluster env DIR)"   # exports SLURM_CONF
     squeue; runuser -u alice -- sbatch ...
-    python tests/slurm/cluster.py down DIR [--remove]
+    python -m rigs.slurm.cluster down DIR [--remove]
 
 ``DIR`` is short and reachable by every test user (not below a 0700 directory).
 Any number of rigs run at once: each finds its own ports, munge key and database.
 
 ``--cgroups`` makes jobs over their memory end OUT_OF_MEMORY (root, cgroup v1, one
 such rig at a time); ``ns-up DIR`` and ``ns-down DIR`` make and end a Slurm with one
-network namespace per machine (:mod:`machines`).
+network namespace per machine (:mod:`rigs.slurm.machines`).
 
 In a test take the fixture ``slurm`` (one rig per session, emptied of jobs and
 repaired of faults after each test), or ``slurm_rig`` for the bare rig::
@@ -46,8 +47,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import machines
-from rig import PLAIN, Rig, RigFailure, make_accounts, quiet_logins, wait_for
+from rigs.slurm import machines
+from rigs.slurm.daemons import (
+    PLAIN,
+    Rig,
+    RigFailure,
+    make_accounts,
+    quiet_logins,
+    wait_for,
+)
 
 NODES = ("n1", "n2", "n3", "n4")
 _PORTS = (17, 19, 21, 22, 23, 24, 25, 36)
@@ -309,7 +317,7 @@ def _free_base() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``cluster.py up|down|env|ns-up|ns-down DIR``."""
+    """Run ``rigs.slurm.cluster up|down|env|ns-up|ns-down DIR``."""
     parser = argparse.ArgumentParser(description="A private Slurm on one host.")
     parser.add_argument("verb", choices=["up", "down", "env", "ns-up", "ns-down"])
     parser.add_argument("dir", type=Path)

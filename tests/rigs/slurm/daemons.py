@@ -1,8 +1,8 @@
 """Daemons of a private Slurm: started, faulted, stopped; nothing outside one directory.
 
-:class:`Rig` is what one-host clusters (:mod:`cluster`) and namespaced machines
-(:mod:`machines`) share. It speaks to daemons by process id, never by name, so that
-several rigs and a site's own Slurm can run side by side.
+:class:`Rig` is what one-host clusters (:mod:`rigs.slurm.cluster`) and
+namespaced machines (:mod:`rigs.slurm.machines`) share. It speaks to daemons by process
+id, never by name, so that several rigs and a site's own Slurm can run side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A private Slurm with one network namespace per machine (root).
 
-``Machines(DIR).up()`` or ``cluster.py ns-up DIR``: a controller ``ctl`` and nodes
-m1, m2, m3 on a bridge; this host is ``.254`` on it and plays the hub. A node's
+``Machines(DIR).up()`` or ``rigs.slurm.cluster ns-up DIR``: a controller ``ctl`` and
+nodes m1, m2, m3 on a bridge; this host is ``.254`` on it and plays the hub. A node's
 cable is pulled by :meth:`Machines.unplug`. No accounting.
 """
 
@@ -15,7 +15,14 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from rig import PLAIN, Rig, RigFailure, make_accounts, quiet_logins, wait_for
+from rigs.slurm.daemons import (
+    PLAIN,
+    Rig,
+    RigFailure,
+    make_accounts,
+    quiet_logins,
+    wait_for,
+)
 
 NODES = ("m1", "m2", "m3")
 _MACHINES = ("ctl", *NODES)

@@ -11,28 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ceph_rig import Ceph, missing_programs
-from fault_proxy import FaultProxy
-from identity_provider import SHORT_SECONDS, Provider
-from store_rigs import Site, StoreFacts, WeedRig
 
+from rigs.stores.ceph import Ceph, missing_programs
+from rigs.stores.fault_proxy import FaultProxy
+from rigs.stores.identity_provider import SHORT_SECONDS, Provider
+from rigs.stores.sites import Site, StoreFacts, WeedRig
 from services.storage.drivers.sts import StsDriver, StsSettings
 from services.storage.s3.client import S3Client
 from services.storage.s3.transport import StoreAddress
 from services.storage.s3.values import AccessKey
 from services.storage.site.embedded_files import EmbeddedSettings
 from services.storage.site.probe import StoreFeatures, probe
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what Ceph repeats to the long group, unless it is marked every_store."""
-    for item in items:
-        call = getattr(item, "callspec", None)
-        if call is None or call.params.get("store_facts") != "rgw":
-            continue
-        if item.get_closest_marker("every_store") is None:
-            item.add_marker(pytest.mark.long)
 
 
 def _probe(endpoint: str, key: AccessKey, role_arn: str) -> StoreFeatures:

@@ -7,10 +7,9 @@ import json
 import secrets
 from collections.abc import Sequence
 
-from ceph_rig import BROKER
-from identity_provider import Provider
-from store_rigs import Site
-
+from rigs.stores.ceph import BROKER
+from rigs.stores.identity_provider import Provider
+from rigs.stores.sites import Site
 from services.storage.drivers.admin_users import RgwUsers
 from services.storage.s3.client import S3Client
 from services.storage.s3.errors import Conflict

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from storage_stub import StorageStub
+
+from rigs.lab.storage_stub import StorageStub
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storage_stub import StorageStub, refusal
 
 from landbridge import (
     NotOnGateway,
@@ -21,6 +20,7 @@ from landbridge import (
 )
 from landbridge_lab.gateway.storage import StorageService
 from landbridge_lab.keys.endpoint import offer
+from rigs.lab.storage_stub import StorageStub, refusal
 
 
 @pytest.fixture

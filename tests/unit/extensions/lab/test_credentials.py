@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from storage_stub import StorageStub, made_up_keys, refusal
 
 from landbridge_lab import credential_process
 from landbridge_lab.gateway.storage import (
@@ -29,6 +28,7 @@ from landbridge_lab.keys import endpoint as credentials
 from landbridge_lab.keys.cache import KeyCache
 from landbridge_lab.keys.endpoint import Offer, offer
 from landbridge_lab.keys.variables import Local, has_profile, kernel_variables
+from rigs.lab.storage_stub import StorageStub, made_up_keys, refusal
 from spawners.kernels import credentials as kernel_storage
 
 PLACE = Place("http://127.0.0.1:1", "us-east-1", "ada")

@@ -13,10 +13,10 @@ import pytest
 from landbridge_lab import kernel_parts
 from landbridge_lab.gateway.storage import Place, StorageService
 from landbridge_lab.keys import endpoint
+from rigs.checkout import CHECKOUT
 from spawners.kernels import credentials
 from spawners.kernels.server import extension
 
-ROOT = Path(__file__).resolve().parents[3]
 SWITCHED_ON = {"LANDBRIDGE_KERNEL_CONFIG": "/srv/kernels.json"}
 
 
@@ -29,7 +29,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *parts: EntryPoint) -> None:
 
 def declared() -> list[EntryPoint]:
     """The entry points that this checkout's own package declares."""
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
     parts = project["project"]["entry-points"][kernel_parts.GROUP]
     return [
         EntryPoint(name, value, kernel_parts.GROUP) for name, value in parts.items()

@@ -13,8 +13,6 @@ import httpx
 import pytest
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
-from key_offer import keys_offered
-from storage_stub import StorageStub, made_up_keys
 from traitlets.config import Config
 
 from landbridge_lab import local_kernels
@@ -22,6 +20,8 @@ from landbridge_lab.gateway.storage import ServiceFailed, StorageService
 from landbridge_lab.keys import endpoint as credentials
 from landbridge_lab.keys import rings as key_rings
 from landbridge_lab.keys.rings import KeyRings, purpose_of
+from rigs.lab.key_offer import keys_offered
+from rigs.lab.storage_stub import StorageStub, made_up_keys
 
 URL = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 CODE = """

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from storage_stub import Json, StorageStub, made_up_keys
 
 from landbridge import storage
 from landbridge_lab.copies.bucket import key_source, store_maker
 from landbridge_lab.gateway.storage import ServiceFailed, StorageService
 from landbridge_lab.keys.endpoint import Offer, offer
+from rigs.lab.storage_stub import Json, StorageStub, made_up_keys
 
 OWN = {"bucket": "ada", "prefix": "", "mode": "read-write"}
 FIRST = {"bucket": "bob", "prefix": "in/", "mode": "read"}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from cluster_pictures import CLOSED, CPU, GPU, LIMITS, STAFF, picture
-
 from hub.pages.fields import Field, Known, fields_of
+from rigs.hub.cluster_pictures import CLOSED, CPU, GPU, LIMITS, STAFF, picture
 from spawners.profiles.profiles import Profile
 
 CUSTOM = Profile.model_validate(

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cluster_pictures import CPU, GPU, picture
 
 from hub.pages.handlers import Guesses, Preview, PreviewHandler
 from hub.pages.pace import TooOften
+from rigs.hub.cluster_pictures import CPU, GPU, picture
 from spawners.batch.errors import InvalidSpec, SchedulerUnavailable, SubmitRejected
 from spawners.batch.models import JobSpec, Resources
 

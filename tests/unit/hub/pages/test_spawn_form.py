@@ -6,7 +6,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from cluster_pictures import CPU, GPU, LIMITS, NOW, picture
 
 from hub.pages import spawn_form as spawnpage
 from hub.pages.fields import Known
@@ -17,6 +16,7 @@ from hub.pages.spawn_form import (
     linked_values,
     options_form,
 )
+from rigs.hub.cluster_pictures import CPU, GPU, LIMITS, NOW, picture
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.notebooks.options import Asker
 from spawners.profiles.profiles import Profile, Profiles

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from hub.run.doctor import judge_listing
+from rigs.slurm.answers import RECORDED
 
-RECORDED = Path(__file__).parents[1] / "spawners/batch/recorded/squeue-listing.txt"
-LISTING = RECORDED.read_text().partition("\n")[2].strip()
+LISTING = RECORDED / "squeue-listing.txt"
+LISTING = LISTING.read_text().partition("\n")[2].strip()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from server_rig import Rig, make_rig
+
+from rigs.notebooks.spawners import Rig, make_rig
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ import asyncio
 
 import pytest
 from batchspawner import BatchSpawnerBase, CondorSpawner
-from server_rig import Rig
 
+from rigs.notebooks.spawners import Rig
 from spawners.batch.errors import SubmitRejected
 from spawners.batch.models import JobState
 from spawners.notebooks.errors import StartFailed

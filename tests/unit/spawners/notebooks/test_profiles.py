@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import wrapspawner
 from jupyterhub.spawner import LocalProcessSpawner, SpawnException
-from server_rig import Rig
 from traitlets import TraitError
 
+from rigs.notebooks.spawners import Rig
 from spawners.batch.models import JobState
 from spawners.notebooks.errors import StartFailed
 from spawners.notebooks.profiles_spawner import ProfilesSpawner

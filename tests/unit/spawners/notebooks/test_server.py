@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from jupyterhub import orm
 from jupyterhub.utils import format_exception
-from server_rig import Rig
 
+from rigs.notebooks.spawners import Rig
 from spawners.batch.errors import LimitReached, SchedulerUnavailable, SubmitRejected
 from spawners.batch.jobs.record import Address
 from spawners.batch.models import JobState

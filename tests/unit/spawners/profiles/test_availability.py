@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from cluster_pictures import CLOSED, CPU, GPU, STAFF, picture
 
+from rigs.hub.cluster_pictures import CLOSED, CPU, GPU, STAFF, picture
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import GpuPool
 from spawners.profiles.availability import age_in_words, availability, cluster_rows

@@ -2,17 +2,17 @@
 
 import math
 from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rigs.checkout import CHECKOUT
 from spawners.batch.errors import InvalidSpec
 from spawners.profiles.choices import Choices, options_from_form
 from spawners.profiles.profiles import Profiles, load_profiles
 
-SHIPPED = Path(__file__).parents[2] / "config" / "profiles.yaml"
+SHIPPED = CHECKOUT / "config" / "profiles.yaml"
 
 
 @cache

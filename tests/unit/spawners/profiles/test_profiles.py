@@ -1,9 +1,9 @@
 import math
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
+from rigs.checkout import CHECKOUT
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, Partition
@@ -11,7 +11,7 @@ from spawners.common.settings import ConfigError
 from spawners.profiles.choices import Choices
 from spawners.profiles.profiles import Asked, Profile, Profiles, load_profiles
 
-SHIPPED = Path(__file__).parents[2] / "config" / "profiles.yaml"
+SHIPPED = CHECKOUT / "config" / "profiles.yaml"
 GIB = 1024**3
 
 SITE = """

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from jobs_rig import OWNER, ended
 
+from rigs.batch.jobs import OWNER, ended
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import BatchJob

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from jobs_rig import OWNER, ended, in_state
 
+from rigs.batch.jobs import OWNER, ended, in_state
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.record import Phase

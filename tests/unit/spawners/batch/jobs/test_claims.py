@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from jobs_rig import ADDRESS, OWNER, ended, in_state
 
+from rigs.batch.jobs import ADDRESS, OWNER, ended, in_state
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.errors import StaleReport, UnknownJob
 from spawners.batch.jobs.record import Address

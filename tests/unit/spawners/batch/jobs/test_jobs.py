@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from jobs_rig import OWNER, ended, in_state
 
+from rigs.batch.jobs import OWNER, ended, in_state
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.jobs import Jobs

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from jobs_rig import OWNER, ended, in_state
 
+from rigs.batch.jobs import OWNER, ended, in_state
 from spawners.batch.jobs.record import Address, Phase
 from spawners.batch.models import JobState, Resources
 

@@ -4,8 +4,8 @@ import asyncio
 import sqlite3
 
 import pytest
-from jobs_rig import OWNER, ended, in_state
 
+from rigs.batch.jobs import OWNER, ended, in_state
 from spawners.batch.errors import (
     AuthenticationBroken,
     InvalidSpec,

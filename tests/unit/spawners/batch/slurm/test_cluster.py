@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rigs.slurm.answers import RECORDED
 from spawners.batch.errors import SchedulerUnavailable, SubmitRejected
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, GpuPool, UserLimits
@@ -16,7 +16,6 @@ from spawners.batch.slurm import accounts as users
 from spawners.batch.slurm import cluster
 from spawners.batch.slurm.preflight import check
 
-RECORDED = Path(__file__).parent / "recorded"
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 GIB = 1024**3
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rigs.slurm.answers import RECORDED
 from spawners.batch import errors
 from spawners.batch.slurm import errors as slurm_errors
 
 _BLOCK = re.compile(r"^= (.*): (\w+) (\S+)\n((?:(?!= ).*\n)*)", re.MULTILINE)
-_FILE = Path(__file__).parent / "recorded/stderr.txt"
+_FILE = RECORDED / "stderr.txt"
 BLOCKS = [found.groups() for found in _BLOCK.finditer(_FILE.read_text())]
 
 

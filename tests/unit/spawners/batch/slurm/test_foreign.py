@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slurm_answers import ENDED, JOB, LINE, NAMED, ROW, Runner, scheduler
 
+from rigs.slurm.answers import ENDED, JOB, LINE, NAMED, ROW, Runner, scheduler
 from spawners.batch import errors
 from spawners.batch.models import BatchJob, JobState
 from spawners.batch.scheduler import ABSENT

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from slurm_answers import ENDED, GHOSTS, JOB, LINE, ROW, Answer, Runner, scheduler
 
+from rigs.slurm.answers import ENDED, GHOSTS, JOB, LINE, ROW, Answer, Runner, scheduler
 from spawners.batch import errors
 from spawners.batch.models import JobState
 from spawners.batch.scheduler import ABSENT

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rigs.slurm.answers import RECORDED
 from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.models import JobState
 from spawners.batch.slurm import cluster, sacct, sbatch, squeue
 from spawners.batch.slurm.notation import expand_hosts, expand_numbers, parse_duration
 
-RECORDED = Path(__file__).parent / "recorded"
 NOW = datetime(2026, 11, 24, 15, tzinfo=UTC)
 
 

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from slurm_answers import (
+
+from rigs.slurm.answers import (
     ENDED,
     GHOSTS,
     JOB,
@@ -18,7 +19,6 @@ from slurm_answers import (
     recorded,
     scheduler,
 )
-
 from spawners.batch import errors
 from spawners.batch.models import BatchJob, JobSpec, JobState, Resources
 from spawners.batch.scheduler import ABSENT

@@ -1,0 +1,5 @@
+"""What some checks need."""
+
+from __future__ import annotations
+
+from rigs.hub.terminal import short_tmp

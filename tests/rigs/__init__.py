@@ -1,0 +1,1 @@
+"""What tests run against: real daemons, programs and people, started and ended."""

@@ -1,0 +1,1 @@
+"""The batch core under test: jobs, agents, local jobs, and what can go wrong."""

@@ -1,0 +1,1 @@
+"""Chromium, a gateway for it, and the pages as people use them."""

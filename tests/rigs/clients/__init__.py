@@ -1,0 +1,1 @@
+"""Real S3 clients in a kernel of their own."""

@@ -1,0 +1,1 @@
+"""HAProxy with origins behind it, and clients that leave."""

@@ -1,0 +1,1 @@
+"""A gateway on a Slurm whose parts fail on command."""

@@ -1,0 +1,1 @@
+"""Parsers of what strangers write, and inputs for them."""

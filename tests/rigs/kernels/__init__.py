@@ -1,0 +1,1 @@
+"""Kernels in jobs, and the conformance tests that others run on kernels."""

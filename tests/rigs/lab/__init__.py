@@ -1,0 +1,1 @@
+"""What JupyterLab's extension asks and shows: a storage service, files."""

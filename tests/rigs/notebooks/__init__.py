@@ -1,0 +1,1 @@
+"""Notebook servers: spawners without a hub, a server alone, a server of a hub."""

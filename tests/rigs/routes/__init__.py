@@ -1,0 +1,1 @@
+"""Every route of the gateway: who may, and the asking of all."""

@@ -1,0 +1,1 @@
+"""A service in its process, and people who use it."""

@@ -1,0 +1,1 @@
+"""S3 stores: SeaweedFS, Ceph, a proxy that fails on purpose, an identity provider."""
