@@ -6,20 +6,24 @@ Standard library only, and little of it: the supervisor of a local job reads thi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .ownership import read_own
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_RANDOM = re.compile(r"[0-9a-f]{8}")
 
 
 def write_whole(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     """Put ``content`` at ``path`` in one step: a reader sees the old file or the new.
 
-    It is on the disk before it has its name, so that the same holds after a crash.
-    What is at ``path`` is replaced, a link too. The directory is made by the caller.
+    It is on the disk before it has its name, so that the same holds after a crash; the
+    draft that a crash leaves is removed by the next write of the same file. What is at
+    ``path`` is replaced, a link too. The directory is made by the caller.
 
     Args:
         path: the file.
@@ -29,10 +33,14 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     Raises:
         OSError: the old file is as it was, and no other is left.
     """
-    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    _remove_abandoned(path)
+    draft, descriptor = _new_draft(path, mode)
     try:
-        _fill(os.open(draft, _NEW, mode), content, sync=True)
-        draft.replace(path)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_bytes(content))
+            file.flush()
+            os.fsync(file.fileno())
+            draft.replace(path)  # while it is locked: until then it is a draft
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -47,7 +55,8 @@ def write_private(path: Path, content: str | bytes) -> None:
     """
     descriptor = os.open(path, _NEW, 0o600)
     try:
-        _fill(descriptor, content)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_bytes(content))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -71,10 +80,47 @@ def ensure_secret(
     return ensure_secret(path, make)
 
 
-def _fill(descriptor: int, content: str | bytes, *, sync: bool = False) -> None:
-    data = content.encode() if isinstance(content, str) else content
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _new_draft(path: Path, mode: int) -> tuple[Path, int]:
+    """Return a new file beside ``path`` and its descriptor, locked while it is open.
+
+    The lock says that its writer lives. Where a file system has no locks, nobody gets
+    one, and so nobody takes a draft for abandoned.
+    """
+    while True:
+        draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+        descriptor = os.open(draft, _NEW, mode)
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return draft, descriptor
+        os.close(descriptor)  # taken for abandoned before it was locked
+
+
+def _drafts(path: Path) -> Iterator[Path]:
+    prefix = f".{path.name}."
+    with contextlib.suppress(OSError):  # a directory that may be entered and not read
+        for file in path.parent.iterdir():
+            if file.name.startswith(prefix) and _RANDOM.fullmatch(
+                file.name, len(prefix)
+            ):
+                yield file
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove drafts of ``path`` whose writers have died."""
+    for draft in _drafts(path):
+        try:
+            descriptor = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue  # of another account, or gone meanwhile
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.unlink(missing_ok=True)
+        except OSError:
+            continue  # its writer lives
+        finally:
+            os.close(descriptor)

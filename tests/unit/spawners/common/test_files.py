@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -66,6 +69,78 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+
+
+def writer(path, in_sync):
+    """A process that writes ``path`` and runs code once the draft is full."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; "
+        "from spawners.common.files import write_whole; "
+        f"os.fsync = lambda descriptor: {in_sync}; "
+        "write_whole(Path(sys.argv[1]), 'other')"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", code, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_draft_of_a_killed_process_is_removed_by_the_next_write(tmp_path):
+    path = tmp_path / "state.json"
+    write_whole(path, "old")
+    with writer(path, "os.kill(os.getpid(), signal.SIGKILL)") as killed:
+        assert killed.wait() == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    beside = [tmp_path / ".state.json.backup", tmp_path / ".other.json.01234567"]
+    for each in beside:
+        each.write_text("of somebody else")
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == sorted([path, *beside])
+
+
+def test_the_draft_of_a_living_process_is_left_to_it(tmp_path):
+    path = tmp_path / "state.json"
+    with writer(path, "print('full', flush=True) or input()") as slow:
+        assert slow.stdout.readline() == "full\n"
+        write_whole(path, "new")
+        assert len(list(tmp_path.iterdir())) == 2
+        slow.communicate("go on\n")
+        assert slow.returncode == 0
+    assert path.read_text() == "other"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_draft_that_was_taken_for_abandoned_is_begun_again(tmp_path, monkeypatch):
+    """Another write comes between the making of a draft and its lock."""
+    path, lock, others = tmp_path / "state.json", fcntl.flock, []
+
+    def late(descriptor, operation):
+        if operation == fcntl.LOCK_EX and not others:
+            others.append(descriptor)
+            write_whole(path, "other")
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_whole(path, "mine")
+    assert path.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_system_without_locks_loses_no_draft(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    draft = tmp_path / ".state.json.01234567"
+    draft.write_text("of a process that may live")
+
+    def none(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert draft.exists()
 
 
 def test_a_new_file_takes_nobodys_place(tmp_path):
