@@ -26,8 +26,8 @@ class BoundedServer(HTTPServer):
         HAProxy gives up on a full queue of a unix socket much sooner than on TCP.
         """
         bound = list(sockets)
-        for one in bound:
-            one.listen(_BACKLOG)
+        for listener in bound:
+            listener.listen(_BACKLOG)
         super().add_sockets(bound)
 
 

@@ -20,5 +20,7 @@ class WithoutSessions(logging.Filter):
 
 def keep_sessions_private() -> None:
     """Have Tornado's application log drop such messages from now on."""
-    if not any(isinstance(one, WithoutSessions) for one in app_log.filters):
+    if not any(
+        isinstance(log_filter, WithoutSessions) for log_filter in app_log.filters
+    ):
         app_log.addFilter(WithoutSessions())

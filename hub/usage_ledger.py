@@ -208,11 +208,11 @@ def _bounded(job: JobUsage, now: datetime) -> JobUsage | None:
 def _refuse_ours(connection: Connection, user: str, names: list[str]) -> None:
     """Raise :class:`NoKernel` if one of these jobs is the hub's to tell of."""
     used = rows.usage.c
-    known = sa.select(rows.jobs.c.name).where(rows.jobs.c.name.in_(names))
-    told = sa.select(used.name).where(
+    submitted = sa.select(rows.jobs.c.name).where(rows.jobs.c.name.in_(names))
+    reported = sa.select(used.name).where(
         used.user_name == user, used.name.in_(names), used.kind != "kernel"
     )
-    if (name := connection.scalar(sa.union(known, told))) is not None:
+    if (name := connection.scalar(sa.union(submitted, reported))) is not None:
         raise NoKernel(name)
 
 

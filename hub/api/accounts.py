@@ -25,8 +25,8 @@ class RefusedAccountsHandler(APIHandler):  # type: ignore[misc]  # it is untyped
         names = looks.refused() if looks is not None else []
         may_see = self.get_scope_filter("read:users:name")
         users = self.db.query(orm.User).filter(orm.User.name.in_(names))
-        found = sorted(user.name for user in users if may_see(user, "user"))
-        self.finish(json.dumps({"users": found}))
+        shown = sorted(user.name for user in users if may_see(user, "user"))
+        self.finish(json.dumps({"users": shown}))
 
 
 handlers: list[tuple[Any, ...]] = [

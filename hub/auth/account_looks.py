@@ -101,10 +101,10 @@ class AccountLooks:
             if now - known.seen < fresh or self._failing:
                 return known.look
         patience = _TIMEOUT_SECONDS if known is None else _PATIENCE_SECONDS
-        asked = self._ask(name, keep=keep)
-        await asyncio.wait([asked], timeout=patience)
-        if asked.done() and (seen := asked.result()) is not None:
-            return seen
+        answer = self._ask(name, keep=keep)
+        await asyncio.wait([answer], timeout=patience)
+        if answer.done() and (look := answer.result()) is not None:
+            return look
         return known.look if known else None
 
     def refused(self) -> list[str]:
@@ -136,8 +136,8 @@ class AccountLooks:
         while True:
             began = time.monotonic()
             names += [n for n, k in self._known.items() if _matters(k, began)]
-            if asked := [self._ask(n, keep=True) for n in dict.fromkeys(names)]:
-                await asyncio.wait(asked)
+            if questions := [self._ask(n, keep=True) for n in dict.fromkeys(names)]:
+                await asyncio.wait(questions)
             names = []
             took = time.monotonic() - began
             await asyncio.sleep(max(_EVERY_SECONDS, _LOAD * took))
@@ -156,25 +156,25 @@ class AccountLooks:
     async def _answer_all(self) -> None:
         while self._wanted:
             names = list(self._wanted)[:_AT_ONCE]
-            found: dict[str, Look] = {}
+            looks: dict[str, Look] = {}
             try:
-                found = await self._question(names)
+                looks = await self._question(names)
                 self._failing = False
             except (OSError, ValueError, TypeError, TimeoutError) as error:
                 if not self._failing:
                     log.warning("Accounts cannot be looked at: %r", error)
                 self._failing = True
                 await self._end_child()
-            self._note(found)
+            self._note(looks)
             for name in names:
                 future = self._wanted.pop(name)
                 self._keeping.discard(name)
                 if not future.done():
-                    future.set_result(found.get(name))
+                    future.set_result(looks.get(name))
 
-    def _note(self, found: dict[str, Look]) -> None:
+    def _note(self, looks: dict[str, Look]) -> None:
         now = time.monotonic()
-        for name, look in found.items():
+        for name, look in looks.items():
             known = self._known.get(name)
             if known is None and name not in self._keeping:
                 continue

@@ -126,15 +126,16 @@ def manage(settings: Settings, say: Callable[[str], None], forget: str) -> int:
 
 
 async def _manage(settings: Settings, say: Callable[[str], None], forget: str) -> int:
-    known = await Identities.open(database_url(settings, "sessions"))
+    identities = await Identities.open(database_url(settings, "sessions"))
     try:
         if forget:
-            found = await known.forget(forget)
-            say(f"{forget}: {'unbound' if found else 'no identity was bound to it'}")
-            return 0 if found else 3
-        for one in await known.all():
-            subject = brief(one.subject, 200)
-            say(f"{one.user}  {subject}  {one.issuer}  since {one.bound:%Y-%m-%d}")
+            unbound = await identities.forget(forget)
+            say(f"{forget}: {'unbound' if unbound else 'no identity was bound to it'}")
+            return 0 if unbound else 3
+        for identity in await identities.all():
+            subject = brief(identity.subject, 200)
+            since = f"since {identity.bound:%Y-%m-%d}"
+            say(f"{identity.user}  {subject}  {identity.issuer}  {since}")
         return 0
     finally:
-        await known.close()
+        await identities.close()

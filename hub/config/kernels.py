@@ -74,8 +74,8 @@ class KernelsSection(Section):
     @field_validator("ports")
     @classmethod
     def _is_a_range(cls, ports: str) -> str:
-        found = _PORTS.match(ports)
-        if ports and not (found and 1024 <= int(found[1]) <= int(found[2]) <= 65_535):
+        match = _PORTS.match(ports)
+        if ports and not (match and 1024 <= int(match[1]) <= int(match[2]) <= 65_535):
             raise ValueError('must be like "40000-40999", from 1024 to 65535')
         return ports
 

@@ -71,12 +71,12 @@ def _jobs_may_live(settings: Settings) -> bool:
         with closing(
             sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
         ) as db:
-            found = db.execute(
+            row = db.execute(
                 "SELECT 1 FROM landbridge_jobs WHERE phase IN ('intent', 'submitted')"
             ).fetchone()
     except sqlite3.Error:
         return True
-    return found is not None
+    return row is not None
 
 
 def _kept_port(settings: Settings, name: str, address: str, offset: int) -> int:

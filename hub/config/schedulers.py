@@ -95,9 +95,9 @@ def build_munge(settings: Settings, site: Site) -> MungeVerifier:
 def runner_settings(settings: Settings) -> RunnerSettings:
     """Return what all runners have in common."""
     path = RunnerSettings().path
-    found = shutil.which("sbatch")
-    if found and str(Path(found).parent) not in path:
-        path = (str(Path(found).parent), *path)
+    sbatch = shutil.which("sbatch")
+    if sbatch and str(Path(sbatch).parent) not in path:
+        path = (str(Path(sbatch).parent), *path)
     conf = os.environ.get("SLURM_CONF")
     return RunnerSettings(
         path=path,

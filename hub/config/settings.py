@@ -181,12 +181,12 @@ def _overridden(
                 _ENVIRONMENT, [f"LANDBRIDGE_SCHEDULER must be one of {names}."]
             )
         over.setdefault("scheduler", {})["kind"] = kind
-    if wish := environment.get("LANDBRIDGE_EVERYBODY_IS_ROOT"):
-        if wish not in ("yes", "no"):
+    if accepted := environment.get("LANDBRIDGE_EVERYBODY_IS_ROOT"):
+        if accepted not in ("yes", "no"):
             raise ConfigError(
                 _ENVIRONMENT, ["LANDBRIDGE_EVERYBODY_IS_ROOT must be yes or no."]
             )
-        over.setdefault("scheduler", {})["everybody_is_root"] = wish == "yes"
+        over.setdefault("scheduler", {})["everybody_is_root"] = accepted == "yes"
     if state := environment.get("LANDBRIDGE_STATE"):
         over.setdefault("hub", {})["state"] = state
     if place := environment.get("LANDBRIDGE_ENVIRONMENT"):

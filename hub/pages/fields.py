@@ -119,13 +119,13 @@ def _field(name: str, choice: Any, defaults: Resources, known: Known) -> Field |
 def _count(name: str, choice: Count, defaults: Resources, known: Known) -> Field | None:
     most = choice.max
     if known.open_partitions:
-        found = [
+        counts = [
             max((pool.per_node for pool in p.gpus if pool.total), default=0)
             if name == "gpus"
             else p.max_cpus_per_node
             for p in known.open_partitions
         ]
-        most = min(most, max(found))
+        most = min(most, max(counts))
     if name == "gpus" and most == 0:
         return None
     return Field(
@@ -140,14 +140,14 @@ def _count(name: str, choice: Count, defaults: Resources, known: Known) -> Field
 
 
 def _most_memory(limit: int, known: Known) -> int:
-    found = [p.max_memory_per_node for p in known.open_partitions]
-    return min(limit, max(found, default=0) or limit)
+    memories = [p.max_memory_per_node for p in known.open_partitions]
+    return min(limit, max(memories, default=0) or limit)
 
 
 def _longest(limit: timedelta, known: Known) -> timedelta:
-    found = [p.max_time for p in known.open_partitions]
-    times = [time for time in found if time is not None]
-    return limit if not times or len(times) < len(found) else min(limit, max(times))
+    limits = [p.max_time for p in known.open_partitions]
+    times = [time for time in limits if time is not None]
+    return limit if not times or len(times) < len(limits) else min(limit, max(times))
 
 
 def _words(name: str, choice: Any, default: str | None, known: Known) -> Field | None:

@@ -84,19 +84,19 @@ class Guesses:
             TooOften: ``user`` has a question under way, or asked many of late.
         """
         key = (account, resources)
-        found = self._kept.get(key)
-        if found is None or self._clock() - found[0] > _KEEP_SECONDS:
+        guess = self._kept.get(key)
+        if guess is None or self._clock() - guess[0] > _KEEP_SECONDS:
             if user in self._busy:
                 raise TooOften(1.0)
             self._pace.take(user)
             self._busy.add(user)
-            found = (self._clock(), asyncio.ensure_future(self._in_turn(user, ask)))
-            self._kept[key] = found
+            guess = (self._clock(), asyncio.ensure_future(self._in_turn(user, ask)))
+            self._kept[key] = guess
             self._kept.move_to_end(key)
             while len(self._kept) > _KEEP_MOST:
                 self._kept.popitem(last=False)
         # Shielded: one asker who goes away takes the answer from nobody.
-        return await asyncio.shield(found[1])
+        return await asyncio.shield(guess[1])
 
     async def _in_turn(self, user: str, ask: Guess) -> datetime | None:
         try:
@@ -152,7 +152,7 @@ class PreviewHandler(_PageHandler):
         """Answer ``{"allowed", "text", "field"}`` for a choice as JSON object."""
         self.spawner("servers")  # who may not ask is told nothing of the question
         try:
-            told = await self._preview(self._choice())
+            preview = await self._preview(self._choice())
         except TooOften as error:
             seconds = math.ceil(error.seconds)
             self.set_header("Retry-After", str(seconds))
@@ -160,7 +160,7 @@ class PreviewHandler(_PageHandler):
             text = f"Too many questions at a time. Ask again in {seconds} s."
             self.finish(json.dumps({"status": 429, "message": text}))
             return
-        self.finish(json.dumps(asdict(told)))
+        self.finish(json.dumps(asdict(preview)))
 
     def _choice(self) -> dict[str, object]:
         choice = self.get_json_body()

@@ -70,8 +70,8 @@ def check_versions(settings: Settings, site: Site) -> Iterator[Finding]:
     """Compare what is installed with the oldest releases that are supported."""
     for name, floor in _FLOORS.items():
         version = metadata.version(name)
-        found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-        if found < floor:
+        numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+        if numbers < floor:
             needed = ".".join(map(str, floor))
             yield Finding("fail", name, f"{version} is older than {needed}")
         else:
@@ -186,8 +186,8 @@ def check_certificates(settings: Settings, site: Site) -> Iterator[Finding]:
 def check_slurm(settings: Settings, site: Site) -> Iterator[Finding]:
     """Look at version, controller, clock and what the hub's account may see."""
     if site.scheduler != "slurm":
-        found = "sbatch is here" if shutil.which("sbatch") else "no sbatch on the PATH"
-        yield Finding("ok", "scheduler", f"local ({found})")
+        where = "sbatch is here" if shutil.which("sbatch") else "no sbatch on the PATH"
+        yield Finding("ok", "scheduler", f"local ({where})")
         return
     code, text = run("sbatch", "--version")
     found_version = re.search(r"(\d+)\.(\d+)", text)
@@ -349,13 +349,13 @@ def check_environment(settings: Settings, site: Site) -> Iterator[Finding]:
 def check_address(settings: Settings, site: Site) -> Iterator[Finding]:
     """Ask whether the address that jobs are told leads anywhere."""
     try:
-        found = socket.getaddrinfo(site.jobs_address, site.jobs_port)
+        entries = socket.getaddrinfo(site.jobs_address, site.jobs_port)
     except OSError as error:
         hint = "Set jobs.address to a name or address that compute nodes know."
         text = f"{site.jobs_address}: {error.strerror}"
         yield Finding("fail", "address", text, hint)
         return
-    addresses = sorted({str(item[4][0]) for item in found})
+    addresses = sorted({str(item[4][0]) for item in entries})
     loopback = all(a.startswith("127.") or a == "::1" for a in addresses)
     text = f"jobs reach the hub at {site.jobs_address} ({', '.join(addresses)})"
     if loopback and site.scheduler == "slurm":

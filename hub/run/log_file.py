@@ -37,8 +37,8 @@ class LogFile:
     def write(self, line: bytes) -> None:
         """Add a line, with its end. What the disk does not take is counted."""
         if self._missed:
-            told = b"[Landbridge: the disk did not take %d bytes before this line]\n"
-            line = told % self._missed + line
+            notice = b"[Landbridge: the disk did not take %d bytes before this line]\n"
+            line = notice % self._missed + line
         try:
             self._make_room(len(line))
             written = self._open().write(line) or 0

@@ -56,7 +56,7 @@ def judge_names(domain: str) -> Finding:
     """Look a name up that nobody has: does every name lead to the gateway?"""
     name = f"{secrets.token_hex(6)}.{domain}"
     try:
-        found = _addresses(name)
+        addresses = _addresses(name)
     except OSError as error:
         if domain.endswith(".localhost"):
             text = f"browsers take *.{domain} for this machine without asking anybody"
@@ -67,20 +67,20 @@ def judge_names(domain: str) -> Finding:
             f"{name}: {error.strerror}",
             f"Add a record for *.{domain} to the DNS, with the address of {domain}.",
         )
-    text = f"*.{domain} leads to {', '.join(found)}"
+    text = f"*.{domain} leads to {', '.join(addresses)}"
     try:
         hubs = _addresses(domain)
     except OSError as error:
         hint = f"Add a record for {domain} itself to the DNS."
         return Finding("fail", "names", f"{domain}: {error.strerror}", hint)
-    if found != hubs:
+    if addresses != hubs:
         return Finding(
             "fail",
             "names",
             f"{text}, {domain} to {', '.join(hubs)}",
             "Both have to lead to the gateway.",
         )
-    if not any(port_problem(address, 0) == "" for address in found):
+    if not any(port_problem(address, 0) == "" for address in addresses):
         return Finding(
             "warn",
             "names",
@@ -91,8 +91,8 @@ def judge_names(domain: str) -> Finding:
 
 
 def _addresses(name: str) -> list[str]:
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return sorted({str(entry[4][0]) for entry in found})
+    entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return sorted({str(entry[4][0]) for entry in entries})
 
 
 def judge_coverage(path: Path, domain: str) -> Finding:

@@ -171,7 +171,7 @@ class Sessions:
 
     def end_all(self, user: str) -> list[Session]:
         """Sign a user out everywhere; return the sessions that this ended."""
-        ended = [one for one in self._live.values() if one.user == user]
+        ended = [live for live in self._live.values() if live.user == user]
         for session in ended:
             self.end(session)
         return ended
@@ -189,7 +189,7 @@ class Sessions:
     def expire(self) -> list[Session]:
         """End what is over by now: visits, and sessions, which are returned."""
         now = self._clock()
-        ended = [one for one in self._live.values() if one.ends <= now]
+        ended = [live for live in self._live.values() if live.ends <= now]
         for session in ended:
             self.end(session)
         for session in self.live:
@@ -259,11 +259,11 @@ class Sessions:
 
     async def _write(self) -> None:
         keys, self._unwritten = self._unwritten, set()
-        found = {key: self._live.get(key) for key in keys}
+        sessions = {key: self._live.get(key) for key in keys}
 
         def work(connection: Connection) -> None:
             if keys:
-                _replace(connection, found)
+                _replace(connection, sessions)
 
         try:
             await self._database.run(work)
@@ -274,21 +274,23 @@ class Sessions:
             self._written.set()
 
 
-def _replace(connection: Connection, found: Mapping[str, Session | None]) -> None:
+def _replace(connection: Connection, sessions: Mapping[str, Session | None]) -> None:
     """Write each session as it is now, or take its rows away."""
-    by_key, keys = tables.sessions.c.key, list(found)
+    by_key, keys = tables.sessions.c.key, list(sessions)
     for table, column in (
         (tables.visits, tables.visits.c.session_key),
         (tables.sessions, by_key),
     ):
         connection.execute(sa.delete(table).where(column.in_(keys)))
-    live = [session for session in found.values() if session is not None]
+    live = [session for session in sessions.values() if session is not None]
     if live:
-        connection.execute(sa.insert(tables.sessions), [one.row() for one in live])
+        connection.execute(
+            sa.insert(tables.sessions), [session.row() for session in live]
+        )
     agreed = [
-        {"session_key": one.key, "owner": owner, "ends": ends}
-        for one in live
-        for owner, ends in one.visits.items()
+        {"session_key": session.key, "owner": owner, "ends": ends}
+        for session in live
+        for owner, ends in session.visits.items()
     ]
     if agreed:
         connection.execute(sa.insert(tables.visits), agreed)

@@ -82,9 +82,9 @@ class SignedIn(OneStart):
         if hasattr(self, "_session_id") or len(sent) < 2:
             value: str | None = super().get_session_cookie()  # type: ignore[misc]
             return value
-        good = {one for one in sent if self.sessions.find(one)}
+        good = {cookie for cookie in sent if self.sessions.find(cookie)}
         if len(good) > 1 and (name := self._bound_user()):
-            good = {one for one in good if self.sessions.find(one, name)}
+            good = {cookie for cookie in good if self.sessions.find(cookie, name)}
         return good.pop() if len(good) == 1 else None
 
     def _bound_user(self) -> str:

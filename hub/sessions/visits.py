@@ -143,9 +143,9 @@ class VisitHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub is untyped
             raise web.HTTPError(503, "The gateway is restarting; try again.")
         # What somebody has planted there would have the edge send her back.
         forget_planted(self, SESSION_COOKIE_NAME, address, self.base_url)
-        found = self.find_user(owner)
+        visited = self.find_user(owner)
         # Where each user has a host of her own, it is not this one.
-        self.redirect(f"{found.host if found else ''}{address}", status=303)
+        self.redirect(f"{visited.host if visited else ''}{address}", status=303)
 
 
 def _hours(span: timedelta) -> int:

@@ -107,8 +107,12 @@ def make_application(
         ),
     ]
     rules += [
-        (f"{prefix}api/v1/{pattern}", handlers.RouteHandler, shared | {"routes": found})
-        for pattern, found in by_path.items()
+        (
+            f"{prefix}api/v1/{pattern}",
+            handlers.RouteHandler,
+            shared | {"routes": routes},
+        )
+        for pattern, routes in by_path.items()
     ]
     rules += [(f"{prefix}{path}", kind, shared | own) for path, kind, own in pages]
     if static is not None:

@@ -137,14 +137,14 @@ class RouteHandler(BaseHandler):
         if len(self.request.query) > _LONGEST_QUERY:
             raise BadRequest("The query is too long.", field="query")
         values: dict[str, object] = {}
-        for name, found in self.request.query_arguments.items():
+        for name, texts in self.request.query_arguments.items():
             if name == "_xsrf":
                 continue
-            if len(found) > 1:
+            if len(texts) > 1:
                 raise BadRequest(
                     "A value is given twice.", field=printable(f"query.{name}")
                 )
-            values[name] = _text(found[0], printable(f"query.{name}"))
+            values[name] = _text(texts[0], printable(f"query.{name}"))
         if route.query is None:
             if values:
                 raise BadRequest("This call takes no query.", field="query")
@@ -262,10 +262,10 @@ class PageHandler(BaseHandler):
         Tornado's own ways take blanks and control characters out. Bytes that are no
         UTF-8 come as surrogates.
         """
-        found = self.request.query_arguments.get(name) or [b""]
-        if len(found) > 1:
+        values = self.request.query_arguments.get(name) or [b""]
+        if len(values) > 1:
             raise BadRequest("A value is given twice.", field=f"query.{name}")
-        return found[0].decode("utf-8", "surrogateescape")
+        return values[0].decode("utf-8", "surrogateescape")
 
     def answer_problem(self, problem: Problem) -> None:
         """Tell a person what is wrong, in plain HTML."""

@@ -36,40 +36,40 @@ class Turns:
     @asynccontextmanager
     async def of(self, user: str, name: str) -> AsyncIterator[None]:
         """Wait for a turn of ``user``, and keep it until the block is left."""
-        one = _Waiting(user, name, asyncio.get_running_loop().create_future())
-        self._queue.append(one)
+        waiting = _Waiting(user, name, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
         try:
             self._call()
-            await one.turn
+            await waiting.turn
             yield
         finally:
-            if one.called:
-                self._give_back(one)
-            elif one in self._queue:
-                self._queue.remove(one)
+            if waiting.called:
+                self._give_back(waiting)
+            elif waiting in self._queue:
+                self._queue.remove(waiting)
 
     def call_off(self, name: str, reason: Exception) -> bool:
         """Raise ``reason`` in who waits by this name; False if nobody does."""
-        for one in self._queue:
-            if one.name == name:
-                self._queue.remove(one)
-                one.turn.set_exception(reason)
+        for waiting in self._queue:
+            if waiting.name == name:
+                self._queue.remove(waiting)
+                waiting.turn.set_exception(reason)
                 return True
         return False
 
-    def _give_back(self, one: _Waiting) -> None:
+    def _give_back(self, waiting: _Waiting) -> None:
         self._free += 1
-        self._going -= Counter([one.user])
+        self._going -= Counter([waiting.user])
         self._call()
 
     def _call(self) -> None:
         """Call those whose turn it is."""
-        for one in list(self._queue):
+        for waiting in list(self._queue):
             if self._free == 0:
                 return
-            if self._going[one.user] < self._each and not one.turn.done():
-                self._queue.remove(one)
+            if self._going[waiting.user] < self._each and not waiting.turn.done():
+                self._queue.remove(waiting)
                 self._free -= 1
-                self._going[one.user] += 1
-                one.called = True
-                one.turn.set_result(None)
+                self._going[waiting.user] += 1
+                waiting.called = True
+                waiting.turn.set_result(None)

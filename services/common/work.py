@@ -241,12 +241,12 @@ class Tasks:
             NotThere: there is none with this id, or it is somebody else's.
         """
         t = self._table
-        found = await self._select(
+        rows = await self._select(
             sa.select(t).where(t.c.id == task_id, t.c.user == user)
         )
-        if not found:
+        if not rows:
             raise NotThere("You have no such task.")
-        return found[0]
+        return rows[0]
 
     async def of(self, user: str, *, limit: int = 100) -> list[Task]:
         """Return a user's newest tasks."""

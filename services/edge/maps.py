@@ -188,9 +188,9 @@ def route_of(key: str, value: str) -> Route:
     target, owner = value, ""
     if value.count("|") == 3:
         target, _, owner = value.rpartition("|")
-    found = target_of(target)
+    parsed = target_of(target)
     data = {"user": unquote(owner)} if owner else {}
-    return Route(routespec_of(key), found.url, found, data)
+    return Route(routespec_of(key), parsed.url, parsed, data)
 
 
 def routespec_of(key: str) -> str:

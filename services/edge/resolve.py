@@ -38,12 +38,12 @@ async def _address_of(host: str, resolver: Resolver | None) -> str:
             return answer
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, None)
+        addresses = await loop.getaddrinfo(host, None)
     except OSError as error:
         raise BadRoute(host, f"has no address: {error}") from error
     # What listens on "localhost" mostly does so on IPv4 only.
-    found.sort(key=lambda one: one[0] != socket.AF_INET)
-    return str(found[0][4][0])
+    addresses.sort(key=lambda address: address[0] != socket.AF_INET)
+    return str(addresses[0][4][0])
 
 
 def _is_address(host: str) -> bool:

@@ -59,7 +59,7 @@ class RuntimeSocket:
         """``show info`` as a mapping, e.g. ``Pid``, ``Version``, ``CurrConns``."""
         answer = await self.command("show info")
         pairs = (line.partition(": ") for line in answer.splitlines())
-        return {name: value for name, found, value in pairs if found}
+        return {name: value for name, colon, value in pairs if colon}
 
     async def read_map(self, path: str) -> dict[str, str]:
         """``show map``: key to value, as the process has it in memory now.
@@ -107,8 +107,8 @@ class RuntimeSocket:
     async def replace_map(self, path: str, entries: Mapping[str, str]) -> None:
         """Put ``entries`` in the place of the whole map, in one step for requests."""
         answer = (await self.command(f"prepare map {path}")).strip()
-        _, found, version = answer.rpartition("New version created: ")
-        if not found:
+        _, announced, version = answer.rpartition("New version created: ")
+        if not announced:
             raise CommandRefused(f"prepare map {path}", answer)
         lines: list[str] = []
         for key, value in entries.items():

@@ -277,12 +277,12 @@ class Storage:
 
     async def rights(self, user: str, groups: Sequence[str]) -> list[Right]:
         """Return all that a user may, the strongest first."""
-        found = site_rights(self.settings, user, groups)
+        rights = site_rights(self.settings, user, groups)
         if not self.settings.acts_alone:
-            found += await self._listed(user)
-            await self._try_store(await self.client_for(user), found)
-        found += await self.shares.rights(user, groups)
-        return found
+            rights += await self._listed(user)
+            await self._try_store(await self.client_for(user), rights)
+        rights += await self.shares.rights(user, groups)
+        return rights
 
     async def _listed(self, user: str) -> list[Right]:
         """Return the buckets that a user's own key shows, as known for a moment."""
@@ -310,12 +310,12 @@ class Storage:
                 return
             for right in rights[:3]:
                 try:
-                    seen = await probe(client, bucket=right.bucket)
+                    features = await probe(client, bucket=right.bucket)
                 except StorageError as error:
                     log.info("The store cannot be tried in a bucket: %s", error)
                     continue
-                own = store.client.with_dialect(seen.dialect)
-                self.connect(replace(store, client=own, keys=seen.keys, tried=True))
+                own = store.client.with_dialect(features.dialect)
+                self.connect(replace(store, client=own, keys=features.keys, tried=True))
                 return
 
     async def require(
@@ -337,10 +337,10 @@ class Storage:
             NotThere, Forbidden: there is none to one of them.
         """
         rights = await self.rights(caller.name, sorted(caller.groups))
-        found = [require(rights, Grant(bucket, each, mode)) for each in prefixes]
-        await self.ensure(found[-1])
+        granted = [require(rights, Grant(bucket, each, mode)) for each in prefixes]
+        await self.ensure(granted[-1])
         self.meter.used(bucket)
-        return found[-1]
+        return granted[-1]
 
     async def ensure(self, right: Right) -> None:
         """Make a bucket that is its user's by the settings, if it is not there."""

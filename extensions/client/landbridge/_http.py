@@ -79,7 +79,7 @@ def ask(path: str, **query: str) -> Mapping[str, Any]:
             url, headers={"Authorization": token}
         )
         with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
-            found = json.load(answer)
+            document = json.load(answer)
     except urllib.error.HTTPError as error:
         words = error.read().decode(errors="replace").strip() or str(error)
         if error.code >= _BAD_GATEWAY:
@@ -90,6 +90,6 @@ def ask(path: str, **query: str) -> Mapping[str, Any]:
             f"The notebook server does not give keys ({error}). If it was stopped, "
             "start it again and restart this kernel."
         ) from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise StorageUnavailable("The notebook server answered what nobody expected.")
-    return found
+    return document

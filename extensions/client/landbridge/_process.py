@@ -18,10 +18,10 @@ from .errors import LandbridgeError
 def main() -> int:
     """Print keys as the SDKs want them from a process; return the exit code."""
     try:
-        found = dict(ask("credentials"))
+        keys = dict(ask("credentials"))
     except LandbridgeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    found["SessionToken"] = found.pop("Token")
-    sys.stdout.write(json.dumps({"Version": 1, **found}) + "\n")
+    keys["SessionToken"] = keys.pop("Token")
+    sys.stdout.write(json.dumps({"Version": 1, **keys}) + "\n")
     return 0

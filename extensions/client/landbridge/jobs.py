@@ -39,12 +39,12 @@ def on_time_limit(hook: Hook) -> Hook:
         The hook, so that this is a decorator, too.
     """
     with _lock:
-        told = _told
-        if told is None:
+        seconds = _told
+        if seconds is None:
             _hooks.append(hook)
             _listen()
-    if told is not None:
-        _start(hook, told)
+    if seconds is not None:
+        _start(hook, seconds)
     return hook
 
 

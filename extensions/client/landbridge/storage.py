@@ -104,8 +104,8 @@ class Bucket:
 
 def place() -> Place:
     """Return where S3 is, and your own bucket."""
-    found = _http.ask("storage")
-    return Place(str(found["endpoint"]), str(found["region"]), str(found["bucket"]))
+    facts = _http.ask("storage")
+    return Place(str(facts["endpoint"]), str(facts["region"]), str(facts["bucket"]))
 
 
 def buckets() -> list[Bucket]:
@@ -117,15 +117,15 @@ def buckets() -> list[Bucket]:
     return [_bucket(each) for each in _http.ask("buckets")["buckets"]]
 
 
-def _bucket(found: Mapping[str, Any]) -> Bucket:
-    usage = found.get("usage") or {}
+def _bucket(facts: Mapping[str, Any]) -> Bucket:
+    usage = facts.get("usage") or {}
     return Bucket(
-        name=str(found["name"]),
-        prefix=str(found.get("prefix") or ""),
-        mode="read" if found.get("mode") == "read" else "read-write",
-        why=str(found.get("why") or ""),
-        owner=str(found.get("owner") or ""),
-        quota=found.get("quota"),
+        name=str(facts["name"]),
+        prefix=str(facts.get("prefix") or ""),
+        mode="read" if facts.get("mode") == "read" else "read-write",
+        why=str(facts.get("why") or ""),
+        owner=str(facts.get("owner") or ""),
+        quota=facts.get("quota"),
         used=usage.get("bytes"),
     )
 
@@ -146,12 +146,12 @@ def credentials(
 
 
 def _credentials(**query: str) -> Credentials:
-    found = _http.ask("credentials", **query)
-    expires = str(found["Expiration"]).replace("Z", "+00:00")
+    keys = _http.ask("credentials", **query)
+    expires = str(keys["Expiration"]).replace("Z", "+00:00")
     return Credentials(
-        str(found["AccessKeyId"]),
-        str(found["SecretAccessKey"]),
-        str(found["Token"]),
+        str(keys["AccessKeyId"]),
+        str(keys["SecretAccessKey"]),
+        str(keys["Token"]),
         datetime.fromisoformat(expires),
     )
 
@@ -330,9 +330,9 @@ def _literal(value: str) -> str:
 
 
 def _load_extension(connection: duckdb_library.DuckDBPyConnection, name: str) -> None:
-    found = library("duckdb_extensions", optional=True)
-    if found is not None:
-        found.import_extension(name, con=connection)
+    bundled = library("duckdb_extensions", optional=True)
+    if bundled is not None:
+        bundled.import_extension(name, con=connection)
     else:
         connection.install_extension(name)
     connection.load_extension(name)

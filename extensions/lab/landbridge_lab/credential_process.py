@@ -26,15 +26,15 @@ def main(arguments: list[str]) -> int:
             url, headers={"Authorization": token}
         )
         with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
-            found = json.load(answer)
+            keys = json.load(answer)
     except urllib.error.HTTPError as error:
         sys.stderr.write(error.read().decode(errors="replace"))
         return 1
     except (OSError, ValueError) as error:
         sys.stderr.write(f"Keys cannot be had from the notebook server: {error}\n")
         return 1
-    found["SessionToken"] = found.pop("Token")
-    sys.stdout.write(json.dumps({"Version": 1, **found}) + "\n")
+    keys["SessionToken"] = keys.pop("Token")
+    sys.stdout.write(json.dumps({"Version": 1, **keys}) + "\n")
     return 0
 
 

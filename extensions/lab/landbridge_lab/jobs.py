@@ -94,8 +94,8 @@ class JobsHandler(APIHandler):
     async def get(self) -> None:
         """Answer with the list; a source that fails is left out and logged."""
         sources: list[JobSource] = self.settings[SETTING]
-        found = await asyncio.gather(*(self._ask(source) for source in sources))
-        jobs = [entry for entries in found for entry in entries]
+        lists = await asyncio.gather(*(self._ask(source) for source in sources))
+        jobs = [entry for entries in lists for entry in entries]
         self.finish(json.dumps({"jobs": jobs}))
 
     async def _ask(self, source: JobSource) -> list[Json]:

@@ -60,10 +60,10 @@ def kernel_jobs(environment: Mapping[str, str] = os.environ) -> KernelJobs | Non
     """
     if not environment.get(_SWITCH):
         return None
-    found = _part("kernel-jobs")
-    if found is None:
+    part = _part("kernel-jobs")
+    if part is None:
         log.warning("%s is set, and nothing here makes kernels batch jobs", _SWITCH)
-    return cast("KernelJobs | None", found)
+    return cast("KernelJobs | None", part)
 
 
 def kernel_keys() -> KernelKeys | None:
@@ -72,5 +72,5 @@ def kernel_keys() -> KernelKeys | None:
 
 
 def _part(name: str) -> Any:
-    found = tuple(entry_points(group=GROUP, name=name))
-    return found[0].load() if found else None
+    parts = tuple(entry_points(group=GROUP, name=name))
+    return parts[0].load() if parts else None

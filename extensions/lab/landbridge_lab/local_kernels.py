@@ -25,12 +25,12 @@ class LocalKernelProvisioner(LocalProvisioner):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Return what the kernel is started with."""
-        found = await super().pre_launch(**kwargs)
-        env = found["env"]
-        found["env"] = credentials.begin_kernel(
+        launch = await super().pre_launch(**kwargs)
+        env = launch["env"]
+        launch["env"] = credentials.begin_kernel(
             str(self.kernel_id), env, env.get("JPY_SESSION_NAME", "")
         )
-        return found
+        return launch
 
     async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002 - theirs
         """Forget the kernel, and end its keys unless another one takes its place."""

@@ -211,24 +211,24 @@ class Meter:
 
     async def _count(self, bucket: str, user: str) -> Measured:
         began = datetime.now(UTC)
-        coming = {one.key: one for one in await self.rows.promises(bucket)}
-        seen: list[str] = []
+        coming = {promise.key: promise for promise in await self.rows.promises(bucket)}
+        arrived: list[str] = []
         size, count, pages, complete = 0, 0, 0, True
         client = await self._store.client_for(user)
         async for page in client.pages(bucket):
-            size += sum(found.size for found in page.objects)
+            size += sum(item.size for item in page.objects)
             count += len(page.objects)
-            for found in page.objects if coming else ():
-                one = coming.get(found.key)
+            for item in page.objects if coming else ():
+                promise = coming.get(item.key)
                 # Stores tell whole seconds, by a clock of their own.
-                if one is not None and found.modified > one.created - _CLOCKS:
-                    seen.append(one.id)
+                if promise is not None and item.modified > promise.created - _CLOCKS:
+                    arrived.append(promise.id)
             pages += 1
             if pages >= _MOST_PAGES:
                 complete = page.token is None
                 break
         measured = Measured(size, count, complete, began)
-        await self.rows.set(bucket, measured, seen)
+        await self.rows.set(bucket, measured, arrived)
         return measured
 
     async def of(self, bucket: str, user: str) -> Measured:

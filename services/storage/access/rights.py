@@ -66,8 +66,10 @@ def fingerprint(rights: Iterable[Right]) -> str:
     group: keys that rest on the first are dead, or will be.
     """
     lines = sorted(
-        "\0".join((one.bucket, one.prefix, one.mode.value, one.share, one.via))
-        for one in rights
+        "\0".join(
+            (right.bucket, right.prefix, right.mode.value, right.share, right.via)
+        )
+        for right in rights
     )
     text = "\n".join(lines).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()[:16]
@@ -129,23 +131,23 @@ def site_rights(
     settings: StorageSettings, user: str, groups: Iterable[str]
 ) -> list[Right]:
     """Return what the settings give to a user: own, groups' and the site's buckets."""
-    found: list[Right] = []
+    rights: list[Right] = []
     if settings.user_bucket and settings.acts_alone:
         bucket = user_bucket(settings, user)
-        found.append(Right(bucket, "", Mode.READ_WRITE, "own"))
+        rights.append(Right(bucket, "", Mode.READ_WRITE, "own"))
     member = frozenset(groups)
     if settings.group_bucket and settings.acts_alone:
         for group in sorted(member):
             bucket = group_bucket(settings, group)
             right = Right(bucket, "", Mode.READ_WRITE, "group", owner=group, via=group)
-            found.append(right)
+            rights.append(right)
     for rule in settings.buckets:
         right = Right(rule.bucket, rule.prefix, Mode(rule.mode), "site")
         if user in rule.users or "*" in rule.users:
-            found.append(right)
+            rights.append(right)
         elif groups_of_it := sorted(member & rule.groups):
-            found.append(replace(right, via=groups_of_it[0]))
-    return found
+            rights.append(replace(right, via=groups_of_it[0]))
+    return rights
 
 
 def require(rights: Sequence[Right], grant: Grant) -> Right:

@@ -108,13 +108,13 @@ class Sessions:
 
     async def _has_ended(self, shares: set[str]) -> bool:
         """Whether one of these is no longer there; ``""`` always is."""
-        asked = shares - {""}
+        ids = shares - {""}
         t = tables.shares
         live = sa.select(sa.func.count()).where(
-            t.c.id.in_(asked), t.c.revoked.is_(None), t.c.expires > datetime.now(UTC)
+            t.c.id.in_(ids), t.c.revoked.is_(None), t.c.expires > datetime.now(UTC)
         )
-        count = await self._database.read(lambda c: c.scalar(live)) if asked else 0
-        return count != len(asked)
+        count = await self._database.read(lambda c: c.scalar(live)) if ids else 0
+        return count != len(ids)
 
     async def url_key(
         self, driver: CredentialDriver, user: str, right: Right, enough: timedelta
@@ -170,10 +170,10 @@ class Sessions:
         Raises:
             NotThere: the user has none of this name that is still good.
         """
-        found = await self._select(_live(user).where(tables.sessions.c.name == name))
-        if not found:
+        sessions = await self._select(_live(user).where(tables.sessions.c.name == name))
+        if not sessions:
             raise NotThere("You have no such keys, or they have ended.")
-        return found[0]
+        return sessions[0]
 
     async def end_share(self, driver: CredentialDriver, share: Share) -> int:
         """End every session that rests on a share, in the share's bucket.
@@ -187,23 +187,23 @@ class Sessions:
         word = json.dumps(share.id)
         query = _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
         self._drop_signers(lambda _, right, __: right.share == share.id)
-        found = await self._select(query)
-        for issued in found:
+        sessions = await self._select(query)
+        for issued in sessions:
             if driver.by_bucket:
                 await driver.revoke(_within(issued.session, share.grant.bucket))
             else:
                 await self._end(driver, issued)
-        return len(found)
+        return len(sessions)
 
     async def by_groups(self) -> dict[str, set[str]]:
         """Return whose live sessions rest on membership of each group."""
 
         def work(connection: Connection) -> dict[str, set[str]]:
-            found: dict[str, set[str]] = {}
+            members: dict[str, set[str]] = {}
             for row in connection.execute(_by_a_group()).mappings():
                 for group, _ in _memberships(row["shares"]):
-                    found.setdefault(group, set()).add(row["user"])
-            return found
+                    members.setdefault(group, set()).add(row["user"])
+            return members
 
         return await self._database.read(work)
 
@@ -324,13 +324,13 @@ def _by_a_group() -> sa.Select[tuple[object, ...]]:
 
 def _rests_on(rights: Iterable[Right]) -> set[str]:
     """Ids of shares, and memberships with the bucket that each opens."""
-    found: set[str] = set()
+    marks: set[str] = set()
     for right in rights:
         if right.share:
-            found.add(right.share)
+            marks.add(right.share)
         if right.via:
-            found |= _marks(right.via, {right.bucket})
-    return found
+            marks |= _marks(right.via, {right.bucket})
+    return marks
 
 
 def _marks(group: str, buckets: Iterable[str]) -> set[str]:
@@ -339,12 +339,12 @@ def _marks(group: str, buckets: Iterable[str]) -> set[str]:
 
 def _memberships(shares: str) -> list[tuple[str, str]]:
     """Return group and bucket of each membership among what a session rests on."""
-    found = []
+    pairs = []
     for word in json.loads(shares):
         if word.startswith(_GROUP):
             bucket, _, group = word.removeprefix(_GROUP).partition(":")
-            found.append((group, bucket))
-    return found
+            pairs.append((group, bucket))
+    return pairs
 
 
 def _live(user: str) -> sa.Select[tuple[object, ...]]:

@@ -100,11 +100,11 @@ class Shares:
         Raises:
             NotThere: the user has no such share.
         """
-        found = [share for share in await self.by(user) if share.id == share_id]
-        if not found:
+        shares = [share for share in await self.by(user) if share.id == share_id]
+        if not shares:
             raise NotThere("You have no such share, or it has ended.")
         await self._revoke(tables.shares, share_id)
-        return found[0]
+        return shares[0]
 
     async def unsettled(self) -> list[Share]:
         """Return shares that ended and on which keys may still rest."""
@@ -138,11 +138,11 @@ class Shares:
         )
 
         def work(connection: Connection) -> list[Right]:
-            found = [
+            rights = [
                 Right(name, "", Mode.READ_WRITE, "own")
                 for name in connection.scalars(own)
             ]
-            found += [
+            rights += [
                 Right(
                     row["bucket"],
                     json.loads(row["prefix"]),
@@ -155,7 +155,7 @@ class Shares:
                 )
                 for row in connection.execute(shared).mappings()
             ]
-            return found
+            return rights
 
         return await self._database.read(work)
 
@@ -217,11 +217,11 @@ class Shares:
         Raises:
             NotThere: the user has no such link.
         """
-        found = [link for link in await self.links_by(user) if link.id == link_id]
-        if not found:
+        links = [link for link in await self.links_by(user) if link.id == link_id]
+        if not links:
             raise NotThere("You have no such link, or it has ended.")
         await self._revoke(tables.links, link_id)
-        return found[0]
+        return links[0]
 
     async def _revoke(self, table: sa.Table, row_id: str) -> None:
         change = sa.update(table).where(table.c.id == row_id)

@@ -55,7 +55,7 @@ async def list_audit(storage: Storage, call: Call) -> AuditList:
     caller, q = call.caller, call.query
     rights = await storage.rights(caller.name, sorted(caller.groups))
     own = [right.bucket for right in rights if right.why == "own"]
-    found = await storage.rows.audit(caller.name, own, before=q.before, limit=q.limit)
+    entries = await storage.rows.audit(caller.name, own, before=q.before, limit=q.limit)
     return AuditList(
         entries=[
             AuditFact(
@@ -66,6 +66,6 @@ async def list_audit(storage: Storage, call: Call) -> AuditList:
                 bucket=entry.bucket,
                 detail=_shown(entry, caller.name),
             )
-            for entry in found
+            for entry in entries
         ]
     )

@@ -217,9 +217,9 @@ async def _made_lately(storage: Storage, client: S3Client, name: str) -> bool:
     began = storage.unsure.get(name)
     if began is None:
         return False
-    for found in await client.buckets.list():
-        if found.name == name and found.created is not None:
-            young = found.created >= began - _CLOCKS_DIFFER
+    for bucket in await client.buckets.list():
+        if bucket.name == name and bucket.created is not None:
+            young = bucket.created >= began - _CLOCKS_DIFFER
             return young and not (await client.list(name, limit=1)).objects
     return False
 

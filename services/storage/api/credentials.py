@@ -124,14 +124,14 @@ async def issue_credentials(storage: Storage, call: Call) -> Credentials:
             hint=f"Ask without grants, with a token that has the scope {WRITE}.",
         )
     if b.grants:
-        asked = [Grant(g.bucket, g.prefix, Mode(g.mode)) for g in b.grants]
+        grants = [Grant(g.bucket, g.prefix, Mode(g.mode)) for g in b.grants]
     else:
-        asked = [
+        grants = [
             Grant(r.bucket, r.prefix, r.mode if may_write else Mode.READ)
             for r in rights
         ]
     covered: dict[Grant, Right] = {}
-    for grant in asked:
+    for grant in grants:
         if grant.mode is Mode.READ_WRITE and not may_write:
             raise Forbidden("This token may only read.", hint=f"It needs {WRITE}.")
         right = require(rights, grant)
@@ -197,8 +197,8 @@ async def _issue(
 
 async def list_credentials(storage: Storage, call: Call) -> CredentialList:
     """The caller's keys that are still good; the keys themselves are not kept."""
-    found = await storage.sessions.of(call.caller.name)
-    return CredentialList(credentials=[_issued(issued) for issued in found])
+    sessions = await storage.sessions.of(call.caller.name)
+    return CredentialList(credentials=[_issued(issued) for issued in sessions])
 
 
 def _issued(issued: IssuedSession) -> CredentialFact:

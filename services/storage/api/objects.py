@@ -184,13 +184,13 @@ async def list_objects(storage: Storage, call: Call) -> Page:
     return Page(
         objects=[
             Entry(
-                key=found.key,
-                size=found.size,
-                modified=found.modified,
-                etag=found.etag,
-                storage_class=found.storage_class,
+                key=item.key,
+                size=item.size,
+                modified=item.modified,
+                etag=item.etag,
+                storage_class=item.storage_class,
             )
-            for found in page.objects
+            for item in page.objects
         ],
         prefixes=list(page.prefixes),
         token=page.token,
@@ -231,15 +231,15 @@ async def list_versions(storage: Storage, call: Call) -> Versions:
     return Versions(
         versions=[
             VersionEntry(
-                key=found.key,
-                version=found.version,
-                latest=found.latest,
-                modified=found.modified,
-                size=found.size,
-                etag=found.etag,
-                deleted=found.deleted,
+                key=version.key,
+                version=version.version,
+                latest=version.latest,
+                modified=version.modified,
+                size=version.size,
+                etag=version.etag,
+                deleted=version.deleted,
             )
-            for found in page.versions
+            for version in page.versions
         ],
         key_marker=page.key_marker,
         version_marker=page.version_marker,
@@ -282,7 +282,7 @@ async def count_objects(storage: Storage, call: Call) -> Count:
             for prefix in b.prefixes:
                 async for page in client.pages(b.bucket, prefix):
                     count += len(page.objects)
-                    size += sum(found.size for found in page.objects)
+                    size += sum(item.size for item in page.objects)
     except TimeoutError:
         if count == 0:
             raise StoreUnavailable("The store counts too slowly.") from None
@@ -324,7 +324,7 @@ async def delete_objects(storage: Storage, call: Call) -> Deleted:
     client = await storage.client_for(caller.name)
     failures = await client.delete_many(b.bucket, b.keys)
     gone = len(b.keys) - len(failures)
-    kept = {found.key for found in failures}
+    kept = {failure.key for failure in failures}
     await storage.rows.note(
         caller.name,
         "delete-objects",
@@ -335,7 +335,7 @@ async def delete_objects(storage: Storage, call: Call) -> Deleted:
     return Deleted(
         deleted=gone,
         failures=[
-            {"key": found.key, "code": found.code, "message": found.message}
-            for found in failures
+            {"key": failure.key, "code": failure.code, "message": failure.message}
+            for failure in failures
         ],
     )

@@ -153,8 +153,8 @@ async def create_share(storage: Storage, call: Call) -> ShareFact:
 
 async def list_shares(storage: Storage, call: Call) -> ShareList:
     """What the caller shares."""
-    found = await storage.shares.by(call.caller.name)
-    return ShareList(shares=[_share_fact(share) for share in found])
+    shares = await storage.shares.by(call.caller.name)
+    return ShareList(shares=[_share_fact(share) for share in shares])
 
 
 async def end_share(storage: Storage, call: Call) -> Nothing:
@@ -212,8 +212,8 @@ async def create_link(storage: Storage, call: Call) -> LinkFact:
 
 async def list_links(storage: Storage, call: Call) -> LinkList:
     """The caller's public links that still work."""
-    found = await storage.shares.links_by(call.caller.name)
-    return LinkList(links=[_link_fact(link, None) for link in found])
+    links = await storage.shares.links_by(call.caller.name)
+    return LinkList(links=[_link_fact(link, None) for link in links])
 
 
 async def end_link(storage: Storage, call: Call) -> Nothing:

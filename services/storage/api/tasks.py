@@ -126,8 +126,8 @@ def _check_target(order: Order) -> None:
 
 async def list_tasks(storage: Storage, call: Call) -> TaskList:
     """The caller's newest tasks."""
-    found = await storage.tasks.of(call.caller.name)
-    return TaskList(tasks=[_task(task) for task in found])
+    tasks = await storage.tasks.of(call.caller.name)
+    return TaskList(tasks=[_task(task) for task in tasks])
 
 
 async def show_task(storage: Storage, call: Call) -> TaskAnswer:

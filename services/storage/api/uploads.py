@@ -256,11 +256,11 @@ async def list_parts(storage: Storage, call: Call) -> Parts:
     q = call.query
     await _pending(storage, call, q)
     client = await storage.client_for(call.caller.name)
-    found = await client.uploads.parts(q.bucket, q.key, q.upload_id)
+    parts = await client.uploads.parts(q.bucket, q.key, q.upload_id)
     return Parts(
         parts=[
             PartFact(number=part.number, etag=part.etag, size=part.size)
-            for part in found
+            for part in parts
         ]
     )
 
@@ -310,10 +310,12 @@ async def list_uploads(storage: Storage, call: Call) -> UploadList:
     )
     return UploadList(
         uploads=[
-            UploadFact(key=found.key, upload_id=found.upload_id, started=found.started)
-            for found in page.uploads
+            UploadFact(
+                key=upload.key, upload_id=upload.upload_id, started=upload.started
+            )
+            for upload in page.uploads
             # Stores that do not know prefixes here list the whole bucket.
-            if found.key.startswith(q.prefix)
+            if upload.key.startswith(q.prefix)
         ],
         key_marker=page.key_marker,
         upload_marker=page.upload_marker,

@@ -49,22 +49,24 @@ class UsageRows:
         query = sa.select(t).where(t.c.bucket.in_(list(names)))
 
         def work(connection: Connection) -> dict[str, Measured]:
-            found = {}
+            measured = {}
             for row in connection.execute(query).mappings():
                 values = dict(row)
                 name = str(values.pop("bucket"))
-                found[name] = Measured(**values)
-            return found
+                measured[name] = Measured(**values)
+            return measured
 
         return await self._database.read(work)
 
-    async def set(self, bucket: str, measured: Measured, seen: Collection[str]) -> None:
+    async def set(
+        self, bucket: str, measured: Measured, arrived: Collection[str]
+    ) -> None:
         """Write down a measurement.
 
         Args:
             bucket: its name.
             measured: what it holds.
-            seen: ids of the promises whose objects are among that.
+            arrived: ids of the promises whose objects are among that.
         """
         t, p = tables.usage, tables.promises
         row = {
@@ -80,8 +82,8 @@ class UsageRows:
             connection.execute(sa.delete(t).where(t.c.bucket == bucket))
             connection.execute(sa.insert(t), [row])
             connection.execute(sa.delete(p).where(over))
-            for one in seen:
-                connection.execute(sa.delete(p).where(p.c.id == one))
+            for promise in arrived:
+                connection.execute(sa.delete(p).where(p.c.id == promise))
 
         await self._database.run(work)
 

@@ -156,16 +156,16 @@ class IamUsers:
 
     async def names(self) -> list[str]:
         """Return the names of all users, page by page."""
-        found: list[str] = []
+        names: list[str] = []
         marker = ""
         while True:
             page = {"Marker": marker} if marker else {}
             root = await self._ask("ListUsers", **page)
-            found += [item.text or "" for item in _deep(root, "UserName")]
+            names += [item.text or "" for item in _deep(root, "UserName")]
             more = next(_deep(root, "IsTruncated"), None)
             following = next(_deep(root, "Marker"), None)
             if more is None or more.text != "true" or following is None:
-                return found
+                return names
             if (following.text or "") in {"", marker}:
                 raise StoreAnswerInvalid("The store lists its users in circles.")
             marker = following.text or ""
@@ -177,8 +177,8 @@ class IamUsers:
         except NotFound:
             return
         keys = {item.text or "" for item in _deep(root, "AccessKeyId")}
-        for one in keys | ({access_key} if access_key else set()):
-            await self._gone("DeleteAccessKey", UserName=name, AccessKeyId=one)
+        for key in keys | ({access_key} if access_key else set()):
+            await self._gone("DeleteAccessKey", UserName=name, AccessKeyId=key)
         await self._gone("DeleteUserPolicy", UserName=name, PolicyName=_POLICY)
         await self._gone("DeleteUser", UserName=name)
 
@@ -214,10 +214,10 @@ class RgwUsers:
 
     async def names(self) -> list[str]:
         """Return the names of all users."""
-        found = await self._ask("GET", "/admin/metadata/user", {})
-        if not isinstance(found, list):
+        names = await self._ask("GET", "/admin/metadata/user", {})
+        if not isinstance(names, list):
             raise StoreAnswerInvalid("The store lists its users in another way.")
-        return [str(name) for name in found]
+        return [str(name) for name in names]
 
     async def delete(self, name: str, access_key: str | None) -> None:
         """Delete a user; its keys go with it."""

@@ -114,8 +114,8 @@ def _statements(grants: Sequence[Grant], *, deny: bool) -> Iterable[Statement]:
     for grant in grants:
         if grant.prefix and grant.bucket not in whole:
             prefixes.setdefault(grant.bucket, set()).add(grant.prefix)
-    for bucket, found in sorted(prefixes.items()):
-        patterns = [f"{prefix}*" for prefix in sorted(found)]
+    for bucket, starts in sorted(prefixes.items()):
+        patterns = [f"{prefix}*" for prefix in sorted(starts)]
         condition = {"StringLike": {"s3:prefix": patterns}}
         yield {**_allow(["s3:ListBucket"], [_ARN + bucket]), "Condition": condition}
     readers = {grant for grant in grants if grant.mode is Mode.READ}

@@ -138,11 +138,11 @@ class Revision:
 
 def denied(document: Mapping[str, Any] | None) -> frozenset[str]:
     """Return the session ARNs that a bucket's policy denies by our statements."""
-    found: set[str] = set()
+    principals: set[str] = set()
     for statement in _as_list((document or {}).get("Statement")):
         if _expiry(statement) is not None and statement.get("Effect") == "Deny":
-            found.update(_principals(statement))
-    return frozenset(found)
+            principals.update(_principals(statement))
+    return frozenset(principals)
 
 
 def revised(
@@ -179,8 +179,10 @@ def revised(
             dropped += len(_principals(statement))
         else:
             ours.setdefault(expiry, set()).update(_principals(statement))
-    known = {one for arns in ours.values() for one in arns}
-    adding = arn is not None and arn not in known and until is not None and until > now
+    denied_now = {denial for arns in ours.values() for denial in arns}
+    adding = (
+        arn is not None and arn not in denied_now and until is not None and until > now
+    )
     if arn is not None and until is not None and adding:
         ours.setdefault(_rounded(until), set()).add(arn)
     # Ours first: on RGW 16.2 the last statement decides what the others are worth to
@@ -196,7 +198,8 @@ def revised(
     length = len(json.dumps(whole, separators=(",", ":")))
     if adding and length > room:
         raise StorageError(
-            f"The policy of {bucket} is full: it denies {len(known)} sessions already.",
+            f"The policy of {bucket} is full: "
+            f"it denies {len(denied_now)} sessions already.",
             hint="Wait until some have expired, which takes an hour at most.",
         )
     return Revision(whole, changed, dropped)
@@ -229,7 +232,7 @@ def _expiry(statement: object) -> int | None:
 def _principals(statement: Mapping[str, Any]) -> list[str]:
     principal = statement.get("Principal")
     named = principal.get("AWS") if isinstance(principal, dict) else principal
-    return [str(one) for one in _as_list(named)]
+    return [str(arn) for arn in _as_list(named)]
 
 
 def _as_list(value: object) -> list[Any]:

@@ -204,10 +204,10 @@ class Bounds:
         """
         narrowed = self._client.signed_by(session.key)
         late = time.monotonic() - _CHECKED_SECONDS
-        self._checked = {one: at for one, at in self._checked.items() if at > late}
+        self._checked = {pair: at for pair, at in self._checked.items() if at > late}
         whole = {grant.bucket for grant in session.grants if not grant.prefix}
-        asked = {(grant.bucket, grant.bucket in whole) for grant in session.grants}
-        new = sorted(asked - self._checked.keys())
+        pairs = {(grant.bucket, grant.bucket in whole) for grant in session.grants}
+        new = sorted(pairs - self._checked.keys())
         wide = await asyncio.gather(
             *(
                 self._is_wide(narrowed, bucket, whole=all_of_it)
@@ -215,25 +215,29 @@ class Bounds:
             )
         )
         self._checked |= dict.fromkeys(
-            (one for one, found in zip(new, wide, strict=True) if found is False),
+            (pair for pair, is_wide in zip(new, wide, strict=True) if is_wide is False),
             time.monotonic(),
         )
         if any(wide):
             raise GrantWidened(
-                [one[0] for one, found in zip(new, wide, strict=True) if found]
+                [
+                    bucket
+                    for (bucket, _), is_wide in zip(new, wide, strict=True)
+                    if is_wide
+                ]
             )
 
     async def _is_wide(
         self, narrowed: S3Client, bucket: str, *, whole: bool
     ) -> bool | None:
         """Whether the session does what it may not; ``None``: there is no bucket."""
-        asked: list[Awaitable[object]] = [
+        requests: list[Awaitable[object]] = [
             narrowed.buckets.policy(bucket),
             narrowed.uploads.list(bucket, limit=1),
         ]
         if not whole:
-            asked.append(narrowed.list(bucket, limit=1))
-        answers = await asyncio.gather(*asked, return_exceptions=True)
+            requests.append(narrowed.list(bucket, limit=1))
+        answers = await asyncio.gather(*requests, return_exceptions=True)
         if any(isinstance(answer, NotFound) for answer in answers):
             return None
         for answer in answers:

@@ -89,10 +89,10 @@ def children(element: etree._Element, name: str) -> Iterator[etree._Element]:
 def text_of(element: etree._Element, *path: str) -> str:
     """Return the text at ``path`` of names below ``element``, or ``""``."""
     for name in path:
-        found = next(children(element, name), None)
-        if found is None:
+        child = next(children(element, name), None)
+        if child is None:
             return ""
-        element = found
+        element = child
     return element.text or ""
 
 
@@ -166,14 +166,14 @@ def parse_error(body: bytes) -> ErrorAnswer | None:
 def parse_buckets(body: bytes) -> tuple[Bucket, ...]:
     """Return the buckets of a ``ListAllMyBucketsResult``."""
     root = parse_xml(body, "ListAllMyBucketsResult")
-    found = []
+    buckets = []
     for holder in children(root, "Buckets"):
         for item in children(holder, "Bucket"):
             created = text_of(item, "CreationDate")
-            found.append(
+            buckets.append(
                 Bucket(text_of(item, "Name"), moment(created) if created else None)
             )
-    return tuple(found)
+    return tuple(buckets)
 
 
 def parse_deleted(body: bytes) -> tuple[KeyFailure, ...]:

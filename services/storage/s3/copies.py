@@ -52,14 +52,14 @@ class Client(Protocol):
         """Give an object these tags and no others."""
 
 
-def is_copy(found: ObjectHead, source: ObjectHead) -> bool:
+def is_copy(target: ObjectHead, source: ObjectHead) -> bool:
     """Whether an object is known to be a copy of ``source`` as that is."""
-    if found.size != source.size:
+    if target.size != source.size:
         return False
-    if found.etag == source.etag:
+    if target.etag == source.etag:
         return True
-    marked = found.metadata.get(_COPY_OF) == source.etag
-    return marked and not _lost(source, found)
+    marked = target.metadata.get(_COPY_OF) == source.etag
+    return marked and not _lost(source, target)
 
 
 async def copy_object(

@@ -79,7 +79,7 @@ _BY_STATUS: Mapping[int, tuple[type[errors.StorageError], str]] = {
 }
 
 
-class Asked(Protocol):
+class RequestFacts(Protocol):
     """What of a call is needed to tell what failed."""
 
     @property
@@ -96,7 +96,7 @@ class Asked(Protocol):
 
 
 def error_for(
-    status: int, headers: Mapping[str, str], body: bytes, asked: Asked
+    status: int, headers: Mapping[str, str], body: bytes, request: RequestFacts
 ) -> errors.StorageError:
     """Return the error that a refusing answer means."""
     answer = parse_error(body) if body else None
@@ -106,13 +106,13 @@ def error_for(
         return errors.ClockSkewed(_difference(headers))
     if answer.code in _NOT_VALID:
         return errors.KeyNotValid(
-            f"The access key is expired, revoked or unknown: {asked.what}.",
+            f"The access key is expired, revoked or unknown: {request.what}.",
             code=answer.code,
             status=status,
         )
-    kind, words = _BY_CODE.get(answer.code) or _by_status(status, asked)
-    told = f" ({answer.message})" if _helps(kind, answer) else ""
-    return kind(f"{words}: {asked.what}{told}.", code=answer.code, status=status)
+    kind, words = _BY_CODE.get(answer.code) or _by_status(status, request)
+    explained = f" ({answer.message})" if _helps(kind, answer) else ""
+    return kind(f"{words}: {request.what}{explained}.", code=answer.code, status=status)
 
 
 def busy(error: errors.StorageError) -> bool:
@@ -122,10 +122,12 @@ def busy(error: errors.StorageError) -> bool:
     )
 
 
-def _by_status(status: int, asked: Asked) -> tuple[type[errors.StorageError], str]:
-    if status == 404 and asked.key is not None:
+def _by_status(
+    status: int, request: RequestFacts
+) -> tuple[type[errors.StorageError], str]:
+    if status == 404 and request.key is not None:
         return errors.ObjectNotFound, "There is no such object"
-    if status == 404 and asked.bucket:
+    if status == 404 and request.bucket:
         return errors.BucketNotFound, "There is no such bucket"
     if status in _BY_STATUS:
         return _BY_STATUS[status]

@@ -151,7 +151,7 @@ class Uploads:
 
     async def parts(self, bucket: str, key: str, upload_id: str) -> tuple[Part, ...]:
         """Return the parts that have arrived, by number: what a resume needs."""
-        found: dict[int, Part] = {}
+        parts: dict[int, Part] = {}
         marker: int | None = 0
         while marker is not None:
             query = {"uploadId": upload_id, "max-parts": "1000"}
@@ -165,9 +165,9 @@ class Uploads:
             if following is not None and following <= marker:
                 raise StoreAnswerInvalid("The store lists parts in circles.")
             # SeaweedFS lists a part that was sent twice twice; the later one counts.
-            found.update({part.number: part for part in page})
+            parts.update({part.number: part for part in page})
             marker = following
-        return tuple(found[number] for number in sorted(found))
+        return tuple(parts[number] for number in sorted(parts))
 
     async def complete(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[Part]

@@ -131,9 +131,9 @@ class IdentityDriver:
             if await self._takes(forged):
                 self._refuse("It takes tokens that the identity provider never signed.")
         driver = _OneToken(self._driver, token)
-        found = await doubts(self._client, driver, self._bucket)
-        if found:
-            self._refuse(found)
+        doubt = await doubts(self._client, driver, self._bucket)
+        if doubt:
+            self._refuse(doubt)
         await self._look_at_owner(driver)
 
     async def _look_at_owner(self, driver: CredentialDriver) -> None:

@@ -181,9 +181,9 @@ class _Trials:
                 log.debug("Somebody else just made %s", self._bucket)
         key = f"{self._root}/plain"
         await self._client.put(self._bucket, key, b"plain")
-        got = await self._client.get(self._bucket, key)
+        stored = await self._client.get(self._bucket, key)
         await self._client.delete(self._bucket, key)
-        if got.data != b"plain":
+        if stored.data != b"plain":
             raise StoreUnavailable("The store gives back other bytes than it got.")
 
     async def holds(self, what: str, trial: Callable[[], Awaitable[bool]]) -> bool:
@@ -248,13 +248,13 @@ class _Trials:
         listed_under = self._root if not key.startswith("/") else key
         try:
             await self._client.put(self._bucket, key, data)
-            got = await self._client.get(self._bucket, key)
+            stored = await self._client.get(self._bucket, key)
             page = await self._client.list(self._bucket, listed_under)
         except StorageError:
             return False
         finally:
             await self._drop(key)
-        return got.data == data and key in {item.key for item in page.objects}
+        return stored.data == data and key in {item.key for item in page.objects}
 
     async def _drop(self, key: str) -> None:
         try:
@@ -353,9 +353,9 @@ class _Trials:
         return True
 
 
-async def _accepted(asked: Awaitable[object]) -> bool:
+async def _accepted(request: Awaitable[object]) -> bool:
     try:
-        await asked
+        await request
     except PreconditionFailed:
         return False
     return True

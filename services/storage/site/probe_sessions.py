@@ -103,8 +103,8 @@ class _Trial:
             await narrowed.transport.ask(call)
         except StorageError:
             return True
-        nobody = self._client.signed_by(None)
-        return await _refused(nobody.get(self._bucket, key))
+        anonymous = self._client.signed_by(None)
+        return await _refused(anonymous.get(self._bucket, key))
 
     async def _refused_soon(self, narrowed: S3Client, key: str) -> bool:
         """Once refused is enough: some stores take a moment to know."""
@@ -124,9 +124,9 @@ class _Trial:
             log.debug("Cannot delete the trial %r: %s", key, error)
 
 
-async def _refused(asked: Awaitable[object]) -> bool:
+async def _refused(request: Awaitable[object]) -> bool:
     try:
-        await asked
+        await request
     except AccessDenied:
         return True
     return False

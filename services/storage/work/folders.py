@@ -31,10 +31,13 @@ async def remove_empty(
     """
     if not (prefixes and keys.has_folders) or await client.buckets.versioning(bucket):
         return
-    found, ahead = [one for one in prefixes if one.endswith("/")], [*prefixes]
-    while ahead and len(found) < _MOST:
+    folders, ahead = (
+        [prefix for prefix in prefixes if prefix.endswith("/")],
+        [*prefixes],
+    )
+    while ahead and len(folders) < _MOST:
         page = await client.list(bucket, ahead.pop(), delimiter="/")
-        found += page.prefixes
+        folders += page.prefixes
         ahead += page.prefixes
-    for folder in sorted(found, key=len, reverse=True):
+    for folder in sorted(folders, key=len, reverse=True):
         await client.delete(bucket, folder)

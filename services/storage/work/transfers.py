@@ -108,8 +108,8 @@ async def _batches(
             except ObjectNotFound:
                 continue  # gone: moved or deleted before a crash, or by others
             moment = head.modified
-            found = ObjectInfo(item, head.size, moment, head.etag) if moment else None
-            batch = (found,) if found else ()
+            info = ObjectInfo(item, head.size, moment, head.etag) if moment else None
+            batch = (info,) if info else ()
             yield _Batch(batch, None, json.dumps([place + 1, ""]))
             continue
         start = after if place == index else ""
@@ -149,7 +149,7 @@ class _Step:
         done: all of it was done, by this try or a former one.
     """
 
-    found: ObjectInfo
+    source: ObjectInfo
     target: str
     wrote: bool = False
     done: bool = False
@@ -186,8 +186,8 @@ class _Transfer:
         order, cursor = self._order, progress.task.cursor
         async for batch in _batches(self._storage, order, cursor, _BATCH):
             steps = [
-                _Step(found, order.destination(found.key, batch.under))
-                for found in batch.objects
+                _Step(item, order.destination(item.key, batch.under))
+                for item in batch.objects
             ]
             promised = await self._reserve(steps)
             # All of them are over before anything is said of the batch.
@@ -207,9 +207,9 @@ class _Transfer:
         self, progress: Progress, batch: _Batch, steps: Sequence[_Step]
     ) -> None:
         """Write down how a batch went, or raise what cut it off."""
-        gone = [step.found for step in steps if step.done]
-        size = sum(found.size for found in gone)
-        failed = [(step.found.key, step.error) for step in steps if step.error]
+        gone = [step.source for step in steps if step.done]
+        size = sum(item.size for item in gone)
+        failed = [(step.source.key, step.error) for step in steps if step.error]
         for _, error in failed:
             if isinstance(error, StorageError) and not isinstance(
                 error, StoreUnavailable
@@ -233,17 +233,17 @@ class _Transfer:
         rights = await _rights(storage, order)
         into: Right | None = None
         for step in steps:
-            require(rights, Grant(order.source, step.found.key, Mode.READ))
+            require(rights, Grant(order.source, step.source.key, Mode.READ))
             into = require(rights, Grant(order.target, step.target, Mode.READ_WRITE))
         coming = [
-            (step.target, step.found.size)
+            (step.target, step.source.size)
             for step in steps
             if step.target not in self._came
         ]
         if into is None or not coming:
             return {}
         ids = await storage.meter.reserve(into, order.user, coming)
-        return {to: one for (to, _), one in zip(coming, ids, strict=False)}
+        return {to: promise for (to, _), promise in zip(coming, ids, strict=False)}
 
     async def _do(self, step: _Step) -> None:
         etag = await self._copy(step)
@@ -262,9 +262,9 @@ class _Transfer:
             StorageError: it did not work; nothing half is there.
         """
         storage, order, target = self._storage, self._order, step.target
-        client, key = await storage.client_for(order.user), step.found.key
+        client, key = await storage.client_for(order.user), step.source.key
         storage.connection.keys.check_own(key)
-        storage.connection.keys.check(target, empty=step.found.size == 0)
+        storage.connection.keys.check(target, empty=step.source.size == 0)
         if (order.source, key) == (order.target, target):
             raise Conflict(f"The object {target} is there already.")
         source = await client.head(order.source, key)
@@ -289,7 +289,7 @@ class _Transfer:
         Raises:
             PreconditionFailed: it is another object now, and stays.
         """
-        order, key = self._order, step.found.key
+        order, key = self._order, step.source.key
         rights = await _rights(self._storage, order)
         require(rights, Grant(order.source, key, Mode.READ_WRITE))
         client = await self._storage.client_for(order.user)
@@ -315,17 +315,17 @@ async def _delete(storage: Storage, progress: Progress) -> None:
     cursor = progress.task.cursor
     async for batch in _batches(storage, order, cursor, _DELETE_BATCH):
         rights = await _rights(storage, order)
-        for found in batch.objects:
-            require(rights, Grant(order.source, found.key, Mode.READ_WRITE))
-        keys = [found.key for found in batch.objects]
+        for item in batch.objects:
+            require(rights, Grant(order.source, item.key, Mode.READ_WRITE))
+        keys = [item.key for item in batch.objects]
         client = await storage.client_for(order.user)
         stayed = await client.delete_many(order.source, keys)
         kept = {s.key for s in stayed}
-        gone = [found for found in batch.objects if found.key not in kept]
+        gone = [item for item in batch.objects if item.key not in kept]
         await progress.advance(
             cursor=batch.cursor,
             done=len(gone),
-            bytes_done=sum(found.size for found in gone),
+            bytes_done=sum(item.size for item in gone),
             failures=tuple({"key": s.key, "message": s.message} for s in stayed),
         )
     await _tidy(storage, order)

@@ -113,9 +113,9 @@ class Upkeep:
         for bucket in due[:_SWEPT_AT_ONCE]:
             self._swept[bucket] = now
             uploads = storage.connection.client.uploads
-            for found in (await uploads.list(bucket)).uploads:
-                if found.started is not None and found.started < old:
-                    await uploads.abort(bucket, found.key, found.upload_id)
+            for upload in (await uploads.list(bucket)).uploads:
+                if upload.started is not None and upload.started < old:
+                    await uploads.abort(bucket, upload.key, upload.upload_id)
                     await storage.rows.note("landbridge", "abort-upload", bucket)
 
     async def tidy(self) -> None:

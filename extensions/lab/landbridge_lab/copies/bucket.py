@@ -79,7 +79,7 @@ def key_source(
     def needed() -> list[Grant]:
         mine, chosen = service.rights(bucket), set()
         for start in starts:
-            covering = [one.prefix for one in mine if one.covers(start, mode)]
+            covering = [grant.prefix for grant in mine if grant.covers(start, mode)]
             if not covering:
                 # Which the service refuses, in better words than the store.
                 return [Grant(bucket, start, mode)]
@@ -179,7 +179,7 @@ class Bucket:
             page = await asyncio.to_thread(
                 self._service.objects, self.name, prefix, after
             )
-            entries = [_entry(found) for found in page["objects"]]
+            entries = [_entry(item) for item in page["objects"]]
             if entries:
                 yield entries
                 after = entries[-1].key
@@ -188,18 +188,20 @@ class Bucket:
 
     async def measure(self, keys: list[str], prefixes: list[str]) -> tuple[int, int]:
         """Return how many objects these are, and their bytes."""
-        found = await asyncio.to_thread(self._service.count, self.name, keys, prefixes)
-        return int(found["objects"]), int(found["bytes"])
+        counted = await asyncio.to_thread(
+            self._service.count, self.name, keys, prefixes
+        )
+        return int(counted["objects"]), int(counted["bytes"])
 
     async def head(self, key: str) -> Entry | None:
         """Return an object's facts; ``None`` if there is none."""
         try:
-            found = await asyncio.to_thread(self._service.head, self.name, key)
+            answer = await asyncio.to_thread(self._service.head, self.name, key)
         except ServiceFailed as error:
             if error.status == 404:
                 return None
             raise
-        return _entry(found)
+        return _entry(answer)
 
     async def read(self, entry: Entry) -> AsyncIterator[bytes]:
         """Yield an object's bytes in pieces.
@@ -293,11 +295,11 @@ class Bucket:
             raise ObjectRefused(str(error)) from None
 
 
-def _entry(found: Mapping[str, Any]) -> Entry:
-    modified = found.get("modified")
+def _entry(answer: Mapping[str, Any]) -> Entry:
+    modified = answer.get("modified")
     stamp = datetime.fromisoformat(modified).timestamp() if modified else 0.0
     return Entry(
-        str(found["key"]), int(found["size"]), stamp, str(found.get("etag") or "")
+        str(answer["key"]), int(answer["size"]), stamp, str(answer.get("etag") or "")
     )
 
 

@@ -62,20 +62,20 @@ class Copies:
     def list(self) -> list[Copy]:
         """Return the copies, newest first."""
         self._look_again()
-        return sorted(self._copies.values(), key=lambda one: -one.created)
+        return sorted(self._copies.values(), key=lambda copy: -copy.created)
 
     def get(self, copy_id: str) -> Copy | None:
         """Return one of them."""
         self._look_again()
         return self._copies.get(copy_id)
 
-    def begin(self, **wish: Any) -> Copy:
+    def begin(self, **facts: Any) -> Copy:
         """Begin a copy; see :class:`Copy` for what may be wished for.
 
         Raises:
             FileRefused: a path leads out of the root directory.
         """
-        copy = Copy(id=secrets.token_hex(8), **wish)
+        copy = Copy(id=secrets.token_hex(8), **facts)
         for path in copy.names if copy.kind == "from-home" else [copy.target]:
             parts_of(path)
         self._forget_old()
@@ -173,7 +173,7 @@ class Copies:
 
     def _look_again(self) -> None:
         """Read what other servers did to copies that are not over."""
-        known = {one.id for one in self._copies.values() if one.phase in OVER}
+        known = {copy.id for copy in self._copies.values() if copy.phase in OVER}
         for copy in self._journal.read(known | self._tasks.keys()):
             self._copies[copy.id] = copy
 

@@ -101,12 +101,12 @@ class Root:
             raise FileRefused("this is the whole home directory")
         try:
             with self.folder(parts[:-1]) as place:
-                seen = os.stat(parts[-1], dir_fd=place, follow_symlinks=False)
+                status = os.stat(parts[-1], dir_fd=place, follow_symlinks=False)
         except (FileNotFoundError, FileRefused):
             return None
-        if not stat.S_ISREG(seen.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise FileRefused("it is no ordinary file")
-        return Found(seen.st_size, seen.st_mtime)
+        return Found(status.st_size, status.st_mtime)
 
     def open(self, parts: tuple[str, ...]) -> BinaryIO:
         """Open a regular file for reading.
@@ -135,7 +135,7 @@ class Root:
         """
         try:
             with self.folder(parts) as place, os.scandir(place) as entries:
-                found = sorted(
+                children = sorted(
                     (entry.name, entry.is_dir(follow_symlinks=False))
                     for entry in entries
                 )
@@ -145,7 +145,7 @@ class Root:
         except OSError as error:
             yield parts, f"this folder cannot be read: {error.strerror or error}"
             return
-        for name, is_folder in found:
+        for name, is_folder in children:
             if name.endswith(PART):
                 continue
             if is_folder:

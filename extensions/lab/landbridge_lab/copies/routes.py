@@ -71,18 +71,18 @@ class CopiesHandler(_Handler):
     @authorized
     async def post(self) -> None:
         """Begin one."""
-        wish = self.get_json_body() or {}
-        field = _problem(wish)
+        body = self.get_json_body() or {}
+        field = _problem(body)
         if field:
             self.refuse(400, f"{field} is missing, or is not what it should be.", field)
             return
         try:
             copy = self.copies().begin(
-                kind=wish["kind"],
-                bucket=wish["bucket"],
-                names=wish["names"],
-                target=wish["target"],
-                overwrite=wish.get("overwrite", False),
+                kind=body["kind"],
+                bucket=body["bucket"],
+                names=body["names"],
+                target=body["target"],
+                overwrite=body.get("overwrite", False),
             )
         except FileRefused as error:
             self.refuse(400, f"This path cannot be used: {error}.")
@@ -90,21 +90,21 @@ class CopiesHandler(_Handler):
         self.answer(copy.to_json(), 202)
 
 
-def _problem(wish: Any) -> str:
+def _problem(body: Any) -> str:
     """Return the field that is wrong; ``""`` if none is."""
-    if not isinstance(wish, dict):
+    if not isinstance(body, dict):
         return "body"
-    names = wish.get("names")
+    names = body.get("names")
     good = {
-        "kind": wish.get("kind") in ("to-home", "from-home"),
-        "bucket": isinstance(wish.get("bucket"), str)
-        and bool(_BUCKET.fullmatch(wish["bucket"])),
+        "kind": body.get("kind") in ("to-home", "from-home"),
+        "bucket": isinstance(body.get("bucket"), str)
+        and bool(_BUCKET.fullmatch(body["bucket"])),
         "names": isinstance(names, list)
         and 0 < len(names) <= _MOST_NAMES
-        and all(isinstance(one, str) and len(one) <= _LONGEST_NAME for one in names),
-        "target": isinstance(wish.get("target"), str)
-        and len(wish["target"]) <= _LONGEST_NAME,
-        "overwrite": isinstance(wish.get("overwrite", False), bool),
+        and all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in names),
+        "target": isinstance(body.get("target"), str)
+        and len(body["target"]) <= _LONGEST_NAME,
+        "overwrite": isinstance(body.get("overwrite", False), bool),
     }
     return next((field for field, is_good in good.items() if not is_good), "")
 

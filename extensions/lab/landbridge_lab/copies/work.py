@@ -62,9 +62,9 @@ class Copy:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the browser is told."""
-        told = asdict(self)
-        del told["cursor"], told["names"]
-        return told
+        facts = asdict(self)
+        del facts["cursor"], facts["names"]
+        return facts
 
     def fail(self, name: str, message: str) -> None:
         """Note a file that was not copied."""
@@ -142,8 +142,8 @@ class Work:
     async def _batch(self, steps: list[_Step]) -> None:
         # The first that ends all (a full disk, a cancel) waits for its neighbours,
         # so that nothing goes on behind a copy that is over.
-        found = await asyncio.gather(*map(self._attempt, steps), return_exceptions=True)
-        for error in found:
+        ends = await asyncio.gather(*map(self._attempt, steps), return_exceptions=True)
+        for error in ends:
             if isinstance(error, BaseException):
                 raise error
         self._copy.cursor = list(steps[-1].cursor)

@@ -79,14 +79,14 @@ class JobFacts:
                 request_timeout=10,
                 ssl_options=self._ssl() if api.startswith("https:") else None,
             )
-            told = json.loads(answer.body)
+            facts = json.loads(answer.body)
         except (HTTPError, OSError, ValueError) as error:
             log.info("The hub did not tell this job's end: %s", error)
             return
         self._facts = {
-            "job_id": _word(told.get("job_id")) or self._facts["job_id"],
-            "node": _word(told.get("node")) or self._facts["node"],
-            "ends_at": _iso(told.get("ends_at")),
+            "job_id": _word(facts.get("job_id")) or self._facts["job_id"],
+            "node": _word(facts.get("node")) or self._facts["node"],
+            "ends_at": _iso(facts.get("ends_at")),
         }
 
     def _ssl(self) -> ssl.SSLContext:

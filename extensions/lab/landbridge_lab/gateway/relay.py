@@ -57,7 +57,7 @@ class RelayHandler(APIHandler):
         if len(self.request.body) > _LARGEST:
             self._refuse(413, "too-large", "This is more than may be sent at once.")
             return
-        asked = HTTPRequest(
+        request = HTTPRequest(
             self.service.url + path + _query(self.request.query),
             method=self.request.method or "GET",
             headers={
@@ -73,8 +73,8 @@ class RelayHandler(APIHandler):
             ssl_options=_trust(self.service),
         )
         try:
-            answer = await AsyncHTTPClient().fetch(asked, raise_error=False)
-            told = json.loads(answer.body or b"{}")
+            answer = await AsyncHTTPClient().fetch(request, raise_error=False)
+            document = json.loads(answer.body or b"{}")
         except (OSError, ValueError) as error:
             self.log.warning("The storage service does not answer: %s", error)
             self._refuse(
@@ -83,7 +83,7 @@ class RelayHandler(APIHandler):
             return
         # Tornado's own statuses (599) are none that a browser knows.
         self.set_status(answer.code if answer.code < 599 else 503)
-        self.finish(json.dumps(told))
+        self.finish(json.dumps(document))
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer in the service's one shape of errors."""

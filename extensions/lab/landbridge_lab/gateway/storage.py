@@ -188,9 +188,13 @@ class StorageService:
         Raises:
             ServiceFailed: it cannot be had.
         """
-        found = self.buckets().get("buckets") or []
+        buckets = self.buckets().get("buckets") or []
         return _grants(
-            [{**one, "bucket": bucket} for one in found if one.get("name") == bucket]
+            [
+                {**entry, "bucket": bucket}
+                for entry in buckets
+                if entry.get("name") == bucket
+            ]
         )
 
     def are_current(self, keys: Keys, *, whole: bool) -> bool:
@@ -200,12 +204,12 @@ class StorageService:
             ServiceFailed: it cannot be known.
         """
         try:
-            found = self._call("GET", f"credentials/{quote(keys.id, safe='')}")
+            state = self._call("GET", f"credentials/{quote(keys.id, safe='')}")
         except ServiceFailed as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
-        return not whole or found.get("rights") == keys.rights
+        return not whole or state.get("rights") == keys.rights
 
     def objects(self, bucket: str, prefix: str, after: str) -> Mapping[str, Any]:
         """Return one page of what lies under a prefix, from a key on.
@@ -246,8 +250,8 @@ class StorageService:
         Raises:
             ServiceFailed: it would not, or the user may not write it.
         """
-        wish = {"bucket": bucket, "key": key, "size": size, "overwrite": overwrite}
-        self._call("POST", "urls/upload", wish)
+        body = {"bucket": bucket, "key": key, "size": size, "overwrite": overwrite}
+        self._call("POST", "urls/upload", body)
 
     def issue(self, grants: Sequence[Grant], purpose: str) -> Keys:
         """Return new keys.
@@ -295,16 +299,16 @@ class StorageService:
                 text = answer.read(_LONGEST_ANSWER + 1)
             if len(text) > _LONGEST_ANSWER:
                 raise ServiceFailed("The storage service's answer is too long.")
-            found = json.loads(text)
+            document = json.loads(text)
         except urllib.error.HTTPError as error:
             raise _refused(error) from None
         except (OSError, ValueError) as error:
             raise ServiceFailed(
                 f"The gateway's storage service does not answer: {error}"
             ) from error
-        if not isinstance(found, dict):
+        if not isinstance(document, dict):
             raise ServiceFailed("The storage service answered what nobody expected.")
-        return found
+        return document
 
 
 def _query(values: Mapping[str, str]) -> str:
@@ -316,31 +320,31 @@ def _is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "").startswith(_LOOPBACK)
 
 
-def _grants(found: Sequence[Mapping[str, Any]]) -> tuple[Grant, ...]:
+def _grants(grants: Sequence[Mapping[str, Any]]) -> tuple[Grant, ...]:
     """Return rights, each bucket and prefix as far as the service says."""
     return tuple(
         Grant(
-            str(one["bucket"]),
-            str(one.get("prefix") or ""),
-            "read" if one.get("mode") == "read" else "read-write",
+            str(grant["bucket"]),
+            str(grant.get("prefix") or ""),
+            "read" if grant.get("mode") == "read" else "read-write",
         )
-        for one in found
+        for grant in grants
     )
 
 
-def _keys(found: Mapping[str, Any]) -> Keys:
+def _keys(answer: Mapping[str, Any]) -> Keys:
     soon = datetime.now(UTC) + timedelta(hours=1)
-    expires = found.get("expires")
+    expires = answer.get("expires")
     try:
         return Keys(
-            str(found["access_key"]),
-            str(found["secret_key"]),
-            str(found.get("session_token") or ""),
+            str(answer["access_key"]),
+            str(answer["secret_key"]),
+            str(answer.get("session_token") or ""),
             datetime.fromisoformat(str(expires)) if expires else soon,
-            str(found.get("id") or ""),
-            str(found.get("rights") or ""),
-            _grants(found.get("grants") or ()),
-            _grants(found.get("left_out") or ()),
+            str(answer.get("id") or ""),
+            str(answer.get("rights") or ""),
+            _grants(answer.get("grants") or ()),
+            _grants(answer.get("left_out") or ()),
         )
     except (KeyError, ValueError) as error:
         raise ServiceFailed("The storage service answered no keys.") from error
@@ -348,10 +352,10 @@ def _keys(found: Mapping[str, Any]) -> Keys:
 
 def _refused(error: urllib.error.HTTPError) -> ServiceFailed:
     """Return the service's own words."""
-    told: dict[str, Any] = {}
+    problem: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        told = dict(json.loads(error.read(_LONGEST_ANSWER)).get("error") or {})
-    words = [str(told.get("message") or ""), str(told.get("hint") or "")]
+        problem = dict(json.loads(error.read(_LONGEST_ANSWER)).get("error") or {})
+    words = [str(problem.get("message") or ""), str(problem.get("hint") or "")]
     text = " ".join(word for word in words if word)
     final = error.code in _GONE
     if not text:
@@ -364,10 +368,10 @@ def _refused(error: urllib.error.HTTPError) -> ServiceFailed:
 def is_here(host: str | None) -> bool:
     """Whether ``host`` is this machine: one of its addresses can be bound here."""
     try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
     except OSError:
         return False
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in addresses:
         with socket.socket(family, kind, protocol) as probe:
             try:
                 probe.bind(address)

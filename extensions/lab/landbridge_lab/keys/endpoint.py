@@ -113,17 +113,17 @@ class CredentialEndpoint:
         """Return HTTP's status, the content type and the text for a path."""
         url = urlsplit(target)
         try:
-            found = self._find(url.path, parse_qs(url.query))
+            document = self._find(url.path, parse_qs(url.query))
         except ServiceFailed as error:
             return error.status, "text/plain", f"{error}\n"
-        if found is None:
+        if document is None:
             return HTTPStatus.NOT_FOUND, "text/plain", "There is nothing here.\n"
-        return HTTPStatus.OK, "application/json", json.dumps(found)
+        return HTTPStatus.OK, "application/json", json.dumps(document)
 
     def _find(self, path: str, query: Mapping[str, list[str]]) -> object | None:
         kernel, name = "", path
-        if (found := _OF_A_KERNEL.fullmatch(path)) is not None:
-            kernel, name = found.groups()
+        if (match := _OF_A_KERNEL.fullmatch(path)) is not None:
+            kernel, name = match.groups()
         ring = self.rings.of(kernel)
         if name == "/credentials":
             wanted = {key: values[0] for key, values in query.items()}
@@ -290,28 +290,28 @@ def _attempt(service: StorageService, patience: float) -> bool:
     """Return whether there is nothing left to try."""
     global _offer  # a process has one environment
     try:
-        found = offer(service.with_patience(patience), os.environ, Path.home())
+        offered = offer(service.with_patience(patience), os.environ, Path.home())
     except ServiceFailed as error:
         log.warning("Storage is not offered to kernels: %s", error)
         return error.final
     except OSError as error:
         log.warning("Storage cannot be offered to kernels: %s", error)
         return True
-    found.endpoint.service = service
-    atexit.register(found.close)
-    _offer = found
+    offered.endpoint.service = service
+    atexit.register(offered.close)
+    _offer = offered
     kernels = kernel_keys()
     if kernels is not None:
-        kernels.offer(kernels.KeyOffer(**_for_jobs(found, Path.home())))
-    os.environ.update(found.variables)
-    log.info("Kernels get keys for %s", found.place.endpoint)
+        kernels.offer(kernels.KeyOffer(**_for_jobs(offered, Path.home())))
+    os.environ.update(offered.variables)
+    log.info("Kernels get keys for %s", offered.place.endpoint)
     return True
 
 
-def _for_jobs(found: Offer, home: Path) -> dict[str, Any]:
+def _for_jobs(offered: Offer, home: Path) -> dict[str, Any]:
     """Return the same for kernels in jobs, which find us by their tunnel."""
     local = Local(url="{url}", token_file="{token}", rclone_file="{rclone}")  # noqa: S106
-    place = found.place
+    place = offered.place
 
     def elsewhere(own: Mapping[str, str]) -> dict[str, str]:
         if not place.elsewhere:
@@ -320,7 +320,7 @@ def _for_jobs(found: Offer, home: Path) -> dict[str, Any]:
             replace(place, endpoint=place.elsewhere), local, own, home
         )
 
-    endpoint = found.endpoint
+    endpoint = offered.endpoint
 
     def answer(target: str, kernel: str, notebook: str) -> tuple[int, str, str]:
         # Each time: a kernel of an earlier server has not begun here.
@@ -330,7 +330,7 @@ def _for_jobs(found: Offer, home: Path) -> dict[str, Any]:
     return {
         "here": lambda own: kernel_variables(place, local, own, home),
         "elsewhere": elsewhere,
-        "ours": found.variables,
+        "ours": offered.variables,
         "process": _PROCESS.read_text("utf-8"),
         "answer": answer,
         "ended": endpoint.rings.end,

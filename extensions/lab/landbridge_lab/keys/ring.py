@@ -56,9 +56,9 @@ class KeyRing:
         grants = (Grant(bucket, prefix, mode),) if bucket else ()
         keys = self._cache(grants).get(renew="renew" in wanted)
         used = wanted.get("use", "")
-        if any(one.touches(used, prefix) for one in keys.left_out):
+        if any(grant.touches(used, prefix) for grant in keys.left_out):
             every = (*keys.grants, *keys.left_out)
-            part = tuple(one for one in every if one.touches(used, prefix))
+            part = tuple(grant for grant in every if grant.touches(used, prefix))
             return self._cache(part[:_MOST_GRANTS]).get()
         return keys
 
@@ -104,7 +104,9 @@ class KeyRing:
         if not grants and keys.left_out != self._told:
             self._told = keys.left_out
             if keys.left_out:
-                names = ", ".join(f"{one.bucket}/{one.prefix}" for one in self._told)
+                names = ", ".join(
+                    f"{grant.bucket}/{grant.prefix}" for grant in self._told
+                )
                 log.warning(
                     "Keys for all of storage leave out %s: programs are refused there "
                     "(403), except by landbridge.storage.store(BUCKET)",

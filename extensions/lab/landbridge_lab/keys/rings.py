@@ -80,7 +80,8 @@ class KeyRings:
             if ring is None or ring is self._server:
                 return
             thread = threading.Thread(target=ring.end, name="keys-end", daemon=True)
-            self._ending = [one for one in self._ending if one.is_alive()] + [thread]
+            alive = [ending for ending in self._ending if ending.is_alive()]
+            self._ending = [*alive, thread]
             thread.start()
 
     def wait(self, seconds: float) -> None:

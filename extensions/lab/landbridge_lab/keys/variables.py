@@ -53,9 +53,9 @@ def kernel_variables(
         own: the variables that are set already; they stay as they are.
         home: the user's home, whose AWS profile counts as the user's own choice.
     """
-    found = {URL: local.url, TOKEN_FILE: local.token_file}
+    variables = {URL: local.url, TOKEN_FILE: local.token_file}
     if not any(own.get(name) for name in OWN) and not has_profile(home):
-        found |= {
+        variables |= {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": local.url,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": local.token_file,
             "AWS_ENDPOINT_URL_S3": place.endpoint,
@@ -64,9 +64,9 @@ def kernel_variables(
             "AWS_DEFAULT_REGION": place.region,
         }
         if place.endpoint.startswith("http:"):
-            found["AWS_ALLOW_HTTP"] = "true"
+            variables["AWS_ALLOW_HTTP"] = "true"
     if not any(name.startswith(_REMOTE) for name in own):
-        found |= {
+        variables |= {
             f"{_REMOTE}TYPE": "s3",
             f"{_REMOTE}PROVIDER": "Other",
             f"{_REMOTE}ENV_AUTH": "true",
@@ -77,7 +77,7 @@ def kernel_variables(
             f"{_REMOTE}PROFILE": "default",
             f"{_REMOTE}SHARED_CREDENTIALS_FILE": local.rclone_file,
         }
-    return {name: value for name, value in found.items() if not own.get(name)}
+    return {name: value for name, value in variables.items() if not own.get(name)}
 
 
 def has_profile(home: Path) -> bool:
