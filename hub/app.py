@@ -24,13 +24,10 @@ from traitlets import Instance, Integer, default
 from traitlets.config import Config
 
 from services.common.short_lines import keep_lines_short
-from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
-from spawners.batch.jobs.record import JobRecord
-from spawners.batch.rendezvous.launch import Launch
 from spawners.common.settings import ConfigError
 from spawners.notebooks.spawner import BatchJobSpawner
-from spawners.notebooks.start import owner_key, server_of
+from spawners.notebooks.start import owner_key
 
 from .api import accounts as accounts_api
 from .api import servers as jobs_api
@@ -117,7 +114,6 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             database_url(self.settings, "jobs"),
             concurrent_submissions=self.concurrent_submissions,
         )
-        self.gateway.rendezvous.register("server:", self._launch_of)
         await self.gateway.jobs.start()
         self.keeper = await SessionKeeper.open(
             self, database_url(self.settings, "sessions"), self.settings.hub.session
@@ -291,24 +287,6 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         await user.stop(server_name)
 
     # -- while it runs -------------------------------------------------------------
-
-    async def _launch_of(self, record: JobRecord) -> Launch:
-        """Return what a server's job starts, from its spawner's environment.
-
-        Raises:
-            SchedulerUnavailable: its start is not resumed yet; the job asks again.
-        """
-        named = server_of(record.owner)
-        user = self.users.get(named[0]) if named else None
-        spawner = user.spawners.get(named[1]) if user and named else None
-        if (
-            not isinstance(spawner, BatchJobSpawner)
-            or spawner.job_name != record.name
-            or spawner.server is None
-            or not spawner.api_token
-        ):
-            raise SchedulerUnavailable(f"The start of {record.owner} is not resumed.")
-        return await spawner.launch()
 
     def _address_of(self, host: str) -> str | None:
         return self.gateway.address_of(host) if self.gateway else None

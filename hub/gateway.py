@@ -12,7 +12,7 @@ import os
 import pwd
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings, agent_command
+from spawners.batch.rendezvous.launches import StoredLaunches
 from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.rendezvous.store import StoredProofs
 from spawners.common.backoff import growing
@@ -37,6 +38,7 @@ from spawners.profiles.profiles import load_profiles
 from .config.kernels import KernelOffer
 from .config.paths import pki_directory, site_profiles
 from .config.schedulers import build_munge, build_scheduler, local_queue
+from .config.secrets import launch_secrets
 from .config.settings import Settings
 from .config.site import Site
 from .usage_ledger import UsageLedger
@@ -166,10 +168,6 @@ class Gateway:
     def agent_command(self) -> tuple[str, ...]:
         """Return what runs the agent in a job, as argv."""
         return agent_command(self._places.python)
-
-    async def prepare(self, job_name: str) -> Mapping[str, str]:
-        """Return the public facts that the agent of a new job starts from."""
-        return await self.rendezvous.prepare(job_name)
 
     def address_of(self, host: str) -> str | None:
         """Return the address behind a job's certificate name, for the proxy."""
@@ -312,7 +310,9 @@ async def build_gateway(
     pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
     side = job_side(settings, site, pki)
     scheduler = build_scheduler(settings, site)
+    secrets = launch_secrets(settings)
     store = await JobStore.open(database)
+    launches = StoredLaunches(store, secrets, side)
     jobs = Jobs(
         scheduler,
         store,
@@ -321,11 +321,13 @@ async def build_gateway(
             slow=settings.scheduler.slow_poll,
             answers=partial(job_answers, client_context(pki)),
         ),
+        launches=launches,
     )
     rendezvous = Rendezvous(
         jobs,
         pki.jobs_ca,
         StoredProofs(store),
+        launches,
         RendezvousSettings(side),
         munge=build_munge(settings, site),
     )

@@ -1,12 +1,13 @@
 """Values of the batch core: frozen, checked when made, no I/O.
 
-A request is a :class:`JobSpec` with :class:`Resources`; the scheduler answers a
-submission with a :class:`BatchJob` (an identity) and a query with a
-:class:`JobStatus` (a reading).
+A request is a :class:`JobSpec` with :class:`Resources`, and a :class:`Launch` of which
+the scheduler learns nothing; it answers a submission with a :class:`BatchJob` (an
+identity) and a query with a :class:`JobStatus` (a reading).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Mapping
@@ -25,7 +26,13 @@ _CONSTRAINT = re.compile(r"[A-Za-z0-9_\[(][A-Za-z0-9_.&|*()\[\],:@-]{0,127}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
+# A name that an agent writes into its directory; none of its own begins with a dot.
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+
 _MIB = 1024**2
+
+#: Bytes of a launch as JSON, the form in which it is stored and sent.
+LARGEST_LAUNCH = _MIB
 
 
 class JobState(StrEnum):
@@ -253,6 +260,48 @@ class JobSpec:
                 raise InvalidSpec("environment", f"{key[:40]!r} is no variable name.")
             if "\0" in value or len(value) > 120_000:
                 raise InvalidSpec("environment", f"the value of {key} is not usable.")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a job starts once it has proved itself. Secret: not even in its ``repr``.
+
+    Attributes:
+        argv: the command. An item may start with ``{python}`` (the environment's
+            interpreter) or ``{dir}`` (the job's private directory).
+        environment: variables, on top of the job's own.
+        files: name to text; written 0600 into the private directory before.
+
+    Raises:
+        InvalidSpec: it is larger than 1 MB, or no process can be started with it.
+    """
+
+    argv: tuple[str, ...] = field(repr=False)
+    environment: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
+    files: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
+
+    def __post_init__(self) -> None:
+        texts = [*self.argv, *self.environment, *self.environment.values()]
+        if not self.argv or not all(isinstance(text, str) for text in texts):
+            raise InvalidSpec("launch", "must be a command and variables, as text.")
+        if any("\0" in text for text in texts):
+            raise InvalidSpec("launch", "must hold no NUL byte.")
+        if not all(name and "=" not in name for name in self.environment):
+            raise InvalidSpec("launch", "holds a name that no variable can have.")
+        if not all(_FILE_NAME.match(name) for name in self.files):
+            raise InvalidSpec("launch", "holds a name that no file may have.")
+        size = len(json.dumps([self.argv, {**self.environment}, {**self.files}]))
+        if size > LARGEST_LAUNCH:
+            raise InvalidSpec(
+                "launch",
+                f"what the job starts is {size // 1024:,} kB; at most "
+                f"{LARGEST_LAUNCH // 1024:,} kB are handed over.",
+                hint="Put large files where the job can read them.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

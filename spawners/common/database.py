@@ -81,10 +81,15 @@ def _create_private(path: Path, what: str) -> None:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: object) -> None:
-    """Leave transactions to us, and make a commit survive a power cut."""
+    """Leave transactions to us, have commits survive a power cut, erase what goes."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import JobSpec, Resources
+from spawners.batch.rendezvous.launch import AGENT_VARIABLES
 from spawners.batch.script import render_job_script
 from spawners.common.units import UNITS, clock_span
 
@@ -216,13 +217,11 @@ class SpecParts:
     Attributes:
         name, workdir, output, comment: as in :class:`JobSpec`.
         command: what runs the agent, as argv.
-        environment: public facts for it.
         warn_before: as in :class:`JobSpec`; zero for never.
     """
 
     name: str
     command: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)
     workdir: str
     output: str | None
     comment: str
@@ -245,7 +244,7 @@ def job_spec(
     """
     prologue = "\n".join(filter(None, (req.get("prologue", ""), plan.prologue)))
     if template:
-        kept = [*parts.environment, *filter(None, [req.get("keepvars_extra")])]
+        kept = [*AGENT_VARIABLES, *filter(None, [req.get("keepvars_extra")])]
         values = variables(req, plan.resources)
         values |= {"prologue": prologue, "keepvars": ",".join(kept)}
         script = render(template, values, shlex.join(parts.command))
@@ -263,7 +262,6 @@ def job_spec(
         resources=plan.resources,
         workdir=parts.workdir,
         output=parts.output,
-        environment=parts.environment,
         warn_before=warn,
         comment=parts.comment,
         options=options_from(req.get("options", "")),

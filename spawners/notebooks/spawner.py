@@ -8,7 +8,7 @@ are submitted, watched by one query for all, and never taken for dead on a doubt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -22,9 +22,9 @@ from traitlets import Float, Integer, Unicode, default
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.record import JobRecord
-from spawners.batch.models import JobSpec, new_job_name
-from spawners.batch.rendezvous.launch import Launch, notebook_launch
+from spawners.batch.models import JobSpec, Launch, new_job_name
 from spawners.common.errors import GatewayError
+from spawners.notebooks.launch import notebook_launch
 from spawners.profiles.choices import options_from_form
 
 from .errors import StartFailed, refused, too_late
@@ -309,7 +309,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         jobs = self.gateway.jobs
         current = jobs.current(self.owner)
         if current is not None and current.live and current.cancel_wanted is None:
-            return self._attach(current)
+            return await self._attach(current)
         plan = self.plan(self.user_options)
         if current is not None and current.live:
             await self._wait_for_end(current)
@@ -317,15 +317,20 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
             try:
                 return await self._submit(plan)
             except AlreadyLive as error:
-                return self._attach(error.record)
+                return await self._attach(error.record)
 
-    def _attach(self, record: JobRecord) -> JobRecord:
+    async def _attach(self, record: JobRecord) -> JobRecord:
         """Take over a job that an earlier hub, or a second click, submitted."""
         stored = ServerState.read(self.orm_spawner.state)
         token = self._seal.open(stored.token)
-        if stored.job == record.name and find_token(self.orm_spawner, token):
-            # The job may hold this token already: JupyterHub drops the new one.
+        same = stored.job == record.name and find_token(self.orm_spawner, token)
+        if same:
+            # The job has this token: JupyterHub drops the new one.
             self.api_token = token
+        self.job_name = record.name
+        if not (same and stored.launched) and record.address is None:
+            # Of a version that submitted none, or with a token that has gone.
+            await self.gateway.jobs.give_launch(record.name, self.launch())
         self._is_job(record)
         self.log.info("Attached %s to its job %s", self._log_name, record.name)
         return record
@@ -345,7 +350,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         account = gateway.account_of(self.user.name)
         self._plan = plan
         self._is_job_named(name)
-        spec = self._spec(name, plan, await gateway.prepare(name))
+        spec = self._spec(name, plan)
         # A cancelled start must not leave a submission behind that nobody awaits.
         submission = asyncio.ensure_future(
             gateway.jobs.submit(
@@ -353,6 +358,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
                 user=account,
                 owner=self.owner,
                 facts={"profile": plan.profile, "title": plan.title},
+                launch=self.launch(),
             )
         )
         try:
@@ -372,12 +378,11 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         )
         return record
 
-    def _spec(self, name: str, plan: Plan, environment: Mapping[str, str]) -> JobSpec:
+    def _spec(self, name: str, plan: Plan) -> JobSpec:
         return job_spec(
             SpecParts(
                 name=name,
                 command=self.gateway.agent_command(),
-                environment=environment,
                 workdir=self.gateway.workdir_of(self.user.name),
                 output=self.gateway.output_of(self.user.name, self.name),
                 comment="landbridge server",
@@ -418,8 +423,12 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     def _seal(self) -> Seal:
         return Seal(self.user.settings.get("cookie_secret", b""))
 
-    async def launch(self) -> Launch:
-        """Return what this server's job starts: command, environment, programs."""
+    def launch(self) -> Launch:
+        """Return what this server's job starts: command, environment, programs.
+
+        Raises:
+            InvalidSpec: it is too large to be handed over.
+        """
         arguments = [str(item) for item in self.get_args()]
         if self.gateway.account_of(self.user.name) == "root":
             # scheduler.everybody_is_root: a container that holds nothing else, a test.
@@ -443,9 +452,6 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         )
         plan = self._plan or self.plan(self.user_options)
         env.update(plan.environment)
-        record = self.record
-        if record is not None and record.status.ends is not None:
-            env["LANDBRIDGE_JOB_ENDS"] = record.status.ends.isoformat()
         return env
 
     # -- poll, stop, progress ------------------------------------------------------
@@ -541,7 +547,8 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         """Return what a later hub needs to find the job again."""
         state: dict[str, Any] = super().get_state()
         token = self._seal.close(self.api_token) if self._with_token else ""
-        state.update(ServerState(self.job_name, token, self.token_id).written())
+        stored = ServerState(self.job_name, token, self.token_id, launched=True)
+        state.update(stored.written())
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -56,15 +56,6 @@ def owner_key(user_name: str, server_name: str) -> str:
     return f"server:{user_name}/{server_name}"
 
 
-def server_of(owner: str) -> tuple[str, str] | None:
-    """Return user and server name of a key, ``None`` if it is no server's."""
-    kind, _, rest = owner.partition(":")
-    if kind != "server":
-        return None
-    user_name, _, server_name = rest.partition("/")
-    return user_name, server_name
-
-
 class ServerHost(Protocol):
     """What a spawner needs of the hub that it lives in.
 
@@ -104,9 +95,6 @@ class ServerHost(Protocol):
 
     def agent_command(self) -> tuple[str, ...]:
         """Return what runs the agent in a job, as argv; holds no secrets."""
-
-    async def prepare(self, job_name: str) -> Mapping[str, str]:
-        """Return the public facts that the agent of a new job starts from."""
 
     def cancel(
         self, job_name: str, *, after: Awaitable[object] | None = None

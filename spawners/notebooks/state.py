@@ -2,24 +2,23 @@
 
 JupyterHub stores a spawner's state only once ``start()`` has returned. The job's
 name and the server's API token are stored at once instead, so that a hub that was
-killed in between attaches to the job with the very token that the job holds. The
-token is sealed with a key of the hub's, as administrators may read the state, and
-forgotten as soon as the server answers; its row's id stays, so that a later hub can
-still revoke it.
+killed in between attaches to the job with the very token that the job holds, and that
+JupyterHub needs to know: the server's OAuth client has it as its secret. The token is
+sealed with a key of the hub's, as administrators may read the state, and forgotten as
+soon as the server answers; its row's id stays, so that a later hub can still revoke it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
 from jupyterhub import orm
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
+
+from spawners.common.cipher import CannotDecrypt, Cipher
 
 _KEY = "landbridge"
 
@@ -32,11 +31,14 @@ class ServerState:
         job: name of the job's record, ``""`` before the first submission.
         token: the server's API token while it starts, sealed, else ``""``.
         token_id: row of that token in JupyterHub's database, or ``None``.
+        launched: whether the job was submitted with what it starts. Earlier versions
+            handed that over when the job asked.
     """
 
     job: str = ""
     token: str = ""
     token_id: int | None = None
+    launched: bool = False
 
     @classmethod
     def read(cls, state: Mapping[str, Any] | None) -> ServerState:
@@ -50,6 +52,7 @@ class ServerState:
             job if isinstance(job, str) else "",
             token if isinstance(token, str) else "",
             token_id if isinstance(token_id, int) else None,
+            launched=stored.get("launched") is True,
         )
 
     def written(self) -> dict[str, Any]:
@@ -61,6 +64,8 @@ class ServerState:
             stored["token"] = self.token
         if self.token_id is not None:
             stored["token_id"] = self.token_id
+        if self.launched:
+            stored["launched"] = True
         return {_KEY: stored}
 
     def __repr__(self) -> str:
@@ -71,18 +76,17 @@ class Seal:
     """Hides a token in a database from those who do not know the hub's secret."""
 
     def __init__(self, secret: bytes) -> None:
-        digest = hashlib.sha256(b"landbridge server token\0" + secret).digest()
-        self._box = Fernet(base64.urlsafe_b64encode(digest))
+        self._cipher = Cipher([secret], "server token")
 
     def close(self, token: str) -> str:
         """Return the sealed form; ``""`` of ``""``."""
-        return self._box.encrypt(token.encode()).decode("ascii") if token else ""
+        return self._cipher.encrypt(token.encode()) if token else ""
 
     def open(self, sealed: str) -> str:
         """Return the token; ``""`` if it was not sealed with this secret."""
         try:
-            return self._box.decrypt(sealed.encode()).decode() if sealed else ""
-        except (InvalidToken, UnicodeError):
+            return self._cipher.decrypt(sealed).decode() if sealed else ""
+        except CannotDecrypt:
             return ""
 
 

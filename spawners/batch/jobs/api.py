@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ..explain.failure import Failure
-from ..models import JobSpec, Resources
+from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, UserLimits
 from .record import JobEvent, JobRecord
 
@@ -49,6 +49,7 @@ class JobsApi(Protocol):
         user: str,
         owner: str,
         facts: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
     ) -> JobRecord:
         """Submit one job as ``user``; return its record, with its identity.
 
@@ -61,12 +62,26 @@ class JobsApi(Protocol):
             user: account to run as.
             owner: the adapter's key (``"server:alice/"``): it has one live job.
             facts: public facts to keep with the record.
+            launch: what the job starts, which its agent fetches on the node: the spec's
+                script runs the agent, whose environment is added here. It is kept
+                encrypted until the job is ready, and nobody is asked for it again.
 
         Raises:
             AlreadyLive: the owner has a live job; attach to the record in the error.
             SubmitRejected: also ``InvalidSpec``, ``NotPermitted``,
                 ``AuthenticationBroken``; the record's phase is ``REFUSED``.
             SchedulerUnavailable: it never became a job, and never will.
+        """
+
+    async def give_launch(self, name: str, launch: Launch) -> bool:
+        """Hand in what a job starts that is there already; idempotent.
+
+        Called by an adapter that takes up a job of an earlier version, which submitted
+        none, or whose secrets have gone. The newest counts, until the job is ready.
+        Returns whether the job waits for it.
+
+        Raises:
+            UnknownJob: there is no such record.
         """
 
     async def cancel(self, name: str) -> None:

@@ -38,11 +38,12 @@ from spawners.common.errors import DatabaseUnavailable
 
 from ..errors import InvalidSpec
 from ..explain.failure import Failure
-from ..models import JobSpec, JobState, Resources
+from ..models import JobSpec, JobState, Launch, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .adoption import Adoption
 from .cancelling import Cancelling
 from .errors import StaleReport
+from .launches import Launches
 from .ledger import Ledger, Line
 from .metered import MeteredScheduler
 from .readings import Readings, Report
@@ -77,13 +78,23 @@ class Counters:
 
 
 class Jobs:
-    """All batch jobs of this process. See the module for what it promises."""
+    """All batch jobs of this process. See the module for what it promises.
+
+    Args:
+        scheduler: runs them.
+        store: keeps their records.
+        settings: how often and how long is looked.
+        launches: keeps what jobs start until they ask; without it, nothing can be
+            submitted with a launch.
+    """
 
     def __init__(
         self,
         scheduler: Scheduler,
         store: JobStore,
         settings: WatchSettings | None = None,
+        *,
+        launches: Launches | None = None,
     ) -> None:
         settings = settings or WatchSettings()
         self._settings = settings
@@ -110,8 +121,14 @@ class Jobs:
             self._scheduler, self._ledger, settings, self._watcher.nudge
         )
         self._submission = Submission(
-            self._scheduler, self._ledger, self._adoption, settings, self._job_found
+            self._scheduler,
+            self._ledger,
+            self._adoption,
+            settings,
+            self._job_found,
+            launches,
         )
+        self._launches = launches
         # Endpoints that are being written down, by job.
         self._reporting: dict[str, Address] = {}
         self._loops: list[asyncio.Task[Any]] = []
@@ -169,6 +186,7 @@ class Jobs:
         user: str,
         owner: str,
         facts: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
     ) -> JobRecord:
         """Submit one job as ``user`` and return its record, identity included.
 
@@ -180,6 +198,9 @@ class Jobs:
             user: account to run as.
             owner: the adapter's key: whose live job there can be only one of.
             facts: public facts to keep with the record.
+            launch: what the job's agent starts, which the job fetches once it runs.
+                The agent's environment is added to the spec's; the spec's script runs
+                it (:func:`~spawners.batch.rendezvous.launch.agent_command`).
 
         Raises:
             AlreadyLive: the owner has a live job; nothing was done.
@@ -188,7 +209,22 @@ class Jobs:
                 ``AuthenticationBroken``; phase is ``REFUSED`` and tells why.
             SchedulerUnavailable: it did not answer the check, or never took the job.
         """
-        return await self._submission.submit(spec, user, owner, facts or {})
+        return await self._submission.submit(spec, user, owner, facts or {}, launch)
+
+    async def give_launch(self, name: str, launch: Launch) -> bool:
+        """Hand in what a job starts that is there already; may be called again.
+
+        For a job whose submission brought none, of an earlier version, or one whose
+        launch is of no use any more. The newest counts, until the job is ready.
+
+        Returns whether the job waits for it.
+
+        Raises:
+            UnknownJob: there is no such record.
+            DatabaseUnavailable: nothing was changed.
+        """
+        await self._ledger.recall(name)
+        return self._launches is not None and await self._launches.give(name, launch)
 
     async def cancel(self, name: str) -> None:
         """Write down that the job has to end, and ask for it once.

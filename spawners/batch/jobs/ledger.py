@@ -21,6 +21,7 @@ from spawners.common.errors import DatabaseUnavailable
 
 from ..models import JobStatus
 from .errors import AlreadyLive, UnknownJob
+from .launches import Alongside
 from .record import JobEvent, JobRecord, utc_now
 from .store import Change, JobStore, OwnerTaken, Stored
 
@@ -106,8 +107,10 @@ class Ledger:
         """How many records the database is behind on."""
         return len(self._unsaved)
 
-    async def insert(self, record: JobRecord, *lines: Line) -> JobRecord:
-        """Commit a new record.
+    async def insert(
+        self, record: JobRecord, *lines: Line, alongside: Alongside | None = None
+    ) -> JobRecord:
+        """Commit a new record, with the rows that ``alongside`` writes.
 
         Raises:
             AlreadyLive: its owner has a live one.
@@ -117,7 +120,7 @@ class Ledger:
         events = _number(entry, lines)
 
         async def work() -> JobRecord:
-            await self.store.insert(record, events)
+            await self.store.insert(record, events, alongside=alongside)
             entry.saved_seq = entry.last_seq
             previous = self.current(record.owner)
             self._entries[record.name] = entry

@@ -21,6 +21,7 @@ from spawners.common.database import Database
 from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
 from . import tables as rows
+from .launches import Alongside
 from .record import JobEvent, JobRecord
 
 T = TypeVar("T")
@@ -148,8 +149,14 @@ class JobStore:
 
         return await self.read(work)
 
-    async def insert(self, record: JobRecord, events: Sequence[JobEvent] = ()) -> None:
-        """Commit a new record.
+    async def insert(
+        self,
+        record: JobRecord,
+        events: Sequence[JobEvent] = (),
+        *,
+        alongside: Alongside | None = None,
+    ) -> None:
+        """Commit a new record, and what ``alongside`` writes, or nothing.
 
         Raises:
             OwnerTaken: its owner has a live record, or one of this generation.
@@ -160,6 +167,8 @@ class JobStore:
             row = rows.to_row(record, _ALL_FIELDS) | {"keeper": self._keeper}
             connection.execute(sa.insert(rows.jobs), [row])
             _insert_events(connection, events)
+            if alongside is not None:
+                alongside(connection)
 
         try:
             await self._run(work)
@@ -168,6 +177,8 @@ class JobStore:
 
     async def save(self, changes: Sequence[Change]) -> None:
         """Commit all ``changes``, or none of them.
+
+        What a job was to start is erased with the change after which it never asks.
 
         Raises:
             DatabaseUnavailable: nothing was written.
@@ -182,6 +193,7 @@ class JobStore:
                         .values(rows.to_row(change.record, change.fields))
                     )
                 _insert_events(connection, change.events)
+                _erase_launch(connection, change)
 
         try:
             await self._run(work)
@@ -220,7 +232,8 @@ class JobStore:
     async def prune(self, before: datetime) -> int:
         """Delete closed records last changed before then; return how many.
 
-        The newest record of each owner stays, with its events.
+        The newest record of each owner stays, with its events. Launches that nobody
+        asks for any more go, whoever left them: an earlier version knows of none.
         """
 
         def work(connection: Connection) -> int:
@@ -246,6 +259,10 @@ class JobStore:
                     rows.proofs.c.created < before,
                     rows.proofs.c.name.not_in(sa.select(rows.jobs.c.name)),
                 )
+            )
+            awaited = sa.select(rows.jobs.c.name).where(rows.AWAITS_LAUNCH)
+            connection.execute(
+                sa.delete(rows.launches).where(rows.launches.c.name.not_in(awaited))
             )
             return len(names)
 
@@ -283,3 +300,9 @@ def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
         connection.execute(
             sa.insert(rows.events), [rows.event_to_row(event) for event in events]
         )
+
+
+def _erase_launch(connection: Connection, change: Change) -> None:
+    if change.fields & rows.LAUNCH_FIELDS and not rows.awaits_launch(change.record):
+        name = change.record.name
+        connection.execute(sa.delete(rows.launches).where(rows.launches.c.name == name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any  # the result of a task that is only kept
 
@@ -13,10 +14,11 @@ from spawners.common.errors import GatewayError
 from ..errors import InvalidSpec, SchedulerUnavailable
 from ..explain.failure import Failure
 from ..explain.states import explain_refusal
-from ..models import BatchJob, JobSpec
+from ..models import BatchJob, JobSpec, Launch
 from ..scheduler import Scheduler
 from .adoption import Adoption, adopt, close_unsubmitted
 from .errors import AlreadyLive
+from .launches import Alongside, Launches
 from .ledger import Ledger, Line
 from .record import JobRecord, Phase, utc_now
 from .settings import WatchSettings
@@ -40,18 +42,25 @@ class Submission:
         adoption: Adoption,
         settings: WatchSettings,
         submitted: Callable[[], None],
+        launches: Launches | None,
     ) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
         self._adoption = adoption
         self._settings = settings
         self._submitted = submitted
+        self._launches = launches
         self._reserved: dict[str, JobRecord] = {}
         self._tasks: set[asyncio.Task[JobRecord]] = set()
         self._looking: set[asyncio.Task[Any] | None] = set()
 
     async def submit(
-        self, spec: JobSpec, user: str, owner: str, facts: Mapping[str, str]
+        self,
+        spec: JobSpec,
+        user: str,
+        owner: str,
+        facts: Mapping[str, str],
+        launch: Launch | None,
     ) -> JobRecord:
         """See :meth:`spawners.batch.jobs.jobs.Jobs.submit`."""
         if spec.resources.array_size is not None:
@@ -62,6 +71,15 @@ class Submission:
         live = self._reserved.get(owner) or (current and current.live and current)
         if live:
             raise AlreadyLive(live)
+        alongside = None
+        if launch is not None:
+            if self._launches is None:
+                raise InvalidSpec("launch", "nobody here hands it to the job.")
+            prepared = self._launches.prepare(spec.name, launch)
+            alongside = prepared.write
+            spec = replace(
+                spec, environment={**spec.environment, **prepared.environment}
+            )
         now = utc_now()
         record = JobRecord(
             name=spec.name,
@@ -77,7 +95,7 @@ class Submission:
         )
         self._reserved[owner] = record
         # A caller that goes away must not leave a submission half written down.
-        task = asyncio.create_task(self._run(record, spec))
+        task = asyncio.create_task(self._run(record, spec, alongside))
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
@@ -102,9 +120,11 @@ class Submission:
         if not task.cancelled():
             task.exception()  # told to the caller, if it is still there
 
-    async def _run(self, record: JobRecord, spec: JobSpec) -> JobRecord:
+    async def _run(
+        self, record: JobRecord, spec: JobSpec, alongside: Alongside | None
+    ) -> JobRecord:
         try:
-            await self._ledger.insert(record)
+            await self._ledger.insert(record, alongside=alongside)
         except AlreadyLive as error:
             # It is in the database and was unknown here: a commit whose answer was
             # lost, of a submission that never went further.

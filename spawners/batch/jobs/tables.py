@@ -1,4 +1,4 @@
-"""How job records lie in the database: two tables, and both ways of conversion.
+"""How job records lie in the database: their tables, and both ways of conversion.
 
 Values with structure are JSON text, written and checked by pydantic, so that SQLite
 and PostgreSQL behave alike; what is searched for is a column.
@@ -78,8 +78,8 @@ events = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
 )
 
-# Hashes of what jobs prove themselves with (rendezvous/proofs.py). Written before the
-# job's own row, so it does not refer to it.
+# Hashes of what jobs prove themselves with (rendezvous/proofs.py). Earlier versions
+# wrote them before the job's own row, so they do not refer to it.
 proofs = sa.Table(
     "landbridge_job_proofs",
     metadata,
@@ -92,6 +92,20 @@ proofs = sa.Table(
     sa.Column("report_hash", sa.String(64), nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("ended", sa.Boolean, nullable=False),
+)
+
+# What jobs start (rendezvous/launches.py), encrypted. A row is there only as long as
+# its job waits for it: see awaits_launch.
+launches = sa.Table(
+    "landbridge_job_launches",
+    metadata,
+    sa.Column(
+        "name",
+        sa.String(64),
+        sa.ForeignKey("landbridge_jobs.name", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("sealed", sa.Text, nullable=False),
 )
 
 # What jobs used. Kept when their records are pruned. Of a kernel's job its notebook
@@ -165,6 +179,23 @@ MUTABLE = frozenset(
 def is_open(record: JobRecord) -> bool:
     """True while something is still to be done about a record."""
     return record.live or record.needs_polling or record.search_until is not None
+
+
+def awaits_launch(record: JobRecord) -> bool:
+    """True while the job may still ask for what it starts."""
+    wanted = record.live and record.cancel_wanted is None
+    return wanted and record.address is None
+
+
+#: The same in SQL, of :data:`jobs`.
+AWAITS_LAUNCH = sa.and_(
+    jobs.c.phase.in_([Phase.INTENT.value, Phase.SUBMITTED.value]),
+    jobs.c.cancel_wanted.is_(None),
+    jobs.c.endpoint.is_(None),
+)
+
+#: Fields that decide it.
+LAUNCH_FIELDS = frozenset({"phase", "cancel_wanted", "address"})
 
 
 def to_row(record: JobRecord, fields: frozenset[str]) -> dict[str, object]:

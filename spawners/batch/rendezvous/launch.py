@@ -1,13 +1,10 @@
-"""What travels in a job: its public environment, its command, its programs.
+"""What travels in a job: its public environment, and its command, the agent.
 
 The job script runs one command, :func:`agent_command`, with ``exec`` in its last line,
 after the site's prologue, so that the scheduler's signals reach it::
 
-    spec = JobSpec(
-        environment=await rendezvous.prepare(name),   # calls job_environment()
-        script=prologue + "exec " + shlex.join(agent_command()),
-        ...
-    )
+    spec = JobSpec(script=prologue + "exec " + shlex.join(agent_command()), ...)
+    await jobs.submit(spec, launch=launch, ...)   # adds job_environment()
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ from __future__ import annotations
 import base64
 import ssl
 import zlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -24,8 +20,6 @@ from typing import Literal
 
 from spawners import node
 
-# What the server is started by, and what that loads from beside it.
-_SERVER_FILES = ("notebook_server.py", "server_rights.py", "kernel_pipe.py")
 _RUN = (
     "import os,zlib,base64;"
     'exec(zlib.decompress(base64.b64decode(os.environ["LANDBRIDGE_AGENT"])))'
@@ -59,60 +53,20 @@ class JobSideSettings:
     patience: timedelta = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What a job starts once it has proved itself.
-
-    Attributes:
-        argv: the command. An item may start with ``{python}`` (the environment's
-            interpreter) or ``{dir}`` (the job's private directory).
-        environment: variables, on top of the job's own. May hold secrets.
-        files: name to text; written 0600 into the private directory before.
-    """
-
-    argv: tuple[str, ...]
-    environment: Mapping[str, str] = field(repr=False)
-    files: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-_UNLESS_SAID = (
-    # Kernels beside the server use sockets in the job's private directory: on TCP every
-    # user of the node could read along.
-    "--KernelManager.transport=ipc",
-    # A websocket that nobody sends on (of events, of an extension) is told from one
-    # that was left; the proxy closes what is silent for five minutes.
-    "--ServerApp.websocket_ping_interval=60",
-    # Packages are installed in a terminal, by somebody who sees what and where: not by
-    # a click that a page could make.
-    "--LabApp.extension_manager=readonly",
+#: Names of all that :func:`job_environment` may give, for scripts that list what a job
+#: keeps of its environment.
+AGENT_VARIABLES = (
+    "LANDBRIDGE_AGENT",
+    "LANDBRIDGE_JOB",
+    "LANDBRIDGE_HUB",
+    "LANDBRIDGE_CA",
+    "LANDBRIDGE_PROOF",
+    "LANDBRIDGE_PATIENCE",
+    "LANDBRIDGE_MUNGE_SOCKET",
+    "LANDBRIDGE_MUNGE_UID",
+    "LANDBRIDGE_PYTHON",
+    "LANDBRIDGE_TOKEN",
 )
-
-
-def notebook_launch(
-    environment: Mapping[str, str],
-    arguments: Sequence[str] = (),
-    *,
-    kernels: str | None = None,
-) -> Launch:
-    """Return how to start ``jupyterhub-singleuser`` in the user's environment.
-
-    Args:
-        environment: what JupyterHub's ``Spawner.get_env()`` gives. Where it listens
-            is decided in the job; ``JUPYTERHUB_SERVICE_URL`` need not fit.
-        arguments: as ``Spawner.get_args()`` gives. What they do not say of
-            ``_UNLESS_SAID`` is added.
-        kernels: text of the file that tells the server of kernels as jobs.
-    """
-    said = {argument.partition("=")[0] for argument in arguments}
-    ours = [word for word in _UNLESS_SAID if word.partition("=")[0] not in said]
-    files = {name: _source(name) for name in _SERVER_FILES}
-    if kernels is not None:
-        files["kernels.json"] = kernels
-    return Launch(
-        argv=("{python}", "{dir}/notebook_server.py", *ours, *arguments),
-        environment=environment,
-        files=files,
-    )
 
 
 def agent_command(python: str = "python3") -> tuple[str, ...]:
@@ -134,22 +88,25 @@ def job_environment(
         settings: what every job is told.
         token: its one-time token when ``settings.proof`` is ``"token"``.
     """
-    facts = {
-        "LANDBRIDGE_AGENT": _packed_agent(),
-        "LANDBRIDGE_JOB": name,
-        "LANDBRIDGE_HUB": settings.hub_url,
-        # Some tools on the way cannot carry a variable with several lines.
-        "LANDBRIDGE_CA": base64.b64encode(
-            ssl.PEM_cert_to_DER_cert(settings.hub_ca)
-        ).decode("ascii"),
-        "LANDBRIDGE_PROOF": settings.proof,
-        "LANDBRIDGE_PATIENCE": str(int(settings.patience.total_seconds())),
-        "LANDBRIDGE_MUNGE_SOCKET": settings.munge_socket,
-        "LANDBRIDGE_MUNGE_UID": settings.munge_uid,
-        "LANDBRIDGE_PYTHON": settings.python,
-        "LANDBRIDGE_TOKEN": token,
+    # Some tools on the way cannot carry a variable with several lines.
+    authority = base64.b64encode(ssl.PEM_cert_to_DER_cert(settings.hub_ca))
+    facts = (
+        _packed_agent(),
+        name,
+        settings.hub_url,
+        authority.decode("ascii"),
+        settings.proof,
+        int(settings.patience.total_seconds()),
+        settings.munge_socket,
+        settings.munge_uid,
+        settings.python,
+        token,
+    )
+    return {
+        variable: str(fact)
+        for variable, fact in zip(AGENT_VARIABLES, facts, strict=True)
+        if fact is not None
     }
-    return {key: str(value) for key, value in facts.items() if value is not None}
 
 
 @cache

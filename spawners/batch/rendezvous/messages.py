@@ -98,6 +98,12 @@ class Refusal(Enum):
         "The scheduler has not told the job's node yet.",
         "retry",
     )
+    NO_LAUNCH = (
+        503,
+        "no-launch",
+        "What this job starts is not known yet.",
+        "retry",
+    )
     NOT_NOW = (503, "not-now", "The hub cannot check this now.", "retry")
 
     def answer(self) -> Answer:

@@ -2,9 +2,11 @@
 
 The HTTP layer hands over the body and the caller's address, and sends the answer::
 
-    rendezvous = Rendezvous(jobs, pki.jobs_ca, StoredProofs(store), settings)
-    rendezvous.register("server:", provider)     # async (JobRecord) -> Launch
-    environment = await rendezvous.prepare(name) # before Jobs.submit: for the JobSpec
+    launches = StoredLaunches(store, secrets, settings.job_side)
+    jobs = Jobs(scheduler, store, launches=launches)
+    rendezvous = Rendezvous(
+        jobs, pki.jobs_ca, StoredProofs(store), launches, settings
+    )
     answer = await rendezvous.fetch(body, peer)  # Answer(status, json); so ready, ended
 
 Serve it only after ``Jobs.start()``: a job that the hub does not know ends itself.
@@ -12,7 +14,8 @@ An answer of :meth:`Rendezvous.fetch` holds secrets: never log it.
 
 What a job says is a claim. Who it is follows from its proof, whether it is wanted
 from its record, where it may be reached from the scheduler's own words. Hashes of
-its secrets are stored, so a restart of the hub between the calls changes nothing.
+its secrets are stored, so a restart of the hub between the calls changes nothing. What
+it starts came with its submission: nobody else need be there when it asks.
 """
 
 from __future__ import annotations
@@ -31,9 +34,10 @@ from spawners.common.errors import GatewayError
 
 from ..jobs.errors import StaleReport
 from ..jobs.record import Address, JobEvent, JobRecord
+from ..models import Launch
 from ..scheduler import ClusterSnapshot
 from .certificates import CertificateAuthority, job_host
-from .launch import JobSideSettings, Launch, job_environment
+from .launch import JobSideSettings
 from .messages import (
     Answer,
     Ended,
@@ -61,7 +65,6 @@ from .proofs import (
 log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Report)
-Provider = Callable[[JobRecord], Awaitable[Launch]]
 Resolve = Callable[[str], Awaitable[list[str]]]
 
 
@@ -96,6 +99,13 @@ class JobsView(Protocol):
         """Read the job's state soon: it exists, and something changed."""
 
 
+class LaunchesView(Protocol):
+    """What of :class:`~.launches.StoredLaunches` is used here."""
+
+    async def load(self, name: str) -> Launch | None:
+        """Return what a job starts, ``None`` if nothing is kept for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RendezvousSettings:
     """Settings of the hub's side.
@@ -121,6 +131,7 @@ class Rendezvous:
         jobs: the records.
         jobs_ca: signs the jobs' server certificates.
         proofs: keeps hashes between calls and restarts.
+        launches: keeps what jobs start.
         settings: see :class:`RendezvousSettings`.
         munge: decodes credentials; used when the proof is ``"munge"``.
         resolve_host: addresses of a host name, for clusters that tell names only.
@@ -131,6 +142,7 @@ class Rendezvous:
         jobs: JobsView,
         jobs_ca: CertificateAuthority,
         proofs: Proofs,
+        launches: LaunchesView,
         settings: RendezvousSettings,
         *,
         munge: MungeVerifier | None = None,
@@ -139,30 +151,12 @@ class Rendezvous:
         self._jobs = jobs
         self._ca = jobs_ca
         self._proofs = proofs
+        self._launches = launches
         self._settings = settings
         self._munge = munge or MungeVerifier()
         self._tokens = TokenVerifier()
         self._resolve = resolve_host
-        self._providers: dict[str, Provider] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    def register(self, prefix: str, provider: Provider) -> None:
-        """Let ``provider`` say what jobs start whose owner begins with ``prefix``.
-
-        It is called at every accepted fetch, so possibly twice for one job, and must
-        then answer the same. A :class:`GatewayError` from it lets the job try again.
-        """
-        self._providers[prefix] = provider
-
-    async def prepare(self, name: str) -> dict[str, str]:
-        """Return the environment for the job that will be submitted as ``name``."""
-        side = self._settings.job_side
-        if side.proof == "munge":
-            await self._proofs.save(ProofState(name))
-            return job_environment(name, side)
-        token, hashed = self._tokens.new_token()
-        await self._proofs.save(ProofState(name, token_hash=hashed))
-        return job_environment(name, side, token=token)
 
     async def fetch(self, body: bytes, peer: str) -> Answer:
         """Answer a job that asks for what it needs to start."""
@@ -231,7 +225,10 @@ class Rendezvous:
         record = self._wanted(record.name, state)
         if record.address is not None:
             raise Refused(Refusal.REPEATED, "fetched again after it was ready")
-        launch = await self._provider(record)(record)
+        launch = await self._launches.load(record.name)
+        if launch is None:
+            # Of an earlier version, and whoever submitted it has not handed it in yet.
+            raise Refused(Refusal.NO_LAUNCH)
         pair = self._ca.issue_server(
             job_host(record.name), lifetime=self._settings.server_lifetime
         )
@@ -256,7 +253,7 @@ class Rendezvous:
             "key": pair.key,
             "certificate": pair.certificate,
             "fingerprint": pair.fingerprint,
-            "environment": dict(launch.environment),
+            "environment": {**launch.environment, **_times(record)},
             "argv": list(launch.argv),
             "files": dict(launch.files),
         }
@@ -368,11 +365,11 @@ class Rendezvous:
         address = plain_address(known)
         return [address] if address else await self._resolve(known)
 
-    def _provider(self, record: JobRecord) -> Provider:
-        for prefix, provider in self._providers.items():
-            if record.owner.startswith(prefix):
-                return provider
-        raise Refused(Refusal.OVER, "nobody provides for this kind of job")
+
+def _times(record: JobRecord) -> dict[str, str]:
+    """Return what is known only once a job has started: when its time is up."""
+    ends = record.status.ends
+    return {} if ends is None else {"LANDBRIDGE_JOB_ENDS": ends.isoformat()}
 
 
 def _uid_here(user: str) -> int | None:

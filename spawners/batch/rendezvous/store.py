@@ -37,12 +37,13 @@ class StoredProofs:
 
     async def save(self, state: ProofState) -> None:
         """Commit the state, new or changed."""
-        values = dataclasses.asdict(state)
+        await self._store.transact(lambda connection: write_proof(connection, state))
 
-        def work(connection: Connection) -> None:
-            update = sa.update(proofs).where(proofs.c.name == state.name)
-            if connection.execute(update.values(values)).rowcount == 0:
-                row = values | {"created": utc_now()}
-                connection.execute(sa.insert(proofs), [row])
 
-        await self._store.transact(work)
+def write_proof(connection: Connection, state: ProofState) -> None:
+    """Write the state of a job, new or changed, in a transaction of the caller's."""
+    values = dataclasses.asdict(state)
+    update = sa.update(proofs).where(proofs.c.name == state.name)
+    if connection.execute(update.values(values)).rowcount == 0:
+        row = values | {"created": utc_now()}
+        connection.execute(sa.insert(proofs), [row])

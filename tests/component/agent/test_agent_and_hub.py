@@ -10,8 +10,8 @@ import pytest
 
 from rigs.batch.agent import is_ready, log_of, ours, stub
 from rigs.batch.rendezvous import HubDouble, Rig, private_munge, serving
-from spawners.batch.models import JobState
-from spawners.batch.rendezvous.launch import JobSideSettings, Launch, job_environment
+from spawners.batch.models import JobState, Launch
+from spawners.batch.rendezvous.launch import JobSideSettings, job_environment
 from spawners.batch.rendezvous.proofs import MungeVerifier
 
 
@@ -36,6 +36,18 @@ async def test_a_hub_that_restarts_in_the_middle_is_waited_for(served, start):
     await is_ready(rig, record)
     agent.process.terminate()
     await agent.finish()
+
+
+async def test_a_job_starts_while_the_core_alone_is_there(served, start):
+    rig, _ = served
+    record, environment = await rig.submit()
+    rig.launch = None  # whoever submitted it is dead
+    await rig.restart()
+    agent = await start(ours(environment))
+    await is_ready(rig, record)
+    agent.process.terminate()
+    _, output = await agent.finish()
+    assert "Waiting" not in output
 
 
 async def test_lost_answers_are_asked_for_again(served, start):

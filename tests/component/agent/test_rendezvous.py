@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rigs.batch.rendezvous import NONCE, Rig
-from spawners.batch.errors import AuthenticationBroken, SchedulerUnavailable
+from spawners.batch.errors import AuthenticationBroken
 from spawners.batch.jobs.record import Address
 from spawners.batch.models import JobState
 from spawners.batch.rendezvous.messages import (
@@ -261,20 +261,6 @@ async def test_a_late_job_of_an_older_start_is_told_to_end(rig):
     await rig.restart()
     assert refused(await rig.ready(record, fetched), Refusal.OVER)
     assert rig.jobs.current(record.owner).address is None
-
-
-async def test_nothing_is_given_to_a_job_that_nobody_provides_for(rig):
-    record, environment = await rig.submit("kernel:alice/1")
-    assert refused(await rig.fetch(record, environment), Refusal.OVER)
-
-
-async def test_a_provider_that_cannot_now_lets_the_job_wait(rig):
-    async def later(record):
-        raise SchedulerUnavailable("not yet")
-
-    record, environment = await rig.submit()
-    rig.rendezvous.register("server:", later)
-    assert refused(await rig.fetch(record, environment), Refusal.NOT_NOW)
 
 
 async def test_a_node_that_is_known_by_name_only_is_resolved(rig):

@@ -18,7 +18,8 @@ import websockets
 from rigs.batch.rendezvous import serving
 from spawners.batch.models import JobState
 from spawners.batch.rendezvous.certificates import job_host
-from spawners.batch.rendezvous.launch import agent_command, notebook_launch
+from spawners.batch.rendezvous.launch import agent_command
+from spawners.notebooks.launch import notebook_launch
 
 PREFIX = "/user/alice/"
 # The ports on which the kernel listens, as it sees them itself; UDP included.

@@ -13,8 +13,8 @@ import pytest
 
 from rigs.batch.rendezvous import serving
 from spawners.batch.errors import NotPermitted
-from spawners.batch.models import new_job_name
-from spawners.batch.rendezvous.launch import Launch, agent_command
+from spawners.batch.models import Launch, new_job_name
+from spawners.batch.rendezvous.launch import agent_command
 from spawners.batch.rendezvous.proofs import MungeVerifier
 
 pytestmark = pytest.mark.slurm
@@ -50,15 +50,17 @@ async def hub_on(slurm, scheduler, tmp_path, *arguments):
 
 
 async def submit(rig, new_job, user, **environment):
-    """Submit a job whose script is the agent's command alone."""
-    name = new_job_name()
+    """Submit a job whose script is the agent's command, after some variables."""
+    variables = [f"export {name}={value}\n" for name, value in environment.items()]
     spec = new_job(
-        "exec " + shlex.join(agent_command("/usr/bin/python3")),
-        name=name,
-        environment=await rig.rendezvous.prepare(name) | environment,
+        "".join(variables) + "exec " + shlex.join(agent_command("/usr/bin/python3")),
+        name=new_job_name(),
         memory=100 * 1024**2,
     )
-    return await rig.jobs.submit(spec, user=user, owner=f"server:{user}/"), spec.output
+    record = await rig.jobs.submit(
+        spec, user=user, owner=f"server:{user}/", launch=rig.launch
+    )
+    return record, spec.output
 
 
 async def wait(rig, record, until):
@@ -149,10 +151,11 @@ async def test_nobody_else_reads_a_jobs_output_whoever_opened_it_first(
                 + shlex.join(agent_command("/usr/bin/python3")),
                 name=name,
                 output=output,
-                environment=await rig.rendezvous.prepare(name),
                 memory=100 * 1024**2,
             )
-            record = await rig.jobs.submit(spec, user="alice", owner="server:alice/")
+            record = await rig.jobs.submit(
+                spec, user="alice", owner="server:alice/", launch=rig.launch
+            )
             record = await wait(rig, record, lambda r: not r.live)
             path = Path(output.replace("%j", record.job.id))
             log = path.read_text()

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from rigs.batch.rendezvous import serving
-from spawners.batch.rendezvous.launch import Launch, agent_command
+from spawners.batch.models import Launch
+from spawners.batch.rendezvous.launch import agent_command
 
 # A server that tells a port, writes what it got, and does as its argument says.
 STUB = """\

@@ -21,9 +21,10 @@ from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
-from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
+from spawners.batch.models import JobSpec, JobState, Launch, Resources, new_job_name
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
-from spawners.batch.rendezvous.launch import JobSideSettings, Launch
+from spawners.batch.rendezvous.launch import JobSideSettings
+from spawners.batch.rendezvous.launches import StoredLaunches
 from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.rendezvous.store import StoredProofs
 
@@ -39,6 +40,7 @@ class Rig:
         self.pki = ensure_hub_pki(directory / "pki", names=["127.0.0.1"])
         self.scheduler = FakeScheduler()
         self.launch = Launch(("true",), {"JUPYTERHUB_API_TOKEN": "hub-token"})
+        self.secrets = [b"key of launches"]
         self.port = 0
         self.proof = "token"
         self.munge = None
@@ -49,8 +51,6 @@ class Rig:
     async def start(self):
         """Start, or start again over the same store as after a crash."""
         self.store = await JobStore.open(f"sqlite:///{self.directory}/jobs.sqlite")
-        self.jobs = Jobs(self.scheduler, self.store, QUICK)
-        await self.jobs.start()
         side = JobSideSettings(
             f"https://127.0.0.1:{self.port}/hub/api/landbridge/jobs",
             self.pki.hub_ca.certificate,
@@ -61,14 +61,17 @@ class Rig:
         settings = RendezvousSettings(
             side, node_wait=self.node_wait, repeat_within=self.repeat_within
         )
+        self.launches = StoredLaunches(self.store, self.secrets, side)
+        self.jobs = Jobs(self.scheduler, self.store, QUICK, launches=self.launches)
+        await self.jobs.start()
         self.rendezvous = Rendezvous(
             self.jobs,
             self.pki.jobs_ca,
             StoredProofs(self.store),
+            self.launches,
             settings,
             munge=self.munge,
         )
-        self.rendezvous.register("server:", self._provide)
 
     async def stop(self):
         await self.jobs.close()
@@ -78,15 +81,13 @@ class Rig:
         await self.stop()
         await self.start()
 
-    async def _provide(self, record):
-        return self.launch
-
     async def submit(self, owner="server:alice/", user="alice", *, node="n01"):
         """Submit a job, running on ``node`` unless that is None; return its pieces."""
-        name = new_job_name()
-        environment = await self.rendezvous.prepare(name)
-        spec = JobSpec(name, "#!/bin/sh\n", Resources(), "/", environment=environment)
-        record = await self.jobs.submit(spec, user=user, owner=owner)
+        spec = JobSpec(new_job_name(), "#!/bin/sh\n", Resources(), "/")
+        record = await self.jobs.submit(
+            spec, user=user, owner=owner, launch=self.launch
+        )
+        environment = dict(self.scheduler.spec(record.job).environment)
         if node is not None:
             self.run(record, node)
         return record, environment

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from jupyterhub import orm, roles
@@ -21,6 +22,9 @@ from spawners.batch.jobs.record import Address, JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import BatchJob, JobState
+from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.batch.rendezvous.launch import JobSideSettings
+from spawners.batch.rendezvous.launches import StoredLaunches
 from spawners.notebooks.spawner import BatchJobSpawner
 
 QUICK = WatchSettings(
@@ -57,9 +61,6 @@ class Host:
     def agent_command(self) -> tuple[str, ...]:
         return ("/usr/bin/python3", "-I", "-c", "agent")
 
-    async def prepare(self, job_name: str) -> Mapping[str, str]:
-        return {"LANDBRIDGE_JOB": job_name}
-
     def cancel(
         self, job_name: str, *, after: Awaitable[object] | None = None
     ) -> Awaitable[None]:
@@ -80,8 +81,16 @@ class Host:
 class Rig:
     """One user, ``ann``, whose servers run on a fake scheduler."""
 
-    def __init__(self, scheduler: FakeScheduler, jobs: Jobs, user: User) -> None:
+    def __init__(
+        self,
+        scheduler: FakeScheduler,
+        jobs: Jobs,
+        store: JobStore,
+        launches: StoredLaunches,
+        user: User,
+    ) -> None:
         self.scheduler, self.jobs, self.user = scheduler, jobs, user
+        self.store, self.launches = store, launches
         self.host = Host(jobs)
         user.settings["landbridge"] = self.host
 
@@ -109,6 +118,17 @@ class Rig:
                 await asyncio.sleep(0.005)
         return spawner.record.job
 
+    async def leave_pending(self, spawner: BatchJobSpawner) -> BatchJob:
+        """Have a start submit or attach to its job; then the hub goes down."""
+        start = asyncio.ensure_future(spawner.start())
+        async with asyncio.timeout(5):
+            await spawner._submitted.wait()
+        self.host.closing = True
+        start.cancel()
+        await asyncio.wait([start])
+        self.host.closing = False
+        return await self.submitted(spawner)
+
     async def bring_up(self, spawner: BatchJobSpawner, port: int = 41234) -> str:
         """Start a server and play its job; return the URL that start() gave."""
         start = asyncio.ensure_future(spawner.start())
@@ -134,7 +154,10 @@ async def make_rig(directory: str) -> tuple[Rig, Any]:
     roles.create_role(session, roles.get_default_roles()[0])
     scheduler = FakeScheduler()
     store = await JobStore.open(f"sqlite:///{directory}/jobs.sqlite")
-    jobs = Jobs(scheduler, store, QUICK)
+    ca = ensure_hub_pki(Path(directory) / "pki").hub_ca.certificate
+    side = JobSideSettings("https://hub.example:8001/hub/api/landbridge/jobs", ca)
+    launches = StoredLaunches(store, [b"key of launches"], side)
+    jobs = Jobs(scheduler, store, QUICK, launches=launches)
     await jobs.start()
     user = User(row, {"cookie_secret": b"secret"})
 
@@ -144,4 +167,4 @@ async def make_rig(directory: str) -> tuple[Rig, Any]:
         session.close()
         session.get_bind().dispose()
 
-    return Rig(scheduler, jobs, user), down
+    return Rig(scheduler, jobs, store, launches, user), down

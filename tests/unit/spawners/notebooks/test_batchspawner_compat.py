@@ -153,9 +153,12 @@ async def test_keepvars(servers: Rig) -> None:
         req_keepvars_extra="ABCDE",
     )
     await servers.bring_up(spawner)
-    script = servers.scheduler.spec(spawner.record.job).script
-    assert "--export=LANDBRIDGE_JOB,ABCDE\n" in script
-    assert "TOKEN" not in script
+    spec = servers.scheduler.spec(spawner.record.job)
+    (line,) = [x for x in spec.script.splitlines() if x.startswith("#SBATCH --export=")]
+    assert {*spec.environment, "ABCDE"} <= {*line.partition("=")[2].split(",")}
+    assert "LANDBRIDGE_JOB" in spec.environment
+    assert "JUPYTERHUB" not in spec.script
+    assert spawner.api_token not in spec.script
 
 
 async def test_early_stop(servers: Rig) -> None:

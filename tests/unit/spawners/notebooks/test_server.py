@@ -6,12 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from jupyterhub import orm
 from jupyterhub.utils import format_exception
 
 from rigs.notebooks.spawners import Rig
 from spawners.batch.errors import LimitReached, SchedulerUnavailable, SubmitRejected
 from spawners.batch.jobs.record import Address
+from spawners.batch.jobs.tables import launches
 from spawners.batch.models import JobState
 from spawners.notebooks import spawner as server_job
 from spawners.notebooks.errors import StartFailed
@@ -52,6 +54,69 @@ async def test_a_second_hub_attaches_with_the_first_token(servers: Rig) -> None:
     assert job.name in url
     assert second.api_token == token
     assert servers.scheduler.calls["submit"] == 1
+
+
+async def test_the_job_is_submitted_with_what_it_starts(servers: Rig) -> None:
+    spawner = servers.spawner()
+    start = asyncio.ensure_future(spawner.start())
+    job = await servers.submitted(spawner)
+    launch = await servers.launches.load(job.name)
+    assert launch == spawner.launch()
+    assert launch is not None
+    assert launch.environment["JUPYTERHUB_API_TOKEN"] == spawner.api_token
+    start.cancel()
+    await servers.over(job.name)
+    assert await servers.launches.load(job.name) is None
+
+
+async def test_what_is_too_large_to_be_handed_over_is_refused_in_words(
+    servers: Rig,
+) -> None:
+    spawner = servers.spawner(environment={"LARGE": "x" * 2**21})
+    with pytest.raises(StartFailed, match="at most 1,024 kB") as caught:
+        await spawner.start()
+    assert "xxx" not in caught.value.message
+    assert servers.scheduler.calls["submit"] == 0
+
+
+async def test_a_pending_start_of_the_version_before_gets_its_launch(
+    servers: Rig,
+) -> None:
+    first = servers.spawner()
+    token = first.api_token
+    job = await servers.leave_pending(first)
+    # That version stored no launch, and did not say that there is one.
+    state = first.orm_spawner.state
+    first.orm_spawner.state = {
+        **state,
+        "landbridge": {k: v for k, v in state["landbridge"].items() if k != "launched"},
+    }
+    await servers.store.transact(lambda c: c.execute(sa.delete(launches)))
+    second = servers.spawner()
+    second.load_state(first.orm_spawner.state)
+    await servers.leave_pending(second)
+    launch = await servers.launches.load(job.name)
+    assert launch is not None
+    assert launch.environment["JUPYTERHUB_API_TOKEN"] == token == second.api_token
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_launch_whose_token_has_gone_is_replaced_and_no_other(
+    servers: Rig, *, gone: bool
+) -> None:
+    first = servers.spawner()
+    job = await servers.leave_pending(first)
+    if gone:
+        servers.user.db.delete(orm.APIToken.find(servers.user.db, first.api_token))
+        servers.user.db.commit()
+    second = servers.spawner(environment={"NEWS": "of a later configuration"})
+    second.load_state(first.orm_spawner.state)
+    await servers.leave_pending(second)
+    launch = await servers.launches.load(job.name)
+    assert launch is not None
+    assert launch.environment["JUPYTERHUB_API_TOKEN"] == second.api_token
+    assert ("NEWS" in launch.environment) is gone
+    assert (second.api_token == first.api_token) is not gone
 
 
 async def test_a_hub_that_goes_down_leaves_the_job(servers: Rig) -> None:
@@ -242,7 +307,7 @@ async def test_the_environment_has_the_jobs_frontend_and_no_place_in_the_job(
     job = spawner.record.job
     spec = servers.scheduler.spec(job)
     assert spawner.api_token not in spec.script + str(dict(spec.environment))
-    launch = await spawner.launch()
+    launch = spawner.launch()
     assert launch.environment["JUPYTERHUB_API_TOKEN"] == spawner.api_token
 
 
