@@ -8,12 +8,8 @@ import os
 from pathlib import Path
 
 from services.storage.site.embedded import weed_program
-from services.storage.site.embedded_files import (
-    EmbeddedSettings,
-    Ports,
-    command_line,
-    prepare,
-)
+from services.storage.site.embedded_files import EmbeddedSettings, command_line, prepare
+from services.storage.site.embedded_ports import Ports
 from spawners.common.files import write_whole
 
 DATA = Path("/data")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .site.embedded_files import SOCKET, kept_ports, port_socket, protected_ports
+from .site.embedded_files import SOCKET
+from .site.embedded_ports import kept_ports, port_socket, protected_ports
 
 __all__ = ["SOCKET", "ProtectedPort", "protected_port"]
 

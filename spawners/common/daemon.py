@@ -60,7 +60,7 @@ def spawn(command: Sequence[str], log: Path) -> ProcessId:
     finally:
         os.close(null)
         os.close(output)
-    return ProcessId.of(pid) or ProcessId(pid, -1)
+    return ProcessId.of_child(pid)
 
 
 async def wait_ended(process: ProcessId) -> None:
@@ -72,8 +72,7 @@ async def wait_ended(process: ProcessId) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     try:
-        if not process.alive:
-            _reap(process.pid)
+        if not process.keeps_pid:
             return
         loop.add_reader(descriptor, ended.set)
         try:

@@ -33,10 +33,25 @@ class ProcessId:
             return None
         return None if found is None else found.id
 
+    @classmethod
+    def of_child(cls, pid: int) -> ProcessId:
+        """A child of ours, which may have ended since we started it."""
+        found = _read(pid)
+        return cls(pid, -1 if found is None else found.started)
+
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
         return ProcessId.of(self.pid) == self
+
+    @property
+    def keeps_pid(self) -> bool:
+        """Whether its pid is still its own: it runs, or nobody took its exit status.
+
+        One whose first thread has ended is no more alive, and others of it may be yet.
+        """
+        found = _read(self.pid)
+        return found is not None and found.started == self.started
 
     @property
     def command(self) -> list[str]:
@@ -93,14 +108,18 @@ class Process(NamedTuple):
 
 def process(pid: int) -> Process | None:
     """Return a living process, or ``None``; a zombie does not live."""
+    found = _read(pid)
+    return None if found is None or found.state in "ZX" else found
+
+
+def _read(pid: int) -> Process | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The second field is the program's name in brackets, and may hold anything.
     fields = text.rpartition(")")[2].split()
-    found = Process(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
-    return None if found.state in "ZX" else found
+    return Process(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 def processes() -> Iterator[Process]:

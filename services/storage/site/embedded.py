@@ -23,7 +23,6 @@ import hashlib
 import json
 import logging
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -45,18 +44,25 @@ from ..s3.client import S3Client
 from ..s3.errors import StorageError, StoreUnavailable
 from ..s3.transport import StoreAddress
 from ..s3.values import AccessKey
+from .embedded_account import as_account
 from .embedded_files import (
     ROLE_ARN,
+    SCRATCH,
     EmbeddedSettings,
-    Ports,
-    choose_ports,
     command_line,
     hand_over,
     link_socket,
-    port_socket,
+    other_account,
     prepare,
-    protected_ports,
 )
+from .embedded_ports import (
+    Ports,
+    choose_ports,
+    port_socket,
+    protected_ports,
+    stolen_sockets,
+)
+from .private_tmp import why_not, with_private_tmp
 
 log = logging.getLogger(__name__)
 
@@ -228,13 +234,16 @@ class EmbeddedStore:
     async def _launch(self, key: AccessKey) -> None:
         # Only now has a store of an earlier gateway ended, which may have been root's.
         await asyncio.to_thread(hand_over, self._settings)
-        ports = await asyncio.to_thread(choose_ports, self._settings.directory)
+        private = await asyncio.to_thread(self._private_tmp)
+        ports = await asyncio.to_thread(
+            choose_ports, self._settings.directory, None if private else self._ids[0]
+        )
         await asyncio.to_thread(link_socket, self._settings.directory, ports)
         command = command_line(self._settings, ports, weed_program())
         offset = begin_log(self.log_file)
-        process = self._spawn(command, ports)
+        process = self._spawn([*private, *self._as_account(ports), *command])
         try:
-            await self._wait_ready(process, ports, key, offset)
+            await self._wait_ready(process, ports, key, offset, shared=not private)
         except BaseException:
             await end(process, patience_seconds=_PATIENCE_SECONDS)
             self._forget_child()
@@ -251,19 +260,48 @@ class EmbeddedStore:
         self.up.set()
         log.info("The embedded store serves, pid %s", process.pid)
 
-    def _spawn(self, command: list[str], ports: Ports) -> ProcessId:
-        account = self._account()
-        if account is not None and ports.s3 in protected_ports():
-            command = [*_with_low_port(account), *command]
-            account = None
+    @property
+    def _ids(self) -> tuple[int, int]:
+        """As whom it runs: uid and gid."""
+        account = other_account(self._settings)
+        if account is None:
+            return os.geteuid(), os.getegid()
+        return account.pw_uid, account.pw_gid
+
+    def _as_account(self, ports: Ports | None) -> list[str]:
+        account = other_account(self._settings)
+        if account is None:
+            return []
+        low = ports is not None and ports.s3 in protected_ports()
+        return as_account(account, low_port=low)
+
+    def _private_tmp(self) -> list[str]:
+        """Return what gives the store a ``/tmp`` of its own; empty if nothing does."""
+        program, directory = weed_program(), self._settings.directory
+        private = with_private_tmp(*self._ids, [directory, Path(program).parent])
+        fault = why_not(
+            [*private, *self._as_account(None), program, "version"], directory
+        )
+        if fault:
+            log.warning(
+                "The embedded store shares /tmp with all accounts: one that takes very "
+                "many names there can keep it from starting (%s)",
+                fault,
+            )
+            return []
+        return private
+
+    def _spawn(self, command: list[str]) -> ProcessId:
+        directory = self._settings.directory
         output = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            child = subprocess.Popen(
+            self._child = subprocess.Popen(
                 command,
-                cwd=self._settings.directory,
+                cwd=directory,
                 env={
                     "PATH": os.defpath,
-                    "HOME": str(self._settings.directory),
+                    "HOME": str(directory),
+                    "TMPDIR": str(directory / SCRATCH),
                     **_OPTIONS,
                 },
                 stdin=subprocess.DEVNULL,
@@ -271,21 +309,10 @@ class EmbeddedStore:
                 stderr=output,
                 start_new_session=True,
                 umask=0o077,
-                user=account.pw_uid if account else None,
-                group=account.pw_gid if account else None,
-                extra_groups=[] if account else None,
             )
         finally:
             os.close(output)
-        self._child = child
-        return ProcessId.of(child.pid) or ProcessId(child.pid, -1)
-
-    def _account(self) -> pwd.struct_passwd | None:
-        """As whom it runs, where that is another than we are."""
-        name = self._settings.account
-        if name is None or os.geteuid() != 0:
-            return None
-        return pwd.getpwnam(name)
+        return ProcessId.of_child(self._child.pid)
 
     def _forget_child(self) -> None:
         if self._child is not None:
@@ -293,7 +320,13 @@ class EmbeddedStore:
             self._child = None
 
     async def _wait_ready(
-        self, process: ProcessId, ports: Ports, key: AccessKey, offset: int
+        self,
+        process: ProcessId,
+        ports: Ports,
+        key: AccessKey,
+        offset: int,
+        *,
+        shared: bool,
     ) -> None:
         deadline = time.monotonic() + _START.total_seconds()
         failure = ""
@@ -301,6 +334,8 @@ class EmbeddedStore:
             if not process.alive:
                 await wait_ended(process)
                 break
+            if shared and (stolen := stolen_sockets(ports, self._ids[0])):
+                raise StoreUnavailable(f"Another account has {stolen[0]}.")
             try:
                 await try_store(self._access_by(ports, key))
             except StorageError as error:
@@ -341,21 +376,6 @@ class EmbeddedStore:
         lines = lines_since(self.log_file, offset)
         told = [line for line in lines if line[:1] in {"F", "E"}]
         return " ".join(told[-3:] or lines[-3:])
-
-
-def _with_low_port(account: pwd.struct_passwd) -> list[str]:
-    """Return what runs a program as ``account`` that may bind a protected port."""
-    return [
-        shutil.which("setpriv") or "setpriv",
-        f"--reuid={account.pw_uid}",
-        f"--regid={account.pw_gid}",
-        "--clear-groups",
-        "--no-new-privs",
-        "--inh-caps=-all,+net_bind_service",
-        "--ambient-caps=-all,+net_bind_service",
-        "--bounding-set=-all,+net_bind_service",
-        "--",
-    ]
 
 
 def weed_program() -> str:

@@ -56,6 +56,27 @@ def store_account(named: str, directory: Path, program: str) -> str | None:
     return None
 
 
+def as_account(account: pwd.struct_passwd, *, low_port: bool) -> list[str]:
+    """Return what root puts before a command so that it runs as ``account``.
+
+    Args:
+        account: that it becomes, without groups, and never another.
+        low_port: of root's rights it keeps the one to bind a protected port.
+    """
+    rights = "-all,+net_bind_service" if low_port else "-all"
+    return [
+        shutil.which("setpriv", path=_SYSTEM) or "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+        "--no-new-privs",
+        f"--inh-caps={rights}",
+        f"--ambient-caps={rights}",
+        f"--bounding-set={rights}",
+        "--",
+    ]
+
+
 def _fault(name: str, directory: Path, program: str, *, make: bool) -> str:
     """Return why the store cannot run as ``name``; ``""`` if it can."""
     try:
@@ -69,6 +90,8 @@ def _fault(name: str, directory: Path, program: str, *, make: bool) -> str:
         account = pwd.getpwnam(name)
     if account.pw_uid == 0:
         return "it is root by another name."
+    if shutil.which("setpriv", path=_SYSTEM) is None:
+        return "setpriv, of util-linux, is not installed."
     for command, what in (
         (["test", "-x", str(directory.parent)], str(directory.parent)),
         ([program, "version"], program),

@@ -20,9 +20,8 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from services.storage.site.embedded_ports import Ports, port_socket, protected_ports
 from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
 
@@ -41,7 +41,6 @@ BROKER = "root"
 ROLE = "landbridge"
 ROLE_ARN = f"arn:aws:iam::role/{ROLE}"
 _POLICY = "landbridge-all-s3"
-_GRPC_OFFSET = 10_000
 _GRPC_PARTS = (
     "master",
     "volume",
@@ -60,11 +59,9 @@ _JWT_PARTS = (
     "jwt.filer_signing",
     "jwt.filer_signing.read",
 )
-_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-# As services that want a reserved port and no certain one have it from bindresvport(3).
-_LOW, _LOW_END = 600, 1024
 _CENTURY = timedelta(days=36_500)
-_PORTS = "ports.json"
+SCRATCH = "tmp"
+"""Holds the store's temporary files, of which some are as large as an object."""
 _READ = (
     "security.toml",
     "master.toml",
@@ -73,6 +70,7 @@ _READ = (
     "certs/grpc.crt",
     "certs/grpc.key",
 )
+_WRITTEN = ("data", "sock", SCRATCH)
 SOCKET = "s3.sock"
 """In ``sock``: leads to the socket on which the store speaks S3."""
 
@@ -107,36 +105,11 @@ class EmbeddedSettings:
     session_length: timedelta = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """One port for each part; each also takes the one 10,000 above for gRPC."""
-
-    master: int
-    volume: int
-    filer: int
-    s3: int
-    admin: int
-
-    def all(self) -> tuple[int, ...]:
-        """Return all ten."""
-        low = tuple(asdict(self).values())
-        return low + tuple(port + _GRPC_OFFSET for port in low)
-
-    def as_json(self) -> dict[str, int]:
-        """Return them by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Ports:
-        """Return what :meth:`as_json` gave."""
-        names = ("master", "volume", "filer", "s3", "admin")
-        return cls(**{name: int(data[name]) for name in names})
-
-
 def command_line(settings: EmbeddedSettings, ports: Ports, program: str) -> list[str]:
     """Return SeaweedFS's argv, without secrets; it runs in the directory."""
     command = [
         program,
+        "-logtostderr=true",  # not to files beside, which nobody looks after
         "mini",
         # Without this any account reads and destroys everything through loopback.
         "-disableHttp",
@@ -187,12 +160,12 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
     run as another account needs :func:`hand_over` before it starts.
     """
     root = settings.directory
-    account = _other_account(settings)
+    account = other_account(settings)
     own_directory(root, others=() if account is None else (account.pw_uid,))
     if account is not None:
         os.chown(root, 0, 0)
         root.chmod(0o711)
-    for name in ("data", "sock", "certs"):
+    for name in (*_WRITTEN, "certs"):
         # In a directory of ours, so whoever owns it has it from us.
         own_directory(root / name, others=_owner_of(root / name))
     if not (root / "certs" / "grpc.key").exists():
@@ -214,99 +187,12 @@ def prepare(settings: EmbeddedSettings) -> AccessKey:
     return AccessKey(credential["accessKey"], credential["secretKey"])
 
 
-def port_socket(ports: Ports) -> str:
-    """Return the name of the socket that proves who listens at the S3 port.
-
-    Anybody may listen at a port that the store does not have just now. The name holds
-    the port, so a store that went to another one no longer answers for the old one.
-    """
-    return f"s3-{ports.s3}.sock"
-
-
 def link_socket(directory: Path, ports: Ports) -> None:
     """Lead ``SOCKET`` to the store that is about to start, and forget earlier ones."""
     sockets = directory / "sock"
     for old in sockets.glob("s3*.sock"):
         old.unlink()
     (sockets / SOCKET).symlink_to(port_socket(ports))
-
-
-def kept_ports(directory: Path) -> Ports:
-    """Return the ports of last time, free or not; chosen now if there was none."""
-    try:
-        return Ports.from_json(json.loads((directory / _PORTS).read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return _new_ports(directory)
-
-
-def protected_ports() -> range:
-    """Return the ports of S3 that no ordinary account can bind; none if not even we.
-
-    There the gateway may carry objects by TCP, which the kernel does at half the cost:
-    nobody else listens there while the store is being started again.
-    """
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        return range(0)
-    try:
-        first = int(_UNPRIVILEGED.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return range(0)
-    return range(_LOW, min(first, _LOW_END))
-
-
-def choose_ports(directory: Path) -> Ports:
-    """Return free ports: those of last time, or else others, kept for next time."""
-    ports = kept_ports(directory)
-    if not all(_free(port) for port in ports.all()):
-        return _new_ports(directory)
-    return ports
-
-
-def _new_ports(directory: Path) -> Ports:
-    pairs = _free_pairs()
-    ports = Ports(*(next(pairs) for _ in range(5)))
-    low = _free_low()
-    if low is not None:
-        ports = replace(ports, s3=low)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(directory / _PORTS, json.dumps(ports.as_json()))
-    return ports
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
-
-
-def _free_pairs() -> Iterator[int]:
-    """Yield ports whose gRPC port is free too, below those of outgoing connections.
-
-    A port from the ephemeral range may be taken by any connection before SeaweedFS
-    gets there, so low ones are drawn at random.
-    """
-    given: set[int] = set()
-    while True:
-        port = 12_000 + secrets.randbelow(10_000)
-        pair = {port, port + _GRPC_OFFSET}
-        if not pair & given and all(_free(one) for one in pair):
-            given |= pair
-            yield port
-
-
-def _free_low() -> int | None:
-    """Return a free protected port whose gRPC port is free too, if there is one."""
-    low = list(protected_ports())
-    secrets.SystemRandom().shuffle(low)
-    for port in low:
-        if _free(port) and _free(port + _GRPC_OFFSET):
-            return port
-    return None
 
 
 def _certificate() -> tuple[str, str]:
@@ -430,8 +316,8 @@ def _owner_of(path: Path) -> tuple[int, ...]:
     return (path.lstat().st_uid,) if os.path.lexists(path) else ()
 
 
-def _other_account(settings: EmbeddedSettings) -> pwd.struct_passwd | None:
-    """As whom it runs, where that is another than we are."""
+def other_account(settings: EmbeddedSettings) -> pwd.struct_passwd | None:
+    """Return as whom the store runs, where that is another than we are."""
     if settings.account is None or os.geteuid() != 0:
         return None
     return pwd.getpwnam(settings.account)
@@ -443,15 +329,18 @@ def hand_over(settings: EmbeddedSettings) -> None:
     For when no store runs: one that still ran as root would go on to make files that
     its successor cannot read. Objects of a store that ran as root are handed over once:
     what holds them is given last, so that one who was interrupted does it again.
+    Temporary files that the earlier store left are removed.
     """
-    root, account = settings.directory, _other_account(settings)
+    root, account = settings.directory, other_account(settings)
+    shutil.rmtree(root / SCRATCH)
+    (root / SCRATCH).mkdir(0o700)
     if account is None:
         if os.geteuid() == 0:
-            for name in ("data", "sock"):  # handed over in whole, should it be again
+            for name in _WRITTEN:  # handed over in whole, should it be again
                 os.chown(root / name, 0, 0)
         return
     ids = (account.pw_uid, account.pw_gid)
-    for name in ("data", "sock"):
+    for name in _WRITTEN:
         if (root / name).lstat().st_uid == account.pw_uid:
             continue
         for folder, folders, files in os.walk(root / name, topdown=False):

@@ -24,13 +24,11 @@ from services.storage.site.embedded import EmbeddedStore, try_store, weed_progra
 from services.storage.site.embedded_account import store_account
 from services.storage.site.embedded_files import (
     EmbeddedSettings,
-    Ports,
-    choose_ports,
     hand_over,
-    kept_ports,
     link_socket,
     prepare,
 )
+from services.storage.site.embedded_ports import Ports, choose_ports, kept_ports
 from spawners.common.processes import ProcessId
 
 

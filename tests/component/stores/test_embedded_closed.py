@@ -21,9 +21,10 @@ from services.storage.s3.client import S3Client
 from services.storage.s3.errors import StorageError
 from services.storage.s3.transport import StoreAddress
 from services.storage.s3.values import Grant, Mode
-from services.storage.site import embedded, embedded_files
+from services.storage.site import embedded, embedded_files, embedded_ports
 from services.storage.site.embedded import EmbeddedStore, weed_program
-from services.storage.site.embedded_files import EmbeddedSettings, Ports
+from services.storage.site.embedded_files import EmbeddedSettings
+from services.storage.site.embedded_ports import Ports
 
 SECRET = b"the secret of the bucket, which is quite long" * 300
 
@@ -256,11 +257,10 @@ async def test_the_stores_own_shell_gets_no_answer(people, treasure, ports, shar
 @pytest.mark.root
 async def test_the_sockets_and_files_are_closed(people, treasure, ports, weed_rig):
     directory = weed_rig.settings.directory
-    sockets = [
-        path
-        for path in Path("/tmp").glob("seaweedfs-*.sock")
-        if any(str(port) in path.name for port in ports.all())
-    ]
+    # In a /tmp of the store's own, where bob does not even find them.
+    shown = Path(f"/proc/{weed_rig.store.pid}/root")
+    sockets = [Path(f"{shown}{path}") for path in ports.shared_sockets()]
+    assert all(path.is_socket() for path in sockets)
     connect = (
         "import socket, sys\n"
         "for path in sys.argv[1:]:\n"
@@ -289,8 +289,8 @@ def test_no_secret_is_in_the_command_line(weed_rig):
 
 async def test_a_closed_port_answers_only_to_a_certificate_of_ours(monkeypatch):
     """Where others could bind it: no S3, no IAM, to nobody, whatever keys he has."""
-    monkeypatch.setattr(embedded_files, "protected_ports", lambda: range(0))
-    monkeypatch.setattr(embedded, "protected_ports", lambda: range(0))
+    for module in (embedded, embedded_files, embedded_ports):
+        monkeypatch.setattr(module, "protected_ports", lambda: range(0))
     with tempfile.TemporaryDirectory(prefix="lbweed-", dir="/var/tmp") as name:
         settings = EmbeddedSettings(Path(name) / "store", closed=True)
         store = EmbeddedStore(settings)

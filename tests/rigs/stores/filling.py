@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from services.storage.site.embedded import weed_program
-from services.storage.site.embedded_files import Ports
+from services.storage.site.embedded_ports import Ports
 
 CONTENT = b"0123456789abcdef"
 """Of every object."""
