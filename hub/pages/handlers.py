@@ -16,7 +16,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,7 @@ def _probe(resources: Resources) -> JobSpec:
     return JobSpec(
         name=new_job_name(),
         script="#!/bin/sh\nexit 0\n",
-        resources=replace(resources, array_size=None),
+        resources=resources,
         workdir="/",
     )
 

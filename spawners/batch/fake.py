@@ -3,7 +3,7 @@
 It keeps the whole protocol, starts nothing by itself, and fails on request::
 
     scheduler = FakeScheduler()
-    (job,) = await scheduler.submit(spec, user="alice")
+    job = await scheduler.submit(spec, user="alice")
     scheduler.move(job, JobState.RUNNING, node="n01")
     scheduler.fail_next("status")  # the next reading fails
 """
@@ -17,8 +17,22 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from .errors import SchedulerUnavailable, SubmitRejected, SubmitUncertain
-from .models import BatchJob, JobSpec, JobState, JobStatus, Resources
+from .errors import (
+    BatchError,
+    SchedulerUnavailable,
+    SubmitRejected,
+    SubmitUncertain,
+)
+from .models import (
+    BatchJob,
+    JobSpec,
+    JobState,
+    JobStatus,
+    Resources,
+    checked_count,
+    submitted_name,
+    task_name,
+)
 from .scheduler import ABSENT, ClusterSnapshot, GpuPool, Partition, UserLimits
 
 
@@ -62,8 +76,9 @@ class FakeScheduler:
         self.user_limits = UserLimits(accounts={})
         self._jobs: dict[str, _Job] = {}
         self._failures: defaultdict[str, deque[Exception]] = defaultdict(deque)
+        self._cancel_failures: dict[str, BatchError] = {}
         self._lost: deque[bool] = deque()
-        self._held: list[tuple[JobSpec, str]] = []
+        self._held: list[tuple[JobSpec, int | None, str]] = []
         self._next_id = 1
 
     # By hand
@@ -122,24 +137,33 @@ class FakeScheduler:
                 error or SchedulerUnavailable("The fake scheduler does not answer.")
             )
 
+    def fail_cancel(self, job: BatchJob, error: BatchError | None = None) -> None:
+        """Let no cancel of ``job`` arrive until :meth:`heal`; of others they do."""
+        self._cancel_failures[job.id] = error or SchedulerUnavailable(
+            f"The fake scheduler does not answer about {job.id}."
+        )
+
     def heal(self) -> None:
         """Take back every failure that was asked for and has not happened."""
         self._failures.clear()
+        self._cancel_failures.clear()
         self._lost.clear()
 
     def lose_answer(self, *, accepted: bool = True) -> None:
         """Lose the answer to the next submission.
 
         Args:
-            accepted: whether the job exists at once; if not, it may still come,
-                with :meth:`deliver`.
+            accepted: whether the job, or set, exists at once; if not, it may
+                still come, with :meth:`deliver`.
         """
         self._lost.append(accepted)
 
     def deliver(self) -> list[BatchJob]:
         """Let submissions that were held back arrive, as late twins."""
         held, self._held = self._held, []
-        return [self._accept(spec, user) for spec, user in held]
+        return [
+            job for spec, count, user in held for job in self._accept(spec, count, user)
+        ]
 
     def forget(self, job: BatchJob) -> None:
         """Drop a job from every listing, as a controller's crash does."""
@@ -163,19 +187,18 @@ class FakeScheduler:
 
     # The protocol
 
-    async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
-        """Queue ``spec`` (each task of an array as a job of its own)."""
+    async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
+        """Queue ``spec``."""
         await self._called("submit")
-        if self._lost:
-            if self._lost.popleft():
-                self._accept(spec, user)
-            else:
-                self._held.append((spec, user))
-            raise SubmitUncertain("The answer was lost.")
-        count = spec.resources.array_size
-        if count is None:
-            return (self._accept(spec, user),)
-        return tuple(self._accept(spec, user) for _ in range(count))
+        return self._submit(spec, None, user)[0]
+
+    async def submit_set(
+        self, spec: JobSpec, count: int, *, user: str
+    ) -> tuple[BatchJob, ...]:
+        """Queue ``count`` equal jobs."""
+        checked_count(spec, count)
+        await self._called("submit_set")
+        return self._submit(spec, count, user)
 
     async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
         """Read the jobs; a forgotten one is ``UNKNOWN`` and ``ABSENT``."""
@@ -193,12 +216,29 @@ class FakeScheduler:
     async def cancel(self, job: BatchJob) -> None:
         """End the job at once, unless :attr:`cancels_work` is off."""
         await self._called("cancel")
+        if (error := self._cancel(job)) is not None:
+            raise error
+
+    async def cancel_many(
+        self, jobs: Collection[BatchJob]
+    ) -> Mapping[BatchJob, BatchError | None]:
+        """Do for each what :meth:`cancel` does."""
+        try:
+            await self._called("cancel_many")
+        except BatchError as error:
+            return dict.fromkeys(jobs, error)
+        return {job: self._cancel(job) for job in jobs}
+
+    def _cancel(self, job: BatchJob) -> BatchError | None:
+        if (failure := self._cancel_failures.get(job.id)) is not None:
+            return failure
         entry = self._jobs.get(job.id)
         if entry is None or not _same(entry.job, job):
-            return
+            return None
         entry.cancels += 1
         if self.cancels_work and not entry.status.state.ended:
             self.move(entry.job, JobState.CANCELLED)
+        return None
 
     async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
         """Return the jobs of that name and user, ended ones too."""
@@ -206,7 +246,8 @@ class FakeScheduler:
         return tuple(
             entry.job
             for entry in self._jobs.values()
-            if entry.job.name == name and entry.job.user == user
+            if name in (entry.job.name, submitted_name(entry.job.name))
+            and entry.job.user == user
         )
 
     async def check(self, resources: Resources, *, user: str) -> None:
@@ -257,11 +298,31 @@ class FakeScheduler:
         if self._failures[method]:
             raise self._failures[method].popleft()
 
-    def _accept(self, spec: JobSpec, user: str) -> BatchJob:
-        job = BatchJob(str(self._next_id), spec.name, user, submitted=datetime.now(UTC))
+    def _submit(
+        self, spec: JobSpec, count: int | None, user: str
+    ) -> tuple[BatchJob, ...]:
+        if self._lost:
+            if self._lost.popleft():
+                self._accept(spec, count, user)
+            else:
+                self._held.append((spec, count, user))
+            raise SubmitUncertain("The answer was lost.")
+        return self._accept(spec, count, user)
+
+    def _accept(
+        self, spec: JobSpec, count: int | None, user: str
+    ) -> tuple[BatchJob, ...]:
+        number, now = str(self._next_id), datetime.now(UTC)
         self._next_id += 1
-        self._jobs[job.id] = _Job(job, spec, JobStatus(JobState.PENDING))
-        return job
+        names = {number: spec.name}
+        if count is not None:
+            names = {f"{number}_{n}": task_name(spec.name, n) for n in range(count)}
+        jobs = tuple(
+            BatchJob(n, name, user, submitted=now) for n, name in names.items()
+        )
+        for job in jobs:
+            self._jobs[job.id] = _Job(job, spec, JobStatus(JobState.PENDING))
+        return jobs
 
     def _snapshot(self) -> ClusterSnapshot:
         return ClusterSnapshot(

@@ -24,6 +24,7 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,63}\Z")
 # A constraint may combine features: "a100&ib", "[rack1|rack2]", "ib*2".
 _CONSTRAINT = re.compile(r"[A-Za-z0-9_\[(][A-Za-z0-9_.&|*()\[\],:@-]{0,127}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\Z")
+_TASK_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,58})-(0|[1-9][0-9]{0,2})\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
 # A name that an agent writes into its directory; none of its own begins with a dot.
@@ -33,6 +34,9 @@ _MIB = 1024**2
 
 #: Bytes of a launch as JSON, the form in which it is stored and sent.
 LARGEST_LAUNCH = _MIB
+
+#: Tasks of one set at most. Slurm's own default (MaxArraySize) allows 1,001.
+MOST_TASKS = 1000
 
 
 class JobState(StrEnum):
@@ -144,7 +148,6 @@ class Resources:
             the partition's default.
         partition, account, qos, reservation: names, or ``None`` for the default.
         constraint: node features, combined as the scheduler's own syntax allows.
-        array_size: number of equal jobs to submit at once, or ``None`` for one job.
 
     Raises:
         InvalidSpec: naming the field, when a value is out of range or malformed.
@@ -161,7 +164,6 @@ class Resources:
     qos: str | None = None
     reservation: str | None = None
     constraint: str | None = None
-    array_size: int | None = None
 
     def __post_init__(self) -> None:
         _check_int("cpus", self.cpus, 1, 4096)
@@ -169,8 +171,6 @@ class Resources:
         _check_int("nodes", self.nodes, 1, 4096)
         if self.memory is not None:
             _check_int("memory", self.memory, _MIB, 1024**5)
-        if self.array_size is not None:
-            _check_int("array_size", self.array_size, 1, 10_000)
         if self.gpu_model is not None and not self.gpus:
             raise InvalidSpec("gpu_model", "a model is named but no GPU is asked for.")
         if self.time_limit is not None and not (
@@ -208,17 +208,39 @@ def new_job_name() -> str:
     return "lb-" + "".join(secrets.choice(alphabet) for _ in range(26))
 
 
+def task_name(set_name: str, index: int) -> str:
+    """Return the name of one task of a set: ``lb-…-17``.
+
+    It is as random as the set's and follows from it, so that a task knows its record
+    by its index, and a record its set by its name: no list has to travel.
+    """
+    return f"{set_name}-{index}"
+
+
+def split_task_name(name: str) -> tuple[str, int] | None:
+    """Return set and index of a task's name; ``None`` for a job of its own."""
+    parts = _TASK_NAME.match(name)
+    return (parts[1], int(parts[2])) if parts else None
+
+
+def submitted_name(name: str) -> str:
+    """Return the name that the scheduler has: a set's, or a single job's own."""
+    parts = split_task_name(name)
+    return parts[0] if parts else name
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """One batch job to run: what, with what, where its output goes.
 
     Attributes:
-        name: random ASCII token (:func:`new_job_name`); unique per submission.
+        name: random ASCII token (:func:`new_job_name`); unique per submission, and
+            not as a task of a set is named (:func:`task_name`).
         script: the whole batch script, starting with ``#!``. Public facts only.
         resources: what the job asks for.
         workdir: absolute directory to start in, as seen on the node.
         output: absolute path of the file for stdout and stderr, or ``None`` for
-            none. ``%j`` stands for the job's id (``%A``/``%a`` in arrays).
+            none. ``%j`` stands for the job's id, also of a task (``123_4``).
         environment: variables for the job, never in argv, script or ``repr``.
         warn_before: how long before the time limit the job's script gets
             ``SIGUSR1``, or ``None``.
@@ -242,8 +264,7 @@ class JobSpec:
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
-            raise InvalidSpec("name", "must be 1 to 64 letters, digits or hyphens.")
+        _check_name(self.name)
         if not self.script.startswith("#!"):
             raise InvalidSpec("script", "must start with #! and an interpreter.")
         if "\0" in self.script or len(self.script) > 2 * _MIB:
@@ -260,6 +281,25 @@ class JobSpec:
                 raise InvalidSpec("environment", f"{key[:40]!r} is no variable name.")
             if "\0" in value or len(value) > 120_000:
                 raise InvalidSpec("environment", f"the value of {key} is not usable.")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.match(name):
+        raise InvalidSpec("name", "must be 1 to 64 letters, digits or hyphens.")
+    if split_task_name(name):
+        raise InvalidSpec("name", "must not end in a hyphen and a number.")
+
+
+def checked_count(spec: JobSpec, count: int) -> int:
+    """Return the number of tasks of a set that ``spec`` may be submitted as.
+
+    Raises:
+        InvalidSpec: ``count``, or ``name``, which leaves no room for an index.
+    """
+    _check_int("count", count, 1, MOST_TASKS)
+    if split_task_name(task_name(spec.name, MOST_TASKS - 1)) is None:
+        raise InvalidSpec("name", "of a set must be 1 to 59 letters, digits, hyphens.")
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +351,7 @@ class BatchJob:
     Attributes:
         id: the scheduler's id: digits for Slurm (``"123"``, an array task
             ``"123_4"``), a token for others.
-        name: the name it was submitted under.
+        name: the name it was submitted under; of a task, :func:`task_name`.
         user: login name that it runs as.
         uid: numeric id of that user, or ``None`` if the hub cannot know it.
         submitted: when the scheduler took it (aware, UTC), or ``None`` until the

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from .errors import BatchError
 from .models import BatchJob, JobSpec, JobStatus, Resources
 
 #: ``JobStatus.reason`` of an ``UNKNOWN`` reading that is good and complete, names
@@ -129,13 +130,36 @@ class Scheduler(Protocol):
 
     name: str
 
-    async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
-        """Submit ``spec`` as ``user``; one job, or ``array_size`` of them.
+    async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
+        """Submit ``spec`` as ``user``.
 
         Raises:
             SubmitRejected: it can never run as asked (``LimitReached``: not now).
             SubmitUncertain: the answer was lost; use :meth:`find`, never resubmit
                 under the same name.
+        """
+
+    async def submit_set(
+        self, spec: JobSpec, count: int, *, user: str
+    ) -> tuple[BatchJob, ...]:
+        """Submit ``count`` equal jobs at once, named after ``spec.name``.
+
+        The answer has them by index, each named by :func:`~.models.task_name`; from
+        then on each is a job like any other. A task finds its index in its
+        environment, as ``SLURM_ARRAY_TASK_ID`` or ``LANDBRIDGE_TASK``.
+
+        The set is taken as a whole or not at all; what its user's limits do not allow
+        at once waits.
+
+        Args:
+            spec: what each of them runs.
+            count: 1 to :data:`~.models.MOST_TASKS`.
+            user: account to run as.
+
+        Raises:
+            SubmitRejected: none of them was taken (``LimitReached``: not now).
+            SubmitUncertain: the answer was lost, for all of them; :meth:`find` of
+                the set's name tells which tasks there are.
         """
 
     async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
@@ -152,9 +176,20 @@ class Scheduler(Protocol):
         checked first: an id that now belongs to another job is left alone.
         """
 
+    async def cancel_many(
+        self, jobs: Collection[BatchJob]
+    ) -> Mapping[BatchJob, BatchError | None]:
+        """Do what :meth:`cancel` does for all ``jobs``, by few commands.
+
+        Every one of them is a key of the answer; ``None`` means "asked", or that
+        there was nothing to ask for. What went wrong with one is no other's matter,
+        and nothing is raised.
+        """
+
     async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
         """Return the jobs of ``user`` that were submitted under ``name``.
 
+        For the name of a set these are all its tasks, for a task's it alone.
         Based on an answer of the controller given *after* this call began.
         """
 

@@ -179,7 +179,7 @@ async def _submit(job: KernelJob, spec: JobSpec) -> BatchJob:
     await scheduler.check(spec.resources, user=user)
     job.save(uncertain=True)
     try:
-        (found,) = await scheduler.submit(spec, user=user)
+        found = await scheduler.submit(spec, user=user)
     except SubmitUncertain:
         for pause in _LOOKS:
             await asyncio.sleep(pause)

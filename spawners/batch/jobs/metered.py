@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from ..errors import BatchError
 from ..models import BatchJob, JobSpec, JobStatus, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 
@@ -32,9 +33,15 @@ class MeteredScheduler:
             self._recent.popleft()
         return len(self._recent)
 
-    async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
+    async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
         """See :class:`Scheduler`."""
         return await self._count("submit").submit(spec, user=user)
+
+    async def submit_set(
+        self, spec: JobSpec, count: int, *, user: str
+    ) -> tuple[BatchJob, ...]:
+        """See :class:`Scheduler`."""
+        return await self._count("submit_set").submit_set(spec, count, user=user)
 
     async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
         """See :class:`Scheduler`."""
@@ -43,6 +50,12 @@ class MeteredScheduler:
     async def cancel(self, job: BatchJob) -> None:
         """See :class:`Scheduler`."""
         await self._count("cancel").cancel(job)
+
+    async def cancel_many(
+        self, jobs: Collection[BatchJob]
+    ) -> Mapping[BatchJob, BatchError | None]:
+        """See :class:`Scheduler`."""
+        return await self._count("cancel_many").cancel_many(jobs)
 
     async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
         """See :class:`Scheduler`."""

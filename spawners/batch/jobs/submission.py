@@ -63,8 +63,6 @@ class Submission:
         launch: Launch | None,
     ) -> JobRecord:
         """See :meth:`spawners.batch.jobs.jobs.Jobs.submit`."""
-        if spec.resources.array_size is not None:
-            raise InvalidSpec("array_size", "a record holds one job, not an array.")
         if not 0 < len(owner) <= 300 or not owner.isprintable():
             raise InvalidSpec("owner", "must be 1 to 300 printable characters.")
         current = self._ledger.current(owner)
@@ -154,7 +152,7 @@ class Submission:
     async def _ask(self, record: JobRecord, spec: JobSpec) -> BatchJob | None:
         """Submit; ``None`` if nobody knows what became of it."""
         try:
-            jobs = await self._scheduler.submit(spec, user=record.user)
+            return await self._scheduler.submit(spec, user=record.user)
         except SchedulerUnavailable as error:
             log.warning("No answer for job %s: %s", record.name, error)
             return None
@@ -164,7 +162,6 @@ class Submission:
         except Exception:
             log.exception("No usable answer for job %s", record.name)
             return None
-        return jobs[0] if len(jobs) == 1 else None
 
     async def _resolve(self, record: JobRecord) -> JobRecord:
         """Wait until the job was found by its name or given up."""

@@ -152,18 +152,22 @@ class LocalQueue:
             for entry in entries
         }
 
-    def cancel(self, job: str, name: str) -> None:
-        """End a job, or take it out of the queue; done or unknown ones are left."""
+    def cancel(self, jobs: Mapping[str, str]) -> None:
+        """End jobs, or take them out of the queue; done or unknown ones are left.
+
+        Args:
+            jobs: id to name.
+        """
         with self._locked():
-            entry = self._entry(self._jobs / job)
-            if entry is None or entry.end is not None or entry.ticket.name != name:
-                return
-            if entry.run is None:
-                self._finish(entry, JobState.CANCELLED, "")
-                return
-            (entry.directory / "cancel").touch(mode=0o600)
-            run = entry.run
-            run.supervised_by.send(signal.SIGTERM)
+            for job, name in jobs.items():
+                entry = self._entry(self._jobs / job)
+                if entry is None or entry.end is not None or entry.ticket.name != name:
+                    continue
+                if entry.run is None:
+                    self._finish(entry, JobState.CANCELLED, "")
+                    continue
+                (entry.directory / "cancel").touch(mode=0o600)
+                entry.run.supervised_by.send(signal.SIGTERM)
 
     def start_next(self) -> Step:
         """Start at most one waiting job, the first for which there is room.

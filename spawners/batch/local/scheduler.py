@@ -28,8 +28,17 @@ from typing import TypeVar
 from spawners.common.accounts import LOWEST_UID, NoPerson, find_person
 from spawners.common.text import count_in_words, memory_in_words
 
-from ..errors import NotPermitted, SchedulerUnavailable, SubmitRejected
-from ..models import BatchJob, JobSpec, JobState, JobStatus, Resources
+from ..errors import BatchError, NotPermitted, SchedulerUnavailable, SubmitRejected
+from ..models import (
+    BatchJob,
+    JobSpec,
+    JobState,
+    JobStatus,
+    Resources,
+    checked_count,
+    submitted_name,
+    task_name,
+)
 from ..scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
 from .files import Account, Ticket, read_tail
 from .gpus import list_gpus
@@ -93,16 +102,24 @@ class LocalScheduler:
         self._wake = asyncio.Event()
         self._forgot_at = -_FORGET_EVERY_SECONDS
 
-    async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
+    async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
         """Put ``spec`` at the end of the queue; it may start at once."""
+        return (await self._submit(spec, None, user))[0]
+
+    async def submit_set(
+        self, spec: JobSpec, count: int, *, user: str
+    ) -> tuple[BatchJob, ...]:
+        """Put ``count`` equal jobs at the end of the queue, all or none of them."""
+        return await self._submit(spec, checked_count(spec, count), user)
+
+    async def _submit(
+        self, spec: JobSpec, count: int | None, user: str
+    ) -> tuple[BatchJob, ...]:
         await self.check(spec.resources, user=user)
         account, environment = await asyncio.to_thread(self._identity, user)
         base = secrets.token_hex(6)
-        count = spec.resources.array_size
-        tickets = [
-            self._ticket(spec, user, account, base, number)
-            for number in (range(count) if count else [None])
-        ]
+        numbers = [None] if count is None else range(count)
+        tickets = [self._ticket(spec, user, account, base, n) for n in numbers]
         environment.update(spec.environment)
 
         keep = self._settings.keep.total_seconds()
@@ -130,7 +147,7 @@ class LocalScheduler:
         job = base if number is None else f"{base}_{number}"
         return Ticket(
             id=job,
-            name=spec.name,
+            name=spec.name if number is None else task_name(spec.name, number),
             user=user,
             uid=account.uid if account else os.getuid(),
             order=0,
@@ -184,8 +201,20 @@ class LocalScheduler:
 
     async def cancel(self, job: BatchJob) -> None:
         """Take ``job`` out of the queue, or tell its supervisor to end it."""
-        await self._do(lambda queue: queue.cancel(job.id, job.name))
+        if (error := (await self.cancel_many([job]))[job]) is not None:
+            raise error
+
+    async def cancel_many(
+        self, jobs: Collection[BatchJob]
+    ) -> Mapping[BatchJob, BatchError | None]:
+        """Take ``jobs`` out of the queue, or tell their supervisors to end them."""
+        names = {job.id: job.name for job in jobs}
+        try:
+            await self._do(lambda queue: queue.cancel(names))
+        except SchedulerUnavailable as error:
+            return dict.fromkeys(jobs, error)
         self._wake.set()
+        return dict.fromkeys(jobs)
 
     async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
         """Return the jobs of ``user`` that were submitted under ``name``."""
@@ -193,7 +222,8 @@ class LocalScheduler:
         return tuple(
             _job(ticket)
             for ticket, _ in known.values()
-            if ticket.name == name and ticket.user == user
+            if name in (ticket.name, submitted_name(ticket.name))
+            and ticket.user == user
         )
 
     async def check(self, resources: Resources, *, user: str) -> None:
@@ -303,8 +333,7 @@ class LocalScheduler:
             live = [t for t, status in known.values() if not status.state.ended]
             if not live:
                 break
-            for ticket in reversed(live):
-                await self.cancel(_job(ticket))
+            await self.cancel_many([_job(ticket) for ticket in reversed(live)])
             await asyncio.sleep(_FULL_PAUSE_SECONDS)
         await self.close()
 

@@ -120,6 +120,8 @@ class _Job:
         script = (self._directory / "script").read_bytes()
         environment = json.loads((self._directory / "environment.json").read_bytes())
         environment["LANDBRIDGE_JOB_ID"] = self._ticket.id
+        if task := self._ticket.id.partition("_")[2]:
+            environment["LANDBRIDGE_TASK"] = task
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self._gpus))
         wait, go = os.pipe()
         problem, report = os.pipe()

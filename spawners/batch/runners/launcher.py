@@ -92,6 +92,10 @@ _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,127}"  # of a job, cluster, account, Q
 _NAMES = rf"{_NAME}(?:,{_NAME})*"
 _JOB = r"[0-9]{1,10}(?:_[0-9]{1,7})?"
 _JOBS = rf"{_JOB}(?:,{_JOB})*"
+# Tasks of one array: "7_[0-3,9]".
+_SPAN = r"[0-9]{1,7}(?:-[0-9]{1,7})?"
+_TASKS = rf"[0-9]{{1,10}}_\[{_SPAN}(?:,{_SPAN})*\]"
+_ENDED = rf"(?:{_JOB}|{_TASKS})"
 _FIELDS = r"[A-Za-z_]+(?::\|)?(?:,[A-Za-z_]+(?::\|)?)*"
 _VARIABLES = r"[A-Za-z_][A-Za-z0-9_]*(?:,[A-Za-z_][A-Za-z0-9_]*)*"
 # One line without a slash: whatever Slurm makes of it, it names no file.
@@ -102,7 +106,7 @@ _SOCKETS = "/run/munge/munge.socket.2", "/var/run/munge/munge.socket.2"
 
 # What the hub asks for, and from the third line on what operators add to a profile.
 _SBATCH = """
-    --job-name --propagate --signal --nodes --ntasks-per-node --array --cpus-per-task
+    --job-name --propagate --signal --nodes --ntasks-per-node --cpus-per-task
     --mem --gres --time --partition --account --qos --reservation --constraint
     --acctg-freq --begin --cluster-constraint --clusters --core-spec --cores-per-socket
     --cpu-freq --cpus-per-gpu --deadline --delay-boot --dependency --distribution
@@ -159,7 +163,7 @@ DEEDS: Mapping[str, Deed] = {
     # With --socket, too: see check_command.
     "unmunge": Deed(reads=True),
     "scancel": Deed(
-        options={"--clusters": _NAME}, words=rf"{_JOB}(?: {_JOB})*", changes=True
+        options={"--clusters": _NAME}, words=rf"{_ENDED}(?: {_ENDED})*", changes=True
     ),
     # The job's script comes by standard input, and never by name.
     "sbatch": Deed(
@@ -174,6 +178,8 @@ DEEDS: Mapping[str, Deed] = {
             "--output": _PLACE,
             "--export": _VARIABLES,
             "--comment": r"[\x20-\x7e]{1,200}",
+            # At most 1,000 equal jobs, each of which the hub has a record of.
+            "--array": r"0-[0-9]{1,3}",
         },
         changes=True,
         reads=True,

@@ -8,6 +8,7 @@ stderr is searched for the texts below. They are Slurm's own, recorded from 22.0
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from spawners.batch.errors import BatchError
 
@@ -19,6 +20,8 @@ from ..errors import (
     SubmitRejected,
     SubmitUncertain,
 )
+from ..models import BatchJob
+from .notation import expand_numbers
 
 _AUTHENTICATION = (
     "Munge encode failed",
@@ -96,7 +99,7 @@ _REFUSED = (
     ("more processors", "cpus", "That is more cores than allowed."),
     ("node count", "nodes", "There are not that many nodes."),
     ("invalid node name", "nodes", "There is no such node."),
-    ("job array", "array_size", "The array is larger than allowed."),
+    ("job array", "count", "That is more equal jobs at once than allowed."),
     ("node configuration", "", "No node can ever run this job."),
     ("look like a batch script", "", "The job's script is malformed."),
     ("parameter too long", "", "The job's script or a path in it is too long."),
@@ -110,6 +113,7 @@ _ALREADY_OVER = (
     "already completing or completed",
     "Job/step already",
 )
+_NOT_CANCELLED = re.compile(rb"Kill job error on job id ([0-9_,\[\]-]+): ([^\n]*)")
 _FAILED = "Batch job submission failed: "
 _COMPLAINT = re.compile(r"\b(error|fatal|failure|failed)\b", re.IGNORECASE)
 
@@ -172,6 +176,23 @@ def cancel_error(stderr: bytes) -> BatchError | None:
     if _any(words, _ALREADY_OVER) and not _any(words, _PERMISSION):
         return None
     return query_error("scancel", stderr)
+
+
+def cancel_errors(
+    jobs: Collection[BatchJob], stderr: bytes
+) -> dict[BatchJob, BatchError]:
+    """Return what a failed ``scancel`` of ``jobs`` means for those that it did not end.
+
+    It complains of each word that it was given (:func:`.notation.id_words`); where it
+    complains of none of them, nothing was ended.
+    """
+    failures: dict[str, BatchError | None] = {}
+    for word, words in _NOT_CANCELLED.findall(stderr):
+        for job_id in expand_numbers(word.decode()):
+            failures[job_id] = cancel_error(words)
+    if not failures:
+        failures = {job.id: cancel_error(stderr) for job in jobs}
+    return {job: error for job in jobs if (error := failures.get(job.id)) is not None}
 
 
 def _broken(said: str) -> AuthenticationBroken:

@@ -50,6 +50,13 @@ class Odd:
         self.heads.setdefault(number_of(job_id), set()).add((job_id, uid))
         self.count += 1
 
+    def add_all(self, other: Odd) -> None:
+        """Set aside what another answer's lines tell."""
+        for number, heads in other.heads.items():
+            self.heads.setdefault(number, set()).update(heads)
+        self.loose |= other.loose
+        self.count += other.count
+
     def about(self, job_id: str, uid: int | None, *, shown: bool) -> bool:
         """Tell whether a job may be among these lines.
 

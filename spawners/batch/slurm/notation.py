@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from spawners.common.units import clock_span
 
-from ..models import BatchJob, JobState
+from ..models import BatchJob, JobState, submitted_name
 
 _MAX_HOSTS = 20_000
 _NONE = ("", "(null)", "n/a", "None assigned")
@@ -25,6 +25,8 @@ _WORDS = {"": JobState.UNKNOWN} | {state.value: state for state in JobState}
 # States of ours that Slurm has no word for; if it prints them, it is another thing.
 _OURS = (JobState.LOST, JobState.UNKNOWN)
 _LAST_SECOND = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 86_400
+_MOST_JOBS = 1000
+_MOST_CHARACTERS = 30_000
 _ID = re.compile(r"[0-9]{1,10}(_[0-9]{1,7})?\Z")
 #: Times as seconds since the epoch: Slurm else prints local time without a zone, and
 #: sacct cuts longer formats at 19 characters.
@@ -131,6 +133,69 @@ def checked_id(job: BatchJob) -> str:
     if not _ID.match(job.id):
         raise ValueError(f"{job.id[:40]!r} is no id of Slurm's")
     return job.id
+
+
+def batches(jobs: Iterable[BatchJob]) -> Iterator[list[BatchJob]]:
+    """Cut ``jobs`` into lots whose ids and names fit on one command line each.
+
+    That is 1,000 jobs, and 30,000 characters in one argument: Linux takes 131,000,
+    and 32,768 pass a site's launcher.
+    """
+    lot: list[BatchJob] = []
+    names: set[str] = set()
+    ids_length = names_length = 0
+    for job in jobs:
+        name = submitted_name(job.name)
+        ids_length += len(job.id) + 1
+        names_length += 0 if name in names else len(name) + 1
+        if len(lot) == _MOST_JOBS or max(ids_length, names_length) > _MOST_CHARACTERS:
+            yield lot
+            lot, names = [], set()
+            ids_length, names_length = len(job.id) + 1, len(name) + 1
+        lot.append(job)
+        names.add(name)
+    if lot:
+        yield lot
+
+
+def array_of(job: BatchJob) -> str:
+    """Return the number of a task's array; of a single job, its own id.
+
+    Raises:
+        ValueError: the id is none of Slurm's.
+    """
+    return checked_id(job).partition("_")[0]
+
+
+def id_words(jobs: Iterable[BatchJob]) -> list[str]:
+    """Return the ids of ``jobs``, the tasks of one array as one word: ``7_[0-3,9]``.
+
+    Raises:
+        ValueError: an id is none of Slurm's.
+    """
+    arrays: dict[str, set[int]] = {}
+    words = []
+    for job in jobs:
+        number, _, task = checked_id(job).partition("_")
+        if task:
+            arrays.setdefault(number, set()).add(int(task))
+        else:
+            words.append(number)
+    for number, tasks in arrays.items():
+        ranges = _ranges(sorted(tasks))
+        words.append(f"{number}_[{ranges}]" if len(tasks) > 1 else f"{number}_{ranges}")
+    return sorted(set(words))
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ``0-3,9`` for numbers in ascending order."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)
 
 
 def clusters_option(cluster: str) -> list[str]:

@@ -7,12 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..models import BatchJob, JobState, JobStatus
+from ..models import BatchJob, JobState, JobStatus, submitted_name
 from .lines import ID, Odd, judge
 from .notation import (
     HOSTS,
     TIME,
-    checked_id,
+    array_of,
     clusters_option,
     expand_hosts,
     state_of,
@@ -50,15 +50,16 @@ def accounting_argv(jobs: Collection[BatchJob], *, cluster: str = "") -> list[st
     """Return the command that reads what the accounting knows of ``jobs``.
 
     The names are a filter and never printed. ``--duplicates`` gives every row of
-    an id, since ids come back and requeued jobs get a second row.
+    an id, since ids come back and requeued jobs get a second row. Of tasks the whole
+    array is asked for: those that never started have no row of their own.
 
     Raises:
         ValueError: no job, which sacct would take for "all jobs".
     """
-    ids = sorted({checked_id(job) for job in jobs})
+    ids = sorted({array_of(job) for job in jobs})
     if not ids:
         raise ValueError("sacct without an id lists every job")
-    names = ",".join(sorted({job.name for job in jobs}))
+    names = ",".join(sorted({submitted_name(job.name) for job in jobs}))
     return [
         *_SACCT,
         f"--jobs={','.join(ids)}",
@@ -70,7 +71,7 @@ def accounting_argv(jobs: Collection[BatchJob], *, cluster: str = "") -> list[st
 def accounting_by_name_argv(name: str, *, user: str) -> list[str]:
     """Return the command that looks for a name of the last seven days."""
     since = "--starttime=now-7days"
-    return [*_SACCT, f"--name={name}", f"--user={user}", since]
+    return [*_SACCT, f"--name={submitted_name(name)}", f"--user={user}", since]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,21 @@ from ..errors import (
     SubmitRejected,
     SubmitUncertain,
 )
-from ..models import BatchJob, JobSpec, JobStatus, Resources
+from ..models import (
+    BatchJob,
+    JobSpec,
+    JobStatus,
+    Resources,
+    checked_count,
+    split_task_name,
+    submitted_name,
+    task_name,
+)
 from ..scheduler import ClusterSnapshot, UserLimits
 from . import accounts, identity, notation, sacct, sbatch, squeue
 from .cluster import SlurmConfig, nodes_argv, partitions_argv, snapshot
 from .commands import SlurmCommands, SlurmSettings
-from .errors import cancel_error, complains, query_error, submit_error
+from .errors import cancel_error, cancel_errors, complains, query_error, submit_error
 from .identity import Claim
 from .lines import Odd
 from .preflight import check
@@ -39,8 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Ids on one command line of sacct; more are read with the next listing.
-_MOST_IDS = 1000
+# Cancels at one time: each is a command, run as its user.
+_AT_ONCE = 4
 
 
 class SlurmScheduler:
@@ -80,13 +89,34 @@ class SlurmScheduler:
 
     # -- submit, status, cancel -------------------------------------------------
 
-    async def submit(self, spec: JobSpec, *, user: str) -> tuple[BatchJob, ...]:
+    async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
         """Submit as :meth:`..scheduler.Scheduler.submit` says, the script by stdin.
 
         ``uid`` and ``submitted`` are ``None`` in the answer if the look-up that
         follows the submission failed; :meth:`find` can tell them later.
         """
-        argv = sbatch.sbatch_argv(spec)
+        job = await self._sbatch(spec, None, user)
+        queued = await self._queued_after(job)
+        return next((other for other in queued if other.id == job.id), job)
+
+    async def submit_set(
+        self, spec: JobSpec, count: int, *, user: str
+    ) -> tuple[BatchJob, ...]:
+        """Submit one array, by two commands however many tasks it has.
+
+        Identities as of :meth:`submit`, task by task.
+        """
+        array = await self._sbatch(spec, checked_count(spec, count), user)
+        tasks = [
+            replace(array, id=f"{array.id}_{n}", name=task_name(spec.name, n))
+            for n in range(count)
+        ]
+        queued = {task.id: task for task in await self._queued_after(array)}
+        return tuple(queued.get(task.id, task) for task in tasks)
+
+    async def _sbatch(self, spec: JobSpec, tasks: int | None, user: str) -> BatchJob:
+        """Return the job, or array, without what its answer does not tell."""
+        argv = sbatch.sbatch_argv(spec, tasks=tasks)
         script = spec.script.encode()
         try:
             done = await self._slurm.run(
@@ -100,24 +130,15 @@ class SlurmScheduler:
             job_id, cluster = sbatch.parse_submitted(done.stdout)
         except SchedulerUnavailable as error:
             raise _uncertain(error) from error
-        job = BatchJob(job_id, spec.name, user, cluster=cluster)
-        job = await self._identified(job)
-        size = spec.resources.array_size
-        if size is None:
-            return (job,)
-        return tuple(replace(job, id=f"{job.id}_{task}") for task in range(size))
+        return BatchJob(job_id, spec.name, user, cluster=cluster)
 
-    async def _identified(self, job: BatchJob) -> BatchJob:
-        """Add uid and time of submission, as far as the controller tells now."""
+    async def _queued_after(self, job: BatchJob) -> tuple[BatchJob, ...]:
+        """Return what the queue tells of a submission right after it, if anything."""
         try:
-            twins = await self._queued(job.name, user=job.user, cluster=job.cluster)
+            return await self._queued(job.name, user=job.user, cluster=job.cluster)
         except BatchError as error:
             log.warning("Job %s has no full identity yet: %s", job.id, error)
-            return job
-        for twin in twins:
-            if twin.id.partition("_")[0] == job.id:
-                return replace(job, uid=twin.uid, submitted=twin.submitted)
-        return job
+            return ()
 
     async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
         """Read all ``jobs`` from one listing; those it lacks come from ``sacct``.
@@ -174,19 +195,24 @@ class SlurmScheduler:
         """Ask about our ids alone: the queue holds more than anybody can list."""
         log.warning("The list of all jobs is too long; only our own are asked about")
         readings: dict[BatchJob, JobStatus] = {}
-        for start in range(0, len(jobs), _MOST_IDS):
-            some = jobs[start : start + _MOST_IDS]
-            argv = squeue.some_jobs_argv(some, cluster=cluster)
-            done = await self._slurm.run(argv, user=user)
-            text, said = done.stdout, done.stderr
-            if done.returncode != 0:
-                if cancel_error(said) is not None:
-                    raise query_error("squeue", said)
-                text = said = b""  # "Invalid job id specified", of the only one
-            listing = squeue.parse_listing(text, cluster=cluster)
-            narrow = replace(listing, whole=False)
-            readings |= await self._judge(some, narrow, said, cluster, user)
+        for some in notation.batches(jobs):
+            listing, said = await self._list(some, cluster, user)
+            readings |= await self._judge(some, listing, said, cluster, user)
         return readings
+
+    async def _list(
+        self, jobs: list[BatchJob], cluster: str, user: str | None
+    ) -> tuple[squeue.Listing, bytes]:
+        """List these jobs only; also what squeue says on standard error."""
+        argv = squeue.some_jobs_argv(jobs, cluster=cluster)
+        done = await self._slurm.run(argv, user=user)
+        text, said = done.stdout, done.stderr
+        if done.returncode != 0:
+            if cancel_error(said) is not None:
+                raise query_error("squeue", said)
+            text = said = b""  # "Invalid job id specified", of the only one
+        listing = squeue.parse_listing(text, cluster=cluster)
+        return replace(listing, whole=False), said
 
     async def _judge(
         self,
@@ -209,7 +235,7 @@ class SlurmScheduler:
         if missing and complains(stderr):
             # An answer with a complaint proves what it shows, not what it lacks.
             return readings | {job: identity.unknown(read_at) for job in missing}
-        return readings | await self._past(missing, cluster, user, read_at)
+        return readings | await self._past(missing, listing, cluster, user, read_at)
 
     async def _looked_up(
         self,
@@ -236,21 +262,34 @@ class SlurmScheduler:
     async def _named(
         self, jobs: Collection[BatchJob], cluster: str, user: str | None
     ) -> tuple[list[squeue.NamedJob], Odd]:
-        argv = squeue.named_argv({job.name for job in jobs}, cluster=cluster)
-        done = await self._slurm.query(argv, user=user)
-        if complains(done.stderr):
-            raise SchedulerUnavailable("squeue answered with a complaint.")
-        return squeue.parse_named(done.stdout, cluster=cluster)
+        named: list[squeue.NamedJob] = []
+        odd = Odd()
+        for some in notation.batches(jobs):
+            names = {job.name for job in some}
+            argv = squeue.named_argv(names, cluster=cluster)
+            done = await self._slurm.query(argv, user=user)
+            if complains(done.stderr):
+                raise SchedulerUnavailable("squeue answered with a complaint.")
+            lines, others = squeue.parse_named(done.stdout, cluster=cluster)
+            named += lines
+            odd.add_all(others)
+        return named, odd
 
     async def _past(
-        self, jobs: list[BatchJob], cluster: str, user: str | None, read_at: datetime
+        self,
+        jobs: list[BatchJob],
+        listing: squeue.Listing,
+        cluster: str,
+        user: str | None,
+        read_at: datetime,
     ) -> dict[BatchJob, JobStatus]:
         """Ask the accounting, if there is one, about jobs that left the queue."""
         if not jobs:
             return {}
+        left = identity.left_their_arrays(jobs, listing)
         if not (await self._slurm.config()).accounting:
-            return {job: identity.absent(read_at) for job in jobs}
-        asked, later = jobs[:_MOST_IDS], jobs[_MOST_IDS:]
+            return identity.past(jobs, (), Odd(), read_at, left)
+        asked = next(notation.batches(jobs))
         readings = {job: identity.unknown(read_at) for job in jobs}
         try:
             argv = sacct.accounting_argv(asked, cluster=cluster)
@@ -261,54 +300,104 @@ class SlurmScheduler:
         except BatchError as error:
             log.warning("Cannot ask the accounting about %s jobs: %s", len(jobs), error)
             return readings
-        if later:
-            log.info("%s jobs are looked up with the next listing", len(later))
-        return readings | identity.past(asked, rows, odd, read_at)
+        if len(asked) < len(jobs):
+            log.info("%s jobs wait for the next listing", len(jobs) - len(asked))
+        return readings | identity.past(asked, rows, odd, read_at, left)
 
     async def cancel(self, job: BatchJob) -> None:
         """Ask for the end of ``job`` as its user, after a look at its identity."""
-        if not await self._is_ours(job):
-            log.info("Job %s of %s is over or not ours any more", job.id, job.user)
-            return
-        done = await self._slurm.run(sbatch.scancel_argv(job), user=job.user)
-        if done.returncode != 0 and (error := cancel_error(done.stderr)):
+        if (error := (await self.cancel_many([job]))[job]) is not None:
             raise error
 
-    async def _is_ours(self, job: BatchJob) -> bool:
-        """Tell whether the id still stands for ``job``, and it has not ended."""
-        await self._slurm.config()
-        viewer = self._viewer(job.user)
-        done = await self._slurm.run(squeue.one_job_argv(job), user=viewer)
-        if done.returncode != 0 and cancel_error(done.stderr) is None:
-            return False  # "Invalid job id specified"
-        self._slurm.expect_success("squeue", done)
-        listing = squeue.parse_listing(done.stdout, cluster=job.cluster)
-        if identity.odd([job], listing):
-            raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
-        line = identity.line_of(job, listing)
-        if line is None or line.state.ended:
-            return False
-        claim = identity.claim(job, line)
-        if claim is not Claim.DOUBTFUL:
-            return claim is Claim.SAME
-        named, odd = await self._named([job], job.cluster, viewer)
-        if identity.confirmed([job], listing, named):
-            return True
-        if odd.about(job.id, job.uid, shown=False):
-            raise SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
-        return False
+    async def cancel_many(
+        self, jobs: Collection[BatchJob]
+    ) -> Mapping[BatchJob, BatchError | None]:
+        """Look at all identities by one ``squeue``, then end what is ours.
+
+        There is one ``scancel`` for each user and cluster, made as that user, and
+        one more command of either kind for each further 1,000 jobs.
+        """
+        answers: dict[BatchJob, BatchError | None] = dict.fromkeys(jobs)
+        ours: dict[tuple[str, str], list[BatchJob]] = {}
+        try:
+            views = await self._views(answers)
+        except BatchError as error:
+            return dict.fromkeys(jobs, error)
+        for (cluster, viewer), group in views.items():
+            for some in notation.batches(group):
+                own, failed = await self._still_ours(some, cluster, viewer)
+                answers |= failed
+                for job in own:
+                    ours.setdefault((job.user, cluster), []).append(job)
+        few = asyncio.Semaphore(_AT_ONCE)
+
+        async def end(own: list[BatchJob]) -> None:
+            async with few:
+                answers.update(await self._scancel(own))
+
+        lots = [lot for own in ours.values() for lot in notation.batches(own)]
+        await asyncio.gather(*map(end, lots))
+        return answers
+
+    async def _scancel(self, jobs: list[BatchJob]) -> dict[BatchJob, BatchError]:
+        """End jobs of one user and cluster; return those for which that failed."""
+        try:
+            done = await self._slurm.run(sbatch.scancel_argv(jobs), user=jobs[0].user)
+        except BatchError as error:
+            return dict.fromkeys(jobs, error)
+        if done.returncode == 0:
+            return {}
+        return cancel_errors(jobs, done.stderr)
+
+    async def _still_ours(
+        self, jobs: list[BatchJob], cluster: str, viewer: str | None
+    ) -> tuple[list[BatchJob], dict[BatchJob, BatchError]]:
+        """Return which ids still stand for the job, and of which that is not known.
+
+        The others have ended, or their ids belong to somebody else.
+        """
+        try:
+            listing, said = await self._list(jobs, cluster, viewer)
+        except BatchError as error:
+            return [], dict.fromkeys(jobs, error)
+        unclear = identity.odd(jobs, listing)
+        lines = {
+            job: line
+            for job in jobs
+            if job not in unclear and (line := identity.line_of(job, listing))
+        }
+        if complains(said):  # then it proves what it shows, not what it lacks
+            unclear |= {job for job in jobs if job not in lines}
+        unsure = identity.doubtful(lines, listing)
+        proven, undecided = await self._looked_up(unsure, listing, cluster, viewer)
+        own = [
+            job
+            for job, line in lines.items()
+            if not line.state.ended
+            and (job in proven or identity.claim(job, line) is Claim.SAME)
+        ]
+        over = len(jobs) - len(own) - len(unclear | undecided)
+        if over:
+            log.info("%s jobs to cancel are over or not ours any more", over)
+        return own, {
+            job: SchedulerUnavailable(f"Slurm's line about job {job.id} is not read.")
+            for job in unclear | undecided
+        }
 
     # -- the questions around them ------------------------------------------------
 
     async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
         """Look for ``name`` in the queue, then in the accounting.
 
+        A set is looked for in both, as some of its tasks may have left the queue.
         Traces of refused submissions are not jobs, and a row that waits or runs
         only in the accounting is a ghost.
         """
-        jobs = await self._queued(name, user=user)
-        if jobs or not (await self._slurm.config()).accounting:
-            return jobs
+        queued = await self._queued(name, user=user)
+        single = any(job.name == submitted_name(name) for job in queued)
+        one_task = bool(queued) and split_task_name(name) is not None
+        if single or one_task or not (await self._slurm.config()).accounting:
+            return queued
         argv = sacct.accounting_by_name_argv(name, user=user)
         done = await self._slurm.query(argv, user=self._viewer(user))
         if complains(done.stderr):
@@ -317,11 +406,9 @@ class SlurmScheduler:
         if odd.count:  # the query was for this user's job alone
             raise SchedulerUnavailable("sacct's answer has lines that do not fit.")
         ended = [row for row in rows if row.status.state.ended and not row.refused]
-        latest = {row.id: row for row in ended}
-        return tuple(
-            BatchJob(row.id, name, user, row.uid, row.submitted)
-            for row in latest.values()
-        )
+        past = identity.named(name, user, ended)
+        latest = {job.id: job for job in (*past, *queued)}
+        return tuple(latest.values())
 
     async def _queued(
         self, name: str, *, user: str, cluster: str = ""
@@ -334,11 +421,8 @@ class SlurmScheduler:
         lines, odd = squeue.parse_named(done.stdout, cluster=cluster)
         if odd.count:  # the query was for this user's job alone
             raise SchedulerUnavailable("squeue's answer has lines that do not fit.")
-        return tuple(
-            BatchJob(line.id, name, user, line.uid, line.submitted, cluster)
-            for line in lines
-            if not line.refused and line.user == user
-        )
+        own = [line for line in lines if not line.refused and line.user == user]
+        return tuple(identity.named(name, user, own, cluster=cluster))
 
     async def check(self, resources: Resources, *, user: str) -> None:
         """Refuse what sbatch would take and Slurm never start.

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..models import BatchJob, JobState, JobStatus
+from ..models import BatchJob, JobState, JobStatus, submitted_name
 from .lines import ID, TEXT, Odd, judge
 from .notation import (
     HOSTS,
     TIME,
-    checked_id,
+    array_of,
     clusters_option,
     exit_of,
     expand_hosts,
@@ -68,21 +68,20 @@ def listing_argv(*, cluster: str = "") -> list[str]:
 
 
 def named_argv(names: Iterable[str], *, user: str = "", cluster: str = "") -> list[str]:
-    """Return the command that lists the jobs submitted under ``names``."""
-    argv = [*_squeue(NAMED_FIELDS), f"--name={','.join(sorted(names))}"]
+    """Return the command that lists jobs by name; for a task's name, its whole set."""
+    known = sorted({submitted_name(name) for name in names})
+    argv = [*_squeue(NAMED_FIELDS), f"--name={','.join(known)}"]
     if user:
         argv.append(f"--user={user}")
     return [*argv, *clusters_option(cluster)]
 
 
-def one_job_argv(job: BatchJob) -> list[str]:
-    """Return the command that lists one id only: the controller's cheapest query."""
-    return some_jobs_argv([job], cluster=job.cluster)
-
-
 def some_jobs_argv(jobs: Collection[BatchJob], *, cluster: str = "") -> list[str]:
-    """Return the command that lists these ids only."""
-    ids = ",".join(sorted({checked_id(job) for job in jobs}))
+    """Return the command that lists these jobs, and the arrays that tasks belong to.
+
+    For one job or array it is the controller's cheapest query.
+    """
+    ids = ",".join(sorted({array_of(job) for job in jobs}))
     return [*_squeue(LISTING_FIELDS), f"--jobs={ids}", *clusters_option(cluster)]
 
 

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spawners.batch.models import BatchJob, JobSpec, Resources
+from spawners.batch.models import MOST_TASKS, BatchJob, JobSpec, Resources
 from spawners.batch.runners import launcher
 from spawners.batch.slurm import accounts, sacct, sbatch, squeue
 
@@ -126,6 +126,24 @@ HOSTILE: dict[str, list[list[str]]] = {
         ["all"],
         ["1 2"],
         ["1\n2"],
+        ["7_[0-3]", "--user=bob"],
+        ["7_[0-3]", "8_[]"],
+        ["7_[0-3,]"],
+        ["7_[-3]"],
+        ["7_[0-3-5]"],
+        ["7_[0-3%2]"],
+        ["7_[0:3]"],
+        ["7_[*]"],
+        ["7_*"],
+        ["7_[0-3"],
+        ["_[0-3]"],
+        ["[0-3]"],
+        ["[7-9]_1"],
+        ["7_[0-3].batch"],
+        ["7_[0-3]8"],
+        ["7_[0 3]"],
+        ["7_[\u0663]"],
+        ["7_[0-12345678]"],
     ],
     "sbatch": [
         ["/etc/shadow"],
@@ -159,6 +177,15 @@ HOSTILE: dict[str, list[list[str]]] = {
         ["--mem"],
         ["--parsable=x"],
         ["--constraint=\uff0fetc"],
+        ["--array=0-1000"],
+        ["--array=1-3"],
+        ["--array=0-3%2"],
+        ["--array=0-3:2"],
+        ["--array=0,2"],
+        ["--array=5"],
+        ["--array"],
+        ["-a0-3"],
+        ["--arr=0-3"],
     ],
 }
 # The same for every command.
@@ -419,7 +446,7 @@ def test_what_a_site_adds_is_let_through_and_no_more(tmp_path: Path) -> None:
             launcher.check_command(argv, as_user=True, site=more)
 
 
-JOB = BatchJob("12_3", "lb-b", "bob", cluster="east")
+ALONE = BatchJob("13", "lb-c", "bob", cluster="east")
 _WORD = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,20}", fullmatch=True)
 
 
@@ -434,7 +461,6 @@ def test_all_that_the_scheduler_asks_for_passes(data: st.DataObject) -> None:
         account=data.draw(st.none() | _WORD),
         qos=data.draw(st.none() | _WORD),
         constraint=data.draw(st.sampled_from([None, "a100&ib", "[r1|r2]", "(a|b)*2"])),
-        array_size=data.draw(st.none() | st.integers(1, 10_000)),
     )
     spec = JobSpec(
         name="lb-x",
@@ -449,13 +475,17 @@ def test_all_that_the_scheduler_asks_for_passes(data: st.DataObject) -> None:
     for test_only in (True, False):
         argv = sbatch.sbatch_argv(spec, test_only=test_only)
         launcher.check_command(argv, as_user=True)
-    launcher.check_command(sbatch.scancel_argv(JOB), as_user=True)
+    argv = sbatch.sbatch_argv(spec, tasks=data.draw(st.integers(1, MOST_TASKS)))
+    launcher.check_command(argv, as_user=True)
+    numbers = data.draw(st.sets(st.integers(0, MOST_TASKS - 1), min_size=1))
+    tasks = [BatchJob(f"12_{n}", f"lb-b-{n}", "bob", cluster="east") for n in numbers]
+    launcher.check_command(sbatch.scancel_argv([*tasks, ALONE]), as_user=True)
     names = data.draw(st.lists(_WORD, min_size=1, max_size=4))
     for argv in (
         squeue.listing_argv(cluster="east"),
         squeue.named_argv(["lb-b", "lb-c"], cluster="east"),
-        squeue.one_job_argv(JOB),
-        sacct.accounting_argv([JOB], cluster="east"),
+        squeue.some_jobs_argv([*tasks, ALONE], cluster="east"),
+        sacct.accounting_argv([*tasks, ALONE], cluster="east"),
         accounts.accounts_argv(names, "lab"),
     ):
         launcher.check_command(argv, as_user=False)

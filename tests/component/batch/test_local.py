@@ -112,16 +112,17 @@ async def test_a_start_that_is_not_possible_is_told(rig, scheduler, change, reas
     assert status.reason == reason
 
 
-async def test_an_array_is_as_many_jobs(rig, scheduler):
-    spec = rig.spec("echo $LANDBRIDGE_JOB_ID", resources=Resources(array_size=3))
+async def test_a_set_is_as_many_jobs(rig, scheduler):
+    spec = rig.spec("echo $LANDBRIDGE_JOB_ID $LANDBRIDGE_TASK")
     spec = replace(spec, output=str(rig.root / "out-%A-%a"))
-    jobs = await scheduler.submit(spec, user="alice")
+    jobs = await scheduler.submit_set(spec, 3, user="alice")
     assert len(jobs) == 3
     for number, job in enumerate(jobs):
         await until(scheduler, job, JobState.COMPLETED)
         base, _, index = job.id.partition("_")
         assert index == str(number)
-        assert (rig.root / f"out-{base}-{index}").read_text() == f"{job.id}\n"
+        said = (rig.root / f"out-{base}-{index}").read_text()
+        assert said == f"{job.id} {number}\n"
     assert await scheduler.find(spec.name, user="alice") == jobs
 
 

@@ -204,7 +204,7 @@ async def test_damaged_files_of_one_job_hide_no_other(rig, scheduler):
     assert (await scheduler.status([bad]))[bad].state is JobState.RUNNING
 
 
-async def test_a_full_disk_leaves_no_part_of_an_array(rig, scheduler, monkeypatch):
+async def test_a_full_disk_leaves_no_part_of_a_set(rig, scheduler, monkeypatch):
     write, calls = local_queue.write_record, []
 
     def fill_up(path, record):
@@ -214,8 +214,8 @@ async def test_a_full_disk_leaves_no_part_of_an_array(rig, scheduler, monkeypatc
         write(path, record)
 
     monkeypatch.setattr(local_queue, "write_record", fill_up)
-    spec = rig.spec(SLEEP, resources=Resources(array_size=4))
+    spec = rig.spec(SLEEP)
     with pytest.raises(SchedulerUnavailable, match="No space left"):
-        await scheduler.submit(spec, user="alice")
+        await scheduler.submit_set(spec, 4, user="alice")
     assert await scheduler.find(spec.name, user="alice") == ()
     assert list(rig.settings.directory.glob(".new-*")) == []

@@ -123,7 +123,7 @@ async def main():
         workdir="/",
         output={output!r},
     )
-    (job,) = await LocalScheduler(settings).submit(spec, user="alice")
+    job = await LocalScheduler(settings).submit(spec, user="alice")
     print(job.id, flush=True)
     await asyncio.sleep(300)
 

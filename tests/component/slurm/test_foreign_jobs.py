@@ -35,7 +35,7 @@ async def test_no_job_of_anothers_changes_what_is_read_of_ours(
     two_users: Cluster, scheduler: SlurmScheduler, new_job, reaches, kind: str
 ) -> None:
     slurm = two_users
-    (job,) = await scheduler.submit(new_job(), user="alice")
+    job = await scheduler.submit(new_job(), user="alice")
     await reaches(job, JobState.RUNNING)
     facts = {"id": job.id, "uid": job.uid, "name": job.name}
     options = [option.format(**facts) for option in HOSTILE[kind]]
@@ -56,7 +56,7 @@ async def test_no_job_of_anothers_changes_what_is_read_of_ours(
     )
     assert listing.odd.count == 0, "our formats read all that Slurm 22.05 prints"
     # One that starts beside it, is read to its end; alice's own can be ended.
-    (short,) = await scheduler.submit(new_job("exit 3"), user="alice")
+    short = await scheduler.submit(new_job("exit 3"), user="alice")
     end = await reaches(short, JobState.FAILED)
     assert end.exit_code == 3
     await scheduler.cancel(job)
@@ -70,7 +70,7 @@ async def test_what_left_the_queue_is_read_from_the_accounting_beside_namesakes(
     """The name of a job can be seen by everybody, and used by everybody."""
     slurm = two_users
     spec = new_job("exit 4")
-    (job,) = await scheduler.submit(spec, user="alice")
+    job = await scheduler.submit(spec, user="alice")
     await reaches(job, JobState.FAILED)
     for begin in ("9999-12-31", "now+99999999999"):
         argv = ["sbatch", "--parsable", "--mem=10", f"--job-name={spec.name}"]
@@ -100,8 +100,8 @@ async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
 ) -> None:
     """The bound is lowered to what a test can fill; the questions are the real ones."""
     slurm = two_users
-    (job,) = await scheduler.submit(new_job(), user="alice")
-    (other,) = await scheduler.submit(new_job(), user="alice")
+    job = await scheduler.submit(new_job(), user="alice")
+    other = await scheduler.submit(new_job(), user="alice")
     await reaches(job, JobState.RUNNING)
     argv = ["sbatch", "--parsable", "--mem=10", "--hold", "--array=0-4", "--wrap=true"]
     foreign = slurm.run(argv, user="bob").stdout.strip()

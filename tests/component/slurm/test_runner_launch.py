@@ -213,7 +213,7 @@ async def live(scheduler: SlurmScheduler, output: str) -> None:
         environment={"LANDBRIDGE_JOB": "a name"},
     )
     await scheduler.estimate(spec, user="alice")
-    (job,) = await scheduler.submit(spec, user="alice")
+    job = await scheduler.submit(spec, user="alice")
     assert (await scheduler.find(spec.name, user="alice"))[0].id == job.id
     async with asyncio.timeout(20):
         while await scheduler.read_output(job, output) != "a name\n":

@@ -51,7 +51,7 @@ async def test_a_submission_to_a_stopped_controller_becomes_one_job_that_is_foun
 async def test_a_dead_controller_leaves_everything_unknown(
     slurm, scheduler, new_job, reaches, alice
 ):
-    (job,) = await scheduler.submit(new_job(), user=alice)
+    job = await scheduler.submit(new_job(), user=alice)
     await reaches(job, JobState.RUNNING)
     # An orderly end, in which the job is saved; the crash that forgets is below.
     slurm.terminate("slurmctld")
@@ -75,7 +75,7 @@ async def test_a_dead_controller_leaves_everything_unknown(
 
 
 async def test_without_munge_the_operator_is_told(slurm, scheduler, new_job, alice):
-    (job,) = await scheduler.submit(new_job(), user=alice)
+    job = await scheduler.submit(new_job(), user=alice)
     slurm.kill("munged")
     # With a dead socket in place the clients try for 49 s, and nodes are given up.
     Path(slurm.munge_socket).unlink()
@@ -94,7 +94,7 @@ async def test_without_the_accounting_queue_and_submission_go_on(
 ):
     await scheduler.config()
     slurm.kill("slurmdbd")
-    (job,) = await scheduler.submit(new_job(), user=alice)
+    job = await scheduler.submit(new_job(), user=alice)
     await reaches(job, JobState.RUNNING)
     gone = dataclasses.replace(job, id="999999")
     status = (await scheduler.status([gone, job]))[gone]
@@ -108,11 +108,11 @@ async def test_a_forgotten_jobs_id_goes_to_bob_whose_job_survives_alices_cancel(
 ):
     slurm = two_users
     for _ in range(5):
-        (job,) = await scheduler.submit(new_job(), user="alice")
+        job = await scheduler.submit(new_job(), user="alice")
         slurm.kill("slurmctld")
         slurm.start("slurmctld")
         slurm.wait_up()
-        (bobs,) = await scheduler.submit(new_job(), user="bob")
+        bobs = await scheduler.submit(new_job(), user="bob")
         if bobs.id == job.id:
             break
     assert bobs.id == job.id, "the controller saved every job in time"
@@ -136,7 +136,7 @@ async def test_bob_cannot_forge_a_line_about_alices_job(
     two_users, scheduler, new_job, reaches
 ):
     slurm = two_users
-    (job,) = await scheduler.submit(new_job(), user="alice")
+    job = await scheduler.submit(new_job(), user="alice")
     await reaches(job, JobState.RUNNING)
     line = f"x\n{job.id}|{job.uid}|1|FAILED|n4|1|1|1|cpu|0|256|NonZeroExitCode|\n"
     slurm.submit("sleep 60", f"--job-name={line}", f"--comment={line}", user="bob")
@@ -174,7 +174,7 @@ async def test_where_jobs_are_private_alices_are_read_as_alice(
         conf.write_text(before + "PrivateData=jobs\n")
         slurm.admin("scontrol", "reconfigure")
         scheduler = SlurmScheduler(AsBob(runner))
-        (job,) = await scheduler.submit(new_job(), user="alice")
+        job = await scheduler.submit(new_job(), user="alice")
         assert scheduler.hides_jobs
         assert job.submitted is not None
 
@@ -206,6 +206,6 @@ async def test_times_do_not_depend_on_the_zone(slurm, new_job, reaches, alice, r
         environment={**slurm.environment, "TZ": "America/St_Johns"}
     )
     elsewhere = SlurmScheduler(type(runner)(settings))
-    (job,) = await elsewhere.submit(new_job(), user=alice)
+    job = await elsewhere.submit(new_job(), user=alice)
     assert abs(job.submitted - datetime.now(UTC)) < timedelta(seconds=5)
     await reaches(job, JobState.RUNNING)

@@ -24,7 +24,7 @@ async def test_a_job_runs_as_its_user_and_ends(
         comment="hub alice",
     )
     before = datetime.now(UTC) - timedelta(seconds=2)
-    (job,) = await scheduler.submit(spec, user=alice)
+    job = await scheduler.submit(spec, user=alice)
     assert job.uid is not None
     assert before <= job.submitted <= datetime.now(UTC) + timedelta(seconds=2)
     status = await reaches(job, *ENDS)
@@ -36,7 +36,7 @@ async def test_a_job_runs_as_its_user_and_ends(
 async def test_no_value_of_the_environment_shows_in_the_queue(
     slurm, scheduler, new_job, reaches, alice
 ):
-    (job,) = await scheduler.submit(
+    job = await scheduler.submit(
         new_job(environment={"TOKEN": "canary-9d2"}), user=alice
     )
     await reaches(job, JobState.RUNNING)
@@ -54,7 +54,7 @@ async def test_a_running_job_tells_its_node_and_its_end(
         time_limit=timedelta(minutes=7),
         **asked,
     )
-    (job,) = await scheduler.submit(spec, user=alice)
+    job = await scheduler.submit(spec, user=alice)
     status = await reaches(job, JobState.RUNNING)
     assert status.nodes[0] in ("n1", "n2")
     left = status.time_left(datetime.now(UTC))
@@ -72,7 +72,7 @@ async def test_a_running_job_tells_its_node_and_its_end(
 async def test_a_cancel_ends_a_job_and_asking_twice_is_no_error(
     slurm, scheduler, new_job, reaches, alice
 ):
-    (job,) = await scheduler.submit(new_job(), user=alice)
+    job = await scheduler.submit(new_job(), user=alice)
     await reaches(job, JobState.RUNNING)
     await scheduler.cancel(job)
     status = await reaches(job, *ENDS)
@@ -83,8 +83,8 @@ async def test_a_cancel_ends_a_job_and_asking_twice_is_no_error(
 async def test_an_array_is_one_submission_of_many_jobs(
     slurm, scheduler, new_job, reaches, alice
 ):
-    spec = new_job(array_size=4, cpus=20, output=f"{slurm.path}/job/%A_%a.out")
-    jobs = await scheduler.submit(spec, user=alice)
+    spec = new_job(cpus=20)
+    jobs = await scheduler.submit_set(spec, 4, user=alice)
     assert [job.id.partition("_")[2] for job in jobs] == ["0", "1", "2", "3"]
     for job in jobs[:3]:
         await reaches(job, JobState.RUNNING)
@@ -105,7 +105,7 @@ async def test_an_array_is_one_submission_of_many_jobs(
 async def test_cancelled_tasks_that_never_ran_have_ended(
     slurm, scheduler, new_job, reaches, alice
 ):
-    jobs = await scheduler.submit(new_job(array_size=3, cpus=60), user=alice)
+    jobs = await scheduler.submit_set(new_job(cpus=60), 3, user=alice)
     await reaches(jobs[0], JobState.RUNNING)
     slurm.run(["scancel", jobs[0].id.partition("_")[0]])
     for job in jobs:
@@ -115,7 +115,7 @@ async def test_cancelled_tasks_that_never_ran_have_ended(
 async def test_a_requeued_job_is_still_the_same(
     slurm, scheduler, new_job, reaches, alice
 ):
-    (job,) = await scheduler.submit(new_job(requeue=True), user=alice)
+    job = await scheduler.submit(new_job(requeue=True), user=alice)
     await reaches(job, JobState.RUNNING)
     # A new time of submission is told in seconds.
     while datetime.now(UTC) < job.submitted + timedelta(seconds=1.5):
@@ -133,7 +133,7 @@ async def test_a_job_over_its_memory_is_killed(
 ):
     hog = "python3 -c 'import time; x = bytearray(300 << 20); time.sleep(60)'"
     spec = new_job(f"exec {hog}")
-    (job,) = await scheduler.submit(spec, user=alice)
+    job = await scheduler.submit(spec, user=alice)
     status = await reaches(job, *ENDS)
     assert (status.state, status.signal) == (JobState.FAILED, 9)
     assert "exceeded memory limit" in await scheduler.read_output(job, spec.output)
@@ -142,13 +142,13 @@ async def test_a_job_over_its_memory_is_killed(
 async def test_warned_then_ended_by_the_time_limit_and_remembered_by_the_accounting(
     slurm, scheduler, new_job, reaches, alice
 ):
-    (short,) = await scheduler.submit(new_job("exit 0"), user=alice)
+    short = await scheduler.submit(new_job("exit 0"), user=alice)
     warned = new_job(
         "trap 'echo warned' USR1; while :; do sleep 0.2; done",
         time_limit=timedelta(minutes=1),
         warn_before=timedelta(seconds=40),
     )
-    (limited,) = await scheduler.submit(warned, user=alice)
+    limited = await scheduler.submit(warned, user=alice)
     await reaches(short, JobState.COMPLETED)
     # MinJobAge is 30 s here: the queue forgets the job, the accounting tells its end.
     # Slurm looks at time limits every 30 s.
@@ -167,7 +167,7 @@ async def test_warned_then_ended_by_the_time_limit_and_remembered_by_the_account
 async def test_a_partial_identity_is_enough_to_read_and_cancel(
     slurm, scheduler, new_job, reaches, alice
 ):
-    (job,) = await scheduler.submit(new_job(), user=alice)
+    job = await scheduler.submit(new_job(), user=alice)
     partial = dataclasses.replace(job, uid=None, submitted=None)
     await reaches(partial, JobState.RUNNING)
     await scheduler.cancel(partial)

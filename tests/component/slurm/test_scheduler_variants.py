@@ -45,7 +45,7 @@ async def test_the_kernel_kills_a_job_over_its_memory(slurm_cgroups):
     # Only a child is killed, and the script itself ends well.
     hog = "python3 -c 'x = bytearray(300 << 20)' || true"
     spec = job_of(slurm_cgroups, hog)
-    (job,) = await scheduler.submit(spec, user="alice")
+    job = await scheduler.submit(spec, user="alice")
     status = await reaches(scheduler, job, lambda status: status.state.ended)
     assert (status.state, status.reason) == (JobState.OUT_OF_MEMORY, "OutOfMemory")
 
@@ -53,7 +53,7 @@ async def test_the_kernel_kills_a_job_over_its_memory(slurm_cgroups):
 async def test_a_lost_node_ends_its_job_and_the_cluster_keeps_no_accounts(machines):
     scheduler = on(machines)
     spec = job_of(machines, "exec sleep 300")
-    (job,) = await scheduler.submit(spec, user="alice")
+    job = await scheduler.submit(spec, user="alice")
     status = await reaches(scheduler, job, lambda status: status.state.on_nodes)
     (node,) = status.nodes
     snapshot = await scheduler.snapshot()

@@ -64,8 +64,7 @@ class Rig:
 
 
 async def submit(scheduler, spec: JobSpec, user: str = "alice") -> BatchJob:
-    (job,) = await scheduler.submit(spec, user=user)
-    return job
+    return await scheduler.submit(spec, user=user)
 
 
 async def until(scheduler, job: BatchJob, wanted: JobState | str) -> JobStatus:

@@ -19,7 +19,7 @@ def test_it_is_a_scheduler(fake):
 
 
 async def test_a_job_waits_until_it_is_moved(fake, new_spec):
-    (job,) = await fake.submit(new_spec(), user="alice")
+    job = await fake.submit(new_spec(), user="alice")
     assert (await fake.status([job]))[job].state is JobState.PENDING
     fake.move(job, JobState.RUNNING, node="n01")
     status = (await fake.status([job]))[job]
@@ -28,21 +28,38 @@ async def test_a_job_waits_until_it_is_moved(fake, new_spec):
     assert status.started is not None
 
 
-async def test_every_task_of_an_array_is_a_job(fake, new_spec):
-    jobs = await fake.submit(new_spec(resources=Resources(array_size=3)), user="alice")
-    assert len({job.id for job in jobs}) == 3
-    assert await fake.find(jobs[0].name, user="alice") == jobs
+async def test_a_set_answers_for_one_task_as_it_is_told(fake, new_spec):
+    jobs = await fake.submit_set(new_spec(), 3, user="alice")
+    fake.fail_cancel(jobs[1])
+    answers = await fake.cancel_many(jobs)
+    assert [answers[job] is None for job in jobs] == [True, False, True]
+    assert fake.live() == [jobs[1]]
+    with pytest.raises(SchedulerUnavailable):
+        await fake.cancel(jobs[1])
+    fake.heal()
+    await fake.cancel(jobs[1])
+    assert fake.live() == []
+
+
+async def test_a_failure_of_a_whole_call_is_the_answer_for_each(fake, new_spec):
+    jobs = await fake.submit_set(new_spec(), 2, user="alice")
+    fake.fail_next("cancel_many")
+    assert None not in (await fake.cancel_many(jobs)).values()
+    assert fake.live() == list(jobs)
+    fake.fail_next("submit_set", LimitReached("No more."))
+    with pytest.raises(LimitReached):
+        await fake.submit_set(new_spec(), 2, user="alice")
 
 
 async def test_a_requeue_counts(fake, new_spec):
-    (job,) = await fake.submit(new_spec(), user="alice")
+    job = await fake.submit(new_spec(), user="alice")
     fake.move(job, JobState.RUNNING, node="n01")
     status = fake.move(job, JobState.PENDING)
     assert (status.restarts, status.nodes, status.started) == (1, (), None)
 
 
 async def test_a_failure_happens_as_often_as_asked(fake, new_spec):
-    (job,) = await fake.submit(new_spec(), user="alice")
+    job = await fake.submit(new_spec(), user="alice")
     fake.fail_next("status", times=2)
     for _ in range(2):
         with pytest.raises(SchedulerUnavailable):
@@ -70,7 +87,7 @@ async def test_a_lost_answer_may_have_become_a_job(fake, new_spec, accepted):
 
 
 async def test_a_forgotten_job_is_absent_and_its_id_may_be_anothers(fake, new_spec):
-    (job,) = await fake.submit(new_spec(), user="alice")
+    job = await fake.submit(new_spec(), user="alice")
     fake.forget(job)
     assert (await fake.status([job]))[job].reason == ABSENT
     other = BatchJob(job.id, "another", "bob")
@@ -78,7 +95,7 @@ async def test_a_forgotten_job_is_absent_and_its_id_may_be_anothers(fake, new_sp
 
 
 async def test_a_cancel_needs_the_whole_identity(fake, new_spec):
-    (job,) = await fake.submit(new_spec(), user="alice")
+    job = await fake.submit(new_spec(), user="alice")
     await fake.cancel(BatchJob(job.id, job.name, "bob"))
     assert fake.live(user="alice") == [job]
     await fake.cancel(job)
@@ -89,7 +106,7 @@ async def test_a_cancel_needs_the_whole_identity(fake, new_spec):
 
 async def test_a_stubborn_job_lives_through_a_cancel(new_spec):
     fake = FakeScheduler(cancels_work=False)
-    (job,) = await fake.submit(new_spec(), user="alice")
+    job = await fake.submit(new_spec(), user="alice")
     await fake.cancel(job)
     assert fake.live() == [job]
 
@@ -105,7 +122,7 @@ async def test_the_check_names_what_is_to_blame(fake):
 
 async def test_the_questions_around_are_answered(fake, new_spec):
     spec = new_spec()
-    (job,) = await fake.submit(spec, user="alice")
+    job = await fake.submit(spec, user="alice")
     assert fake.spec(job) == spec
     assert (await fake.snapshot()).partition(None).name == "main"
     assert (await fake.limits("alice")).accounts == {}

@@ -26,7 +26,6 @@ async def test_a_nonsense_answer_is_a_lost_answer(jobs, fake, submit):
 
     async def odd(spec, *, user):
         await real(spec, user=user)
-        return ()
 
     fake.submit = odd
     assert (await submit()).phase is Phase.SUBMITTED
@@ -121,8 +120,8 @@ async def test_an_identity_without_its_time_is_completed(jobs, fake, submit):
     real = fake.submit
 
     async def short(spec, *, user):
-        (job,) = await real(spec, user=user)
-        return (BatchJob(job.id, job.name, job.user),)
+        job = await real(spec, user=user)
+        return BatchJob(job.id, job.name, job.user)
 
     fake.submit = short
     record = await submit()

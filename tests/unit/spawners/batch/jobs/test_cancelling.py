@@ -140,7 +140,7 @@ async def test_a_reused_id_is_left_alone(jobs, fake, submit, new_spec):
     record = await submit()
     fake.forget(record.job)
     fake._next_id = int(record.job.id)
-    (other,) = await fake.submit(new_spec(), user="bob")
+    other = await fake.submit(new_spec(), user="bob")
     assert other.id == record.job.id
     await jobs.cancel(record.name)
     await jobs.wait(record.name, ended)

@@ -122,9 +122,7 @@ async def test_a_bug_in_a_check_frees_the_owner(fake, submit, jobs):
     assert jobs.current(OWNER).phase is Phase.REFUSED
 
 
-async def test_arrays_and_odd_owners_are_refused(submit):
-    with pytest.raises(InvalidSpec):
-        await submit(resources=Resources(array_size=2))
+async def test_odd_owners_are_refused(submit):
     for owner in ("", "x" * 301, "server:alice\n"):
         with pytest.raises(InvalidSpec):
             await submit(owner=owner)

@@ -8,7 +8,7 @@ import pytest
 
 from spawners.batch.models import BatchJob, JobSpec, Resources
 from spawners.batch.runners import launcher
-from spawners.batch.slurm import accounts, cluster, sacct, sbatch, squeue
+from spawners.batch.slurm import accounts, cluster, notation, sacct, sbatch, squeue
 
 MIB = 1024**2
 
@@ -31,7 +31,6 @@ def test_everything_that_is_asked_for_is_an_argument():
         qos="long",
         reservation="school",
         constraint="a100&ib",
-        array_size=3,
     )
     fields = {
         "output": "/home/alice/x.%j",
@@ -63,7 +62,6 @@ def test_everything_that_is_asked_for_is_an_argument():
         "--qos=long",
         "--reservation=school",
         "--constraint=a100&ib",
-        "--array=0-2",
     ]
 
 
@@ -114,11 +112,9 @@ def test_the_listing_asks_for_no_text_that_users_write():
 )
 def test_only_ids_of_slurm_become_arguments(job_id):
     job = BatchJob(job_id, "lb-x", "alice")
-    for build in (sbatch.scancel_argv, squeue.one_job_argv):
+    for build in (sbatch.scancel_argv, squeue.some_jobs_argv, sacct.accounting_argv):
         with pytest.raises(ValueError, match="no id"):
-            build(job)
-    with pytest.raises(ValueError, match="no id"):
-        sacct.accounting_argv([job])
+            build([job])
 
 
 def test_the_accounting_is_never_asked_about_all_jobs():
@@ -127,16 +123,78 @@ def test_the_accounting_is_never_asked_about_all_jobs():
 
 
 def test_the_accounting_is_asked_once_for_several_jobs():
-    jobs = [BatchJob("12", "lb-b", "bob"), BatchJob("3_4", "lb-a", "alice")]
+    jobs = [BatchJob("12", "lb-b", "bob"), BatchJob("3_4", "lb-a-4", "alice")]
     argv = sacct.accounting_argv(jobs)
-    assert "--jobs=12,3_4" in argv
+    assert "--jobs=12,3" in argv
     assert "--name=lb-a,lb-b" in argv
+
+
+# -- sets ---------------------------------------------------------------------------
+
+
+def tasks(*numbers: int, array: str = "7", **fields: str) -> list[BatchJob]:
+    return [BatchJob(f"{array}_{n}", f"lb-x-{n}", "alice", **fields) for n in numbers]
+
+
+def test_a_set_is_one_array_whose_tasks_write_where_their_ids_say():
+    argv = sbatch.sbatch_argv(spec(output="/x/%j-%x.%%j.log"), tasks=200)
+    assert argv[-1] == "--array=0-199"
+    assert "--job-name=lb-x" in argv
+    assert "--output=/x/%A_%a-%x.%%j.log" in argv
+    (task,) = tasks(3)
+    assert sbatch.output_path("/x/%j-%x.%%j.log", task) == "/x/7_3-lb-x.%j.log"
+
+
+def test_the_tasks_of_an_array_are_cancelled_as_one_word():
+    jobs = [
+        *tasks(0, 1, 2, 3, 9, 11, 10),
+        *tasks(5, array="8"),
+        *tasks(4, 6, array="9"),
+    ]
+    jobs.append(BatchJob("12", "lb-b", "alice"))
+    words = ["12", "7_[0-3,9-11]", "8_5", "9_[4,6]"]
+    assert sbatch.scancel_argv(jobs) == ["scancel", *words]
+    assert sbatch.scancel_argv(tasks(1, cluster="east"))[1:] == [
+        "--clusters=east",
+        "7_1",
+    ]
+    with pytest.raises(ValueError, match="no id"):
+        sbatch.scancel_argv([])
+
+
+def test_a_set_is_asked_about_by_its_one_number_and_name():
+    jobs = tasks(*range(1000))
+    assert "--jobs=7" in squeue.some_jobs_argv(jobs)
+    assert "--name=lb-x" in squeue.named_argv([job.name for job in jobs], user="alice")
+    assert {"--jobs=7", "--name=lb-x"} <= set(sacct.accounting_argv(jobs))
+    assert "--name=lb-x" in sacct.accounting_by_name_argv("lb-x-17", user="alice")
+
+
+def test_no_command_line_grows_without_bound():
+    many = [
+        BatchJob(str(n), f"lb-{n:026}", "alice") for n in range(10**6, 10**6 + 5000)
+    ]
+    lots = list(notation.batches(many))
+    assert [job for lot in lots for job in lot] == many
+    assert max(map(len, lots)) == 1000
+    long = [BatchJob(str(n), f"{n:059}", "alice") for n in range(5000)]
+    for lot in [*lots, *notation.batches(long), *notation.batches(tasks(*range(5000)))]:
+        assert len(lot) <= 1000
+        for argv in (
+            sbatch.scancel_argv(lot),
+            squeue.some_jobs_argv(lot),
+            squeue.named_argv({job.name for job in lot}),
+            sacct.accounting_argv(lot),
+        ):
+            assert len(argv) < 2000
+            assert max(map(len, argv)) < 32_768
+    assert list(notation.batches([])) == []
 
 
 def test_another_cluster_is_named_in_every_command():
     job = BatchJob("12", "lb-b", "bob", cluster="east")
-    assert "--clusters=east" in sbatch.scancel_argv(job)
-    assert "--clusters=east" in squeue.one_job_argv(job)
+    assert "--clusters=east" in sbatch.scancel_argv([job])
+    assert "--clusters=east" in squeue.some_jobs_argv([job], cluster="east")
     assert "--clusters=east" in squeue.listing_argv(cluster="east")
 
 
@@ -160,7 +218,7 @@ def test_every_question_passes_the_launcher_that_sudo_and_ssh_start():
     for argv in (
         squeue.listing_argv(),
         squeue.named_argv(["lb-b"], user="bob"),
-        squeue.one_job_argv(job),
+        squeue.some_jobs_argv([job]),
         sacct.accounting_argv([job]),
         sacct.accounting_by_name_argv("lb-b", user="bob"),
         cluster.config_argv(),
@@ -171,5 +229,5 @@ def test_every_question_passes_the_launcher_that_sudo_and_ssh_start():
         accounts.qos_argv(),
     ):
         launcher.check_command(argv, as_user=False)
-    for argv in (sbatch.sbatch_argv(spec()), sbatch.scancel_argv(job)):
+    for argv in (sbatch.sbatch_argv(spec()), sbatch.scancel_argv([job])):
         launcher.check_command(argv, as_user=True)

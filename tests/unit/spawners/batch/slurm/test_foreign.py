@@ -221,7 +221,7 @@ async def test_a_flood_of_others_jobs_leaves_ours_to_be_asked_about_alone(
     runner = Runner(listing=flood, one=LINE + waiting)
     readings = await scheduler(runner).status([*OURS])
     assert runner.kinds() == ["listing", "one", "sacct"]
-    assert "--jobs=75,77,80_1" in runner.calls[2][1]
+    assert "--jobs=75,77,80" in runner.calls[2][1]
     assert readings[JOB].state is JobState.RUNNING
     assert readings[SECOND].state is JobState.PENDING
     assert readings[SECOND].queue_place is None  # who is before it, nobody listed

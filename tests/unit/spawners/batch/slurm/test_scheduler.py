@@ -129,7 +129,7 @@ async def test_an_operators_account_sees_hidden_jobs():
 
 async def test_a_submission_answers_with_the_whole_identity():
     runner = Runner()
-    (job,) = await scheduler(runner).submit(
+    job = await scheduler(runner).submit(
         spec(environment={"A": "secret"}), user="alice"
     )
     assert job == JOB
@@ -143,24 +143,25 @@ async def test_an_array_answers_with_all_its_tasks():
     lines = (
         b"75_0|1001|alice|1795529901|PENDING||\n75_1|1001|alice|1795529901|PENDING||\n"
     )
-    jobs = await scheduler(Runner(named=lines)).submit(
-        spec(resources=Resources(array_size=3)), user="alice"
-    )
+    runner = Runner(named=lines)
+    jobs = await scheduler(runner).submit_set(spec(), 3, user="alice")
     assert [job.id for job in jobs] == ["75_0", "75_1", "75_2"]
-    assert {(job.uid, job.submitted) for job in jobs} == {(1001, SUBMITTED)}
+    assert [job.name for job in jobs] == ["lb-run-0", "lb-run-1", "lb-run-2"]
+    assert [job.submitted for job in jobs] == [SUBMITTED, SUBMITTED, None]
+    assert runner.kinds() == ["sbatch", "named"]
 
 
 @pytest.mark.parametrize(
     "named", [b"", (1, b"", b"slurm_load_jobs error: Socket timed out\n"), b"x\n"]
 )
 async def test_an_accepted_job_is_answered_even_if_its_identity_is_not_known_yet(named):
-    (job,) = await scheduler(Runner(named=named)).submit(spec(), user="alice")
+    job = await scheduler(Runner(named=named)).submit(spec(), user="alice")
     assert (job.id, job.uid, job.submitted) == ("75", None, None)
 
 
 async def test_the_cluster_of_the_answer_is_kept():
     runner = Runner(sbatch=b"75;east\n")
-    (job,) = await scheduler(runner).submit(spec(), user="alice")
+    job = await scheduler(runner).submit(spec(), user="alice")
     assert job.cluster == "east"
     assert "--clusters=east" in runner.calls[-1][1]
 
