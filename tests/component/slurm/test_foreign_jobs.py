@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -110,7 +110,7 @@ async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
     most = len(whole) - 100  # more than our two lines, fewer than all
     assert whole.count("\n") >= 7
     monkeypatch.setattr("spawners.batch.slurm.lines.MAX_OUTPUT", most)
-    gone = dataclasses.replace(job, id="999999", name="lb-none")
+    gone = replace(job, id="999999", name="lb-none")
     readings = await scheduler.status([job, other, gone])
     assert "too long; only our own" in caplog.text
     assert readings[job].state is JobState.RUNNING
@@ -122,3 +122,37 @@ async def test_a_queue_too_long_to_list_is_asked_about_ours_alone(
     slurm.run(["scancel", foreign], user="bob")
     for mine in (job, other):
         await scheduler.cancel(mine)
+
+
+@pytest.mark.parametrize("option", ["--job-name={name}", "--job-name=", "--comment="])
+async def test_arrays_of_anothers_decide_about_no_task_of_ours(
+    two_users: Cluster, scheduler: SlurmScheduler, new_job, reaches, option: str
+) -> None:
+    """Of the set's own name, and with names and comments that look like its lines."""
+    slurm = two_users
+    spec = new_job(cpus=20)
+    jobs = await scheduler.submit_set(spec, 4, user="alice")
+    for job in jobs[:3]:
+        await reaches(job, JobState.RUNNING)
+    forged = FORGED.format(id=jobs[0].id, uid=jobs[0].uid)
+    option = option.format(name=spec.name) if "{" in option else option + forged
+    argv = ["sbatch", "--parsable", "-n1", "--mem=10", "--hold", option]
+    done = slurm.run([*argv, "--array=0-3,7%1", "--wrap=true"], user="bob")
+    assert done.returncode == 0, done.stderr
+    foreign = done.stdout.strip()
+    readings = await scheduler.status(jobs)
+    states = [readings[job].state for job in jobs]
+    assert states == [JobState.RUNNING] * 3 + [JobState.PENDING]
+    found = await scheduler.find(spec.name, user="alice")
+    assert {job.id for job in found} == {job.id for job in jobs}
+    # Bob's tasks under alice's name are not hers to end.
+    theirs = [replace(job, id=f"{foreign}_{n}") for n, job in enumerate(jobs)]
+    asked = [*theirs, jobs[3]]
+    assert await scheduler.cancel_many(asked) == dict.fromkeys(asked)
+    await reaches(jobs[3], JobState.CANCELLED)
+    waiting = slurm.run(["squeue", "-h", "-r", "-j", foreign, "-o", "%i %T"]).stdout
+    assert waiting.split().count("PENDING") == 5
+    slurm.run(["scancel", foreign], user="bob")
+    await scheduler.cancel_many(jobs)
+    for job in jobs:
+        await reaches(job, JobState.CANCELLED)

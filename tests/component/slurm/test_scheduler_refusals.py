@@ -43,6 +43,26 @@ async def test_a_refusal_names_what_is_to_blame(
     assert await scheduler.find(spec.name, user=alice) == ()
 
 
+async def test_a_set_over_a_limit_is_refused_as_a_whole(two_users, scheduler, new_job):
+    spec = new_job()
+    with pytest.raises(LimitReached):  # bob may have 5
+        await scheduler.submit_set(spec, 6, user="bob")
+    assert await scheduler.find(spec.name, user="bob") == ()
+
+
+async def test_a_set_that_the_users_limits_let_start_in_part_is_told_task_by_task(
+    two_users, scheduler, new_job, reaches
+):
+    jobs = await scheduler.submit_set(new_job(), 5, user="bob")  # 3 may run
+    for job in jobs[:3]:
+        await reaches(job, JobState.RUNNING)
+    for job in jobs[3:]:
+        await reaches(job, JobState.PENDING, reason="AssocMaxJobsLimit")
+    await scheduler.cancel_many(jobs[:1])
+    await reaches(jobs[3], JobState.RUNNING)
+    await scheduler.cancel_many(jobs)
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
     [

@@ -14,7 +14,7 @@ from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.record import JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
-from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
+from spawners.batch.models import JobSpec, JobState, Resources, new_job_name, task_name
 from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
 from spawners.batch.scheduler import Scheduler
 from spawners.batch.slurm.scheduler import SlurmScheduler
@@ -166,8 +166,8 @@ class SlurmWorld(_Signs):
 
     async def live(self) -> list[str]:
         return sorted(
-            name
-            for name, state in self.rig.squeue("%j|%T")
+            task_name(name, int(index)) if index.isdigit() else name
+            for name, index, state in self.rig.squeue("%j|%K|%T")
             if not JobState(state).ended
         )
 

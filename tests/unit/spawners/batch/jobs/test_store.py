@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.record import Address, JobEvent, JobRecord, Phase, utc_now
 from spawners.batch.jobs.store import Change, JobStore, OwnerTaken
-from spawners.batch.jobs.tables import VERSION_TABLE, metadata
+from spawners.batch.jobs.tables import VERSION_TABLE, jobs, metadata
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name
 from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
@@ -230,6 +230,19 @@ async def test_a_database_of_a_newer_release_is_refused_untouched(store, url):
     await store.transact(pretend)
     with pytest.raises(DatabaseIncompatible, match="not of this release"):
         await JobStore.open(url)
+
+
+async def test_a_record_of_an_earlier_release_is_read(store):
+    record = full_record()
+    await store.insert(record)
+
+    def age(connection):  # resources had an array's size
+        column = jobs.c.resources
+        old = sa.func.replace(column, "{", '{"array_size":null,')
+        connection.execute(sa.update(jobs).values(resources=old))
+
+    await store.transact(age)
+    assert (await store.get(record.name)).record == record
 
 
 async def test_a_damaged_record_is_told_as_such(store):

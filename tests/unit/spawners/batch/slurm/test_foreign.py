@@ -28,6 +28,11 @@ SECOND = dataclasses.replace(JOB, id="80_1", uid=1002, user="bob")
 ABSENTEE = dataclasses.replace(JOB, id="77", uid=1001)
 OURS = (JOB, SECOND, ABSENTEE)
 SECOND_LINE = LINE.replace(b"75|1001|", b"80_1|1002|")
+# Of a set of alice's the third task left the array before it started.
+TASKS = tuple(
+    dataclasses.replace(JOB, id=f"85_{n}", name=f"lb-set-{n}") for n in range(3)
+)
+TASK_LINES = [LINE.replace(b"75|", b"85_%d|" % n, 1) for n in range(2)]
 
 _NUMBERS = (b"75", b"80", b"80_1", b"77", b"51", b"0", b"99999999999", b"1001", b"-1")
 _ODD = st.sampled_from(
@@ -109,6 +114,22 @@ def test_no_row_of_anothers_job_changes_what_the_accounting_says_of_ours(
     readings = identity.past([JOB, ABSENTEE], rows, odd, NOW)
     assert readings[JOB].state is JobState.COMPLETED
     assert readings[ABSENTEE].reason == ABSENT
+
+
+@given(_OTHERS, _OTHERS, _PLACES)
+def test_no_array_of_anothers_says_that_a_task_of_ours_left_its_own(
+    listed: list[bytes], accounted: list[bytes], places: list[int]
+) -> None:
+    def left(own: list[bytes]) -> set[BatchJob]:
+        listing = squeue.parse_listing(shuffled(own, listed, places))
+        return identity.left_their_arrays(TASKS[2:], listing)
+
+    assert left(TASK_LINES) == {TASKS[2]}
+    younger = [line.replace(b"529901|", b"529999|", 1) for line in TASK_LINES]
+    for own in ([LINE], younger):
+        assert left(own) == set()
+    rows, odd = sacct.parse_accounting(shuffled([ROW], accounted, places), NOW)
+    assert identity.past(TASKS, rows, odd, NOW)[TASKS[2]].reason == ABSENT
 
 
 @given(_OTHERS, _PLACES)

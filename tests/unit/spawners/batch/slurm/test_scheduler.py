@@ -274,6 +274,195 @@ async def test_a_job_that_ended_meanwhile_is_cancelled_enough():
     await scheduler(Runner(scancel=(1, b"", words))).cancel(JOB)
 
 
+# -- many at once -------------------------------------------------------------------
+
+
+def array(number: int, tasks: int, user: str = "alice", uid: int = 1001, **fields):
+    """The tasks of a set, and what squeue has of them."""
+    jobs = [
+        BatchJob(f"{number}_{n}", f"lb-s{number}-{n}", user, uid, SUBMITTED, **fields)
+        for n in range(tasks)
+    ]
+    head = f"|{uid}|".encode()
+    rest = LINE.partition(b"|1001|")[2]
+    return jobs, b"".join(job.id.encode() + head + rest for job in jobs)
+
+
+async def test_many_jobs_of_one_user_end_by_two_commands():
+    jobs, lines = array(80, 200)
+    runner = Runner(one=LINE + lines)
+    answers = await scheduler(runner).cancel_many([*jobs, JOB])
+    assert answers == dict.fromkeys([*jobs, JOB])
+    assert runner.kinds() == ["one", "scancel"]
+    assert runner.calls[-2][1][-1] == "--jobs=75,80"
+    assert runner.calls[-1][1:] == (["scancel", "75", "80_[0-199]"], "alice")
+
+
+async def test_each_user_and_cluster_has_a_cancel_of_its_own():
+    alices, lines = array(80, 3)
+    bobs, more = array(81, 2, "bob", 1002)
+    others, east = array(82, 2, cluster="east")
+    runner = Runner(one=lines + more + east)
+    await scheduler(runner).cancel_many([*alices, *bobs, *others])
+    assert runner.kinds() == ["one", "one", "scancel", "scancel", "scancel"]
+    cancels = [call[1:] for call in runner.calls if call[0] == "scancel"]
+    assert sorted(cancels) == [
+        (["scancel", "--clusters=east", "82_[0-1]"], "alice"),
+        (["scancel", "80_[0-2]"], "alice"),
+        (["scancel", "81_[0-1]"], "bob"),
+    ]
+
+
+async def test_only_what_is_still_ours_is_cancelled():
+    jobs, _ = array(80, 6)
+    _, theirs = array(80, 1, uid=1002)
+    lines = theirs.replace(b"80_0", b"80_1")  # another user's, ids come back
+    for task, change in (
+        (0, (b"RUNNING", b"RUNNING")),
+        (2, (b"RUNNING", b"COMPLETED")),
+        (3, (b"901|RUNNING", b"999|RUNNING")),  # submitted at another time
+        (4, (b"RUNNING", b"running")),  # not to be read
+    ):
+        lines += LINE.replace(b"75|", b"80_%d|" % task, 1).replace(*change)
+    runner = Runner(one=lines, named=b"")
+    answers = await scheduler(runner).cancel_many(jobs)
+    failed = [job for job, error in answers.items() if error]
+    # The line that cannot be read may be about any of those without one of their own.
+    assert failed == [jobs[1], jobs[4], jobs[5]]
+    assert runner.calls[-1][1:] == (["scancel", "80_0"], "alice")
+
+
+async def test_a_requeued_task_is_cancelled_by_its_sets_name():
+    (task, *_), lines = array(80, 1)
+    again = lines.replace(b"901|RUNNING", b"999|RUNNING")
+    named = NAMED.replace(b"75|", b"80_0|", 1).replace(b"901|", b"999|")
+    runner = Runner(one=again, named=named)
+    assert await scheduler(runner).cancel_many([task]) == {task: None}
+    assert "--name=lb-s80" in runner.calls[-2][1]
+    assert runner.calls[-1][1] == ["scancel", "80_0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "failed"),
+    [
+        (
+            b"scancel: error: Kill job error on job id 80_[0-2]: Socket timed out\n",
+            "sss",
+        ),
+        (
+            b"scancel: error: Kill job error on job id 75: Access/permission denied\n",
+            "p",
+        ),
+        (
+            b"sudo: unable to resolve host\n"
+            b"scancel: error: Kill job error on job id 75: Job/step already over\n"
+            b"scancel: error: Kill job error on job id 80_[0-2]: "
+            b"Invalid job id specified\n",
+            "",
+        ),
+        (
+            b"scancel: error: Unable to contact slurm controller (connect failure)\n",
+            "ssss",
+        ),
+        (b"", "ssss"),
+    ],
+)
+async def test_a_cancel_that_failed_says_for_which_jobs(words, failed):
+    jobs, lines = array(80, 3)
+    runner = Runner(one=LINE + lines, scancel=(210, b"", words))
+    answers = await scheduler(runner).cancel_many([*jobs, JOB])
+    kinds = {errors.SchedulerUnavailable: "s", errors.NotPermitted: "p"}
+    assert "".join(kinds[type(e)] for e in answers.values() if e) == failed
+    if failed == "p":
+        assert answers[JOB] is not None
+
+
+async def test_a_controller_that_is_away_is_the_answer_for_each():
+    jobs, _ = array(80, 3)
+    runner = Runner(one=(1, b"", b"slurm_load_jobs error: Socket timed out\n"))
+    answers = await scheduler(runner).cancel_many(jobs)
+    assert {type(error) for error in answers.values()} == {errors.SchedulerUnavailable}
+    runner = Runner(config=errors.SchedulerUnavailable("no end"))
+    assert None not in (await scheduler(runner).cancel_many(jobs)).values()
+    complaint = b"squeue: error: something is wrong\n"
+    runner = Runner(one=(0, LINE, complaint))
+    answers = await scheduler(runner).cancel_many([JOB, *jobs])
+    assert answers[JOB] is None
+    assert None not in [answers[job] for job in jobs]
+
+
+async def test_more_than_fit_on_a_line_are_cancelled_by_several_commands():
+    lines = [LINE.replace(b"75|", b"%d|" % n, 1) for n in range(1000, 3500)]
+    jobs = [
+        dataclasses.replace(JOB, id=str(n), name=f"lb-{n}") for n in range(1000, 3500)
+    ]
+    runner = Runner(one=b"".join(lines))
+    answers = await scheduler(runner).cancel_many(jobs)
+    assert answers == dict.fromkeys(jobs)
+    assert runner.kinds() == ["one"] * 3 + ["scancel"] * 3
+
+
+async def test_where_jobs_are_hidden_each_user_looks_and_cancels():
+    alices, lines = array(80, 3)
+    bobs, more = array(81, 2, "bob", 1002)
+    runner = Runner(config=hiding(), one=lines + more)
+    assert None in (await scheduler(runner).cancel_many([*alices, *bobs])).values()
+    users = [(kind, user) for kind, _, user in runner.calls if kind != "config"]
+    assert sorted(users) == [
+        ("one", "alice"),
+        ("one", "bob"),
+        ("scancel", "alice"),
+        ("scancel", "bob"),
+    ]
+
+
+async def test_a_set_is_found_in_queue_and_accounting_together():
+    named = NAMED.replace(b"75|", b"75_1|", 1)
+    row = ROW.replace(b"75|", b"75_0|", 1)
+    waits = ROW.replace(b"75|", b"75_[2-3]|", 1)
+    gone = waits.replace(b"COMPLETED", b"CANCELLED by 1001")
+    for more, found in (
+        (waits.replace(b"COMPLETED", b"PENDING"), "01"),
+        (gone, "0123"),
+    ):
+        runner = Runner(named=named, sacct=row + more)
+        jobs = await scheduler(runner).find("lb-run", user="alice")
+        ids = sorted((job.id, job.name) for job in jobs)
+        assert ids == [(f"75_{n}", f"lb-run-{n}") for n in found]
+        assert {job.submitted for job in jobs} == {SUBMITTED}
+    assert await scheduler(Runner(named=named)).find("lb-run-0", user="alice") == ()
+    (task,) = await scheduler(Runner(named=named)).find("lb-run-1", user="alice")
+    assert task.id == "75_1"
+
+
+@pytest.mark.parametrize(
+    ("listing", "rows", "state"),
+    [
+        # A row of all that wait may be older than a cancel: what is listed counts.
+        (b"75_2|", b"75_[2-4]|PENDING", JobState.CANCELLED),
+        (b"75_2|", b"75_2|COMPLETED", JobState.CANCELLED),
+        (b"75_2|", b"75_3|COMPLETED", JobState.COMPLETED),
+        (b"75_2|", b"75_3|RUNNING", JobState.UNKNOWN),
+        (b"76|", b"75_[2-4]|PENDING", JobState.UNKNOWN),
+        (b"76|", b"75_[0,2,4,...]|PENDING", JobState.UNKNOWN),
+        (b"76|", b"75_[0,2,4,...]|CANCELLED by 0", JobState.CANCELLED),
+        (b"76|", b"75_[2,4]|CANCELLED by 0", JobState.CANCELLED),
+        (b"76|", b"75_2|COMPLETED", JobState.CANCELLED),
+        (b"76|", b"", JobState.UNKNOWN),
+    ],
+)
+async def test_what_is_known_of_a_task_that_has_no_line(listing, rows, state):
+    task = dataclasses.replace(JOB, id="75_3", name="lb-run-3")
+    line = LINE.replace(b"75|", listing, 1)
+    job_id, _, word = rows.partition(b"|")
+    row = ROW.replace(b"75|", job_id + b"|", 1).replace(b"COMPLETED", word)
+    runner = Runner(listing=line, sacct=row if rows else b"")
+    status = (await scheduler(runner).status([task]))[task]
+    assert status.state is state
+    if state is JobState.UNKNOWN:
+        assert status.reason == ABSENT
+
+
 # -- the other questions --------------------------------------------------------------
 
 
