@@ -31,7 +31,7 @@ from ..errors import (
     SchedulerUnavailable,
     SubmitRejected,
 )
-from ..models import JobSpec, Resources
+from ..models import JobSpec, Launch, Resources
 from .errors import AlreadyLive, UnknownJob
 from .record import JobEvent, JobRecord
 
@@ -55,6 +55,7 @@ class Submission:
         script: the batch script, from clients that may send one; else ``None``: the
             script runs the agent and nothing more.
         facts: public facts to keep with the record.
+        launch: what the job starts, which its agent fetches.
     """
 
     user: str
@@ -69,14 +70,21 @@ class Submission:
     options: tuple[str, ...] = ()
     script: str | None = field(default=None, repr=False)
     facts: Mapping[str, str] = field(default_factory=_no_mapping)
+    launch: Launch | None = field(default=None, repr=False)
 
     @classmethod
     def of(
-        cls, spec: JobSpec, *, user: str, owner: str, facts: Mapping[str, str]
+        cls,
+        spec: JobSpec,
+        *,
+        user: str,
+        owner: str,
+        facts: Mapping[str, str],
+        launch: Launch | None = None,
     ) -> Submission:
         """Return what is sent for ``spec``."""
         shared = {name: getattr(spec, name) for name in _SPEC_FIELDS}
-        return cls(user=user, owner=owner, facts=facts, **shared)
+        return cls(user=user, owner=owner, facts=facts, launch=launch, **shared)
 
     def spec(self, name: str, script: str) -> JobSpec:
         """Return the job that is asked for, under ``name``.

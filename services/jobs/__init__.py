@@ -1,0 +1,1 @@
+"""Every job of the gateway: the one process that may become its users."""

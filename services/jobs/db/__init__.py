@@ -1,0 +1,1 @@
+"""What the jobs service keeps beside the records of jobs."""

@@ -1,0 +1,1 @@
+"""Migrations of the storage service's tables."""

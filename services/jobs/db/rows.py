@@ -1,0 +1,162 @@
+"""The rows of the jobs service. Every method may raise ``DatabaseUnavailable``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from spawners.common.database import Database
+
+from . import tables
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for by a name.
+
+    Attributes:
+        digest: of the submission, ``""`` for none.
+        cancelled: whether its end was asked for before there was a job.
+    """
+
+    digest: str = ""
+    cancelled: bool = False
+
+
+async def open_rows(url: str) -> Rows:
+    """Return the service's rows in the database at ``url``, brought up to date.
+
+    Raises:
+        DatabaseUnavailable: it cannot be reached or written to.
+        DatabaseIncompatible: a newer release made it.
+    """
+    return Rows(await Database.open(url, _MIGRATIONS, what="database of jobs"))
+
+
+class Rows:
+    """Requests by client and name, and the hashes of jobs' tokens."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._database.close()
+
+    async def request(self, client: str, name: str) -> Request | None:
+        """Return what ``client`` asked for by ``name``, or ``None``."""
+
+        def work(connection: Connection) -> Request | None:
+            return _request(connection, client, name)
+
+        return await self._database.read(work)
+
+    async def asked(self, client: str, name: str, digest: str) -> Request:
+        """Keep what ``client`` asks for by ``name``; return what was kept first."""
+
+        def work(connection: Connection) -> Request:
+            known = _request(connection, client, name)
+            if known is not None:
+                return known
+            _insert(connection, client, name, Request(digest))
+            return Request(digest)
+
+        return await self._database.run(work)
+
+    async def cancelled(self, client: str, name: str, most: int) -> bool:
+        """Keep that nothing may come by ``name`` from ``client`` any more.
+
+        Returns False if ``client`` has kept ``most`` names in this way already.
+        """
+        t = tables.requests
+        mine = sa.and_(t.c.client == client, t.c.name == name)
+
+        def work(connection: Connection) -> bool:
+            if _request(connection, client, name) is not None:
+                connection.execute(sa.update(t).where(mine).values(cancelled=True))
+                return True
+            alone = sa.select(sa.func.count()).where(
+                t.c.client == client, t.c.cancelled, t.c.digest == ""
+            )
+            if (connection.scalar(alone) or 0) >= most:
+                return False
+            _insert(connection, client, name, Request(cancelled=True))
+            return True
+
+        return await self._database.run(work)
+
+    async def cancelled_names(self) -> list[str]:
+        """Return the names whose end was asked for before there was a job."""
+        query = sa.select(tables.requests.c.name).where(tables.requests.c.cancelled)
+        return await self._database.read(lambda c: list(c.scalars(query)))
+
+    async def set_token(self, name: str, token_hash: str) -> None:
+        """Keep the hash of the token that the job called ``name`` will have."""
+        t = tables.tokens
+        row = {"name": name, "hash": token_hash, "created": datetime.now(UTC)}
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.delete(t).where(t.c.name == name))
+            connection.execute(sa.insert(t), [row])
+
+        await self._database.run(work)
+
+    async def token(self, name: str) -> str:
+        """Return the hash of a job's token, ``""`` if it has none."""
+        query = sa.select(tables.tokens.c.hash).where(tables.tokens.c.name == name)
+        return await self._database.read(lambda c: c.scalar(query)) or ""
+
+    async def prune(self, before: datetime, live: Callable[[str], bool]) -> int:
+        """Delete what is older than ``before`` and not of a live job; return how many.
+
+        Args:
+            before: a time.
+            live: tells whether a job of this name has not ended.
+        """
+        old = [
+            sa.select(table.c.name).where(table.c.created < before)
+            for table in (tables.requests, tables.tokens)
+        ]
+        names = await self._database.read(
+            lambda c: {name for query in old for name in c.scalars(query)}
+        )
+        over = [name for name in names if not live(name)]
+
+        def work(connection: Connection) -> None:
+            for start in range(0, len(over), 500):
+                some = over[start : start + 500]
+                for table in (tables.requests, tables.tokens):
+                    condition = sa.and_(
+                        table.c.name.in_(some), table.c.created < before
+                    )
+                    connection.execute(sa.delete(table).where(condition))
+
+        await self._database.run(work)
+        return len(over)
+
+
+def _request(connection: Connection, client: str, name: str) -> Request | None:
+    t = tables.requests
+    query = sa.select(t.c.digest, t.c.cancelled).where(
+        t.c.client == client, t.c.name == name
+    )
+    row = connection.execute(query).first()
+    return None if row is None else Request(row.digest, row.cancelled)
+
+
+def _insert(connection: Connection, client: str, name: str, request: Request) -> None:
+    row = {
+        "name": name,
+        "client": client,
+        "digest": request.digest,
+        "cancelled": request.cancelled,
+        "created": datetime.now(UTC),
+    }
+    connection.execute(sa.insert(tables.requests), [row])

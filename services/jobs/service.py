@@ -1,0 +1,476 @@
+"""What the jobs service does for its clients: :class:`Jobs`, behind rights and names.
+
+A request is repeated by whoever did not get its answer, so each is the same when it
+comes twice: a submission by its name and digest, the end of a job because it is a wish
+that is kept, a line of a job's story by its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hmac import compare_digest
+from typing import Any  # the result of a task that is only kept
+
+from spawners.batch.errors import (
+    InvalidSpec,
+    LimitReached,
+    NotPermitted,
+    SubmitRejected,
+)
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.errors import UnknownJob
+from spawners.batch.jobs.jobs import Jobs
+from spawners.batch.jobs.record import JobEvent, JobRecord, Phase
+from spawners.batch.jobs.wire import Listing, NameUsed, Note, Submission
+from spawners.batch.models import Launch
+from spawners.batch.script import render_job_script
+from spawners.common.backoff import growing
+from spawners.common.errors import GatewayError
+
+from .clients import (
+    Client,
+    ClientTokens,
+    check_rights,
+    hashed,
+    named_by,
+    new_token,
+    of_server,
+    whose,
+)
+from .db.rows import Rows
+from .feed import Feed
+
+log = logging.getLogger(__name__)
+
+#: The variable by which a notebook server finds its token for this service.
+TOKEN_VARIABLE = "LANDBRIDGE_JOBS_TOKEN"  # noqa: S105 -- its name, not a token
+
+_REFUSALS_KEPT_SECONDS = 600.0
+_MOST_KEPT = 10_000
+_MOST_NAMES_CANCELLED = 10_000
+_KEEP = timedelta(days=31)
+_PRUNE_SECONDS = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A submission that is being carried out, or was refused a short while ago.
+
+    ``asked`` is who asked, and the digest of what.
+    """
+
+    asked: tuple[str, str]
+    owner: str
+    task: asyncio.Task[JobRecord]
+
+
+class JobsService:
+    """The jobs of a gateway, as its clients may use them.
+
+    Args:
+        jobs: the batch core; started and closed by this.
+        rows: what is kept of requests and tokens.
+        tokens: of the table's clients.
+        agent: what runs the agent in a job that has no script of its own.
+        at_once: how many submissions may be under way at a time; more wait.
+
+    Attributes:
+        feed: what changed since when.
+        ready: True once the records were taken up.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        rows: Rows,
+        tokens: ClientTokens,
+        *,
+        agent: tuple[str, ...],
+        at_once: int = 8,
+    ) -> None:
+        self.jobs = jobs
+        self.feed = Feed(jobs)
+        self.ready = False
+        self._rows = rows
+        self._tokens = tokens
+        self._agent = agent
+        self._turns = asyncio.Semaphore(at_once)
+        self._under_way: dict[str, _UnderWay] = {}
+        # Names under way whose end was asked for before they had a record.
+        self._cancelled: set[str] = set()
+        self._notes: OrderedDict[tuple[str, str], asyncio.Task[JobEvent]]
+        self._notes = OrderedDict()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Take up the records, and what was asked for before the last end.
+
+        Raises:
+            DatabaseUnavailable: the records cannot be read.
+        """
+        self.jobs.listen(self._changed)
+        await self.jobs.start()
+        for name in await self._rows.cancelled_names():
+            # Asked for while it was being submitted, by a process that died then.
+            if self.jobs.get(name) is not None:
+                self._keep(self._end(name))
+        self._keep(self._prune())
+        self.ready = True
+
+    async def close(self) -> None:
+        """Let readers go, finish what is being written, and stop watching."""
+        self.ready = False
+        self.feed.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.jobs.close()
+
+    async def client_of(self, token: str) -> Client | None:
+        """Return whose token this is, now; ``None`` for nobody's.
+
+        Raises:
+            DatabaseUnavailable: that cannot be said.
+        """
+        client = self._tokens.client(token)
+        if client is not None:
+            return client
+        record = self.jobs.get(named_by(token))
+        if record is None or not record.live:
+            return None
+        kept = await self._rows.token(record.name)
+        if not kept or not compare_digest(kept, hashed(token)):
+            return None
+        return of_server(record.name, record.owner, record.user)
+
+    # Submitting and ending
+
+    async def submit(
+        self, client: Client, name: str, asked: Submission
+    ) -> tuple[JobRecord, bool]:
+        """Submit a job; return its record, and whether this request was the first.
+
+        Raises:
+            NotPermitted: the client may not have such a job.
+            NameUsed: the name stands for another job, or was cancelled before.
+            LimitReached: the client has as many jobs as it may have.
+            GatewayError: as :meth:`Jobs.submit`.
+        """
+        check_rights(client, asked)
+        digest = asked.digest
+        under_way = self._under_way.get(name)
+        same = under_way and under_way.asked == (client.name, digest)
+        if under_way is not None and not same and not under_way.task.done():
+            raise _used(name)
+        first = under_way is None or not same
+        if under_way is None or not same:
+            # Also for a caller that goes away: it asks again, or for the end.
+            task = self._keep(self._carry_out(client, name, asked, digest))
+            under_way = _UnderWay((client.name, digest), asked.owner, task)
+            self._under_way[name] = under_way
+            task.add_done_callback(partial(self._settled, name))
+        return await asyncio.shield(under_way.task), first
+
+    async def cancel(self, client: Client, name: str) -> bool:
+        """Have a job ended, or refuse what comes by this name later.
+
+        Returns whether there is, or is about to be, such a job.
+
+        Raises:
+            UnknownJob: it is another client's.
+            LimitReached: too many names without a job.
+            DatabaseUnavailable: it could not be written down.
+        """
+        record = await self._record(name)
+        if record is None:
+            if not await self._rows.cancelled(client.name, name, _MOST_NAMES_CANCELLED):
+                raise LimitReached("Too many names were cancelled that have no job.")
+            under_way = self._under_way.get(name)
+            pending = under_way is not None and under_way.asked[0] == client.name
+            if pending:
+                self._cancelled.add(name)
+            # It may have been written down while we wrote.
+            record = self.jobs.get(name)
+            if record is None:
+                return pending
+        if not client.owns(record.owner):
+            raise _unknown(name)
+        await self.jobs.cancel(name)
+        return True
+
+    async def cancel_owned(self, client: Client, prefix: str) -> int:
+        """Have all jobs ended whose owners begin with ``prefix``; return how many.
+
+        Raises:
+            NotPermitted: they are another client's.
+            InvalidSpec: it is no whole prefix.
+        """
+        if not client.owns(prefix):
+            raise NotPermitted(f"{client.name} has no jobs of {prefix[:80]!r}.")
+        count = await self.jobs.cancel_owned(prefix)
+        for name, under_way in list(self._under_way.items()):
+            mine = under_way.asked[0] == client.name and not under_way.task.done()
+            if mine and under_way.owner.startswith(prefix):
+                record = self.jobs.get(name)
+                count += record is None or record.cancel_wanted is None
+                await self.cancel(client, name)
+        return count
+
+    async def give_up(self, client: Client, name: str, failure: Failure) -> None:
+        """Write down why a job is of no use any more, and have it ended.
+
+        Raises:
+            UnknownJob: there is no such job, or it is another client's.
+        """
+        await self._own(client, name)
+        await self.jobs.give_up(name, failure)
+
+    async def give_launch(self, client: Client, name: str, launch: Launch) -> bool:
+        """Hand in what a job starts that is there already.
+
+        Raises:
+            UnknownJob: there is no such job, or it is another client's.
+        """
+        await self._own(client, name)
+        return await self.jobs.give_launch(name, launch)
+
+    async def note(self, client: Client, name: str, note: Note) -> JobEvent:
+        """Append a line to a job's story, once for each key.
+
+        Raises:
+            UnknownJob: there is no such job, or it is another client's.
+        """
+        await self._own(client, name)
+        task = self._notes.get((name, note.key))
+        if task is None or (task.done() and task.exception() is not None):
+            words = self.jobs.note(name, note.kind, note.message, **note.data)
+            task = self._notes[name, note.key] = self._keep(words)
+            while len(self._notes) > _MOST_KEPT:
+                self._notes.popitem(last=False)
+        return await asyncio.shield(task)
+
+    # Reading
+
+    def listing(self, client: Client, prefix: str) -> Listing:
+        """Return the records of the owners that begin with ``prefix``."""
+        entries = tuple(
+            self.feed.entry(record)
+            for record in self.jobs.records(live_only=False)
+            if record.owner.startswith(prefix) and client.sees(record.owner)
+        )
+        return Listing(self.feed.epoch, self.feed.revision, entries)
+
+    async def read(self, client: Client, name: str) -> JobRecord:
+        """Return any record, also an old one.
+
+        Raises:
+            UnknownJob: there is none, or it is not for this client.
+        """
+        record = await self._record(name)
+        if record is None or not client.sees(record.owner):
+            raise _unknown(name)
+        return record
+
+    async def events(
+        self, client: Client, owner: str, after: int, generation: int | None
+    ) -> list[JobEvent]:
+        """Return a start's events; none for owners that the client does not see."""
+        if not client.sees(owner):
+            return []
+        return await self.jobs.events(owner, after, generation)
+
+    def check_account(self, client: Client, user: str) -> None:
+        """Refuse a question about another account than the client's.
+
+        Raises:
+            NotPermitted: the client runs no jobs as this account.
+        """
+        if client.account is not None and client.account != user:
+            raise NotPermitted(f"{client.name} has no jobs as {user[:80]!r}.")
+
+    # Within
+
+    async def _carry_out(
+        self, client: Client, name: str, asked: Submission, digest: str
+    ) -> JobRecord:
+        kept = await self._rows.request(client.name, name)
+        if kept is None:
+            if await self._record(name) is not None:
+                raise _used(name)
+            self._check_numbers(client, asked.owner)
+            kept = await self._rows.asked(client.name, name, digest)
+        if kept.cancelled or name in self._cancelled:
+            raise _was_cancelled(name)
+        if kept.digest != digest:
+            raise _used(name)
+        record = await self._record(name)
+        if record is not None:
+            return await self._outcome(record)
+        async with self._turns:
+            return await self._begin(name, asked)
+
+    async def _begin(self, name: str, asked: Submission) -> JobRecord:
+        if asked.script is None and asked.launch is None:
+            raise InvalidSpec("launch", "must say what the job runs.")
+        script = asked.script
+        spec = asked.spec(
+            name, render_job_script(self._agent) if script is None else script
+        )
+        launch = asked.launch
+        if launch is not None and of_server(name, asked.owner, asked.user):
+            token = new_token(name)
+            await self._rows.set_token(name, hashed(token))
+            variables = {**launch.environment, TOKEN_VARIABLE: token}
+            launch = replace(launch, environment=variables)
+        if name in self._cancelled:
+            raise _was_cancelled(name)
+        return await self.jobs.submit(
+            spec, user=asked.user, owner=asked.owner, facts=asked.facts, launch=launch
+        )
+
+    async def _outcome(self, record: JobRecord) -> JobRecord:
+        """Return what became of a submission that was written down before."""
+        record = await self.jobs.wait(
+            record.name, lambda record: record.phase is not Phase.INTENT
+        )
+        failure = record.failure
+        if record.phase is Phase.REFUSED and failure is not None:
+            text = f"{failure.title}. {failure.detail}".strip()
+            raise SubmitRejected(text, hint=failure.hint)
+        return record
+
+    def _check_numbers(self, client: Client, owner: str) -> None:
+        """Refuse one job more than a client may have at a time."""
+        owners = [record.owner for record in self.jobs.records()]
+        owners += [
+            one.owner
+            for name, one in self._under_way.items()
+            if not one.task.done() and self.jobs.get(name) is None
+        ]
+        own = sum(map(client.owns, owners))
+        user = whose(owner)
+        users = sum(one.startswith(user) for one in owners)
+        # The one that asks is under way by now.
+        if own > client.live or users > client.live_each:
+            raise LimitReached(
+                f"There are {users - 1} jobs of {user} already, and {own - 1} of "
+                f"{client.name}.",
+                hint="End some of them first.",
+            )
+
+    async def _record(self, name: str) -> JobRecord | None:
+        try:
+            return await self.jobs.wait(name, lambda record: True)
+        except UnknownJob:
+            return None
+
+    async def _own(self, client: Client, name: str) -> JobRecord:
+        record = await self._record(name)
+        if record is None or not client.owns(record.owner):
+            raise _unknown(name)
+        return record
+
+    def _settled(self, name: str, task: asyncio.Task[JobRecord]) -> None:
+        self._cancelled.discard(name)
+        refused = not task.cancelled() and task.exception() is not None
+        if not refused or len(self._under_way) > _MOST_KEPT:
+            self._forget(name, task)
+            return
+        # Whoever asks again is told the same, in the same words.
+        loop = asyncio.get_running_loop()
+        loop.call_later(_REFUSALS_KEPT_SECONDS, self._forget, name, task)
+
+    def _forget(self, name: str, task: asyncio.Task[JobRecord]) -> None:
+        under_way = self._under_way.get(name)
+        if under_way is not None and under_way.task is task:
+            del self._under_way[name]
+
+    def _changed(self, name: str) -> None:
+        if name in self._cancelled and self.jobs.get(name) is not None:
+            self._cancelled.discard(name)
+            self._keep(self._end(name))
+
+    async def _end(self, name: str) -> None:
+        for pause in growing(1.0, 60.0):
+            try:
+                await self.jobs.cancel(name)
+            except GatewayError as error:
+                log.warning("Cannot note the end of job %s: %s", name, error)
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self._rows.prune(datetime.now(UTC) - _KEEP, self._is_live)
+            except GatewayError as error:
+                log.warning("Cannot prune old requests: %s", error)
+            await asyncio.sleep(_PRUNE_SECONDS)
+
+    def _is_live(self, name: str) -> bool:
+        record = self.jobs.get(name)
+        return record is not None and record.live
+
+    def _keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def health_of(service: JobsService) -> tuple[bool, Mapping[str, object]]:
+    """Return whether the service can work, and what operators may know of it."""
+    if not service.ready:
+        return False, {}
+    counters = service.jobs.counters
+    return True, {
+        "live_jobs": counters.live,
+        "scheduler_answers": counters.scheduler_healthy,
+        "unsaved_records": counters.unsaved,
+        "cancels_overdue": counters.cancels_overdue,
+    }
+
+
+def metrics_of(service: JobsService) -> str:
+    """Return the service's numbers in Prometheus' text format."""
+    counters = service.jobs.counters
+    gauges = {
+        "live": counters.live,
+        "cancels_overdue": counters.cancels_overdue,
+        "unsaved_records": counters.unsaved,
+        "scheduler_answers": int(counters.scheduler_healthy),
+        "scheduler_calls_per_minute": counters.calls_per_minute,
+    }
+    lines = []
+    for name, value in gauges.items():
+        lines.append(f"# TYPE landbridge_jobs_{name} gauge")
+        lines.append(f"landbridge_jobs_{name} {value}")
+    lines.append("# TYPE landbridge_jobs_scheduler_calls_total counter")
+    lines += [
+        f'landbridge_jobs_scheduler_calls_total{{call="{call}"}} {count}'
+        for call, count in sorted(counters.calls.items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _used(name: str) -> NameUsed:
+    return NameUsed(
+        f"{name} is the name of another job.", hint="Draw another one.", field="name"
+    )
+
+
+def _was_cancelled(name: str) -> NameUsed:
+    return NameUsed(
+        f"The end of {name} was asked for before it was submitted.", field="name"
+    )
+
+
+def _unknown(name: str) -> UnknownJob:
+    return UnknownJob(f"There is no job named {name[:80]!r}.")

@@ -1,0 +1,195 @@
+"""A small HTTP client, for a service of the gateway at its Unix socket.
+
+One connection for each request, and HTTP/1.0: an answer is whole or it is none, and a
+stream is a row of lines until it ends. That is all that :mod:`.remote` needs, and every
+socket is closed however a request ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_CONNECT_SECONDS = 5.0
+#: Bytes of the longest line of a stream: a record with the end of its job's output.
+_LONGEST_LINE = 4 * 1024**2
+_MOST_BYTES = 256 * 1024**2
+
+
+class NoAnswer(Exception):
+    """There was no whole answer; what was asked for may have been done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer: its HTTP status and its whole body."""
+
+    status: int
+    body: bytes
+
+    @property
+    def good(self) -> bool:
+        """Whether the status tells of success."""
+        return self.status // 100 == 2
+
+
+class Stream:
+    """An answer that goes on: its HTTP status, and its lines as they come."""
+
+    def __init__(
+        self, status: int, reader: asyncio.StreamReader, silence_seconds: float
+    ) -> None:
+        self.status = status
+        self._reader = reader
+        self._silence = silence_seconds
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield lines until the service ends the stream.
+
+        Raises:
+            NoAnswer: it was cut, or said nothing for too long.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self._silence):
+                    line = await self._reader.readline()
+            except TimeoutError:
+                raise NoAnswer(f"nothing was said for {self._silence:g} s") from None
+            except (OSError, ValueError) as error:
+                raise NoAnswer(_words(error)) from error
+            if not line.endswith(b"\n"):
+                return
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+class UnixClient:
+    """Asks a service at its socket.
+
+    Args:
+        socket: where it listens.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str,
+        body: bytes | None = None,
+        seconds: float,
+    ) -> Response:
+        """Send one request and return its answer.
+
+        Args:
+            method: HTTP's.
+            path: with its query, quoted already.
+            token: says who asks.
+            body: JSON.
+            seconds: how long all of it may take.
+
+        Raises:
+            NoAnswer: nobody listens, or no whole answer came in time.
+        """
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._sent(method, path, token, body) as reader,
+            ):
+                status, length = await _head(reader)
+                if length is None or length > _MOST_BYTES:
+                    raise NoAnswer("its answer has no length, or a silly one")
+                return Response(status, await reader.readexactly(length))
+        except TimeoutError:
+            raise NoAnswer(f"no answer within {seconds:g} s") from None
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, token: str, seconds: float, silence_seconds: float
+    ) -> AsyncIterator[Stream]:
+        """Ask for an answer that goes on; it ends when the block is left.
+
+        Args:
+            path: quoted already.
+            token: says who asks.
+            seconds: how long it may take until the stream begins.
+            silence_seconds: how long it may say nothing then.
+
+        Raises:
+            NoAnswer: there is none.
+        """
+        async with self._sent("GET", path, token, None) as reader:
+            try:
+                async with asyncio.timeout(seconds):
+                    status, _ = await _head(reader)
+            except TimeoutError:
+                raise NoAnswer(f"no answer within {seconds:g} s") from None
+            yield Stream(status, reader, silence_seconds)
+
+    @asynccontextmanager
+    async def _sent(
+        self, method: str, path: str, token: str, body: bytes | None
+    ) -> AsyncIterator[asyncio.StreamReader]:
+        """Send a request over a connection of its own, and close that at the end."""
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                reader, writer = await asyncio.open_unix_connection(
+                    self._socket, limit=_LONGEST_LINE
+                )
+        except TimeoutError:
+            raise NoAnswer("it takes no connection") from None
+        except OSError as error:
+            raise NoAnswer(_words(error)) from error
+        try:
+            writer.write(_request(method, path, token, body))
+            await writer.drain()
+            yield reader
+        except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise NoAnswer(_words(error)) from error
+        finally:
+            writer.transport.abort()
+
+
+def _request(method: str, path: str, token: str, body: bytes | None) -> bytes:
+    head = [
+        f"{method} {path} HTTP/1.0",
+        "Host: jobs",
+        f"Authorization: Bearer {token}",
+        "Accept: application/json",
+    ]
+    if body is not None:
+        head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    elif method != "GET":
+        head.append("Content-Length: 0")
+    text = "\r\n".join(head)
+    if "\n" in text.replace("\r\n", ""):
+        raise ValueError("a line break in a header")
+    return f"{text}\r\n\r\n".encode("ascii") + (body or b"")
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[int, int | None]:
+    """Return an answer's status, and how long it says its body is."""
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    version, _, rest = lines[0].partition(" ")
+    status = rest[:3]
+    if not version.startswith("HTTP/1.") or not status.isdigit():
+        raise NoAnswer("what came is no HTTP")
+    length = None
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length" and value.strip().isdigit():
+            length = int(value)
+    return int(status), length
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, asyncio.IncompleteReadError):
+        return "the connection was cut"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
