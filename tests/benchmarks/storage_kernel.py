@@ -91,7 +91,7 @@ print("FOUND" + json.dumps(found))
 
 def measure(size: int, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Return MB/s by way and direction, of each round."""
-    with hub_of_its_own() as hub:
+    with hub_of_its_own(storage=True) as hub:
         health = "/services/storage/health"
         until("storage works", lambda: hub.api.get(health).status_code == 200)
         hub.add_user("ann")

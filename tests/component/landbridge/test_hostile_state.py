@@ -164,6 +164,7 @@ def test_code_in_the_state_directory_is_never_run(run, place, short_tmp):
     marker = short_tmp / "ran"
     state = Path(place["LANDBRIDGE_STATE"])
     exec("import pathlib\n" + plant_code(state, marker))
+    Path(place["LANDBRIDGE_CONFIG"]).write_text("")  # all services run
     up = run("up")
     up.wait_for("Landbridge is ready at")
     assert b'"store"' in up.get("/services/storage/health")[1]

@@ -34,6 +34,7 @@ def wait_for_storage(client: httpx.Client) -> None:
 
 
 def test_strangers_meet_bounds_and_users_do_not(run, place):
+    Path(place["LANDBRIDGE_CONFIG"]).write_text("")  # all services run
     up = run("up")
     up.wait_for("Landbridge is ready at")
     state = Path(place["LANDBRIDGE_STATE"])

@@ -17,7 +17,7 @@ NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[HubProcess]:
-    with hub_of_its_own() as hub:
+    with hub_of_its_own(storage=True) as hub:
         yield hub
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rigs.hub.process import HubProcess, running_hub, until
+from rigs.hub.process import NO_STORAGE, HubProcess, running_hub, until
 from rigs.slurm.cluster import Cluster
 
 PROFILES = """\
@@ -26,7 +26,7 @@ profiles:
 def write_settings(shared: Path, text: str) -> str:
     (shared / "profiles.yaml").write_text(PROFILES)
     settings = shared / "gateway.toml"
-    settings.write_text(text)
+    settings.write_text(text + NO_STORAGE)
     return str(settings)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rigs.hub.process import CHECKOUT, HubProcess, running_hub, until
+from rigs.hub.process import CHECKOUT, NO_STORAGE, HubProcess, running_hub, until
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def narrow_hub(shared: Path) -> Iterator[HubProcess]:
     settings = shared / "gateway.toml"
     settings.write_text(
         "[scheduler]\nslots_cpus = 1\n"
-        f'[jobs]\nprofiles = "{shared / "profiles.yaml"}"\n'
+        f'[jobs]\nprofiles = "{shared / "profiles.yaml"}"\n' + NO_STORAGE
     )
     (shared / "profiles.yaml").write_text(
         "profiles:\n  one:\n    title: One core\n    resources: {cpus: 1}\n"
@@ -135,19 +135,17 @@ def test_a_clean_end_of_the_hub_leaves_the_queue_alone(hub: HubProcess) -> None:
     assert len(jobs_of(hub, "ann")) == 1
 
 
-def test_a_service_that_cannot_start_takes_nothing_with_it(hub: HubProcess) -> None:
-    hub.stop()
-    taken = hub.state / "run" / "storage.sock"
-    taken.unlink(missing_ok=True)
-    taken.write_text("a file, which no service of ours replaces")
-    try:
+def test_a_service_that_cannot_start_takes_nothing_with_it(shared: Path) -> None:
+    with running_hub(shared) as hub:
+        hub.stop()
+        taken = hub.state / "run" / "storage.sock"
+        taken.unlink(missing_ok=True)
+        taken.write_text("a file, which no service of ours replaces")
         hub.start()
         assert hub.api.get("/services/storage/health").status_code == 503
         hub.add_user("ann")
         hub.start_server("ann")
         hub.wait_state("ann", "ready")
-    finally:
-        taken.unlink()
 
 
 def test_profiles_of_the_checkout_load() -> None:

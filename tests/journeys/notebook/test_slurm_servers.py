@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rigs.hub.process import HubProcess, running_hub, until
+from rigs.hub.process import NO_STORAGE, HubProcess, running_hub, until
 from rigs.notebooks.on_hub import browser
 from rigs.slurm.cluster import Cluster
 
@@ -31,7 +31,7 @@ def slurm_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProce
     settings = shared / "gateway.toml"
     settings.write_text(
         f'[jobs]\naddress = "127.0.0.1"\nmunge_socket = "{slurm.munge_socket}"\n'
-        'proof = "munge"\nprofiles = "profiles.yaml"\n'
+        'proof = "munge"\nprofiles = "profiles.yaml"\n' + NO_STORAGE
     )
     (shared / "profiles.yaml").write_text(
         "profiles:\n"

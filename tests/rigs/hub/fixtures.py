@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rigs.hub.process import HubProcess, running_hub
+from rigs.hub.process import HubProcess, hub_without_storage
 
 
 @pytest.fixture
 def hub(shared: Path) -> Iterator[HubProcess]:
-    """A hub on the local scheduler, with nobody in it."""
-    with running_hub(shared) as hub:
+    """A hub on the local scheduler, without storage, with nobody in it."""
+    with hub_without_storage(shared) as hub:
         yield hub

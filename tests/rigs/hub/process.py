@@ -22,6 +22,8 @@ from rigs.checkout import CHECKOUT
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 PASSWORD = "a-long-demo-password"
+NO_STORAGE = "[storage]\nenabled = false\n"
+"""Settings of a gateway where nobody asks for storage."""
 
 
 def free_port() -> int:
@@ -243,7 +245,7 @@ class HubProcess:
 def running_hub(
     directory: Path, *arguments: str, **environment: str
 ) -> Iterator[HubProcess]:
-    """A hub that runs, and is cleaned away."""
+    """A hub that runs, and is cleaned away; as shipped unless it is told otherwise."""
     hub = HubProcess(directory / "state", arguments=arguments, **environment)
     try:
         hub.start()
@@ -253,12 +255,23 @@ def running_hub(
 
 
 @contextmanager
-def hub_of_its_own() -> Iterator[HubProcess]:
+def hub_without_storage(directory: Path) -> Iterator[HubProcess]:
+    """The same where nobody asks for storage: no service and no store is started."""
+    settings = directory / "gateway.toml"
+    settings.write_text(NO_STORAGE)
+    shutil.copy(CHECKOUT / "config" / "profiles.yaml", directory)
+    with running_hub(directory, LANDBRIDGE_CONFIG=str(settings)) as hub:
+        yield hub
+
+
+@contextmanager
+def hub_of_its_own(*, storage: bool = False) -> Iterator[HubProcess]:
     """A hub in a directory that every account can enter; for a module's tests."""
     directory = Path(tempfile.mkdtemp(prefix="lbtest-", dir="/var/tmp"))
     directory.chmod(0o755)
     try:
-        with running_hub(directory) as hub:
+        start = running_hub if storage else hub_without_storage
+        with start(directory) as hub:
             yield hub
     finally:
         shutil.rmtree(directory)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from rigs.hub.process import NO_STORAGE
+
 
 @pytest.fixture
 def short_tmp():
@@ -118,8 +120,8 @@ def _free_port() -> int:
 
 @pytest.fixture
 def place(short_tmp, free_port):
-    """Variables for a gateway of its own: state, port, an empty settings file."""
-    (short_tmp / "gateway.toml").write_text("")
+    """Variables for a gateway of its own: state, port, and settings without storage."""
+    (short_tmp / "gateway.toml").write_text(NO_STORAGE)
     return {
         "LANDBRIDGE_STATE": str(short_tmp / "var"),
         "LANDBRIDGE_PORT": str(free_port()),

@@ -46,6 +46,13 @@ PROFILES = {
 }
 LOCAL = {"scheduler": "local", "local": {"gpus": 2, "gpu_model": "a100", "cpus": 8}}
 READY_SECONDS = 60
+# As our own servers do: a grammar that nobody asks for takes a second and a half.
+PROGRAM = """
+from spawners.node.notebook_server import put_off_grammar
+put_off_grammar()
+from jupyter_server.serverapp import main
+main()
+"""
 # Lab and its company would only make each start slower.
 EXTENSIONS = {
     "landbridge_lab": True,
@@ -225,7 +232,7 @@ class NotebookServer:
         """Start the process and wait until it answers."""
         for left in (self.path / "runtime").glob("jpserver-*.json"):
             left.unlink()
-        program = [sys.executable, "-m", "jupyter_server"]
+        program = [sys.executable, "-c", PROGRAM]
         options = [
             "--ServerApp.ip=127.0.0.1",
             "--ServerApp.port=0",
