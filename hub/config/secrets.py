@@ -6,8 +6,11 @@ import secrets
 from pathlib import Path
 
 from spawners.common.files import ensure_secret
+from spawners.common.settings import ConfigError
 
 from .settings import Settings
+
+_SHORTEST_KEY = 32
 
 
 def ensure_password(settings: Settings) -> str:
@@ -29,6 +32,11 @@ def launch_secrets(settings: Settings) -> list[bytes]:
 
     Raises:
         NotOurs: the file was made by somebody else, or others can read it.
+        ConfigError: a line is too short to be a secret.
     """
-    kept = ensure_secret(settings.state / "secrets" / "launch-keys")
-    return [line.encode("ascii") for line in kept.split()]
+    path = settings.state / "secrets" / "launch-keys"
+    lines = ensure_secret(path).split()
+    if any(len(line) < _SHORTEST_KEY for line in lines):
+        message = f"each line must have {_SHORTEST_KEY} random characters or more."
+        raise ConfigError(path, [message])
+    return [line.encode("ascii") for line in lines]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,49 @@ def test_a_queued_start_outlives_hub_after_hub(narrow_hub: HubProcess) -> None:
     assert ready["job"]["id"] == queued["id"]
     until("bea's server answers", lambda: hub.answers("bea"))
     assert len(jobs_of(hub, "bea")) == 1
+
+
+def test_a_queued_start_of_the_version_before_is_taken_over(
+    narrow_hub: HubProcess,
+) -> None:
+    hub = narrow_hub
+    for user in ("ann", "bea"):
+        hub.add_user(user)
+    hub.start_server("ann")
+    hub.wait_state("ann", "ready")
+    hub.start_server("bea")
+    queued = hub.wait_state("bea", "queued")["job"]
+    hub.kill()
+    as_before(hub)
+    hub.start()
+    hub.wait_state("bea", "queued")
+    until("its launch is kept", lambda: launches_of(hub) == jobs_of(hub, "bea"))
+    hub.stop_server("ann")
+    assert hub.wait_state("bea", "ready")["job"]["id"] == queued["id"]
+    until("bea's server answers", lambda: hub.answers("bea"))
+    assert launches_of(hub) == []
+
+
+def launches_of(hub: HubProcess) -> list[str]:
+    """Names of the jobs of which it is kept what they start."""
+    with closing(sqlite3.connect(hub.state / "db" / "jobs.sqlite")) as database:
+        rows = database.execute("select name from landbridge_job_launches")
+        return [name for (name,) in rows]
+
+
+def as_before(hub: HubProcess) -> None:
+    """Bring the databases of a dead hub into the form before launches were kept."""
+    with closing(sqlite3.connect(hub.state / "db" / "jobs.sqlite")) as database:
+        database.execute("drop table landbridge_job_launches")
+        database.execute("update landbridge_jobs_version set version_num = '0003'")
+        database.commit()
+    with closing(sqlite3.connect(hub.state / "db" / "jupyterhub.sqlite")) as database:
+        changed = database.execute(
+            "update spawners set state = json_remove(state, '$.landbridge.launched')"
+            " where state like '%launched%'"
+        )
+        assert changed.rowcount == 2  # one runs, one waits
+        database.commit()
 
 
 def test_a_queued_start_is_cancelled_at_once(narrow_hub: HubProcess) -> None:
