@@ -24,6 +24,7 @@ from traitlets import Instance, Integer, default
 from traitlets.config import Config
 
 from services.common.short_lines import keep_lines_short
+from services.jobs.settings import Site
 from spawners.batch.explain.failure import Failure
 from spawners.common.settings import ConfigError
 from spawners.notebooks.spawner import BatchJobSpawner
@@ -37,7 +38,7 @@ from .auth.account_rule import AccountRule, ruled
 from .auth.identities import Identities
 from .config.paths import database_url
 from .config.settings import Settings, load_settings
-from .config.site import Site, detect
+from .config.site import detect
 from .gateway import Gateway, build_gateway
 from .http_server import bound_http_servers
 from .log_filter import keep_sessions_private

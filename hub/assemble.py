@@ -12,6 +12,7 @@ from pathlib import Path
 
 from traitlets.config import Config
 
+from services.jobs.settings import Site
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
@@ -28,7 +29,7 @@ from .config.paths import (
 )
 from .config.secrets import operator_token_file
 from .config.settings import Settings
-from .config.site import Site, check_accounts, detect
+from .config.site import check_accounts, detect
 from .pages.spawn_form import options_form
 from .proxy.store_address import PortNow, store_socket
 from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES, STORAGE

@@ -10,20 +10,23 @@ import asyncio
 import logging
 import os
 import pwd
-import ssl
-import sys
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from services.jobs.build import (
+    build_munge,
+    build_scheduler,
+    client_context,
+    job_side,
+    watch_settings,
+)
+from services.jobs.settings import Site
 from spawners.batch.errors import NotPermitted
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.api import JobsApi
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import JobRecord
-from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings, agent_command
@@ -37,17 +40,15 @@ from spawners.profiles.profiles import load_profiles
 
 from .config.kernels import KernelOffer
 from .config.paths import pki_directory, site_profiles
-from .config.schedulers import build_munge, build_scheduler, local_queue
 from .config.secrets import launch_secrets
 from .config.settings import Settings
-from .config.site import Site
+from .config.site import jobs_config
 from .usage_ledger import UsageLedger
 
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
-_PROOF_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,46 +221,6 @@ class Gateway:
         await self._close()
 
 
-def client_context(pki: HubPki) -> ssl.SSLContext:
-    """Return what the hub asks job servers with: only theirs are believed."""
-    context = ssl.create_default_context(cafile=str(pki.jobs_ca_file))
-    context.load_cert_chain(str(pki.client_certificate), str(pki.client_key))
-    return context
-
-
-async def job_answers(tls: ssl.SSLContext, record: JobRecord) -> bool:
-    """Tell whether the job's own server proves itself where it reported to be."""
-    if record.address is None:
-        return False
-    try:
-        async with asyncio.timeout(_PROOF_SECONDS):
-            _, writer = await asyncio.open_connection(
-                record.address.address,
-                record.address.port,
-                ssl=tls,
-                server_hostname=f"{record.name}.{DOMAIN}",
-            )
-    except (OSError, TimeoutError):
-        return False
-    writer.transport.abort()
-    return True
-
-
-def job_side(settings: Settings, site: Site, pki: HubPki) -> JobSideSettings:
-    """Return what every job is told: where the hub is, and how to prove itself."""
-    host = f"[{site.jobs_address}]" if ":" in site.jobs_address else site.jobs_address
-    origin = f"https://{host}:{site.jobs_port}{settings.hub.base_url}"
-    return JobSideSettings(
-        hub_url=f"{origin}hub/api/landbridge/jobs",
-        hub_ca=pki.hub_ca.certificate,
-        proof=site.proof,
-        # Only the account that asks munge may read a job's proof.
-        munge_uid=os.geteuid() if site.runner in ("root", "self") else None,
-        munge_socket=settings.jobs.munge_socket or None,
-        python=settings.jobs.environment or sys.prefix,
-    )
-
-
 def places(settings: Settings, site: Site, side: JobSideSettings) -> Places:
     """Return where jobs run and report."""
     return Places(
@@ -285,7 +246,7 @@ def kernel_offer(settings: Settings, site: Site) -> KernelOffer | None:
         section=settings.kernels,
         profiles=profiles or site_profiles(settings),
         scheduler=site.scheduler,
-        queue="" if site.own_accounts else str(local_queue(settings)),
+        queue="" if site.own_accounts else str(settings.state / "local"),
         cpus=scheduler.slots_cpus,
         gpus=scheduler.slots_gpus,
         munge_socket=settings.jobs.munge_socket,
@@ -308,19 +269,16 @@ async def build_gateway(
         StoreUnavailable, StoreIncompatible, AuthenticationBroken: an operator acts.
     """
     pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
-    side = job_side(settings, site, pki)
-    scheduler = build_scheduler(settings, site)
+    config = jobs_config(settings, site)
+    side = job_side(config, pki)
+    scheduler = build_scheduler(config)
     secrets = launch_secrets(settings)
     store = await JobStore.open(database)
     launches = StoredLaunches(store, secrets, side)
     jobs = Jobs(
         scheduler,
         store,
-        WatchSettings(
-            fast=settings.scheduler.fast_poll,
-            slow=settings.scheduler.slow_poll,
-            answers=partial(job_answers, client_context(pki)),
-        ),
+        watch_settings(config, pki),
         launches=launches,
     )
     rendezvous = Rendezvous(
@@ -329,7 +287,7 @@ async def build_gateway(
         StoredProofs(store),
         launches,
         RendezvousSettings(side),
-        munge=build_munge(settings, site),
+        munge=build_munge(config),
     )
 
     async def close() -> None:

@@ -14,7 +14,7 @@ from traitlets.config import Config
 
 from hub.config.secrets import ensure_password
 from hub.config.settings import Settings
-from hub.config.site import Site
+from services.jobs.settings import Site
 from spawners.common.accounts import ACCOUNT
 
 from .account_rule import AccountRule

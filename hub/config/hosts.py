@@ -14,8 +14,9 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
+from services.jobs.settings import Site
+
 from .settings import Settings, is_loopback
-from .site import Site
 
 _LOCAL = "localhost"
 

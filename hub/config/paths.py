@@ -11,6 +11,7 @@ import ssl
 from contextlib import closing
 from pathlib import Path
 
+from services.jobs.settings import JobsSettings
 from spawners.common.files import ensure_secret
 from spawners.common.ownership import NotOurs, check_below, own_directory
 from spawners.common.settings import ConfigError
@@ -18,7 +19,6 @@ from spawners.common.sockets import short_path
 from spawners.profiles.profiles import Profiles, load_profiles
 
 from .secrets import operator_token_file
-from .sections import JobsSettings
 from .settings import Settings
 
 LONGEST_SOCKET = 100

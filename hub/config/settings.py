@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
+from services.jobs.settings import JobsSettings, SchedulerSettings
 from services.storage.settings import StorageSettings
 from spawners.common.settings import (
     ConfigError,
@@ -29,9 +30,7 @@ from .sections import (
     CullingSettings,
     DatabaseSettings,
     HubSettings,
-    JobsSettings,
     ProxySettings,
-    SchedulerSettings,
 )
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -5,41 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from services.jobs.settings import JobsConfig, Site
 from spawners.common.settings import ConfigError
 
+from .paths import database_url
 from .ports import jobs_port
 from .settings import Settings, is_loopback
 
 _TIMEOUT_SECONDS = 15
 _MUNGE_SOCKETS = (Path("/run/munge/munge.socket.2"), Path("/var/run/munge.socket.2"))
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """The choices that ``auto`` came to.
-
-    Attributes:
-        scheduler: which batch system.
-        runner: how a command is run as its user.
-        proof: how a job proves whose it is.
-        own_accounts: True if each user's jobs run as an account of that name, so
-            that only names of existing accounts may sign in.
-        jobs_address: host name or address of the hub as jobs reach it.
-        jobs_bind: address that the jobs' frontend listens on.
-        jobs_port: its port.
-    """
-
-    scheduler: Literal["slurm", "local"]
-    runner: Literal["root", "sudo", "ssh", "self"]
-    proof: Literal["munge", "token"]
-    own_accounts: bool
-    jobs_address: str
-    jobs_bind: str
-    jobs_port: int
 
 
 def slurm_answers() -> bool:
@@ -140,3 +116,19 @@ def check_accounts(settings: Settings, site: Site) -> None:
                 'this machine need runner = "root", "self" or "auto".'
             ],
         )
+
+
+def jobs_config(
+    settings: Settings, site: Site, *, concurrent_submissions: int = 8
+) -> JobsConfig:
+    """Return what the jobs service is told of these settings."""
+    return JobsConfig(
+        scheduler=settings.scheduler,
+        jobs=settings.jobs,
+        site=site,
+        state=settings.state,
+        database=database_url(settings, "jobs"),
+        base_url=settings.hub.base_url,
+        lowest_uid=settings.auth.lowest_uid,
+        concurrent_submissions=concurrent_submissions,
+    )

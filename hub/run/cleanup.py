@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hub.config.schedulers import local_queue
 from hub.config.settings import Settings
 from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.common.daemon import end
@@ -50,7 +49,7 @@ async def end_leftovers(settings: Settings) -> None:
     if store is not None:
         # It writes down what it holds: more than a proxy has to do.
         await end(store, patience_seconds=_STORE_PATIENCE_SECONDS)
-    queue = local_queue(settings)
+    queue = settings.state / "local"
     if (queue / "jobs").is_dir():
         # Kernels that their users keep have no server any more.
         await LocalScheduler(LocalSettings(directory=queue, gpus=0)).shutdown()

@@ -28,9 +28,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub.config.paths import check_certificate, database_url
 from hub.config.ports import port_problem
 from hub.config.settings import Settings
-from hub.config.site import Site, check_accounts, detect, munge_socket
+from hub.config.site import check_accounts, detect, munge_socket
 from services.edge.config import default_max_connections
 from services.edge.limits import CLASSROOM_CONNECTIONS, default_source
+from services.jobs.settings import Site
 from spawners.batch.slurm import squeue
 from spawners.common.errors import GatewayError
 from spawners.common.ownership import NotOurs, check_way

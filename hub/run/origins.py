@@ -13,8 +13,8 @@ from cryptography import x509
 
 from hub.config.ports import port_problem
 from hub.config.settings import Settings, is_loopback
-from hub.config.site import Site
 from hub.subdomains import host_cookies
+from services.jobs.settings import Site
 
 from .finding import Finding
 

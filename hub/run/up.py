@@ -27,8 +27,9 @@ from hub.config.paths import check_certificate, hub_socket, prepare_state, site_
 from hub.config.ports import forget_ports, host_and_port, jobs_port, port_problem
 from hub.config.secrets import ensure_password
 from hub.config.settings import CHECKOUT, Settings
-from hub.config.site import Site, check_accounts, detect
+from hub.config.site import check_accounts, detect
 from hub.services import service_specs
+from services.jobs.settings import Site
 from spawners.common.backoff import Pauses
 from spawners.common.held_ports import HeldPorts, PortTaken
 from spawners.common.settings import ConfigError

@@ -22,7 +22,7 @@ MAY_SPELL_SLURM = (
     # Whether Slurm is there at all, and what the doctor asks of it.
     "hub/config/site.py",
     "hub/run/doctor.py",
-    "hub/config/schedulers.py",
+    "services/jobs/build.py",
     "spawners/kernels/settings.py",
 )
 

@@ -14,8 +14,8 @@ import pytest
 from hub.config.paths import prepare_state
 from hub.config.ports import forget_ports, jobs_port
 from hub.config.settings import Settings, load_settings
-from hub.config.site import Site
 from hub.run.up import CannotStart, hold_ports, preflight
+from services.jobs.settings import Site
 from spawners.batch.jobs.record import JobRecord, Phase
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import Resources

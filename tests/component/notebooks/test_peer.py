@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.gateway import client_context
+from services.jobs.build import client_context
 from spawners.batch.jobs.record import Address
 from spawners.batch.rendezvous.certificates import (
     CertificateAuthority,

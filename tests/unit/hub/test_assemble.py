@@ -14,9 +14,9 @@ from hub.assemble import assemble, run_snippets
 from hub.config import paths as places
 from hub.config.sections import ProxySettings
 from hub.config.settings import load_settings
-from hub.config.site import Site
 from hub.proxy import HAProxyProxy
 from hub.roles import ROLES, STORAGE_BY_IDENTITY
+from services.jobs.settings import Site
 from spawners.common.settings import ConfigError
 
 LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)

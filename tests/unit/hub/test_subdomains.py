@@ -20,9 +20,9 @@ from hub.assemble import assemble
 from hub.auth.authenticators import ACCOUNT
 from hub.config.hosts import served_hosts
 from hub.config.settings import load_settings
-from hub.config.site import Site
 from hub.run import doctor, origins
 from hub.subdomains import any_origin, host_of, label_of, service_url
+from services.jobs.settings import Site
 from spawners.common.settings import ConfigError
 
 LAPTOP = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)

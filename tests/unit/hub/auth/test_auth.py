@@ -22,7 +22,7 @@ from hub.auth.authenticators import (
 from hub.auth.identities import Identities, OtherIdentity
 from hub.auth.oidc import OidcAuthenticator, read_secret
 from hub.config.settings import load_settings
-from hub.config.site import Site
+from services.jobs.settings import Site
 from spawners.common.settings import ConfigError
 from spawners.notebooks.errors import StartFailed
 

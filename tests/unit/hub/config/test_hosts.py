@@ -6,7 +6,7 @@ import pytest
 
 from hub.config import hosts
 from hub.config.settings import load_settings
-from hub.config.site import Site
+from services.jobs.settings import Site
 from spawners.common.settings import ConfigError
 
 SITE = Site("slurm", "root", "munge", True, "Login1", "0.0.0.0", 8001)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hub.config.settings import load_settings
-from hub.config.site import Site
 from hub.run import doctor
 from services.edge.limits import default_server, default_source
+from services.jobs.settings import Site
 
 SITE = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
 FRONT = '[hub]\npublic_url = "https://gateway.example"\n'
