@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
-from spawners.batch.jobs.record import JobRecord
+from spawners.batch.jobs.record import JobRecord, Stage
 
 
 class Verdict(Enum):
@@ -33,7 +33,7 @@ def judge(orm_spawner: Any, record: JobRecord | None) -> Verdict:
         orm_spawner: its row in JupyterHub's database, with a server or begun.
         record: the newest job of that server.
     """
-    if record is not None and record.live and record.cancel_wanted is not None:
+    if record is not None and record.stage is Stage.STOPPING:
         return Verdict.DROP
     if orm_spawner.server is not None and orm_spawner.server.ip:
         return Verdict.LEAVE

@@ -12,33 +12,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from spawners.batch.jobs.record import JobEvent, JobRecord, Phase
+from spawners.batch.jobs.record import JobEvent, JobRecord
 from spawners.batch.models import JobState, Resources
 from spawners.batch.scheduler import ClusterSnapshot, Partition, UserLimits
 from spawners.common.text import iso
 
 # JSON objects are the one place where a dict of anything is the honest type.
 Json = dict[str, Any]
-
-
-def server_state(record: JobRecord) -> str:
-    """Return one word for a server's place in its life.
-
-    ``submitting``, ``queued``, ``starting`` (on a node, not answering yet),
-    ``ready``, ``stopping`` (an end was asked for and is not confirmed), ``failed``
-    (refused, or ended without being asked to) and ``stopped``.
-    """
-    if record.phase is Phase.REFUSED:
-        return "failed"
-    if record.phase is Phase.ENDED:
-        return "failed" if record.failure is not None else "stopped"
-    if record.cancel_wanted is not None:
-        return "stopping"
-    if record.address is not None:
-        return "ready"
-    if record.phase is Phase.INTENT:
-        return "submitting"
-    return "starting" if record.status.state.on_nodes else "queued"
 
 
 def resources_view(resources: Resources) -> Json:
@@ -94,7 +74,7 @@ def server_view(record: JobRecord, name: str, url: str, now: datetime) -> Json:
         "user": record.user,
         "name": name,
         "url": url,
-        "state": server_state(record),
+        "state": record.stage.value,
         "generation": record.generation,
         "profile": record.facts.get("profile"),
         "profile_title": record.facts.get("title"),

@@ -308,7 +308,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     async def _job(self) -> JobRecord:
         jobs = self.gateway.jobs
         current = jobs.current(self.owner)
-        if current is not None and current.live and current.cancel_wanted is None:
+        if current is not None and current.wanted:
             return await self._attach(current)
         plan = self.plan(self.user_options)
         if current is not None and current.live:
@@ -495,7 +495,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         record = self.gateway.jobs.get(name)
         if record is not None:
             record = await self.gateway.jobs.wait(name, server_is_over)
-            if record.live and record.cancel_wanted is None:
+            if record.wanted:
                 await self.gateway.fail(name, PUT_BACK)
             await self.gateway.jobs.wait(name, lambda r: not r.live)
         if name == self.job_name:

@@ -149,14 +149,9 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
     Raises:
         StartFailed: the job ended, or one of the clocks ran out.
     """
-
-    def settled(record: JobRecord) -> bool:
-        over = not record.live or record.cancel_wanted is not None
-        return over or record.address is not None
-
     while True:
         record = await _wait(
-            jobs, name, lambda r: settled(r) or _launching(r), clocks.queue
+            jobs, name, lambda r: r.settled or _launching(r), clocks.queue
         )
         if record is None:
             waited = duration_in_words(clocks.queue or timedelta())
@@ -165,9 +160,9 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
                 f"The job got no node within {waited}, so it was taken back.",
                 "Ask for less, for another partition, or try again later.",
             )
-        if not settled(record):
+        if not record.settled:
             record = await _wait(
-                jobs, name, lambda r: settled(r) or not _launching(r), clocks.launch
+                jobs, name, lambda r: r.settled or not _launching(r), clocks.launch
             )
         if record is None:
             raise too_late(
@@ -177,7 +172,7 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
                 "If this happens again, tell the site's operators: the node may not "
                 "reach the gateway.",
             )
-        if not record.live or record.cancel_wanted is not None:
+        if not record.wanted:
             raise ended(record)
         if record.address is not None:
             return record.address
@@ -185,8 +180,7 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
 
 def server_is_over(record: JobRecord) -> bool:
     """Tell whether a server that was ready is so no more: ended, or requeued."""
-    put_back = record.status_is_current and record.status.state.queued
-    return not record.live or (put_back and record.address is not None)
+    return not record.live or record.put_back
 
 
 async def ends_within(jobs: JobsApi, name: str, limit: timedelta) -> bool:

@@ -29,31 +29,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any  # the result of a task that never ends
 
+from spawners.common.backoff import growing
 from spawners.common.errors import DatabaseUnavailable
 
 from ..errors import InvalidSpec
 from ..explain.failure import Failure
-from ..models import JobSpec, JobState, Launch, Resources
+from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
-from .adoption import Adoption
-from .cancelling import Cancelling
 from .errors import StaleReport
 from .launches import Launches
-from .ledger import Ledger, Line
+from .ledger import Ledger
 from .metered import MeteredScheduler
-from .readings import Readings, Report
-from .record import Address, JobEvent, JobRecord, Phase, utc_now
+from .readings import Readings
+from .reconciler.reconciler import Reconciler
+from .reconciler.steps import Report
+from .record import (
+    Address,
+    IllegalTransition,
+    JobEvent,
+    JobRecord,
+    Transition,
+    utc_now,
+)
 from .settings import WatchSettings, supervise
 from .store import JobStore
 from .submission import Submission
 from .watcher import JobWatcher
 
 log = logging.getLogger(__name__)
+
+_FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 60.0
+_PRUNE_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,38 +112,26 @@ class Jobs:
         self._settings = settings
         self._scheduler = MeteredScheduler(scheduler)
         self._ledger = Ledger(store)
-        self._adoption = Adoption(
-            self._scheduler, self._ledger, settings, self._job_found
+        self._reconciler = Reconciler(
+            self._scheduler, self._ledger, settings, self._read_soon
         )
-        self._readings = Readings(
-            self._scheduler,
-            self._ledger,
-            settings,
-            self._adoption.look_for,
-            self._job_found,
-        )
+        self._readings = Readings(self._ledger, self._reconciler, settings)
         self._watcher = JobWatcher(
             self._scheduler,
             settings,
             wanted=self._readings.wanted,
-            urgency=self._urgency,
+            urgency=self._readings.urgency,
             apply=self._readings.apply,
         )
-        self._cancelling = Cancelling(
-            self._scheduler, self._ledger, settings, self._watcher.nudge
-        )
         self._submission = Submission(
-            self._scheduler,
-            self._ledger,
-            self._adoption,
-            settings,
-            self._job_found,
-            launches,
+            self._scheduler, self._ledger, self._reconciler, settings, launches
         )
         self._launches = launches
-        # Endpoints that are being written down, by job.
-        self._reporting: dict[str, Address] = {}
+        self._polled: set[str] = set()
+        self._ledger.listeners.append(self._changed)
+        self._cancels: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[Any]] = []
+        self._closed = False
 
     async def start(self) -> None:
         """Take up every record that has not ended, and begin to watch.
@@ -139,14 +139,14 @@ class Jobs:
         Raises:
             DatabaseUnavailable: the records cannot be read.
         """
-        for record in await self._ledger.load():
-            self._adoption.look_for(record.name)
+        await self._ledger.load()
         for run in (
             self._watcher.run,
             self._watcher.run_snapshots,
-            self._adoption.run,
-            self._cancelling.run,
-            self._keep_house,
+            self._reconciler.run,
+            self._reconciler.run_extra,
+            self._ledger.run,
+            self._prune,
         ):
             self._loops.append(asyncio.create_task(supervise(run)))
         self._watcher.nudge()
@@ -155,11 +155,10 @@ class Jobs:
 
     async def close(self) -> None:
         """Stop watching and write down what is known; the jobs go on."""
+        self._closed = True
         await self._submission.close(timeout_seconds=10)
-        for task in self._loops:
-            task.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self._readings.close()
+        await _end([*self._loops, *self._cancels])
+        await self._reconciler.close()
         await self._watcher.close()
         await self._ledger.flush()
         await self._ledger.settle()
@@ -171,11 +170,10 @@ class Jobs:
         were under way are cancelled, and later ones change nothing in the store. The
         jobs go on, and whoever opens the store next takes them up.
         """
+        self._closed = True
         self._ledger.abandon()
-        tasks = [*self._loops, *self._submission.tasks, *self._readings.tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end([*self._loops, *self._cancels, *self._submission.tasks])
+        await self._reconciler.close()
         await self._watcher.close()
         await self._ledger.settle()
 
@@ -229,16 +227,20 @@ class Jobs:
     async def cancel(self, name: str) -> None:
         """Write down that the job has to end, and ask for it once.
 
-        Returning means "asked for"; the wish is repeated until an end was read. A
-        job that ended needs nothing; one that is being submitted ends as soon as it
-        is there. A scheduler that does not answer is no error here.
+        Returning means "asked for"; that is repeated until an end was read. A job
+        that ended needs nothing; one that is being submitted, even one whose intent
+        is just being written down, ends as soon as it is there. A scheduler that does
+        not answer is no error here. A caller that goes away does not undo it.
 
         Raises:
             UnknownJob: there is no such record.
-            DatabaseUnavailable: the wish could not be written; nothing was done.
+            DatabaseUnavailable: the request is not written down yet. That is tried
+                again as long as this process lives; whoever wants to be sure of it
+                asks again.
         """
-        await self._cancelling.want(name)
-        self._adoption.look_now(name)
+        await self._submission.written(name)
+        await self._ledger.recall(name)
+        await self._cancel([name])
 
     async def cancel_owned(self, prefix: str) -> int:
         """Have every job ended whose owner begins with ``prefix``; return how many.
@@ -247,20 +249,21 @@ class Jobs:
 
         Raises:
             InvalidSpec: the prefix is empty, or ends inside a name.
-            DatabaseUnavailable: a request could not be written; ask again.
+            DatabaseUnavailable: the requests are not written down yet; see
+                :meth:`cancel`.
         """
         if not prefix.endswith(("/", ":")):
             raise InvalidSpec("owner", "must be a whole prefix, ending in / or :.")
+        for name in self._submission.writing(prefix):
+            await self._submission.written(name)
         names = [
             record.name
-            for record in self._ledger.records()
+            for record in self._ledger.open_records()
             if record.owner.startswith(prefix)
-            and (record.live or record.needs_polling)
+            and record.can_be_cancelled
             and record.cancel_wanted is None
         ]
-        for start in range(0, len(names), 4):
-            # A few at a time: each is a command, run as its user.
-            await asyncio.gather(*map(self.cancel, names[start : start + 4]))
+        await self._cancel(names)
         return len(names)
 
     async def give_up(self, name: str, failure: Failure) -> None:
@@ -273,13 +276,13 @@ class Jobs:
             UnknownJob: there is no such record.
             DatabaseUnavailable: it could not be written; nothing was done.
         """
-        record = await self._ledger.recall(name)
-        if record.live and record.failure is None:
-            await self._ledger.commit(
-                name,
-                Line("failed", f"{failure.title}. {failure.detail}".strip()),
-                failure=failure,
-            )
+        await self._ledger.recall(name)
+        await self._ledger.promise(
+            name,
+            lambda record: (
+                record.failed(failure) if record.live else Transition(record)
+            ),
+        )
         await self.cancel(name)
 
     def get(self, name: str) -> JobRecord | None:
@@ -319,7 +322,7 @@ class Jobs:
             UnknownJob: there is no such record.
         """
         await self._ledger.recall(name)
-        self._ledger.see(name, Line(kind, message, dict(data)))
+        self._ledger.note(name, lambda record: record.noted(kind, message, data))
         event = self._ledger.last_event(name)
         await self._ledger.flush()
         return event
@@ -361,23 +364,25 @@ class Jobs:
             UnknownJob: there is no such record.
             DatabaseUnavailable: nothing was changed.
         """
-        record = await self._wanted(name)
-        known = record.address or self._reporting.get(name)
-        if known not in (None, address):
+        record = await self._ledger.recall(name)
+        if record.may_report(self._ledger.current(record.owner)):
+            if record.address == address:
+                return
+            try:
+                record = await self._ledger.promise(
+                    name, lambda record: record.ready(address)
+                )
+            except IllegalTransition as error:
+                record = error.record
+            if record.wanted and record.address == address:
+                log.info("Job %s of %s is ready on %s", name, record.user, address.host)
+                self._watcher.nudge()
+                return
+        if record.wanted and record.address is not None:
             raise StaleReport(f"Job {name} has reported another address before.")
-        if record.address is not None:
-            return
-        log.info("Job %s of %s is ready on %s", name, record.user, address.host)
-        self._reporting[name] = address
-        try:
-            await self._ledger.commit(
-                name,
-                Line("ready", "The server is ready", {"node": address.host}),
-                address=address,
-            )
-        finally:
-            self._reporting.pop(name, None)
-        self._watcher.nudge()
+        await self._cancel([name])
+        self.heard_of(name)
+        raise StaleReport(f"Job {name} is not wanted any more.")
 
     async def report_ended(
         self,
@@ -394,18 +399,12 @@ class Jobs:
             UnknownJob: there is no such record.
         """
         record = await self._ledger.recall(name)
-        if not record.needs_polling and record.phase is not Phase.INTENT:
+        if not record.can_be_cancelled:
             return
-        how = f"signal {signal}" if signal else f"exit code {exit_code}"
-        self._readings.report(name, Report(exit_code, signal, log_tail))
-        await self._ledger.observe(
-            name,
-            Line(
-                "server",
-                f"The server's process ended ({how})",
-                {"exit_code": exit_code, "signal": signal},
-            ),
-        )
+        self._reconciler.reported(name, Report(exit_code, signal, log_tail))
+        self._readings.changes_soon(name)
+        self._ledger.note(name, lambda record: record.process_ended(exit_code, signal))
+        await self._ledger.flush()
         self.heard_of(name)
 
     def heard_of(self, name: str) -> None:
@@ -414,11 +413,9 @@ class Jobs:
         A job whose record was closed without it is found and has to end.
         """
         record = self._ledger.get(name)
-        if record is not None and _is_given_up(record):
-            horizon = sum(self._settings.twin_delays, timedelta())
-            self._ledger.see(name, search_until=utc_now() + horizon)
-            self._adoption.look_for(name)
-        self._adoption.look_now(name)
+        if record is not None and record.is_given_up:
+            self._reconciler.search_anew(name)
+        self._reconciler.heard_of(name)
         self._watcher.nudge()
 
     @property
@@ -479,53 +476,86 @@ class Jobs:
             live=len(self.records()),
             calls=dict(self._scheduler.calls),
             calls_per_minute=self._scheduler.per_minute,
-            cancels_overdue=self._cancelling.overdue,
+            cancels_overdue=self._reconciler.overdue,
             unsaved=self._ledger.unsaved,
             scheduler_healthy=self._watcher.healthy,
         )
 
-    async def _wanted(self, name: str) -> JobRecord:
-        """Return the record of a job that may report ready, or have it ended."""
-        record = await self._ledger.recall(name)
-        newest = self._ledger.current(record.owner)
-        if record.live and record.cancel_wanted is None and newest is record:
-            return record
-        await self._cancelling.want(name)
-        self.heard_of(name)
-        raise StaleReport(f"Job {name} is not wanted any more.")
+    async def _cancel(self, names: Sequence[str]) -> None:
+        """Write down that jobs have to end and ask for it once, whoever waits."""
+        await asyncio.shield(self._kept(self._request_end(names)))
 
-    def _job_found(self) -> None:
+    async def _request_end(self, names: Sequence[str]) -> None:
+        try:
+            await self._promise_end(names)
+        except DatabaseUnavailable:
+            if not self._closed:
+                self._kept(self._request_end_again(names))
+            raise
+
+    async def _request_end_again(self, names: Sequence[str]) -> None:
+        for seconds in growing(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS):
+            await asyncio.sleep(seconds)
+            try:
+                await self._promise_end(names)
+            except DatabaseUnavailable as error:
+                log.warning("Cannot note the end of %s jobs: %s", len(names), error)
+            else:
+                return
+
+    async def _promise_end(self, names: Sequence[str]) -> None:
+        now = utc_now()
+
+        def request(record: JobRecord) -> Transition:
+            if not record.can_be_cancelled:
+                return Transition(record)
+            return record.cancel_requested(now)
+
+        held = [name for name in names if self._ledger.get(name) is not None]
+        for record in await self._ledger.promise_all(held, request):
+            if record.cancel_wanted == now:
+                log.info("Stopping job %s of %s", record.name, record.user)
+        await self._reconciler.ask_end(held)
+        for name in held:
+            self._reconciler.heard_of(name)
+
+    def _kept(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have work finished even if nobody waits for it."""
+        task = asyncio.create_task(work)
+        self._cancels.add(task)
+        task.add_done_callback(self._dropped)
+        return task
+
+    def _dropped(self, task: asyncio.Task[None]) -> None:
+        self._cancels.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to the caller, if it is still there
+
+    def _changed(self, name: str) -> None:
+        """Have a job read soon that was not polled before."""
+        record = self._ledger.get(name)
+        if record is None or not record.needs_polling:
+            self._polled.discard(name)
+        elif name not in self._polled:
+            self._polled.add(name)
+            self._watcher.nudge()
+
+    def _read_soon(self) -> None:
         self._watcher.nudge()
-        self._cancelling.wake()
 
-    def _urgency(self, record: JobRecord) -> float:
-        if record.in_grace_period:
-            return float("inf")
-        settled = record.status_is_current and record.address is not None
-        if settled and record.cancel_wanted is None and record.status.state.on_nodes:
-            return max(self._readings.age_of_change(record), 30.0)
-        return self._readings.age_of_change(record)
-
-    async def _keep_house(self) -> None:
-        """Write what could not be written, and prune what is old, for ever."""
-        loop = asyncio.get_running_loop()
-        prune_at = loop.time()
+    async def _prune(self) -> None:
+        """Delete what is old, for ever."""
         while True:
-            await self._ledger.flush()
-            if loop.time() >= prune_at:
-                prune_at = loop.time() + 6 * 3600
-                try:
-                    count = await self._ledger.store.prune(
-                        utc_now() - self._settings.keep
-                    )
-                except DatabaseUnavailable as error:
-                    log.warning("Cannot prune old records: %s", error)
-                else:
-                    log.debug("Pruned %s old records", count)
-            await asyncio.sleep(5)
+            try:
+                count = await self._ledger.store.prune(utc_now() - self._settings.keep)
+            except DatabaseUnavailable as error:
+                log.warning("Cannot prune old records: %s", error)
+            else:
+                log.debug("Pruned %s old records", count)
+            await asyncio.sleep(_PRUNE_SECONDS)
 
 
-def _is_given_up(record: JobRecord) -> bool:
-    """True for a closed record whose job may be there nevertheless."""
-    lost = record.status.state is JobState.LOST
-    return not record.live and not record.needs_polling and (record.job is None or lost)
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

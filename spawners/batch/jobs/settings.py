@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any  # what a coroutine is sent
 
 from .record import JobRecord
@@ -49,6 +49,7 @@ class WatchSettings:
             long wait is told of less often.
         keep: how long closed records and their events are kept.
         output_timeout: how long to wait for a failed job's last output.
+        submissions: how many may be under way at a time.
         answers: tells whether a job itself answers where it reported to be, with
             proof that it is the job. Such a job is not lost, whatever is listed.
     """
@@ -69,7 +70,14 @@ class WatchSettings:
     event_interval: timedelta = 10 * _S
     keep: timedelta = timedelta(days=30)
     output_timeout: timedelta = 10 * _S
+    submissions: int = 8
     answers: Callable[[JobRecord], Awaitable[bool]] | None = None
+
+    def late_until(self, now: datetime) -> datetime | None:
+        """Return until when a job that was given up may still come, from ``now``."""
+        if not self.twin_delays:
+            return None
+        return now + sum(self.twin_delays, start=timedelta())
 
     def pause_after(self, failures: int, took: float = 0.0) -> float:
         """Return how long (s) to leave the controller alone.

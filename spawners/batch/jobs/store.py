@@ -303,6 +303,6 @@ def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
 
 
 def _erase_launch(connection: Connection, change: Change) -> None:
-    if change.fields & rows.LAUNCH_FIELDS and not rows.awaits_launch(change.record):
+    if change.fields & rows.LAUNCH_FIELDS and change.record.settled:
         name = change.record.name
         connection.execute(sa.delete(rows.launches).where(rows.launches.c.name == name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any  # the result of a task that is only kept
@@ -16,10 +16,10 @@ from ..explain.failure import Failure
 from ..explain.states import explain_refusal
 from ..models import BatchJob, JobSpec, Launch
 from ..scheduler import Scheduler
-from .adoption import Adoption, adopt, close_unsubmitted
 from .errors import AlreadyLive
 from .launches import Alongside, Launches
-from .ledger import Ledger, Line
+from .ledger import Ledger
+from .reconciler.reconciler import Reconciler
 from .record import JobRecord, Phase, utc_now
 from .settings import WatchSettings
 
@@ -39,18 +39,19 @@ class Submission:
         self,
         scheduler: Scheduler,
         ledger: Ledger,
-        adoption: Adoption,
+        reconciler: Reconciler,
         settings: WatchSettings,
-        submitted: Callable[[], None],
         launches: Launches | None,
     ) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
-        self._adoption = adoption
+        self._reconciler = reconciler
         self._settings = settings
-        self._submitted = submitted
         self._launches = launches
+        self._few = asyncio.Semaphore(settings.submissions)
+        # Intents that are being written down, by owner.
         self._reserved: dict[str, JobRecord] = {}
+        self._writing: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[JobRecord]] = set()
         self._looking: set[asyncio.Task[Any] | None] = set()
 
@@ -92,6 +93,7 @@ class Submission:
             output=spec.output,
         )
         self._reserved[owner] = record
+        self._writing[spec.name] = asyncio.Event()
         # A caller that goes away must not leave a submission half written down.
         task = asyncio.create_task(self._run(record, spec, alongside))
         self._tasks.add(task)
@@ -102,6 +104,19 @@ class Submission:
     def tasks(self) -> frozenset[asyncio.Task[JobRecord]]:
         """The submissions that are under way."""
         return frozenset(self._tasks)
+
+    def writing(self, prefix: str) -> list[str]:
+        """Return the names whose intents are being written, of such owners."""
+        return [
+            record.name
+            for owner, record in self._reserved.items()
+            if owner.startswith(prefix)
+        ]
+
+    async def written(self, name: str) -> None:
+        """Return once the intent of this name is written, or will not be."""
+        if (writing := self._writing.get(name)) is not None:
+            await writing.wait()
 
     async def close(self, timeout_seconds: float) -> None:
         """Let submissions under way write down their identity, then stop waiting."""
@@ -121,33 +136,41 @@ class Submission:
     async def _run(
         self, record: JobRecord, spec: JobSpec, alongside: Alongside | None
     ) -> JobRecord:
+        self._reconciler.submission_began(record.name)
+        try:
+            await self._write(record, alongside)
+            async with self._few:
+                record = await self._submit(record, spec)
+        finally:
+            self._reconciler.submission_over(record.name)
+        await self._ledger.flush()
+        return await self._resolve(record) if record.phase is Phase.INTENT else record
+
+    async def _write(self, record: JobRecord, alongside: Alongside | None) -> None:
         try:
             await self._ledger.insert(record, alongside=alongside)
-        except AlreadyLive as error:
-            # It is in the database and was unknown here: a commit whose answer was
-            # lost, of a submission that never went further.
-            self._adoption.look_for(error.record.name)
-            raise
         finally:
             del self._reserved[record.owner]
+            self._writing.pop(record.name).set()
+
+    async def _submit(self, record: JobRecord, spec: JobSpec) -> JobRecord:
+        """Check and submit; an intent still, if nobody knows what became of it."""
         try:
             await self._scheduler.check(spec.resources, user=record.user)
         except GatewayError as error:
-            await self._refuse(record, error)
+            self._refuse(record, error)
             raise
         except Exception:
-            await self._close(record, _INTERNAL, twin_possible=False)
+            self._close(record, _INTERNAL)
             raise
-        if self._latest(record).cancel_wanted is not None:
-            return await self._close(record, _INTERNAL, twin_possible=False)
+        newest = self._ledger.get(record.name) or record
+        if newest.cancel_wanted is not None:
+            return self._close(record, _INTERNAL)
         job = await self._ask(record, spec)
         if job is None:
-            return await self._resolve(record)
-        try:
-            return await adopt(self._ledger, record, job)
-        finally:
-            self._adoption.look_for(record.name)
-            self._submitted()
+            return self._ledger.note(record.name, lambda record: record.answer_lost())
+        log.info("Submitted job %s (%s) for %s", record.name, job.id, record.user)
+        return self._ledger.note(record.name, lambda record: record.adopted(job))
 
     async def _ask(self, record: JobRecord, spec: JobSpec) -> BatchJob | None:
         """Submit; ``None`` if nobody knows what became of it."""
@@ -157,7 +180,7 @@ class Submission:
             log.warning("No answer for job %s: %s", record.name, error)
             return None
         except GatewayError as error:
-            await self._refuse(record, error)
+            self._refuse(record, error)
             raise
         except Exception:
             log.exception("No usable answer for job %s", record.name)
@@ -165,15 +188,7 @@ class Submission:
 
     async def _resolve(self, record: JobRecord) -> JobRecord:
         """Wait until the job was found by its name or given up."""
-        await self._ledger.observe(
-            record.name,
-            Line(
-                "warning",
-                "The scheduler's answer was lost; looking for the job by its name",
-            ),
-        )
         self._looking.add(asyncio.current_task())
-        self._adoption.look_for(record.name)
         record = await self._ledger.wait(
             record.name, lambda record: record.phase is not Phase.INTENT
         )
@@ -184,20 +199,13 @@ class Submission:
             )
         return record
 
-    async def _refuse(self, record: JobRecord, error: GatewayError) -> None:
+    def _refuse(self, record: JobRecord, error: GatewayError) -> None:
         log.info("Job %s of %s was refused: %s", record.name, record.user, error)
-        await self._close(record, explain_refusal(error), twin_possible=False)
+        self._close(record, explain_refusal(error))
 
-    async def _close(
-        self, record: JobRecord, failure: Failure, *, twin_possible: bool
-    ) -> JobRecord:
-        return await close_unsubmitted(
-            self._ledger,
-            self._latest(record),
-            failure,
-            self._settings,
-            twin_possible=twin_possible,
+    def _close(self, record: JobRecord, failure: Failure) -> JobRecord:
+        """Close a record whose job was certainly never taken."""
+        now = utc_now()
+        return self._ledger.note(
+            record.name, lambda record: record.refused(failure, now)
         )
-
-    def _latest(self, record: JobRecord) -> JobRecord:
-        return self._ledger.get(record.name) or record

@@ -95,7 +95,7 @@ proofs = sa.Table(
 )
 
 # What jobs start (rendezvous/launches.py), encrypted. A row is there only as long as
-# its job waits for it: see awaits_launch.
+# its job waits for it: until its record is settled.
 launches = sa.Table(
     "landbridge_job_launches",
     metadata,
@@ -176,18 +176,8 @@ MUTABLE = frozenset(
 )
 
 
-def is_open(record: JobRecord) -> bool:
-    """True while something is still to be done about a record."""
-    return record.live or record.needs_polling or record.search_until is not None
-
-
-def awaits_launch(record: JobRecord) -> bool:
-    """True while the job may still ask for what it starts."""
-    wanted = record.live and record.cancel_wanted is None
-    return wanted and record.address is None
-
-
-#: The same in SQL, of :data:`jobs`.
+#: What ``not record.settled`` says, in SQL, of :data:`jobs`: the job may still ask for
+#: what it starts.
 AWAITS_LAUNCH = sa.and_(
     jobs.c.phase.in_([Phase.INTENT.value, Phase.SUBMITTED.value]),
     jobs.c.cancel_wanted.is_(None),
@@ -204,7 +194,7 @@ def to_row(record: JobRecord, fields: frozenset[str]) -> dict[str, object]:
         _COLUMNS.get(name, name): _ENCODERS.get(name, _same)(getattr(record, name))
         for name in fields
     }
-    return row | {"updated": record.updated, "is_open": is_open(record)}
+    return row | {"updated": record.updated, "is_open": record.is_open}
 
 
 def from_row(row: RowMapping) -> JobRecord:

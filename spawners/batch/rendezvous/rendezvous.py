@@ -332,10 +332,7 @@ class Rendezvous:
     def _wanted(self, name: str, state: ProofState) -> JobRecord:
         """Return the record as it is now, or refuse a job that is to end."""
         record = self._record(name)
-        newest = self._jobs.current(record.owner)
-        superseded = newest is not None and newest.generation > record.generation
-        unwanted = not record.live or record.cancel_wanted is not None
-        if superseded or unwanted or state.ended or record.status.state.ended:
+        if state.ended or not record.may_report(self._jobs.current(record.owner)):
             raise Refused(Refusal.OVER)
         return record
 

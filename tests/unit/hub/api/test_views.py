@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.api.views import cluster_view, event_view, server_state, server_view
+from hub.api.views import cluster_view, event_view, server_view
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.record import Address, JobEvent, JobRecord, Phase
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
@@ -50,7 +50,7 @@ RECORD = JobRecord(
 def test_a_server_has_one_word_for_its_state(
     change: dict[str, object], state: str
 ) -> None:
-    assert server_state(replace(RECORD, **change)) == state
+    assert server_view(replace(RECORD, **change), "", "/", NOW)["state"] == state
 
 
 def test_a_server_is_told_with_job_and_time_left() -> None:

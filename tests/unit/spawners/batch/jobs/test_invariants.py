@@ -86,6 +86,10 @@ class Witness(FakeScheduler):
         self.cancelled.add(job.name)
         await super().cancel(job)
 
+    async def cancel_many(self, jobs):
+        self.cancelled |= {job.name for job in jobs}
+        return await super().cancel_many(jobs)
+
 
 class HubLife(RuleBasedStateMachine):
     """Users, faults and deaths, in any order."""

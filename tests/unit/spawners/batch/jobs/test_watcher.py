@@ -10,6 +10,8 @@ from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.jobs import readings as readings_module
 from spawners.batch.jobs.ledger import Ledger
 from spawners.batch.jobs.readings import Readings
+from spawners.batch.jobs.reconciler import closing as closing_module
+from spawners.batch.jobs.reconciler.reconciler import Reconciler
 from spawners.batch.jobs.record import JobRecord, Phase, utc_now
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.jobs.store import JobStore
@@ -306,13 +308,18 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def lost():
-    return []
+async def reconciler(fake, ledger):
+    reconciler = Reconciler(fake, ledger, WatchSettings(), lambda: None)
+    running = asyncio.create_task(reconciler.run())
+    yield reconciler
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await reconciler.close()
 
 
 @pytest.fixture
-def readings(fake, ledger, lost):
-    return Readings(fake, ledger, WatchSettings(), lost.append, lambda: None)
+def readings(ledger, reconciler):
+    return Readings(ledger, reconciler, WatchSettings())
 
 
 def pending(place, estimate=None):
@@ -364,7 +371,7 @@ async def test_a_place_in_the_queue_is_not_written_at_each_tick(
 
 
 async def test_two_absences_in_a_row_are_not_enough_without_time_between(
-    readings, ledger, record, clock, lost
+    readings, ledger, record, clock
 ):
     async def absent():
         (current,) = ledger.records()
@@ -380,7 +387,6 @@ async def test_two_absences_in_a_row_are_not_enough_without_time_between(
     await absent()
     await ledger.wait(record.name, lambda r: not r.live)
     assert ledger.get(record.name).status.state is JobState.LOST
-    await readings.close()
 
 
 async def test_a_good_reading_between_two_absences_counts(
@@ -395,7 +401,7 @@ async def test_a_good_reading_between_two_absences_counts(
 
 
 async def test_a_failed_reading_between_two_absences_does_not_count(
-    readings, ledger, record, clock, lost
+    readings, ledger, record, clock
 ):
     status = JobStatus(JobState.UNKNOWN, reason="absent")
     for reading in ({record.job: status}, None, None, {}):
@@ -403,7 +409,6 @@ async def test_a_failed_reading_between_two_absences_does_not_count(
         await readings.apply([current], reading)
         clock.now += 1000
     assert ledger.get(record.name).live
-    assert not lost
 
 
 async def test_a_reading_of_another_identity_is_dropped(
@@ -421,12 +426,12 @@ async def test_an_end_that_cannot_be_told_is_read_again(
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(readings_module, "explain_end", broken)
+    monkeypatch.setattr(closing_module, "explain_end", broken)
     reading = {record.job: JobStatus(JobState.FAILED)}
     await readings.apply([record], reading)
-    await asyncio.gather(*readings._endings)
-    assert readings.wanted() == [ledger.get(record.name)]
+    assert readings.wanted() == []
+    while readings.wanted() != [ledger.get(record.name)]:
+        await asyncio.sleep(0)  # the clock stands still
     monkeypatch.undo()
     await readings.apply(readings.wanted(), reading)
     await ledger.wait(record.name, lambda r: not r.live)
-    await readings.close()

@@ -1,0 +1,1 @@
+"""What is done next about each record, and the queue that has it done."""
