@@ -237,8 +237,13 @@ class JobsService:
         Raises:
             UnknownJob: there is no such job, or it is another client's.
         """
-        await self._own(client, name)
-        return await self.jobs.give_launch(name, launch)
+        record = await self._own(client, name)
+        token, launch = _with_token(name, record.owner, record.user, launch)
+        waits = await self.jobs.give_launch(name, launch)
+        if waits and token:
+            # Only now: one that was not taken leaves its server the token that it has.
+            await self._rows.set_token(name, hashed(token))
+        return waits
 
     async def note(self, client: Client, name: str, note: Note) -> JobEvent:
         """Append a line to a job's story, once for each key.
@@ -323,11 +328,10 @@ class JobsService:
             name, render_job_script(self._agent) if script is None else script
         )
         launch = asked.launch
-        if launch is not None and of_server(name, asked.owner, asked.user):
-            token = new_token(name)
-            await self._rows.set_token(name, hashed(token))
-            variables = {**launch.environment, TOKEN_VARIABLE: token}
-            launch = replace(launch, environment=variables)
+        if launch is not None:
+            token, launch = _with_token(name, asked.owner, asked.user, launch)
+            if token:
+                await self._rows.set_token(name, hashed(token))
         if name in self._cancelled:
             raise _was_cancelled(name)
         return await self.jobs.submit(
@@ -474,3 +478,17 @@ def _was_cancelled(name: str) -> NameUsed:
 
 def _unknown(name: str) -> UnknownJob:
     return UnknownJob(f"There is no job named {name[:80]!r}.")
+
+
+def _with_token(
+    name: str, owner: str, account: str, launch: Launch
+) -> tuple[str, Launch]:
+    """Return a launch with the token that its job has here, and the token.
+
+    The token is empty, and the launch as it was, for jobs that have none.
+    """
+    if of_server(name, owner, account) is None:
+        return "", launch
+    token = new_token(name)
+    variables = {**launch.environment, TOKEN_VARIABLE: token}
+    return token, replace(launch, environment=variables)

@@ -13,6 +13,7 @@ from services.jobs.service import TOKEN_VARIABLE
 from spawners.batch.errors import InvalidSpec, LimitReached, NotPermitted
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
+from spawners.batch.jobs.record import Address
 from spawners.batch.jobs.wire import NameUsed
 from spawners.batch.models import JobState, Launch
 from spawners.batch.rendezvous.launches import StoredLaunches
@@ -364,6 +365,23 @@ class TestTokensOfJobs:
         )
         forged = f"{other.name}.{server[1].rpartition('.')[2]}"
         assert (await raw(rig, "GET", "/v1/jobs", forged)).status_code == 401
+
+    async def test_a_launch_that_is_handed_in_later_has_one_too(self, rig, hub, server):
+        record, earlier = server
+        assert await hub.give_launch(record.name, LAUNCH)
+        launch = await rig.service.jobs._launches.load(record.name)
+        token = launch.environment[TOKEN_VARIABLE]
+        assert token != earlier
+        assert (await raw(rig, "GET", "/v1/jobs", token)).status_code == 200
+        assert (await raw(rig, "GET", "/v1/jobs", earlier)).status_code == 401
+
+    async def test_one_that_is_not_taken_any_more_changes_none(self, rig, hub, server):
+        record, token = server
+        await rig.service.jobs.report_ready(
+            record.name, Address("n01", "127.0.0.1", 41000)
+        )
+        assert not await hub.give_launch(record.name, LAUNCH)
+        assert (await raw(rig, "GET", "/v1/jobs", token)).status_code == 200
 
     async def test_a_kernel_has_none(self, rig, kernels, new_spec):
         record = await kernels.submit(
