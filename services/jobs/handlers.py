@@ -293,7 +293,7 @@ class ClusterHandler(JobsHandler):
 class WatchHandler(JobsHandler):
     """``/v1/watch?owner=PREFIX&after=EPOCH-REVISION``: what changes, as it changes.
 
-    A stream of events: ``record`` with an :class:`Entry`, ``dropped`` with a name. The
+    A stream of events: ``record`` with an entry, ``dropped`` with a name. The
     ``id`` is the revision to go on from. 410 says that it cannot be gone on from there.
     """
 

@@ -1,4 +1,4 @@
-"""The jobs service's client: :class:`RemoteJobs`, which is a :class:`JobsApi`.
+"""The jobs service's client: :class:`RemoteJobs`, which is a :class:`~.api.JobsApi`.
 
 It keeps a mirror of the records that it may see: one list, then a stream of what
 changes. Reading asks nobody. Each request is the same when it comes twice, so what got
@@ -107,7 +107,7 @@ class _Held:
 
 
 class RemoteJobs:
-    """The jobs of a gateway, through its jobs service. A :class:`JobsApi`.
+    """The jobs of a gateway, through its jobs service. A :class:`~.api.JobsApi`.
 
     Args:
         socket: where the service listens.
@@ -172,7 +172,7 @@ class RemoteJobs:
         facts: Mapping[str, str] | None = None,
         launch: Launch | None = None,
     ) -> JobRecord:
-        """See :class:`JobsApi`.
+        """See :class:`~.api.JobsApi`.
 
         Raises:
             ServiceAway: it did not answer for long; the job, should it be there, ends.
@@ -199,13 +199,13 @@ class RemoteJobs:
         return self._take(answer)
 
     async def cancel(self, name: str) -> None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         answer = await self._ask("DELETE", _job(name), Cancelled)
         if not answer.known and name not in self._submitting:
             raise UnknownJob(f"There is no job named {name[:80]!r}.")
 
     async def cancel_owned(self, prefix: str) -> int:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         if not prefix.endswith(("/", ":")):
             raise InvalidSpec("owner", "must be a whole prefix, ending in / or :.")
         answer = await self._ask("DELETE", _path("/v1/jobs", owner=prefix), Count)
@@ -216,18 +216,18 @@ class RemoteJobs:
         return answer.count
 
     async def give_up(self, name: str, failure: Failure) -> None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         await self._ask("POST", f"{_job(name)}/failure", Cancelled, failure)
 
     async def give_launch(self, name: str, launch: Launch) -> bool:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         answer = await self._ask("PUT", f"{_job(name)}/launch", Count, launch)
         return bool(answer.count)
 
     async def note(
         self, name: str, kind: str, message: str, **data: str | float | None
     ) -> JobEvent:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         note = Note(kind, message, data, secrets.token_hex(8))
         answer = await self._ask("POST", f"{_job(name)}/events", Events, note)
         return answer.events[0]
@@ -235,19 +235,19 @@ class RemoteJobs:
     # Reading
 
     def get(self, name: str) -> JobRecord | None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         held = self._held.get(name)
         return self._shown(held.entry.record) if held else None
 
     def current(self, owner: str) -> JobRecord | None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         name = self._newest.get(owner)
         return self.get(name) if name else None
 
     def records(
         self, *, user: str | None = None, live_only: bool = True
     ) -> list[JobRecord]:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         records = [held.entry.record for held in self._held.values()]
         return [
             self._shown(record)
@@ -256,7 +256,7 @@ class RemoteJobs:
         ]
 
     async def wait(self, name: str, until: Callable[[JobRecord], object]) -> JobRecord:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         while True:
             held = self._held.get(name)
             news = self._news
@@ -269,12 +269,12 @@ class RemoteJobs:
     async def events(
         self, owner: str, after: int = 0, generation: int | None = None
     ) -> list[JobEvent]:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         path = _path("/v1/events", owner=owner, after=after, generation=generation or 0)
         return list((await self._ask("GET", path, Events)).events)
 
     async def changed(self, owner: str, after: int) -> None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         began = self._newest.get(owner)
         while True:
             name = self._newest.get(owner)
@@ -284,22 +284,22 @@ class RemoteJobs:
             await self._news.wait()
 
     async def check(self, resources: Resources, *, user: str) -> None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         await self._ask("POST", "/v1/check", Count, Check(user, resources))
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         asked = Submission.of(spec, user=user, owner="", facts={})
         return (await self._ask("POST", "/v1/estimate", Estimate, asked)).start
 
     async def limits(self, user: str) -> UserLimits:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         path = f"/v1/users/{quote(user, safe='')}/limits"
         return await self._ask("GET", path, UserLimits)
 
     @property
     def snapshot(self) -> ClusterSnapshot | None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         age = self._snapshot_age()
         asked_before = time.monotonic() - self._snapshot_asked
         if min(age, asked_before) > _SNAPSHOT_AGE.total_seconds():
@@ -310,7 +310,7 @@ class RemoteJobs:
     async def fresh_snapshot(
         self, max_age: timedelta = timedelta(minutes=5)
     ) -> ClusterSnapshot | None:
-        """See :class:`JobsApi`."""
+        """See :class:`~.api.JobsApi`."""
         for pause in self._pauses():
             if self._snapshot_age() <= max_age.total_seconds():
                 break
