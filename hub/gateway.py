@@ -52,7 +52,7 @@ _LONGEST_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class JobPaths:
     """Where jobs run and report.
 
     Attributes:
@@ -87,7 +87,7 @@ class Gateway:
         jobs: JobsApi,
         rendezvous: Rendezvous,
         pki: HubPki,
-        places: Places,
+        places: JobPaths,
         close: Callable[[], Awaitable[None]],
         concurrent_submissions: int = 8,
         kernels: KernelOffer | None = None,
@@ -221,9 +221,9 @@ class Gateway:
         await self._close()
 
 
-def places(settings: Settings, site: Site, side: JobSideSettings) -> Places:
+def places(settings: Settings, site: Site, side: JobSideSettings) -> JobPaths:
     """Return where jobs run and report."""
-    return Places(
+    return JobPaths(
         api_url=side.hub_url.removesuffix("/landbridge/jobs"),
         workdir=settings.jobs.workdir or "{home}",
         log_directory=settings.jobs.log_directory or "{home}",

@@ -95,7 +95,7 @@ class Guesses:
             self._kept.move_to_end(key)
             while len(self._kept) > _KEEP_MOST:
                 self._kept.popitem(last=False)
-        # Shielded: one asker who goes away takes the answer from nobody.
+        # Shielded: one requester who goes away takes the answer from nobody.
         return await asyncio.shield(guess[1])
 
     async def _in_turn(self, user: str, ask: Guess) -> datetime | None:
@@ -125,7 +125,7 @@ class SpawnPageHandler(_PageHandler):
     async def get(self) -> None:
         """Answer ``{"availability": {KEY: {text, tone}}, "cluster": {...}}``."""
         spawner = self.spawner("read:servers")
-        snapshot = spawner.asker.snapshot
+        snapshot = spawner.requester.snapshot
         known = Known(snapshot, await limits_of(spawner))
         self.finish(
             json.dumps(

@@ -20,7 +20,7 @@ from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, UserLimits
 from spawners.common.errors import GatewayError
 from spawners.common.text import count_in_words, duration_in_words, memory_in_words
-from spawners.notebooks.options import Asker
+from spawners.notebooks.options import Requester
 from spawners.profiles.availability import (
     Availability,
     ClusterRow,
@@ -87,7 +87,7 @@ class Form:
 
 async def options_form(spawner: Any) -> str:
     """Return the spawn page's form for this spawner's user, as HTML."""
-    known = Known(spawner.asker.snapshot, await limits_of(spawner))
+    known = Known(spawner.requester.snapshot, await limits_of(spawner))
     form = build_form(
         offered_cards(spawner),
         known,
@@ -112,9 +112,9 @@ def offered_profiles(spawner: Any) -> list[Profile]:
     """Return the profiles that this spawner's user may pick now."""
     if not isinstance(spawner.profiles, Profiles):
         return []
-    asker: Asker = spawner.asker
+    requester: Requester = spawner.requester
     return spawner.profiles.for_user(
-        asker.groups, admin=asker.admin, snapshot=asker.snapshot
+        requester.groups, admin=requester.admin, snapshot=requester.snapshot
     )
 
 

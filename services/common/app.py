@@ -23,14 +23,14 @@ from tornado.web import Application, StaticFileHandler
 
 from . import handlers
 from .auth import COOKIES, hub_auth, own_url
-from .handlers import Serving
+from .handlers import RunningService
 from .listening import listen, log_request, run_until_stopped
 from .openapi import document
 from .spec import Route, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Environment:
     """Where this process stands, as the hub that started it says.
 
     Attributes:
@@ -53,7 +53,7 @@ class Place:
     hub: str = "/hub/"
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Place:
+    def of(cls, environment: Mapping[str, str]) -> Environment:
         """Read it from the environment that the hub gives to its services."""
         config = environment.get("LANDBRIDGE_CONFIG")
         base_url = environment.get("JUPYTERHUB_BASE_URL", "/")
@@ -71,12 +71,12 @@ class Place:
         )
 
 
-Open = Callable[[Place, AsyncExitStack], Awaitable[tuple[Any, list[Any], Any]]]
+Open = Callable[[Environment, AsyncExitStack], Awaitable[tuple[Any, list[Any], Any]]]
 """Opens a service: its context, its own URL rules (as Tornado's), its health."""
 
 
 def make_application(
-    serving: Serving,
+    serving: RunningService,
     prefix: str,
     *,
     pages: list[Any],
@@ -137,17 +137,17 @@ def session_secret(auth: HubOAuth) -> bytes:
 
 
 async def serve(
-    spec: ServiceSpec, place: Place, open_service: Open, stop: asyncio.Event
+    spec: ServiceSpec, environment: Environment, open_service: Open, stop: asyncio.Event
 ) -> None:
     """Serve until ``stop``; then finish what is being answered and close all."""
     auth = hub_auth()
     async with AsyncExitStack() as stack:
-        context, pages, health = await open_service(place, stack)
-        serving = Serving(spec, context, auth, health)
+        context, pages, health = await open_service(environment, stack)
+        serving = RunningService(spec, context, auth, health)
         static = Path(__file__).parent.parent / spec.name / "static"
         application = make_application(
             serving,
-            place.prefix,
+            environment.prefix,
             pages=pages,
             static=static if static.is_dir() else None,
             cookie_secret=session_secret(auth),
@@ -155,7 +155,7 @@ async def serve(
         await listen(
             spec.name,
             application,
-            place.socket,
+            environment.socket,
             stop,
             largest_body=spec.largest_body,
         )
@@ -163,5 +163,5 @@ async def serve(
 
 def run_service(spec: ServiceSpec, open_service: Open) -> None:
     """Run a service in the foreground, as the hub starts it."""
-    place = Place.of(os.environ)
+    place = Environment.of(os.environ)
     run_until_stopped(spec.name, partial(serve, spec, place, open_service))

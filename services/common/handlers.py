@@ -29,7 +29,7 @@ _LONGEST_QUERY = 16_384
 
 
 @dataclass(frozen=True)
-class Serving:
+class RunningService:
     """What the handlers of one running service share.
 
     Attributes:
@@ -50,7 +50,7 @@ class BaseHandler(AnswerHandler):
 
     is_page = False
 
-    def initialize(self, serving: Serving) -> None:
+    def initialize(self, serving: RunningService) -> None:
         """Take what the application gives to each request."""
         self.serving = serving
         self.hub_auth = serving.auth
@@ -103,7 +103,7 @@ class RouteHandler(BaseHandler):
     """Serves the routes that share one path."""
 
     def initialize(  # type: ignore[override]  # each kind takes its own
-        self, serving: Serving, routes: Mapping[str, Route]
+        self, serving: RunningService, routes: Mapping[str, Route]
     ) -> None:
         """Take the routes of this path, by method."""
         super().initialize(serving)
@@ -212,7 +212,7 @@ class OpenApiHandler(BaseHandler):
     """The description of the REST API; open to everybody."""
 
     def initialize(  # type: ignore[override]  # each kind takes its own
-        self, serving: Serving, document: Mapping[str, object]
+        self, serving: RunningService, document: Mapping[str, object]
     ) -> None:
         """Take the document, which does not change while the service runs."""
         super().initialize(serving)
@@ -234,7 +234,7 @@ class NowhereHandler(BaseHandler):
 class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is untyped
     """Where the hub sends a browser back to after it has signed in."""
 
-    def initialize(self, serving: Serving) -> None:
+    def initialize(self, serving: RunningService) -> None:
         """Take the connection to the hub."""
         self.hub_auth = serving.auth
 

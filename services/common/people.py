@@ -19,7 +19,7 @@ _MOST_KNOWN = 10_000
 _NOT_FOUND = 404
 
 
-class People:
+class HubDirectory:
     """Who there is at the hub. Answers are kept for :data:`.auth.CACHE_SECONDS`.
 
     Args:

@@ -19,7 +19,7 @@ class _Waiting:
     called: bool = False
 
 
-class Turns:
+class FairSlots:
     """Lets a few go on at once; a user's many do not hold up the others.
 
     Args:

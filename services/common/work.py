@@ -27,7 +27,7 @@ from spawners.common.database import Database, UtcDateTime
 from spawners.common.errors import DatabaseUnavailable
 
 from .errors import ErrorTable, NotThere, TooMany, explain
-from .turns import Turns
+from .turns import FairSlots
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Tasks:
         self._table = table
         self._kinds = kinds
         self._errors = errors
-        self._turns = Turns(at_once, max(1, at_once // 2))
+        self._turns = FairSlots(at_once, max(1, at_once // 2))
         self._per_user = per_user
         self._running: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, Progress] = {}

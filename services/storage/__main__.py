@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.common.app import Place, run_service
+from services.common.app import Environment, run_service
 from services.common.auth import hub_auth
-from services.common.people import People
+from services.common.people import HubDirectory
 from services.common.work import Tasks
 from spawners.common.database import database_url
 from spawners.common.settings import load
@@ -25,7 +25,7 @@ from .settings import NAME, StorageSettings
 from .site.drivers import DriverDeps
 from .spec import ERRORS, SPEC
 from .work.transfers import kinds
-from .work.upkeep import Upkeep
+from .work.upkeep import Housekeeping
 
 PAGES: list[Any] = [
     ("", StartPage, {}),
@@ -36,16 +36,18 @@ PAGES: list[Any] = [
 
 
 async def open_storage(
-    place: Place, stack: AsyncExitStack
+    environment: Environment, stack: AsyncExitStack
 ) -> tuple[Storage, list[Any], Any]:
     """Open all that the service needs; see :data:`services.common.app.Open`."""
     settings = StorageSettings()
-    if place.config is not None:
-        settings = load(place.config, StorageSettings, section=NAME)
-    database = await open_database(database_url(place.config, place.state, NAME))
+    if environment.config is not None:
+        settings = load(environment.config, StorageSettings, section=NAME)
+    database = await open_database(
+        database_url(environment.config, environment.state, NAME)
+    )
     stack.push_async_callback(database.close)
     auth = hub_auth()
-    people = People(auth.api_url, auth.api_token)
+    people = HubDirectory(auth.api_url, auth.api_token)
     stack.push_async_callback(people.close)
     store_url = os.environ.get("LANDBRIDGE_STORE_URL", "")
     origin = "://".join(urlsplit(store_url)[:2])
@@ -53,18 +55,18 @@ async def open_storage(
         settings,
         Rows(database),
         people,
-        place.base_url,
+        environment.base_url,
         os.environ.get("LANDBRIDGE_PANEL_ORIGINS") or origin,
-        place.pages,
-        place.hub,
+        environment.pages,
+        environment.hub,
     )
-    folder = place.config.parent if place.config else place.state
+    folder = environment.config.parent if environment.config else environment.state
     connector = Connector(
         storage,
-        place.state / "store",
+        environment.state / "store",
         folder,
         DriverDeps(
-            place.state / "storage-vault-key",
+            environment.state / "storage-vault-key",
             SealedRows(database),
             identity_tokens(people),
         ),
@@ -73,11 +75,11 @@ async def open_storage(
     stack.push_async_callback(connector.close)
     storage.tasks = Tasks(database, tables.tasks, kinds(storage), errors=ERRORS)
     stack.push_async_callback(storage.tasks.close)
-    upkeep = Upkeep(storage)
+    upkeep = Housekeeping(storage)
     stack.push_async_callback(upkeep.close)
-    stack.push_async_callback(storage.meter.close)
+    stack.push_async_callback(storage.quota.close)
     connector.start()
-    storage.meter.start()
+    storage.quota.start()
     upkeep.start()
     await storage.tasks.start()
     return storage, PAGES, storage.health

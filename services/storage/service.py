@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 
 from services.common.auth import Caller
 from services.common.errors import NotReady
-from services.common.people import People
+from services.common.people import HubDirectory
 from services.common.work import Tasks
 
-from .access.quota import Meter
+from .access.quota import Quota
 from .access.rights import Right, require, site_rights, user_bucket
 from .access.sessions import Sessions
 from .access.shares import Share, Shares
@@ -57,7 +57,7 @@ class Storage:
         hub: the hub's URL then, else its path.
 
     Attributes:
-        sessions, shares, uploads, meter: see their modules.
+        sessions, shares, uploads, quota: see their modules.
         tasks: the long work; set once everything is there.
         fault: why the store is not there, in one line.
         unsure: buckets that were to be made, since when; no answer came.
@@ -69,7 +69,7 @@ class Storage:
         self,
         settings: StorageSettings,
         rows: Rows,
-        people: People,
+        people: HubDirectory,
         base_url: str = "/",
         origin: str = "",
         pages: str = "",
@@ -81,7 +81,7 @@ class Storage:
         self.sessions = Sessions(rows.database)
         self.shares = Shares(rows.database)
         self.uploads = UploadRows(rows.database)
-        self.meter = Meter(settings, rows, self)
+        self.quota = Quota(settings, rows, self)
         self._store_health = StoreHealth(settings.probe_bucket)
         self.base_url = base_url
         self.origin = origin
@@ -339,7 +339,7 @@ class Storage:
         rights = await self.rights(caller.name, sorted(caller.groups))
         granted = [require(rights, Grant(bucket, each, mode)) for each in prefixes]
         await self.ensure(granted[-1])
-        self.meter.used(bucket)
+        self.quota.used(bucket)
         return granted[-1]
 
     async def ensure(self, right: Right) -> None:
@@ -363,7 +363,7 @@ class Storage:
                         raise
             if direct:
                 await open_to(buckets, right.bucket, self.origin, ours=True)
-            await self.meter.limit_at_store(right.bucket)
+            await self.quota.limit_at_store(right.bucket)
             self._known.add(right.bucket)
 
     def forget(self, bucket: str) -> None:

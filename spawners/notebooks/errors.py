@@ -38,6 +38,36 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # JupyterHub is untype
         self.jupyterhub_message = _one_line(failure)
         self.jupyterhub_html_message = _html(failure)
 
+    @classmethod
+    def from_error(cls, error: GatewayError) -> StartFailed:
+        """Return what to raise when nothing was started because of ``error``."""
+        title, reason, status = next(
+            (
+                (title, reason, status)
+                for kind, title, reason, status in _KINDS
+                if isinstance(error, kind)
+            ),
+            ("The server could not be started", "batch", 503),
+        )
+        failure = Failure(title, error.message, error.hint)
+        return cls(failure, reason=reason, status_code=status)
+
+    @classmethod
+    def from_record(cls, record: JobRecord) -> StartFailed:
+        """Return what to raise when the job ended before its server was ready."""
+        if record.failure is not None:
+            return cls(record.failure, reason="ended", status_code=409)
+        failure = Failure("Stopped", "The job was ended before the server was ready.")
+        return cls(failure, reason="stopped", status_code=409)
+
+    @classmethod
+    def timed_out(
+        cls, title: str, detail: str, hint: str = "", log: str = ""
+    ) -> StartFailed:
+        """Return what to raise when one of the clocks of a start ran out."""
+        failure = Failure(title, detail, hint, log)
+        return cls(failure, reason="timeout", status_code=504)
+
 
 def _one_line(failure: Failure) -> str:
     parts = [failure.title.rstrip(".") + ".", failure.detail, failure.hint]
@@ -63,36 +93,3 @@ _KINDS: tuple[tuple[type[GatewayError], str, str, int], ...] = (
     (SchedulerUnavailable, "The scheduler does not answer", "scheduler", 503),
     (DatabaseError, "The gateway's database does not answer", "store", 503),
 )
-
-
-def refused(error: GatewayError) -> StartFailed:
-    """Return what to raise when nothing was started because of ``error``."""
-    title, reason, status = next(
-        (
-            (title, reason, status)
-            for kind, title, reason, status in _KINDS
-            if isinstance(error, kind)
-        ),
-        ("The server could not be started", "batch", 503),
-    )
-    return StartFailed(
-        Failure(title, error.message, error.hint), reason=reason, status_code=status
-    )
-
-
-def ended(record: JobRecord) -> StartFailed:
-    """Return what to raise when the job ended before its server was ready."""
-    if record.failure is not None:
-        return StartFailed(record.failure, reason="ended", status_code=409)
-    return StartFailed(
-        Failure("Stopped", "The job was ended before the server was ready."),
-        reason="stopped",
-        status_code=409,
-    )
-
-
-def too_late(title: str, detail: str, hint: str = "", log: str = "") -> StartFailed:
-    """Return what to raise when one of the clocks of a start ran out."""
-    return StartFailed(
-        Failure(title, detail, hint, log), reason="timeout", status_code=504
-    )

@@ -18,7 +18,7 @@ from spawners.profiles.profiles import Profiles
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LaunchPlan:
     """A start that passed every check.
 
     Attributes:
@@ -42,7 +42,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Who asks for a server, and what the cluster has.
 
     Attributes:
@@ -57,8 +57,8 @@ class Asker:
 
 
 def choose(
-    profiles: Profiles | None, options: object, base: Resources, asker: Asker
-) -> Plan:
+    profiles: Profiles | None, options: object, base: Resources, requester: Requester
+) -> LaunchPlan:
     """Return what to start for these options.
 
     Args:
@@ -66,7 +66,7 @@ def choose(
         options: as the form or the API gave them; anything at all.
         base: what the ``req_`` settings ask for: the one offer, or what a profile
             without a partition, account, … of its own gets.
-        asker: who asks.
+        requester: who asks.
 
     Raises:
         InvalidSpec: naming the option and saying what is allowed.
@@ -78,12 +78,15 @@ def choose(
                 "this site has nothing to choose.",
                 hint="Start the server without options.",
             )
-        return Plan(base)
+        return LaunchPlan(base)
     resolved = profiles.resolve(
-        options, groups=asker.groups, admin=asker.admin, snapshot=asker.snapshot
+        options,
+        groups=requester.groups,
+        admin=requester.admin,
+        snapshot=requester.snapshot,
     )
     asked = resolved.resources
-    return Plan(
+    return LaunchPlan(
         resources=replace(
             asked,
             partition=asked.partition or base.partition,

@@ -30,7 +30,7 @@ from spawners.batch.rendezvous.certificates import job_host
 from spawners.common.backoff import growing
 from spawners.common.text import duration_in_words
 
-from .errors import ended, too_late
+from .errors import StartFailed
 
 log = logging.getLogger(__name__)
 
@@ -131,14 +131,14 @@ class Reach:
         while True:
             record = self._jobs.get(name)
             if record is None or not record.live:
-                raise ended(record) if record else LookupError(name)
+                raise StartFailed.from_record(record) if record else LookupError(name)
             try:
                 return await self._ask(record, path)
             except OSError as error:
                 trouble = str(error) or type(error).__name__
             pause = next(pauses)
             if clock() + pause > deadline:
-                raise too_late(
+                raise StartFailed.timed_out(
                     "The server cannot be reached",
                     f"It reported itself, but did not answer the gateway within "
                     f"{duration_in_words(limit)}: {trouble}.",

@@ -16,7 +16,7 @@ from traitlets import Callable, Dict, Instance, List, Tuple, Type, Unicode, Unio
 from spawners.batch.errors import InvalidSpec
 from spawners.profiles.profiles import Profiles
 
-from .options import Plan
+from .options import LaunchPlan
 from .script import resources_from
 from .spawner import BatchJobSpawner
 
@@ -48,14 +48,14 @@ class ProfilesSpawner(BatchJobSpawner, wrapspawner.ProfilesSpawner):  # type: ig
         self._before: dict[str, Any] = {}
         super().__init__(**kwargs)
 
-    def plan(self, options: object) -> Plan:
+    def plan(self, options: object) -> LaunchPlan:
         """Return what to start; a wrapspawner profile's settings are applied first.
 
         Raises:
             InvalidSpec: naming the option and what is allowed.
         """
         if not isinstance(self.profiles, list):
-            plain: Plan = super().plan(options)
+            plain: LaunchPlan = super().plan(options)
             return plain
         display, key, _, settings = self._pick({} if options is None else options)
         for name, value in self._before.items():
@@ -63,7 +63,7 @@ class ProfilesSpawner(BatchJobSpawner, wrapspawner.ProfilesSpawner):  # type: ig
         self._before = {name: getattr(self, name) for name in settings}
         for name, value in settings.items():
             setattr(self, name, value)
-        return Plan(
+        return LaunchPlan(
             resources_from(self._req()), {"profile": key}, profile=key, title=display
         )
 

@@ -22,7 +22,7 @@ from spawners.batch.rendezvous.launch import AGENT_VARIABLES
 from spawners.batch.script import render_job_script
 from spawners.common.units import UNITS, clock_span
 
-from .options import Plan
+from .options import LaunchPlan
 
 _MIB = 1024**2
 # sbatch(1), --mem: an integer with an optional suffix [K|M|G|T]; megabytes if none.
@@ -229,7 +229,7 @@ class SpecParts:
 
 
 def job_spec(
-    parts: SpecParts, plan: Plan, *, req: Mapping[str, str], template: str
+    parts: SpecParts, plan: LaunchPlan, *, req: Mapping[str, str], template: str
 ) -> JobSpec:
     """Return the job of a notebook server.
 

@@ -27,8 +27,8 @@ from spawners.common.errors import GatewayError
 from spawners.notebooks.launch import notebook_launch
 from spawners.profiles.choices import options_from_form
 
-from .errors import StartFailed, refused, too_late
-from .options import Asker, Plan, choose, plain_form
+from .errors import StartFailed
+from .options import LaunchPlan, Requester, choose, plain_form
 from .probe import Answer, PeerServer, Reach, peer_url
 from .script import SpecParts, job_spec, resources_from
 from .start import (
@@ -41,7 +41,7 @@ from .start import (
     server_is_over,
     wait_ready,
 )
-from .state import Seal, ServerState, commit, find_token, revoke
+from .state import ServerState, TokenCipher, commit, find_token, revoke
 
 _GOOD_BYE = timedelta(seconds=5)
 
@@ -130,7 +130,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     def __init__(self, **kwargs: Any) -> None:
         self._submitted = asyncio.Event()
         self.token_id: int | None = None
-        self._plan: Plan | None = None
+        self._plan: LaunchPlan | None = None
         self._reach: Reach | None = None
         self._with_token = False
         self._watch: asyncio.Task[None] | None = None
@@ -166,21 +166,23 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         return ""
 
     @property
-    def asker(self) -> Asker:
+    def requester(self) -> Requester:
         """Who starts this server, and on what cluster."""
-        return Asker(
+        return Requester(
             groups=frozenset(group.name for group in self.user.groups),
             admin=bool(self.user.admin),
             snapshot=self.gateway.jobs.snapshot,
         )
 
-    def plan(self, options: object) -> Plan:
+    def plan(self, options: object) -> LaunchPlan:
         """Return what to start for these options, by the site's closed schema.
 
         Raises:
             InvalidSpec: naming the option and what is allowed.
         """
-        return choose(self.profiles, options, resources_from(self._req()), self.asker)
+        return choose(
+            self.profiles, options, resources_from(self._req()), self.requester
+        )
 
     def _req(self) -> dict[str, str]:
         return {name: str(value) for name, value in self.get_req_subvars().items()}
@@ -193,9 +195,9 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         """Return key and name of what this user may pick."""
         if self.profiles is None:
             return []
-        asker = self.asker
+        requester = self.requester
         offered = self.profiles.for_user(
-            asker.groups, admin=asker.admin, snapshot=asker.snapshot
+            requester.groups, admin=requester.admin, snapshot=requester.snapshot
         )
         return [(profile.key, profile.title) for profile in offered]
 
@@ -207,7 +209,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         try:
             return options_from_form(form)
         except InvalidSpec as error:
-            raise refused(error) from error
+            raise StartFailed.from_error(error) from error
 
     def options_from_query(self, query_data: dict[str, Any]) -> dict[str, object]:
         """Refuse to start from a link: a link may fill in the form, no more."""
@@ -293,7 +295,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
             )
             address = await wait_ready(self.gateway.jobs, record.name, clocks)
         except GatewayError as error:
-            raise refused(error) from error
+            raise StartFailed.from_error(error) from error
         except StartFailed as error:
             await self._give_up(error)
             raise
@@ -322,7 +324,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     async def _attach(self, record: JobRecord) -> JobRecord:
         """Take over a job that an earlier hub, or a second click, submitted."""
         stored = ServerState.read(self.orm_spawner.state)
-        token = self._seal.open(stored.token)
+        token = self._token_cipher.open(stored.token)
         same = stored.job == record.name and find_token(self.orm_spawner, token)
         if same:
             # The job has this token: JupyterHub drops the new one.
@@ -338,13 +340,13 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     async def _wait_for_end(self, record: JobRecord) -> None:
         limit = timedelta(seconds=self.stop_timeout)
         if not await ends_within(self.gateway.jobs, record.name, limit):
-            raise too_late(
+            raise StartFailed.timed_out(
                 "The last server is still being stopped",
                 "Its end was asked for, and the scheduler has not confirmed it yet.",
                 "Wait a moment, then start again.",
             )
 
-    async def _submit(self, plan: Plan) -> JobRecord:
+    async def _submit(self, plan: LaunchPlan) -> JobRecord:
         gateway = self.gateway
         name = new_job_name()
         account = gateway.account_of(self.user.name)
@@ -378,7 +380,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         )
         return record
 
-    def _spec(self, name: str, plan: Plan) -> JobSpec:
+    def _spec(self, name: str, plan: LaunchPlan) -> JobSpec:
         return job_spec(
             SpecParts(
                 name=name,
@@ -420,8 +422,8 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
             await self.gateway.fail(name, error.failure)
 
     @property
-    def _seal(self) -> Seal:
-        return Seal(self.user.settings.get("cookie_secret", b""))
+    def _token_cipher(self) -> TokenCipher:
+        return TokenCipher(self.user.settings.get("cookie_secret", b""))
 
     def launch(self) -> Launch:
         """Return what this server's job starts: command, environment, programs.
@@ -433,9 +435,9 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         if self.gateway.account_of(self.user.name) == "root":
             # scheduler.everybody_is_root: a container that holds nothing else, a test.
             arguments.append("--allow-root")
-        asker = self.asker
+        requester = self.requester
         kernels = self.gateway.kernel_config(
-            self.user.name, asker.groups, admin=asker.admin
+            self.user.name, requester.groups, admin=requester.admin
         )
         return notebook_launch(self.get_env(), arguments, kernels=kernels)
 
@@ -546,7 +548,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
     def get_state(self) -> dict[str, Any]:
         """Return what a later hub needs to find the job again."""
         state: dict[str, Any] = super().get_state()
-        token = self._seal.close(self.api_token) if self._with_token else ""
+        token = self._token_cipher.close(self.api_token) if self._with_token else ""
         stored = ServerState(self.job_name, token, self.token_id, launched=True)
         state.update(stored.written())
         return state
@@ -571,6 +573,6 @@ def _check_options(spawner: BatchJobSpawner, options: object) -> None:
         spawner.user_options = dict(spawner.plan(options).options)
     except GatewayError as error:
         spawner.user_options = {}
-        raise refused(error) from error
+        raise StartFailed.from_error(error) from error
     finally:
         spawner.orm_spawner.user_options = dict(spawner.user_options)

@@ -19,7 +19,7 @@ from spawners.batch.jobs.record import Address, JobEvent, JobRecord
 from spawners.batch.models import JobState
 from spawners.common.text import duration_in_words
 
-from .errors import ended, too_late
+from .errors import StartFailed
 
 # On a node, but nothing of ours can run there yet, or not at present.
 _NOT_LAUNCHING = frozenset(
@@ -155,7 +155,7 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
         )
         if record is None:
             waited = duration_in_words(clocks.queue or timedelta())
-            raise too_late(
+            raise StartFailed.timed_out(
                 "Still in the queue",
                 f"The job got no node within {waited}, so it was taken back.",
                 "Ask for less, for another partition, or try again later.",
@@ -165,7 +165,7 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
                 jobs, name, lambda r: r.settled or not _launching(r), clocks.launch
             )
         if record is None:
-            raise too_late(
+            raise StartFailed.timed_out(
                 "The server did not come up",
                 f"The job runs, but no server reported within "
                 f"{duration_in_words(clocks.launch)}.",
@@ -173,7 +173,7 @@ async def wait_ready(jobs: JobsApi, name: str, clocks: Clocks) -> Address:
                 "reach the gateway.",
             )
         if not record.wanted:
-            raise ended(record)
+            raise StartFailed.from_record(record)
         if record.address is not None:
             return record.address
 

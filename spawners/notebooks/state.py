@@ -72,7 +72,7 @@ class ServerState:
         return f"ServerState(job={self.job!r}, token_id={self.token_id})"
 
 
-class Seal:
+class TokenCipher:
     """Hides a token in a database from those who do not know the hub's secret."""
 
     def __init__(self, secret: bytes) -> None:

@@ -59,7 +59,7 @@ class Store(Protocol):
         """Return when the store is there."""
 
 
-class Meter:
+class Quota:
     """Usage and quota of every bucket.
 
     Args:
@@ -82,7 +82,7 @@ class Meter:
 
     # -- quota ---------------------------------------------------------------------
 
-    def quota(self, right: Right) -> int | None:
+    def limit_of(self, right: Right) -> int | None:
         """Return how many bytes the owner of its bucket may hold; ``None``: no limit.
 
         A share's bucket counts for its owner, a group's for the group.
@@ -117,7 +117,7 @@ class Meter:
             QuotaExceeded: there is none, told in our own words.
             StoreFull: the store's own disk has none.
         """
-        quota = self.quota(right)
+        quota = self.limit_of(right)
         check_room(self._store.client.transport.address.disk, objects)
         if quota is None:
             return []
@@ -146,13 +146,13 @@ class Meter:
 
     async def count_upload(self, right: Right, key: str, size: int) -> None:
         """Count an upload that is whole now, and that no measurement has seen."""
-        if self.quota(right) is not None:
+        if self.limit_of(right) is not None:
             life = self._settings.usage_every + _ON_ITS_WAY
             await self.rows.promise(right.bucket, [(key, size)], life)
 
     async def full(self, right: Right, user: str) -> bool:
         """Whether the quota is used up, as far as is known."""
-        quota = self.quota(right)
+        quota = self.limit_of(right)
         if quota is None:
             return False
         among = await self.counted(right, user)

@@ -98,7 +98,7 @@ async def show_me(storage: Storage, call: Call) -> Me:
     made = await storage.rows.bucket_count(caller.name)
     store = storage.connection
     own = Right(storage.default_bucket(caller.name), "", Mode.READ_WRITE, "own")
-    counted = await storage.meter.counted(own, caller.name)
+    counted = await storage.quota.counted(own, caller.name)
     return Me(
         user=caller.name,
         groups=sorted(caller.groups),
@@ -111,8 +111,8 @@ async def show_me(storage: Storage, call: Call) -> Me:
         pages=storage.pages,
         embedded=store.embedded,
         public_links=settings.public_links,
-        quota=storage.meter.quota(own),
-        used=await storage.meter.rows.held(counted),
+        quota=storage.quota.limit_of(own),
+        used=await storage.quota.rows.held(counted),
         credentials="none" if store.driver is None else settings.kind,
         may_create=made < settings.own_buckets,
     )
@@ -124,8 +124,8 @@ async def list_buckets(storage: Storage, call: Call) -> Buckets:
     rights = await storage.rights(caller.name, sorted(caller.groups))
     for right in rights:
         await storage.ensure(right)
-        storage.meter.used(right.bucket)
-    usage = await storage.meter.rows.known([right.bucket for right in rights])
+        storage.quota.used(right.bucket)
+    usage = await storage.quota.rows.known([right.bucket for right in rights])
     return Buckets(
         buckets=[_bucket(storage, right, usage.get(right.bucket)) for right in rights],
     )
@@ -140,7 +140,7 @@ def _bucket(storage: Storage, right: Right, measured: Measured | None) -> Bucket
         owner=right.owner,
         share=right.share,
         expires=right.expires,
-        quota=storage.meter.quota(right),
+        quota=storage.quota.limit_of(right),
         # What lies beside a shared prefix is not the guest's to know.
         usage=_usage(measured) if measured and not right.prefix else None,
     )
@@ -245,4 +245,4 @@ async def measure_bucket(storage: Storage, call: Call) -> Usage:
     """What a bucket holds: as measured lately, or measured now."""
     bucket = call.path["bucket"]
     await storage.require(call.caller, bucket, "", Mode.READ)
-    return _usage(await storage.meter.of(bucket, call.caller.name))
+    return _usage(await storage.quota.of(bucket, call.caller.name))

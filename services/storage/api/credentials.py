@@ -137,7 +137,7 @@ async def issue_credentials(storage: Storage, call: Call) -> Credentials:
         right = require(rights, grant)
         await storage.ensure(right)
         writes = grant.mode is Mode.READ_WRITE
-        if writes and await storage.meter.full(right, caller.name):
+        if writes and await storage.quota.full(right, caller.name):
             if b.grants:
                 raise QuotaExceeded(f"The quota of bucket {grant.bucket} is used up.")
             grant = replace(grant, mode=Mode.READ)

@@ -309,7 +309,7 @@ async def restore_object(storage: Storage, call: Call) -> Stored:
     if await _current(client, b.bucket, b.key) == b.version:
         raise InTheWay("This version is the current one already.")
     storage.connection.keys.check(b.key, empty=head.size == 0)
-    await storage.meter.reserve(right, user, [(b.key, head.size)])
+    await storage.quota.reserve(right, user, [(b.key, head.size)])
     etag = await client.copy(b.bucket, b.key, b.bucket, b.key, version=b.version)
     await storage.rows.note(user, "restore", b.bucket, key=b.key, version=b.version)
     return Stored(key=b.key, etag=etag)

@@ -152,7 +152,7 @@ async def _may_write(
         )
     if not overwrite:
         await _must_be_free(storage, call, key)
-    return right, await storage.meter.reserve(right, call.caller.name, [(key, size)])
+    return right, await storage.quota.reserve(right, call.caller.name, [(key, size)])
 
 
 async def _must_be_free(storage: Storage, call: Call, key: str) -> None:
@@ -210,7 +210,7 @@ async def begin_upload(storage: Storage, call: Call) -> UploadStart:
         datetime.now(UTC),
     )
     await storage.uploads.add(pending)
-    await storage.meter.rows.take_back(promised)
+    await storage.quota.rows.take_back(promised)
     return UploadStart(
         bucket=b.bucket,
         key=b.key,
@@ -282,7 +282,7 @@ async def complete_upload(storage: Storage, call: Call) -> Stored:
     client = await storage.client_for(call.caller.name)
     etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
     await storage.uploads.remove(b.upload_id, b.bucket, b.key)
-    await storage.meter.count_upload(right, b.key, pending.size)
+    await storage.quota.count_upload(right, b.key, pending.size)
     return Stored(key=b.key, etag=etag)
 
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 
-from services.common.people import People
+from services.common.people import HubDirectory
 
 from ..s3.errors import KeyNeeded
 
@@ -15,7 +15,7 @@ _AT_LEAST_SECONDS = 30
 _HINT = "Sign out of the gateway and in again."
 
 
-def identity_tokens(people: People) -> Callable[[str], Awaitable[str]]:
+def identity_tokens(people: HubDirectory) -> Callable[[str], Awaitable[str]]:
     """Return what gives a user's ID token (a JWT) that is still good.
 
     It raises ``KeyNeeded`` where the hub has none, or only one that has expired.

@@ -198,7 +198,7 @@ class _Transfer:
                 if step.wrote:
                     promised.pop(step.target, None)
             if promised:  # for what has not come
-                await self._storage.meter.rows.take_back(list(promised.values()))
+                await self._storage.quota.rows.take_back(list(promised.values()))
             await self._tell(progress, batch, steps)
         if self._move:
             await _tidy(self._storage, order)
@@ -242,7 +242,7 @@ class _Transfer:
         ]
         if into is None or not coming:
             return {}
-        ids = await storage.meter.reserve(into, order.user, coming)
+        ids = await storage.quota.reserve(into, order.user, coming)
         return {to: promise for (to, _), promise in zip(coming, ids, strict=False)}
 
     async def _do(self, step: _Step) -> None:

@@ -25,7 +25,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _KEEP_SESSIONS = timedelta(days=30)
 
 
-class Upkeep:
+class Housekeeping:
     """The background loop of the service. Each round is short and may fail."""
 
     def __init__(self, storage: Storage) -> None:
@@ -64,9 +64,9 @@ class Upkeep:
         try:
             await step
         except (StorageError, NotReady) as error:
-            log.warning("Upkeep: %s", error)
+            log.warning("Housekeeping: %s", error)
         except Exception:
-            log.exception("Upkeep")
+            log.exception("Housekeeping")
 
     async def reap(self) -> None:
         """End keys whose time has passed, where the store does not do it itself."""
@@ -102,7 +102,7 @@ class Upkeep:
         """
         storage = self._storage
         others = {rule.bucket for rule in storage.settings.buckets}
-        counted = await storage.meter.rows.measured_before(now)
+        counted = await storage.quota.rows.measured_before(now)
         due = [
             bucket
             for bucket, _ in counted

@@ -5,7 +5,7 @@ Imported in the user's notebook server only, by the server extension
 
     extension.py   what is switched on, and when
     manager.py     all kernels of the server: pending starts, adoption, the end
-    kernel.py      one kernel: its life, its resources, why it ended
+    kernel.py      one kernel: its phase, its resources, why it ended
     channels.py    a websocket that answers while its kernel is still in the queue
     specs.py       the site's profiles as kernelspecs
     choices.py     resources chosen in a dialog, until their kernel starts

@@ -18,7 +18,7 @@ from tornado.websocket import WebSocketClosedError
 
 from ..errors import KernelJobError
 from ..status import Missed
-from .kernel import LandbridgeServerKernelManager, Life
+from .kernel import KernelPhase, LandbridgeServerKernelManager
 from .replay import message_id, replay
 
 _MOST_BYTES = 16 * 1024**2
@@ -46,7 +46,7 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
     async def prepare(self) -> None:
         """Prepare to connect; wait for nothing that a queue may hold up."""
         kernel = self._kernel
-        if kernel is None or kernel.life is Life.RUNNING:
+        if kernel is None or kernel.phase is KernelPhase.RUNNING:
             await super().prepare()
             return
         await self._register_session()
@@ -74,11 +74,13 @@ class LandbridgeWebsocketConnection(ZMQChannelsWebsocketConnection):
 
     async def _join(self, kernel: LandbridgeServerKernelManager) -> None:
         try:
-            while kernel.life is not Life.RUNNING:
-                self._say("dead" if kernel.life is Life.GONE else kernel.life.value)
-                if kernel.life is Life.GONE:
+            while kernel.phase is not KernelPhase.RUNNING:
+                self._say(
+                    "dead" if kernel.phase is KernelPhase.GONE else kernel.phase.value
+                )
+                if kernel.phase is KernelPhase.GONE:
                     return
-                await kernel.turn()
+                await kernel.phase_changed()
             await super().prepare()
             self.multi_kernel_manager.notify_disconnect(self.kernel_id)
             connected = super().connect()

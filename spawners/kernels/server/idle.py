@@ -16,7 +16,7 @@ from spawners.common.text import clean_line, duration_in_words
 
 from ..settings import KernelSettings
 from .jobs import gpu_use
-from .kernel import LandbridgeServerKernelManager, Life
+from .kernel import KernelPhase, LandbridgeServerKernelManager
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class IdleRule:
         self, kernel: LandbridgeServerKernelManager, seen: _Seen
     ) -> bool:
         status = kernel.status
-        if kernel.life is not Life.RUNNING or kernel.kept:
+        if kernel.phase is not KernelPhase.RUNNING or kernel.kept:
             return True
         if status is None or status.phase != "running":
             return True  # nothing is heard of it: nothing is known

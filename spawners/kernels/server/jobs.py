@@ -9,7 +9,7 @@ from typing import Any  # JSON
 from spawners.common.text import clean_line
 
 from ..errors import KernelJobError
-from .kernel import LandbridgeServerKernelManager, Life
+from .kernel import KernelPhase, LandbridgeServerKernelManager
 from .manager import LandbridgeMappingKernelManager
 from .views import Json, kernel_state, kernel_view
 
@@ -87,7 +87,7 @@ async def gpu_use(
         batch is None
         or status is None
         or not status.resources.gpus
-        or kernel.life is not Life.RUNNING
+        or kernel.phase is not KernelPhase.RUNNING
         or kernel_state(kernel) != "running"
     ):
         return None

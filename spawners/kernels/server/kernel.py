@@ -30,7 +30,7 @@ from .specs import is_job
 _unasked: ContextVar[bool] = ContextVar("unasked", default=False)
 
 
-class Life(StrEnum):
+class KernelPhase(StrEnum):
     """Where a kernel is for its clients."""
 
     STARTING = "starting"
@@ -66,7 +66,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
     """A kernel that may be a batch job.
 
     Attributes:
-        life: for clients; see :class:`Life`.
+        phase: for clients; see :class:`KernelPhase`.
         failure: why it is dead, in words.
         pinned_until: until then it is neither ended as idle nor with the server.
         idle_warning: that it will be ended soon, in words.
@@ -83,7 +83,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.life = Life.STARTING
+        self.phase = KernelPhase.STARTING
         self.failure: Failure | None = None
         self.pinned_until: datetime | None = None
         self.idle_warning: str | None = None
@@ -93,7 +93,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         self._why_is_known = False
         self._chosen: Options | None = None
         self._asked_choice = False
-        self._turn = asyncio.Event()
+        self._phase_changed = asyncio.Event()
 
     # -- what the provisioner asks of its manager ------------------------------------
 
@@ -153,22 +153,22 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         """Whether it outlives the server."""
         return self.pinned_until is not None and self.pinned_until > datetime.now(UTC)
 
-    async def turn(self) -> None:
+    async def phase_changed(self) -> None:
         """Wait until :attr:`life` changes."""
-        await self._turn.wait()
+        await self._phase_changed.wait()
 
-    def live(self, life: Life, failure: Failure | None = None) -> None:
-        """Note a new part of its life, and tell clients that wait for one."""
-        if life is self.life and failure == self.failure:
+    def set_phase(self, phase: KernelPhase, failure: Failure | None = None) -> None:
+        """Note a new phase, and tell clients that wait for one."""
+        if phase is self.phase and failure == self.failure:
             return
-        self.life, self.failure = life, failure
-        if life in (Life.STARTING, Life.DEAD):
-            self.execution_state = life.value
+        self.phase, self.failure = phase, failure
+        if phase in (KernelPhase.STARTING, KernelPhase.DEAD):
+            self.execution_state = phase.value
         self.reason = _in_a_line(failure)
-        turn, self._turn = self._turn, asyncio.Event()
-        turn.set()
+        changed, self._phase_changed = self._phase_changed, asyncio.Event()
+        changed.set()
 
-    # -- life ------------------------------------------------------
+    # -- its end -----------------------------------------------------
 
     async def _async_pre_start_kernel(
         self, *, transport_encryption: str | None = None, **kw: Any
@@ -209,11 +209,11 @@ class LandbridgeServerKernelManager(ServerKernelManager):
             and status.failure is not None
             and not self.shutting_down
         ):
-            if self.life is Life.RUNNING:
+            if self.phase is KernelPhase.RUNNING:
                 self.die(status.failure)
-            elif self.life is Life.DEAD and not self._why_is_known:
+            elif self.phase is KernelPhase.DEAD and not self._why_is_known:
                 # The kernel was killed first: its job's end says why.
-                self.live(Life.DEAD, status.failure)
+                self.set_phase(KernelPhase.DEAD, status.failure)
 
     def die(self, failure: Failure | None, *, why_is_known: bool = False) -> None:
         """Be dead, listed and explained; only a user's restart changes that.
@@ -228,7 +228,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
             self.last_resources = status.resources
             self.lost_job_id = "" if status.job is None else status.job.id
         self.stop_restarter()
-        self.live(Life.DEAD, failure)
+        self.set_phase(KernelPhase.DEAD, failure)
         self.tell_clients("dead")
 
     async def end_job(self, failure: Failure) -> None:

@@ -30,7 +30,7 @@ from ..errors import KernelJobError, KernelUnreachable
 from ..record import KernelRecord
 from ..settings import KernelSettings, load_kernel_settings
 from .choices import ChoiceStore
-from .kernel import LandbridgeServerKernelManager, Life
+from .kernel import KernelPhase, LandbridgeServerKernelManager
 from .specs import is_job
 
 _KERNEL_ID = re.compile(r"\w+(-\w+){4}\Z", re.ASCII)
@@ -102,7 +102,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             kernel.kernel_id, kernel.adopted = record.kernel_id, True
             KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=record.kernel_name).inc()
             kernel.last_activity = utcnow()
-            kernel.execution_state = Life.STARTING.value
+            kernel.execution_state = KernelPhase.STARTING.value
             self._kernels[record.kernel_id] = kernel
             self._kernel_connections[record.kernel_id] = 0
         return left
@@ -124,14 +124,14 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             await kernel.adopt(record)
         except KernelJobError as error:
             self.log.info("Kernel %s is not had again: %s", record.kernel_id, error)
-            kernel.live(Life.DEAD, error.failure)
+            kernel.set_phase(KernelPhase.DEAD, error.failure)
             return
         except NoSuchKernel:
             why = Failure(
                 "The kernel's environment is gone",
                 f"There is no kernelspec {record.kernel_name} any more.",
             )
-            kernel.live(Life.DEAD, why)
+            kernel.set_phase(KernelPhase.DEAD, why)
             return
         _resolve(kernel)
         self._watch(record.kernel_id, kernel)
@@ -199,10 +199,12 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         try:
             await kernel_awaitable
         except KernelJobError as error:
-            km.live(Life.DEAD, error.failure)
+            km.set_phase(KernelPhase.DEAD, error.failure)
         except Exception as error:
             self.log.exception("Kernel %s could not be started", kernel_id)
-            km.live(Life.DEAD, Failure("The kernel could not be started", str(error)))
+            km.set_phase(
+                KernelPhase.DEAD, Failure("The kernel could not be started", str(error))
+            )
         finally:
             self._pending_kernels.pop(kernel_id, None)
 
@@ -226,7 +228,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             self.add_restart_callback(
                 kernel_id, lambda: self._handle_kernel_died(kernel_id), "dead"
             )
-        kernel.live(Life.RUNNING)
+        kernel.set_phase(KernelPhase.RUNNING)
         if self.at_a_start is not None:
             self.at_a_start()
 
@@ -248,10 +250,10 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         if kernel is None:
             super()._handle_kernel_died(kernel_id)
             return
-        if kernel.life is not Life.DEAD:
+        if kernel.phase is not KernelPhase.DEAD:
             status = kernel.status
             why = None if status is None else status.failure
-            kernel.live(Life.DEAD, why or Failure("The kernel died"))
+            kernel.set_phase(KernelPhase.DEAD, why or Failure("The kernel died"))
         self.log.warning("Kernel %s is dead: %s", kernel_id, kernel.reason)
 
     async def _async_shutdown_kernel(
@@ -265,7 +267,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
             return
         lost = kernel.status is not None and kernel.status.phase == "lost"
-        if kernel.life is not Life.RUNNING or lost:
+        if kernel.phase is not KernelPhase.RUNNING or lost:
             await self._withdraw(kernel_id, kernel)
         else:
             try:
@@ -275,7 +277,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             except KernelJobError as error:
                 self.log.info("Kernel %s is ended hard: %s", kernel_id, error)
                 await self._withdraw(kernel_id, kernel)
-        kernel.live(Life.GONE)
+        kernel.set_phase(KernelPhase.GONE)
 
     shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
 
@@ -323,7 +325,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             HTTPError: it waits for its job.
         """
         kernel = self.job(kernel_id)
-        if kernel is not None and kernel.life is Life.STARTING:
+        if kernel is not None and kernel.phase is KernelPhase.STARTING:
             raise web.HTTPError(
                 409, "The kernel waits for its job; it has not started yet."
             )
@@ -337,7 +339,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         self._check_kernel_id(kernel_id)
         self.refuse_while_pending(kernel_id)
         kernel = self.job(kernel_id)
-        if kernel is not None and kernel.life is Life.DEAD:
+        if kernel is not None and kernel.phase is KernelPhase.DEAD:
             raise web.HTTPError(409, f"The kernel is dead. {kernel.reason}".rstrip())
         return self._interrupt(kernel_id)
 
@@ -357,9 +359,9 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         self._check_kernel_id(kernel_id)
         self.refuse_while_pending(kernel_id)
         kernel = self.job(kernel_id)
-        if kernel is None or kernel.life is not Life.DEAD:
+        if kernel is None or kernel.phase is not KernelPhase.DEAD:
             return await super()._async_restart_kernel(kernel_id, now=now)
-        kernel.live(Life.STARTING)
+        kernel.set_phase(KernelPhase.STARTING)
         kernel.tell_clients("restart")
         self._do(kernel_id, self._start_again(kernel_id, kernel))
         return None
@@ -391,7 +393,7 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
             for kernel_id in list(self._kernels)
             if (kernel := self.job(kernel_id)) is not None
             and kernel.kept
-            and kernel.life is not Life.DEAD
+            and kernel.phase is not KernelPhase.DEAD
         ]
         for kernel_id, kernel in kept:
             await self._let_go(kernel_id, kernel)

@@ -220,7 +220,7 @@ class KeepHandler(KernelHandlerBase):
         try:
             await kernel.keep(seconds if asked["keep"] else 0)
         except KernelJobError as error:
-            if kernel.life == "running":
+            if kernel.phase == "running":
                 raise Refused(409, "unreachable", error.failure.title) from error
             # It is told when its kernel starts.
         self.finish(json.dumps(kernel_view(kernel, datetime.now(UTC))))

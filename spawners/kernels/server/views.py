@@ -18,7 +18,7 @@ from spawners.profiles.bounds import offered_choices
 from spawners.profiles.profiles import Profile
 
 from ..status import KernelStatus
-from .kernel import LandbridgeServerKernelManager, Life
+from .kernel import KernelPhase, LandbridgeServerKernelManager
 
 Json = dict[str, Any]
 GpuUse = Mapping[str, int]
@@ -47,14 +47,16 @@ def kernel_state(kernel: LandbridgeServerKernelManager) -> str:
     """Return one word of the routes' contract."""
     if not kernel.in_job:
         return "local"
-    if kernel.life is Life.DEAD:
+    if kernel.phase is KernelPhase.DEAD:
         return "dead"
-    if kernel.life is Life.GONE or (kernel.shutting_down and not kernel.has_kernel):
+    if kernel.phase is KernelPhase.GONE or (
+        kernel.shutting_down and not kernel.has_kernel
+    ):
         return "ending"
     status = kernel.status
     if status is None:
         return "starting" if kernel.adopted else "submitting"
-    if status.phase == "ended" and kernel.life is Life.STARTING:
+    if status.phase == "ended" and kernel.phase is KernelPhase.STARTING:
         return "starting"  # dead only once it can be said why
     return _STATES.get(status.phase, status.phase)
 

@@ -21,7 +21,7 @@ from jupyterhub.httpclient import fetch
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
-from services.common.people import People
+from services.common.people import HubDirectory
 from spawners.common.sockets import (
     ListeningSocket,
     SocketTaken,
@@ -164,7 +164,7 @@ async def test_the_hub_is_asked_at_its_socket(run):
         headers = {"Authorization": "token a"}
         answer = await fetch(f"{api_url}/user", headers=headers)
         assert (await answer.json())["name"] == "ada"
-        people = People(api_url, "b")
+        people = HubDirectory(api_url, "b")
         assert await people.groups_of("ada") == {"geo"}
         await people.close()
         server.stop()

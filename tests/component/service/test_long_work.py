@@ -96,7 +96,7 @@ class Work:
         return (await self.site.client.get(self.own, key)).data
 
     async def promised(self) -> int:
-        return len(await self.storage.meter.rows.promises(self.own))
+        return len(await self.storage.quota.rows.promises(self.own))
 
 
 @asynccontextmanager
@@ -121,7 +121,7 @@ async def working(
         await site.client.buckets.create(bucket)
     yield Work(site, storage, client)
     await storage.tasks.close()
-    await storage.meter.close()
+    await storage.quota.close()
     await client.close()
     await database.close()
 
@@ -298,12 +298,12 @@ async def test_a_move_that_is_cut_off_counts_each_object_once(cut_off, faults):
 async def test_many_refused_uploads_count_a_bucket_once(work):
     await work.put("a")
     before = work.client.listed
-    meter = work.storage.meter
-    first = asyncio.create_task(meter.measure(work.own))
-    others = [asyncio.create_task(meter.measure(work.own)) for _ in range(20)]
+    quota = work.storage.quota
+    first = asyncio.create_task(quota.measure(work.own))
+    others = [asyncio.create_task(quota.measure(work.own)) for _ in range(20)]
     await asyncio.sleep(0)
     first.cancel()  # who asked first goes away
     assert {one.objects for one in await asyncio.gather(*others)} == {1}
     assert work.client.listed == before + 1
     await work.put("b")
-    assert (await meter.measure(work.own)).objects == 2
+    assert (await quota.measure(work.own)).objects == 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hub import gateway as wiring
-from hub.gateway import Gateway, Places
+from hub.gateway import Gateway, JobPaths
 from spawners.batch.errors import NotPermitted
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
@@ -43,7 +43,7 @@ def gateway(tmp_path: Path, jobs: Any, *, users: Path | None = None) -> Gateway:
         jobs=jobs,
         rendezvous=None,  # type: ignore[arg-type]  # not called here
         pki=ensure_hub_pki(tmp_path / "pki"),
-        places=Places(
+        places=JobPaths(
             api_url="https://h/hub/api",
             workdir="{home}",
             log_directory="/logs/{user}",

@@ -18,7 +18,7 @@ from hub.pages.spawn_form import (
 )
 from rigs.hub.cluster_pictures import CPU, GPU, LIMITS, NOW, picture
 from spawners.batch.errors import SchedulerUnavailable
-from spawners.notebooks.options import Asker
+from spawners.notebooks.options import Requester
 from spawners.profiles.profiles import Profile, Profiles
 
 SMALL = Profile.model_validate(
@@ -121,7 +121,7 @@ class Spawner:
 
     def __init__(self, profiles: Profiles | None, query: dict[str, list[bytes]]):
         self.profiles = profiles
-        self.asker = Asker(snapshot=KNOWN.snapshot)
+        self.requester = Requester(snapshot=KNOWN.snapshot)
         self.handler = handler(query)
         self.orm_spawner = SimpleNamespace(user_options=None)
         self.user = SimpleNamespace(name="ann")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from jupyterhub.services.auth import HubOAuth
 
-from services.common.app import Place
+from services.common.app import Environment
 from services.common.auth import hub_auth, own_url
 
 APART = {
@@ -33,10 +33,10 @@ def test_its_url_is_its_own_where_its_host_is(environment, url):
 
 
 def test_pages_lead_to_the_hub_by_its_host_where_that_is_another():
-    apart = Place.of(PLACE | APART)
+    apart = Environment.of(PLACE | APART)
     assert (apart.pages, apart.hub) == (own_url(APART), "https://hub.example/hub/")
     for environment in (PLACE | TOGETHER, PLACE):
-        together = Place.of(environment)
+        together = Environment.of(environment)
         assert (together.pages, together.hub) == ("", "/base/hub/")
 
 

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.common.errors import NotThere, TooMany
-from services.common.turns import Turns
+from services.common.turns import FairSlots
 from services.common.work import Phase, Progress, Tasks, tasks_table
 from spawners.common.database import Database, open_engine
 from spawners.common.errors import DatabaseUnavailable
@@ -221,7 +221,7 @@ async def test_a_task_that_waits_its_turn_is_cancelled_at_once(database):
 
 
 async def test_turns_are_given_back_by_who_goes_away():
-    turns = Turns(2, 1)
+    turns = FairSlots(2, 1)
     going = asyncio.Event()
 
     async def go(user: str, name: str) -> str:

@@ -17,7 +17,7 @@ from spawners.batch.jobs.tables import launches
 from spawners.batch.models import JobState
 from spawners.notebooks import spawner as server_job
 from spawners.notebooks.errors import StartFailed
-from spawners.notebooks.state import Seal, ServerState
+from spawners.notebooks.state import ServerState, TokenCipher
 
 
 async def test_a_start_returns_the_name_in_the_certificate(servers: Rig) -> None:
@@ -34,7 +34,7 @@ async def test_the_job_is_known_before_the_start_has_returned(servers: Rig) -> N
     stored = ServerState.read(spawner.orm_spawner.state)
     assert stored.job == job.name
     assert spawner.api_token not in str(spawner.orm_spawner.state)
-    assert Seal(b"secret").open(stored.token) == spawner.api_token
+    assert TokenCipher(b"secret").open(stored.token) == spawner.api_token
     start.cancel()
     await servers.over(job.name)
 

@@ -9,7 +9,7 @@ import pytest
 
 from spawners.batch.models import Resources
 from spawners.kernels.server.idle import IdleRule
-from spawners.kernels.server.kernel import Life
+from spawners.kernels.server.kernel import KernelPhase
 from spawners.kernels.settings import KernelSettings
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ class Kernel(SimpleNamespace):
 
     async def end_job(self, failure):
         self.ended = failure
-        self.life = Life.DEAD
+        self.phase = KernelPhase.DEAD
 
 
 class World:
@@ -34,7 +34,7 @@ class World:
             kernel_id="k",
             kernel_name="python3.lb.gpu",
             status=status,
-            life=Life.RUNNING,
+            life=KernelPhase.RUNNING,
             kept=False,
             execution_state="idle",
             last_activity=NOON - MINUTE,
