@@ -1,4 +1,4 @@
-"""The gateway's edge: HAProxy, and JupyterHub's view of it.
+"""JupyterHub's side of the edge, which is in :mod:`services.edge`.
 
 ``HAProxyProxy`` is JupyterHub's ``proxy_class``. ``EdgeConfig`` and
 ``write_config`` make the same files for a site that runs HAProxy itself.

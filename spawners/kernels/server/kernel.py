@@ -154,7 +154,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         return self.pinned_until is not None and self.pinned_until > datetime.now(UTC)
 
     async def phase_changed(self) -> None:
-        """Wait until :attr:`life` changes."""
+        """Wait until :attr:`phase` changes."""
         await self._phase_changed.wait()
 
     def set_phase(self, phase: KernelPhase, failure: Failure | None = None) -> None:

@@ -34,7 +34,7 @@ class World:
             kernel_id="k",
             kernel_name="python3.lb.gpu",
             status=status,
-            life=KernelPhase.RUNNING,
+            phase=KernelPhase.RUNNING,
             kept=False,
             execution_state="idle",
             last_activity=NOON - MINUTE,
