@@ -168,7 +168,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         changed, self._phase_changed = self._phase_changed, asyncio.Event()
         changed.set()
 
-    # -- its end -----------------------------------------------------
+    # -- start and end ----------------------------------------------
 
     async def _async_pre_start_kernel(
         self, *, transport_encryption: str | None = None, **kw: Any

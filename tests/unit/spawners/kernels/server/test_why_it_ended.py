@@ -18,19 +18,19 @@ MEMORY = Failure("Out of memory", "The job used more memory than it may.")
 class OfJob(LandbridgeServerKernelManager):
     """A kernel whose job's status a test says."""
 
-    phase, failed = "running", None
+    job_phase, failed = "running", None
 
     @property
     def status(self):
         return SimpleNamespace(
-            phase=self.phase,
+            phase=self.job_phase,
             failure=self.failed,
             job=SimpleNamespace(id="7"),
             resources=Resources(),
         )
 
     def job_ends(self, failure):
-        self.phase, self.failed = "ended", failure
+        self.job_phase, self.failed = "ended", failure
         self._look()  # what a change of its job calls
 
 
@@ -57,7 +57,7 @@ async def test_an_end_of_ours_is_not_called_a_kill(kernel):
 
 async def test_a_kernel_that_was_started_again_is_explained_anew(kernel):
     await kernel.end_job(IDLE)
-    kernel.phase, kernel.failed = "running", None
+    kernel.job_phase, kernel.failed = "running", None
     kernel.set_phase(KernelPhase.RUNNING)
     kernel.job_ends(MEMORY)
     assert kernel.failure == MEMORY
