@@ -25,14 +25,15 @@ from rigs.notebooks.on_hub import NotebookServer, browser
 from rigs.slurm.cluster import Cluster
 
 RELEASE = "c6a3b0a"
+# Two GPUs are all that there are of their kind.
 PROFILES = """\
 profiles:
   cpu:
     title: One core
-    resources: {cpus: 1, memory: 600M, time_limit: 20min}
+    resources: {{cpus: 1, memory: 600M, time_limit: 20min}}
   gpus:
     title: Two GPUs
-    resources: {cpus: 1, memory: 600M, gpus: 2, time_limit: 20min}
+    resources: {{cpus: 1, memory: 600M, gpus: 2, time_limit: 20min{model}}}
 """
 STORAGE_PAGE = "/services/storage/"
 STORAGE = "/services/storage/api/v1"
@@ -47,12 +48,12 @@ proof = "munge"
 
 @contextmanager
 def old_gateway(
-    directory: Path, settings: str, **environment: str
+    directory: Path, settings: str, model: str = "", **environment: str
 ) -> Iterator[HubProcess]:
     """A gateway of the older release, which :func:`upgrade` makes one of today's."""
     release = OldRelease(RELEASE, directory / "release")
     (directory / "gateway.toml").write_text(settings)
-    (directory / "profiles.yaml").write_text(PROFILES)
+    (directory / "profiles.yaml").write_text(PROFILES.format(model=model))
     hub = HubProcess(
         directory / "state",
         checkout=release.checkout,
@@ -96,7 +97,8 @@ def slurm_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProce
     """An older gateway as root on the private Slurm."""
     settings = SLURM.format(socket=slurm.munge_socket)
     environment = {**slurm.environment, "LANDBRIDGE_SCHEDULER": "slurm"}
-    with old_gateway(shared, settings, **environment) as hub:
+    model = ", gpu_model: l40, partition: gpu"
+    with old_gateway(shared, settings, model, **environment) as hub:
         yield hub
 
 
