@@ -1,4 +1,4 @@
-"""The ``landbridge`` command: ``up``, ``doctor``, ``status``, ``identities``."""
+"""The ``landbridge`` command: ``up``, ``jobs``, ``doctor``, ``status``, …."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from spawners.common.errors import GatewayError
 from spawners.common.settings import ConfigError
+from spawners.common.sockets import SocketTaken
 
 from .config.settings import Settings, load_settings
 from .run.up import CannotStart, up
@@ -22,6 +24,14 @@ def say(text: str) -> None:
 
 def _up(settings: Settings, _chosen: argparse.Namespace) -> int:
     return up(settings, os.environ, say)
+
+
+def _jobs(settings: Settings, chosen: argparse.Namespace) -> int:
+    from .run.jobs import rotate, run_jobs
+
+    if chosen.rotate:
+        return rotate(settings, chosen.rotate, say)
+    return run_jobs(settings)
 
 
 def _doctor(settings: Settings, _chosen: argparse.Namespace) -> int:
@@ -44,6 +54,7 @@ def _identities(settings: Settings, chosen: argparse.Namespace) -> int:
 
 COMMANDS = {
     "up": (_up, "run the gateway in the foreground; Ctrl-C stops everything"),
+    "jobs": (_jobs, "run the jobs service alone, for programs that start jobs by it"),
     "doctor": (_doctor, "look for what is missing or wrong on this machine"),
     "status": (_status, "tell whether the gateway runs, and its servers"),
     "identities": (
@@ -63,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
+        if name == "jobs":
+            command.add_argument(
+                "--rotate",
+                metavar="CLIENT",
+                default="",
+                help="give a client of the service another token, and run nothing",
+            )
         if name == "identities":
             command.add_argument(
                 "--forget",
@@ -78,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     try:
         return COMMANDS[chosen.command][0](load_settings(os.environ), chosen)
-    except (CannotStart, ConfigError) as error:
+    except (CannotStart, ConfigError, GatewayError, SocketTaken) as error:
         sys.stderr.write(f"landbridge: {error}\n")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):

@@ -21,6 +21,7 @@ from services.jobs.build import (
     job_side,
     watch_settings,
 )
+from services.jobs.lock import CoreLock
 from services.jobs.settings import Site
 from spawners.batch.errors import NotPermitted
 from spawners.batch.explain.failure import Failure
@@ -266,13 +267,16 @@ async def build_gateway(
         concurrent_submissions: how many may be under way at a time.
 
     Raises:
-        StoreUnavailable, StoreIncompatible, AuthenticationBroken: an operator acts.
+        CoreRuns: another process looks after these jobs.
+        DatabaseUnavailable, DatabaseIncompatible, AuthenticationBroken: an operator
+            acts.
     """
     pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
     config = jobs_config(settings, site)
     side = job_side(config, pki)
     scheduler = build_scheduler(config)
     secrets = launch_secrets(settings)
+    lock = await CoreLock(config.lock).__aenter__()
     store = await JobStore.open(database)
     launches = StoredLaunches(store, secrets, side)
     jobs = Jobs(
@@ -293,6 +297,7 @@ async def build_gateway(
     async def close() -> None:
         await scheduler.close()
         await store.close()
+        await lock.__aexit__(None, None, None)
 
     return Gateway(
         jobs=jobs,

@@ -170,6 +170,14 @@ cannot start: busy port, full disk, settings, or already running with this state
 A site that wants servers to outlive the hub's own restarts runs `landbridge-hub`
 under its service manager instead.
 """,
+    "jobs": """
+It submits, watches and ends jobs for clients at a socket in the state directory,
+`run/jobs.sock`, which only the gateway's account can reach. A client shows a token,
+from `secrets/jobs-CLIENT.token`. One process looks after the jobs of a state directory:
+it does not start while a hub with jobs of its own runs there. Ctrl-C or SIGTERM ends
+it, and the jobs go on. `--rotate CLIENT` gives a client another token; the last one is
+good no more from then on.
+""",
     "doctor": """
 One line per check: `ok`, `warn` or `fail`, what was seen, and what to do. It looks at
 versions, disk and rights, database, ports, certificate, whether users have hosts of

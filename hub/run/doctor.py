@@ -38,7 +38,9 @@ from spawners.common.ownership import NotOurs, check_way
 from spawners.common.settings import ConfigError
 
 from .cleanup import edge_runs
+from .client import service_answers
 from .finding import Finding
+from .jobs import jobs_socket
 from .origins import check_origins
 
 _TIMEOUT_SECONDS = 20
@@ -366,6 +368,23 @@ def check_address(settings: Settings, site: Site) -> Iterator[Finding]:
         yield Finding("ok", "address", text)
 
 
+def check_jobs(settings: Settings, site: Site) -> Iterator[Finding]:
+    """Ask the jobs service, where one runs, and look at the mode of its socket."""
+    path = jobs_socket(settings)
+    if not path.exists():
+        return
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield Finding(
+            "fail", "jobs", f"{path} is open to others", "Start the service again."
+        )
+    elif service_answers(path, "/health"):
+        yield Finding("ok", "jobs", f"the service answers at {path}")
+    else:
+        yield Finding(
+            "fail", "jobs", f"nobody answers at {path}", "Start landbridge jobs again."
+        )
+
+
 Check = Callable[[Settings, Site], Iterator[Finding]]
 CHECKS: tuple[Check, ...] = (
     check_versions,
@@ -380,6 +399,7 @@ CHECKS: tuple[Check, ...] = (
     check_runner,
     check_environment,
     check_address,
+    check_jobs,
 )
 
 

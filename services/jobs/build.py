@@ -178,6 +178,7 @@ def build_parts(config: JobsConfig) -> Parts:
         launch_secrets=[line.encode("ascii") for line in kept.split()],
         tokens=ClientTokens(config.secrets),
         agent_path=config.agent_path,
+        lock=config.lock,
         python=config.jobs.python,
         watch=watch_settings(config, pki),
         munge=build_munge(config),

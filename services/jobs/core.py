@@ -24,6 +24,7 @@ from spawners.batch.scheduler import Scheduler
 from .clients import ClientTokens
 from .db.rows import open_rows
 from .handlers import LARGEST_BODY, make_application
+from .lock import CoreLock
 from .service import JobsService
 
 NAME = "jobs"
@@ -41,6 +42,7 @@ class Parts:
         launch_secrets: encrypt what jobs start, the newest first.
         tokens: of the clients.
         agent_path: where jobs' agents call, without a slash at the end.
+        lock: says that nobody else looks after these jobs.
         python: the agent's interpreter on the nodes.
         watch: how often and how long is looked.
         munge: decodes jobs' credentials; ``None`` for the standard way.
@@ -54,6 +56,7 @@ class Parts:
     launch_secrets: list[bytes] = field(repr=False)
     tokens: ClientTokens
     agent_path: str
+    lock: Path
     python: str = "python3"
     watch: WatchSettings | None = None
     munge: MungeVerifier | None = None
@@ -66,8 +69,10 @@ async def open_service(
     """Open all that the service needs, and take the records up; ``stack`` closes it.
 
     Raises:
+        CoreRuns: another process looks after these jobs.
         DatabaseUnavailable, DatabaseIncompatible, NotOurs: an operator has to act.
     """
+    await stack.enter_async_context(CoreLock(parts.lock))
     parts.tokens.ensure()
     stack.push_async_callback(parts.scheduler.close)
     store = await JobStore.open(parts.database)

@@ -14,7 +14,6 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from hmac import compare_digest
 from typing import Any  # the result of a task that is only kept
 
 from spawners.batch.errors import (
@@ -144,8 +143,7 @@ class JobsService:
         record = self.jobs.get(named_by(token))
         if record is None or not record.live:
             return None
-        kept = await self._rows.token(record.name)
-        if not kept or not compare_digest(kept, hashed(token)):
+        if not await self._rows.has_token(record.name, hashed(token)):
             return None
         return of_server(record.name, record.owner, record.user)
 
@@ -241,8 +239,8 @@ class JobsService:
         token, launch = _with_token(name, record.owner, record.user, launch)
         waits = await self.jobs.give_launch(name, launch)
         if waits and token:
-            # Only now: one that was not taken leaves its server the token that it has.
-            await self._rows.set_token(name, hashed(token))
+            # Beside the one that it has: it may have fetched its launch just before.
+            await self._rows.add_token(name, hashed(token))
         return waits
 
     async def note(self, client: Client, name: str, note: Note) -> JobEvent:
@@ -331,7 +329,7 @@ class JobsService:
         if launch is not None:
             token, launch = _with_token(name, asked.owner, asked.user, launch)
             if token:
-                await self._rows.set_token(name, hashed(token))
+                await self._rows.add_token(name, hashed(token))
         if name in self._cancelled:
             raise _was_cancelled(name)
         return await self.jobs.submit(

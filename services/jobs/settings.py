@@ -208,3 +208,8 @@ class JobsConfig:
     def secrets(self) -> Path:
         """Where tokens and keys lie."""
         return self.state / "secrets"
+
+    @property
+    def lock(self) -> Path:
+        """What the process holds that looks after the jobs."""
+        return self.state / "run" / "jobs.lock"

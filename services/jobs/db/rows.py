@@ -97,21 +97,18 @@ class Rows:
         query = sa.select(tables.requests.c.name).where(tables.requests.c.cancelled)
         return await self._database.read(lambda c: list(c.scalars(query)))
 
-    async def set_token(self, name: str, token_hash: str) -> None:
-        """Keep the hash of the token that the job called ``name`` will have."""
-        t = tables.tokens
+    async def add_token(self, name: str, token_hash: str) -> None:
+        """Keep the hash of a token that the job called ``name`` may have."""
         row = {"name": name, "hash": token_hash, "created": datetime.now(UTC)}
+        await self._database.run(
+            lambda c: c.execute(sa.insert(tables.tokens), [row]).close()
+        )
 
-        def work(connection: Connection) -> None:
-            connection.execute(sa.delete(t).where(t.c.name == name))
-            connection.execute(sa.insert(t), [row])
-
-        await self._database.run(work)
-
-    async def token(self, name: str) -> str:
-        """Return the hash of a job's token, ``""`` if it has none."""
-        query = sa.select(tables.tokens.c.hash).where(tables.tokens.c.name == name)
-        return await self._database.read(lambda c: c.scalar(query)) or ""
+    async def has_token(self, name: str, token_hash: str) -> bool:
+        """Return whether a token with this hash was given to the job ``name``."""
+        t = tables.tokens
+        query = sa.select(t.c.hash).where(t.c.name == name, t.c.hash == token_hash)
+        return await self._database.read(lambda c: c.scalar(query)) is not None
 
     async def prune(self, before: datetime, live: Callable[[str], bool]) -> int:
         """Delete what is older than ``before`` and not of a live job; return how many.

@@ -24,11 +24,12 @@ requests = sa.Table(
 )
 sa.Index("ix_landbridge_job_requests_created", requests.c.created)
 
-# Hashes of the tokens that jobs of notebook servers have for this service.
+# Hashes of the tokens that jobs of notebook servers have for this service. A job has
+# another one for each launch that was handed in for it, of which it fetched one.
 tokens = sa.Table(
     "landbridge_job_tokens",
     metadata,
     sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), primary_key=True),
     sa.Column("created", UtcDateTime, nullable=False),
 )

@@ -67,6 +67,7 @@ class Rig:
             launch_secrets=[b"a secret of this test, at least 32 bytes"],
             tokens=self.tokens,
             agent_path=AGENT_PATH,
+            lock=self.state / "jobs.lock",
             watch=watch,
         )
         self._stack = AsyncExitStack()

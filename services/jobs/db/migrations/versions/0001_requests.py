@@ -26,7 +26,7 @@ def upgrade() -> None:
     op.create_table(
         "landbridge_job_tokens",
         sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("hash", sa.String(64), primary_key=True),
         sa.Column("created", time, nullable=False),
     )
 

@@ -1,0 +1,48 @@
+"""``landbridge jobs``: the jobs service in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hub.config.paths import prepare_state, short_socket
+from hub.config.settings import Settings
+from hub.config.site import check_accounts, detect, jobs_config
+from services.jobs.clients import CLIENTS, ClientTokens
+from services.jobs.process import run
+from spawners.common.settings import ConfigError
+
+
+def jobs_socket(settings: Settings) -> Path:
+    """Return where the jobs service listens."""
+    return short_socket(settings.state / "run", "jobs.sock")
+
+
+def run_jobs(settings: Settings) -> int:
+    """Run the service in the foreground until it is told to end; the jobs go on.
+
+    Raises:
+        ConfigError, GatewayError, SocketTaken: it cannot begin.
+    """
+    site = detect(settings)
+    check_accounts(settings, site)
+    prepare_state(settings)
+    run(jobs_config(settings, site), jobs_socket(settings))
+    return 0
+
+
+def rotate(settings: Settings, client: str, say: Callable[[str], None]) -> int:
+    """Give a client another token; the last one is good no more, at once.
+
+    Raises:
+        ConfigError: there is no such client.
+    """
+    names = sorted(row.name for row in CLIENTS)
+    if client not in names:
+        known = ", ".join(names)
+        where = settings.path or Path("gateway.toml")
+        raise ConfigError(where, [f"there is no client {client}; there is {known}."])
+    prepare_state(settings)
+    file = ClientTokens(settings.state / "secrets").rotate(client)
+    say(f"{client} has another token: {file}")
+    return 0
