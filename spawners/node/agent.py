@@ -31,7 +31,7 @@ import tempfile
 import threading
 import time
 from types import FrameType
-from typing import Dict, List, Optional
+from typing import Dict, List, Mapping, Optional
 
 from spawners.node.hub_link import End, Hub, Json, fetch, say
 from spawners.node.memory import oom_kills
@@ -328,7 +328,7 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
     """Fetch, start, watch, report; return the job's exit code."""
     authority = base64.b64decode(facts["LANDBRIDGE_CA"])
     patience = float(facts.get("LANDBRIDGE_PATIENCE", "600"))
-    hub = Hub(facts["LANDBRIDGE_HUB"], authority, facts["LANDBRIDGE_JOB"], patience)
+    hub = Hub(facts["LANDBRIDGE_HUB"], authority, own_name(facts, os.environ), patience)
     launch = fetch(hub, facts, signals.wait)
     signals.interrupts = False
     environment = environment_for(launch, directory, authority)
@@ -360,6 +360,14 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
         return ended.code
     code = result["exit_code"]
     return 128 + int(result["signal"]) if code is None else int(code)
+
+
+def own_name(facts: Dict[str, str], environment: Mapping[str, str]) -> str:
+    """Return this job's name; of a task of a set it follows from its index."""
+    if "LANDBRIDGE_SET" not in facts:
+        return facts["LANDBRIDGE_JOB"]
+    index = environment.get("SLURM_ARRAY_TASK_ID") or facts["LANDBRIDGE_TASK"]
+    return facts["LANDBRIDGE_SET"] + "-" + index
 
 
 def fill(word: str, places: Dict[str, str]) -> str:

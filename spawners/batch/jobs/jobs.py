@@ -209,6 +209,43 @@ class Jobs:
         """
         return await self._submission.submit(spec, user, owner, facts or {}, launch)
 
+    async def submit_set(
+        self,
+        spec: JobSpec,
+        *,
+        user: str,
+        owners: Sequence[str],
+        facts: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
+    ) -> list[JobRecord]:
+        """Submit as many equal jobs as there are owners, at once; return their records.
+
+        They are written down together, submitted by one command and adopted together;
+        from then on each record is one like any other. Its name is
+        :func:`~spawners.batch.models.task_name` of the spec's and its place among
+        ``owners``, its output's path the spec's with the job's own id for ``%j``.
+
+        What became of each is in its record: after a lost answer some may be
+        ``REFUSED``, as never taken, beside others that run.
+
+        Args:
+            spec: what each of them runs, with a fresh name for the set.
+            user: account to run as.
+            owners: the adapter's keys, 1 to 1,000, all different.
+            facts: public facts to keep with each record.
+            launch: what each job's agent starts; see :meth:`submit`.
+
+        Raises:
+            AlreadyLive: one of the owners has a live job; nothing was done.
+            DatabaseUnavailable: the intents could not be written; nothing was done.
+            SubmitRejected: also ``InvalidSpec``, ``NotPermitted``,
+                ``AuthenticationBroken``; each record is ``REFUSED`` and tells why.
+            SchedulerUnavailable: it did not answer the check, or took none of them.
+        """
+        return await self._submission.submit_set(
+            spec, user, owners, facts or {}, launch
+        )
+
     async def give_launch(self, name: str, launch: Launch) -> bool:
         """Hand in what a job starts that is there already; may be called again.
 
@@ -512,10 +549,11 @@ class Jobs:
             return record.cancel_requested(now)
 
         held = [name for name in names if self._ledger.get(name) is not None]
+        asked = {name: self._reconciler.memory(name).asked for name in held}
         for record in await self._ledger.promise_all(held, request):
             if record.cancel_wanted == now:
                 log.info("Stopping job %s of %s", record.name, record.user)
-        await self._reconciler.ask_end(held)
+        await self._reconciler.ask_end(asked)
         for name in held:
             self._reconciler.heard_of(name)
 

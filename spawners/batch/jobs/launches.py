@@ -21,7 +21,7 @@ Alongside = Callable[[Connection], None]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A launch made ready for one job.
+    """A launch made ready for one job, or for each task of a set.
 
     Attributes:
         environment: public variables from which the job's agent starts.
@@ -35,8 +35,16 @@ class Prepared:
 class Launches(Protocol):
     """Keeps launches from their submission until their jobs are ready."""
 
-    def prepare(self, name: str, launch: Launch) -> Prepared:
-        """Make a launch ready for the job called ``name``. Stores nothing yet."""
+    def prepare(
+        self, name: str, launch: Launch, *, tasks: int | None = None
+    ) -> Prepared:
+        """Make a launch ready for the job called ``name``. Stores nothing yet.
+
+        Args:
+            name: the job's, or its set's.
+            launch: what it starts.
+            tasks: of a set, how many; each of them starts the same.
+        """
 
     async def give(self, name: str, launch: Launch) -> bool:
         """Store the launch of a job that is there; in the place of one stored before.

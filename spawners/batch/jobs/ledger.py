@@ -139,33 +139,45 @@ class Ledger:
     async def insert(
         self, record: JobRecord, *, alongside: Alongside | None = None
     ) -> JobRecord:
-        """Commit a new record, with the rows that ``alongside`` writes.
+        """Do :meth:`insert_all` for one record.
 
         Raises:
-            AlreadyLive: its owner has a live one.
+            AlreadyLive, DatabaseUnavailable: as there.
+        """
+        await self.insert_all([record], alongside=alongside)
+        return record
+
+    async def insert_all(
+        self, records: Sequence[JobRecord], *, alongside: Alongside | None = None
+    ) -> None:
+        """Commit new records of as many owners, with the rows of ``alongside``.
+
+        Raises:
+            AlreadyLive: an owner has a live one; nothing was written.
             DatabaseUnavailable: nothing was written.
         """
 
-        async def work() -> JobRecord:
-            await self.store.insert(record, alongside=alongside)
-            previous = self.current(record.owner)
-            entry = self._entries[record.name] = _Entry(record)
-            self._newest[record.owner] = record.name
-            self._index(entry)
-            if previous is not None:
-                self._drop_if_closed(previous.name)
-            self._signal(entry)
-            return record
+        async def work() -> None:
+            await self.store.insert_all(records, alongside=alongside)
+            for record in records:
+                previous = self.current(record.owner)
+                entry = self._entries[record.name] = _Entry(record)
+                self._newest[record.owner] = record.name
+                self._index(entry)
+                if previous is not None:
+                    self._drop_if_closed(previous.name)
+                self._signal(entry)
 
         try:
-            return await self._shielded(work())
+            await self._shielded(work())
         except OwnerTaken:
             await self.load()
-            live = self.current(record.owner)
-            if live is not None and live.live:
-                raise AlreadyLive(live) from None
+            for record in records:
+                live = self.current(record.owner)
+                if live is not None and live.live:
+                    raise AlreadyLive(live) from None
             raise DatabaseUnavailable(
-                f"{record.owner} was started from elsewhere at the same time."
+                f"{records[0].owner} was started from elsewhere at the same time."
             ) from None
 
     async def promise(self, name: str, decide: Decision) -> JobRecord:

@@ -156,24 +156,40 @@ class JobStore:
         *,
         alongside: Alongside | None = None,
     ) -> None:
-        """Commit a new record, and what ``alongside`` writes, or nothing.
+        """Do :meth:`insert_all` for one record, which has a story already.
 
         Raises:
-            OwnerTaken: its owner has a live record, or one of this generation.
+            OwnerTaken, DatabaseUnavailable: as there.
+        """
+
+        def write(connection: Connection) -> None:
+            _insert_events(connection, events)
+            if alongside is not None:
+                alongside(connection)
+
+        await self.insert_all([record], alongside=write)
+
+    async def insert_all(
+        self, records: Sequence[JobRecord], *, alongside: Alongside | None = None
+    ) -> None:
+        """Commit new records, and what ``alongside`` writes, or nothing.
+
+        Raises:
+            OwnerTaken: an owner has a live record, or one of this generation.
             DatabaseUnavailable: nothing was written.
         """
 
         def work(connection: Connection) -> None:
-            row = rows.to_row(record, _ALL_FIELDS) | {"keeper": self._keeper}
-            connection.execute(sa.insert(rows.jobs), [row])
-            _insert_events(connection, events)
+            keeper = {"keeper": self._keeper}
+            values = [rows.to_row(record, _ALL_FIELDS) | keeper for record in records]
+            connection.execute(sa.insert(rows.jobs), values)
             if alongside is not None:
                 alongside(connection)
 
         try:
             await self._run(work)
         except IntegrityError as error:
-            raise OwnerTaken(record.owner) from error
+            raise OwnerTaken(", ".join(r.owner for r in records[:5])) from error
 
     async def save(self, changes: Sequence[Change]) -> None:
         """Commit all ``changes``, or none of them.

@@ -58,6 +58,7 @@ class JobSideSettings:
 AGENT_VARIABLES = (
     "LANDBRIDGE_AGENT",
     "LANDBRIDGE_JOB",
+    "LANDBRIDGE_SET",
     "LANDBRIDGE_HUB",
     "LANDBRIDGE_CA",
     "LANDBRIDGE_PROOF",
@@ -79,20 +80,26 @@ def agent_command(python: str = "python3") -> tuple[str, ...]:
 
 
 def job_environment(
-    name: str, settings: JobSideSettings, *, token: str | None = None
+    name: str,
+    settings: JobSideSettings,
+    *,
+    token: str | None = None,
+    is_set: bool = False,
 ) -> dict[str, str]:
     """Return the variables that the agent reads, each one line of ASCII.
 
     Args:
-        name: the job's.
+        name: the job's, or of a set, to which each task adds its index.
         settings: what every job is told.
+        is_set: it is a set's.
         token: its one-time token when ``settings.proof`` is ``"token"``.
     """
     # Some tools on the way cannot carry a variable with several lines.
     authority = base64.b64encode(ssl.PEM_cert_to_DER_cert(settings.hub_ca))
     facts = (
         _packed_agent(),
-        name,
+        None if is_set else name,
+        name if is_set else None,
         settings.hub_url,
         authority.decode("ascii"),
         settings.proof,

@@ -22,7 +22,7 @@ from ..errors import AuthenticationBroken
 from ..jobs.launches import Prepared
 from ..jobs.store import JobStore
 from ..jobs.tables import AWAITS_LAUNCH, jobs, launches
-from ..models import Launch
+from ..models import Launch, submitted_name, task_name
 from .launch import JobSideSettings, job_environment
 from .messages import ProofState
 from .proofs import TokenVerifier
@@ -46,18 +46,30 @@ class StoredLaunches:
         self._side = side
         self._tokens = TokenVerifier()
 
-    def prepare(self, name: str, launch: Launch) -> Prepared:
-        """Make a launch ready for the job called ``name``. Stores nothing yet."""
+    def prepare(
+        self, name: str, launch: Launch, *, tasks: int | None = None
+    ) -> Prepared:
+        """Make a launch ready for the job called ``name``. Stores nothing yet.
+
+        The tasks of a set have one environment, and so one token, if they need any:
+        they are their user's alone, and each may use it once.
+        """
         token, hashed = None, ""
         if self._side.proof == "token":
             token, hashed = self._tokens.new_token()
-        row = {"name": name, "sealed": self._seal(name, launch)}
+        sealed = self._seal(name, launch)
+        names = [name] if tasks is None else [task_name(name, n) for n in range(tasks)]
 
         def write(connection: Connection) -> None:
-            write_proof(connection, ProofState(name, token_hash=hashed))
-            connection.execute(sa.insert(launches), [row])
+            for own in names:
+                write_proof(connection, ProofState(own, token_hash=hashed))
+            rows = [{"name": own, "sealed": sealed} for own in names]
+            connection.execute(sa.insert(launches), rows)
 
-        return Prepared(job_environment(name, self._side, token=token), write)
+        environment = job_environment(
+            name, self._side, token=token, is_set=tasks is not None
+        )
+        return Prepared(environment, write)
 
     async def give(self, name: str, launch: Launch) -> bool:
         """Store the launch of a job that is there; in the place of one stored before.
@@ -109,7 +121,7 @@ class StoredLaunches:
                 "the new one: secrets/launch-keys in the state directory.",
             ) from None
         sealed_for, argv, environment, files = json.loads(text)
-        if sealed_for != name:
+        if sealed_for not in (name, submitted_name(name)):
             raise AuthenticationBroken(
                 f"What is kept for job {name} was encrypted for another job.",
                 hint="Somebody has changed the database of jobs. Stop this job, and "

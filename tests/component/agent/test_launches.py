@@ -30,6 +30,7 @@ from spawners.batch.rendezvous.launch import AGENT_VARIABLES, JobSideSettings
 from spawners.batch.rendezvous.launches import StoredLaunches
 from spawners.batch.rendezvous.messages import Refusal
 from spawners.common.errors import DatabaseUnavailable
+from spawners.node import agent
 
 CANARY = "canary-of-the-launch"
 LAUNCH = Launch(
@@ -73,6 +74,46 @@ async def test_a_job_gets_what_it_was_submitted_with_from_the_core_alone(rig):
     assert started(await rig.fetch(record, environment)) == LAUNCH
 
 
+async def test_every_task_of_a_set_gets_what_the_set_was_submitted_with(rig):
+    spec = JobSpec(new_job_name(), "#!/bin/sh\n", Resources(), "/")
+    owners = [f"cluster:alice/c/{n}" for n in range(3)]
+    records = await rig.jobs.submit_set(
+        spec, user="alice", owners=owners, launch=LAUNCH
+    )
+    environment = dict(rig.scheduler.spec(records[0].job).environment)
+    assert "LANDBRIDGE_JOB" not in environment
+    for number, record in enumerate(records):
+        index = {"SLURM_ARRAY_TASK_ID": str(number)}
+        assert agent.own_name({**environment}, index) == record.name
+        assert agent.own_name({**environment, "LANDBRIDGE_TASK": str(number)}, {}) == (
+            record.name
+        )
+        rig.run(record)
+        first = await rig.fetch(record, environment)
+        assert started(first) == LAUNCH
+        assert (await rig.ready(record, first)).status == 200
+        assert await kept(rig) == {other.name for other in records[number + 1 :]}
+
+
+async def test_the_launch_of_a_set_is_no_other_jobs(rig):
+    spec = JobSpec(new_job_name(), "#!/bin/sh\n", Resources(), "/")
+    (task,) = await rig.jobs.submit_set(
+        spec, user="alice", owners=["cluster:alice/c/0"], launch=LAUNCH
+    )
+    other, environment = await rig.submit()
+
+    def move(connection):
+        sealed = sa.select(launches.c.sealed).where(launches.c.name == task.name)
+        row = launches.c.name == other.name
+        moved = sa.update(launches).where(row).values(sealed=sealed.scalar_subquery())
+        connection.execute(moved)
+
+    await rig.store.transact(move)
+    answer = await rig.fetch(other, environment)
+    assert answer.status != 200
+    assert CANARY not in str(answer.json)
+
+
 async def test_a_fetch_again_before_it_is_ready_answers_the_same(rig):
     record, environment = await rig.submit()
     first = started(await rig.fetch(record, environment))
@@ -95,6 +136,7 @@ async def test_the_scheduler_learns_of_the_agent_only(rig):
     spec = rig.scheduler.spec(record.job)
     assert CANARY not in f"{spec.script}{dict(spec.environment)}{spec.comment}"
     assert set(environment) == set(AGENT_VARIABLES) - {
+        "LANDBRIDGE_SET",
         "LANDBRIDGE_MUNGE_SOCKET",
         "LANDBRIDGE_MUNGE_UID",
         "LANDBRIDGE_PYTHON",

@@ -8,14 +8,21 @@ import time
 
 import pytest
 
-from rigs.batch.worlds import SETTINGS, FakeWorld, LocalWorld, SlurmWorld
+from rigs.batch.worlds import (
+    SETTINGS,
+    CountingRunner,
+    FakeWorld,
+    LocalWorld,
+    SlurmWorld,
+)
 from rigs.checkout import CHECKOUT, TESTS
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.metered import MeteredScheduler
 from spawners.batch.jobs.record import Address, Phase
 from spawners.batch.jobs.store import JobStore
-from spawners.batch.models import JobState
+from spawners.batch.models import JobState, Resources, task_name
+from spawners.batch.slurm.scheduler import SlurmScheduler
 
 OWNER = "server:alice/"
 DEADLINE = 200
@@ -272,6 +279,138 @@ class TestDeathAtEveryStep:
         jobs = await hub()
         record = await jobs.wait(record.name, ended)
         assert record.failure is None
+        assert await world.live() == []
+
+
+class TestSets:
+    """A set of equal jobs from its submission to its end, with the same deaths."""
+
+    owners = tuple(f"cluster:alice/c/{n}" for n in range(4))
+
+    def submit(self, jobs, world, spec):
+        return jobs.submit_set(spec, user=world.user, owners=self.owners)
+
+    async def end_all(self, jobs, world):
+        await jobs.cancel_owned("cluster:alice/c/")
+        for owner in self.owners:
+            await jobs.wait(jobs.current(owner).name, ended)
+        assert await world.live() == []
+
+    async def test_of_its_life(self, world, hub):
+        jobs = await hub()
+        spec = world.spec()
+        records = await self.submit(jobs, world, spec)
+        names = [task_name(spec.name, n) for n in range(4)]
+        assert [record.name for record in records] == names
+        for record in records:
+            await world.start(record)
+        for name in names:
+            await jobs.wait(name, on_nodes)
+        assert await world.live() == names
+        await jobs.cancel(names[2])
+        record = await jobs.wait(names[2], ended)
+        assert (record.status.state, record.failure) == (JobState.CANCELLED, None)
+        await hub.kill()
+        jobs = await hub()
+        for name in (names[0], names[1], names[3]):
+            record = await jobs.wait(name, lambda r: r.status_is_current)
+            assert on_nodes(record)
+        await self.end_all(jobs, world)
+
+    @pytest.mark.parametrize(
+        ("method", "after", "live"),
+        [
+            ("check", True, 0),
+            ("submit_set", False, 0),
+            ("submit_set", True, 4),
+        ],
+    )
+    async def test_death_in_a_submission(self, world, hub, method, after, live):
+        deadly = Deadly(world.open(), method, after=after)
+        jobs = await hub(deadly)
+        spec = world.spec()
+        task = asyncio.create_task(self.submit(jobs, world, spec))
+        await deadly.reached.wait()
+        await hub.kill()
+        await asyncio.gather(task, return_exceptions=True)
+        assert len(await world.live()) == live
+        jobs = await hub()
+        for number in range(4):
+            name = task_name(spec.name, number)
+            record = await jobs.wait(name, lambda r: r.phase is not Phase.INTENT)
+            assert record.owner == self.owners[number]
+            assert record.phase is (Phase.SUBMITTED if live else Phase.REFUSED)
+            if live:
+                assert record.job.id.endswith(f"_{number}")
+        if not live:
+            await self.submit(jobs, world, world.spec())
+        await self.end_all(jobs, world)
+
+    async def test_death_between_the_answer_and_its_commit(self, world, hub):
+        jobs = await hub()
+        reached = asyncio.Event()
+
+        async def never(_):
+            reached.set()
+            await asyncio.Event().wait()
+
+        hub.store().save = never
+        spec = world.spec()
+        task = asyncio.create_task(self.submit(jobs, world, spec))
+        await reached.wait()
+        await hub.kill()
+        await asyncio.gather(task, return_exceptions=True)
+        jobs = await hub()
+        for number in range(4):
+            name = task_name(spec.name, number)
+            record = await jobs.wait(name, lambda r: r.phase is not Phase.INTENT)
+            assert record.phase is Phase.SUBMITTED
+        assert len(await world.live()) == 4
+        await self.end_all(jobs, world)
+
+    @pytest.mark.parametrize("after", [False, True])
+    async def test_death_in_a_cancel(self, world, hub, after):
+        deadly = Deadly(world.open(), "cancel_many", after=after)
+        jobs = await hub(deadly)
+        records = await self.submit(jobs, world, world.spec())
+        for record in records:
+            await world.start(record)
+        task = asyncio.create_task(jobs.cancel_owned("cluster:alice/c/"))
+        await deadly.reached.wait()
+        await hub.kill()
+        await asyncio.gather(task, return_exceptions=True)
+        jobs = await hub()
+        for record in records:
+            record = await jobs.wait(record.name, ended)
+            assert record.failure is None
+        assert await world.live() == []
+
+
+@pytest.mark.slurm
+class TestManyOnSlurm:
+    """What two hundred equal jobs cost the controller."""
+
+    @pytest.fixture
+    async def world(self, slurm):
+        world = SlurmWorld(slurm)
+        yield world
+        await world.close()
+
+    async def test_two_hundred_are_few_commands(self, world, hub):
+        runner = CountingRunner(world.rig.environment)
+        jobs = await hub(SlurmScheduler(runner))
+        await jobs.check(Resources(), user=world.user)  # what it reads is kept
+        runner.commands.clear()
+        owners = [f"cluster:alice/d/{n}" for n in range(200)]
+        records = await jobs.submit_set(world.spec(), user=world.user, owners=owners)
+        assert len({record.job.id for record in records}) == 200
+        assert runner.beside_listings() == ["sbatch", "squeue"]
+        runner.commands.clear()
+        assert await jobs.cancel_owned("cluster:alice/d/") == 200
+        assert runner.beside_listings() == ["squeue", "scancel"]
+        for record in records:
+            record = await jobs.wait(record.name, ended)
+            assert record.status.state is JobState.CANCELLED
         assert await world.live() == []
 
 

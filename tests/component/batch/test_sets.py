@@ -2,15 +2,13 @@
 
 import asyncio
 import dataclasses
-import os
 import time
 
 import pytest
 
-from rigs.batch.worlds import FakeWorld, LocalWorld, SlurmWorld
+from rigs.batch.worlds import CountingRunner, FakeWorld, LocalWorld, SlurmWorld
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import MOST_TASKS, BatchJob, JobState, new_job_name
-from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
 from spawners.batch.scheduler import ABSENT
 from spawners.batch.slurm.scheduler import SlurmScheduler
 
@@ -153,33 +151,21 @@ class TestSets:
         assert await world.live() == []
 
 
-class Counted(RootRunner if os.geteuid() == 0 else SelfRunner):
-    """Runs commands and remembers which."""
-
-    def __init__(self, environment):
-        super().__init__(RunnerSettings(environment=environment))
-        self.commands = []
-
-    async def run(self, argv, **given):
-        self.commands.append(argv[0])
-        return await super().run(argv, **given)
-
-
 @pytest.mark.slurm
 class TestOnSlurm:
     async def test_two_hundred_are_submitted_and_ended_by_two_commands_each(
         self, world
     ):
-        runner = Counted(world.rig.environment)
+        runner = CountingRunner(world.rig.environment)
         scheduler = SlurmScheduler(runner)
         await scheduler.config()
         runner.commands.clear()
         jobs = await scheduler.submit_set(world.spec(), 200, user=world.user)
-        assert runner.commands == ["sbatch", "squeue"]
+        assert runner.beside_listings() == ["sbatch", "squeue"]
         assert all(job.submitted and job.uid for job in jobs)
         runner.commands.clear()
         readings = await scheduler.status(jobs)
-        assert runner.commands == ["squeue"]
+        assert [argv[0] for argv in runner.commands] == ["squeue"]
         assert {status.state for status in readings.values()} <= {
             JobState.PENDING,
             JobState.CONFIGURING,
@@ -187,7 +173,7 @@ class TestOnSlurm:
         }
         runner.commands.clear()
         assert await scheduler.cancel_many(jobs) == dict.fromkeys(jobs)
-        assert runner.commands == ["squeue", "scancel"]
+        assert runner.beside_listings() == ["squeue", "scancel"]
         await reach(scheduler, jobs, cancelled)
         await runner.close()
 

@@ -6,6 +6,8 @@ scheduler's directory and processes, the private Slurm.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +17,12 @@ from spawners.batch.jobs.record import JobRecord
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name, task_name
-from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
+from spawners.batch.runners.direct import (
+    Completed,
+    RootRunner,
+    RunnerSettings,
+    SelfRunner,
+)
 from spawners.batch.scheduler import Scheduler
 from spawners.batch.slurm.scheduler import SlurmScheduler
 
@@ -176,6 +183,27 @@ class SlurmWorld(_Signs):
             await scheduler.close()
 
 
+class CountingRunner(RootRunner if os.geteuid() == 0 else SelfRunner):
+    """Becomes whom it can, and remembers the commands that it was given."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(RunnerSettings(environment=environment))
+        self.commands: list[Sequence[str]] = []
+
+    async def run(self, argv: Sequence[str], **given: object) -> Completed:
+        self.commands.append(argv)
+        return await super().run(argv, **given)
+
+    def beside_listings(self) -> list[str]:
+        """Return the programs of all but the watcher's listings of all jobs."""
+        narrow = ("--jobs=", "--name=")
+        return [
+            argv[0]
+            for argv in self.commands
+            if argv[0] != "squeue" or any(word.startswith(narrow) for word in argv)
+        ]
+
+
 def open_local(directory: Path) -> LocalScheduler:
     """Return a local scheduler with many slots and little patience."""
     return LocalScheduler(
@@ -191,7 +219,5 @@ def open_local(directory: Path) -> LocalScheduler:
 
 def open_slurm(environment: dict[str, str]) -> SlurmScheduler:
     """Return a Slurm scheduler that acts as anybody if we are root."""
-    import os
-
     kind = RootRunner if os.geteuid() == 0 else SelfRunner
     return SlurmScheduler(kind(RunnerSettings(environment=environment)))

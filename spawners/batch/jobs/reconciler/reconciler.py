@@ -11,12 +11,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from spawners.common.errors import GatewayError
 
-from ...models import BatchJob, JobState, JobStatus
+from ...models import (
+    MOST_TASKS,
+    BatchJob,
+    JobState,
+    JobStatus,
+    split_task_name,
+    submitted_name,
+)
 from ...scheduler import Scheduler
 from ..ledger import Ledger
 from ..record import JobRecord, Transition, utc_now
@@ -42,7 +49,8 @@ from .steps import (
 log = logging.getLogger(__name__)
 
 _FEW = 4
-_BATCH = 200
+# A whole set: what is due together goes to the scheduler by one call.
+_BATCH = MOST_TASKS
 
 
 class Reconciler:
@@ -180,19 +188,25 @@ class Reconciler:
         self._remember(name, replace(self.memory(name), end=status))
         self.changed(name)
 
-    async def ask_end(self, names: Collection[str]) -> None:
+    async def ask_end(self, asked: Mapping[str, int]) -> None:
         """Ask for the end of these jobs now; return when it was asked once.
 
         Where there is no job yet, or none any more, there is nothing to ask for:
-        whoever submits or looks for it finds the request in its record.
+        whoever submits or looks for it finds the request in its record. That may
+        have had the scheduler asked by now, which is then enough.
+
+        Args:
+            asked: names, and how often each end was asked for before it was wanted.
         """
         waiting = []
-        for name in names:
-            record = self._ledger.get(name)
+        for name, before in asked.items():
+            record, memory = self._ledger.get(name), self.memory(name)
             if record is None or not record.needs_polling:
                 continue
             if name not in self._asking:
-                self._remember(name, replace(self.memory(name), ask_at=-NEVER))
+                if memory.asked > before:
+                    continue
+                self._remember(name, replace(memory, ask_at=-NEVER))
             future = self._asked.get(name)
             if future is None:
                 future = asyncio.get_running_loop().create_future()
@@ -255,32 +269,54 @@ class Reconciler:
         record = self._due(name, *SEARCHES)
         if record is None:
             return
-        search, began = self.memory(name).search, time.monotonic()
+        names = [name, *self._siblings(record)]
+        searches = {looked: self.memory(looked).search for looked in names}
+        wanted = name if len(names) == 1 else submitted_name(name)
+        began = time.monotonic()
         try:
-            jobs = await self._scheduler.find(name, user=record.user)
+            jobs = await self._scheduler.find(wanted, user=record.user)
         except GatewayError as error:
             log.warning("Cannot look for job %s: %s", name, error)
         except Exception:
             log.exception("Cannot look for job %s", name)
         else:
             self._failures = 0
-            await self._searcher.conclude(name, jobs)
-            self._count_look(name, search, began)
+            await self._searcher.conclude(_by_name(names, jobs))
+            moment = _now()
+            for looked, search in searches.items():
+                self._count_look(looked, search, began, moment)
             return
         self._failures += 1
         now = time.monotonic()
         rest = self._settings.pause_after(self._failures, now - began)
         self._no_look_before = now + rest
 
-    def _count_look(self, name: str, search: Search | None, began: float) -> None:
+    def _siblings(self, record: JobRecord) -> list[str]:
+        """Return the other tasks of a record's set that are to be looked for now."""
+        if split_task_name(record.name) is None:
+            return []
+        whole = submitted_name(record.name)
+        return [
+            other.name
+            for other in self._ledger.open_records()
+            if other.name.startswith(whole)
+            and other.name != record.name
+            and submitted_name(other.name) == whole
+            and other.user == record.user
+            and self._due(other.name, *SEARCHES)
+        ]
+
+    def _count_look(
+        self, name: str, search: Search | None, began: float, now: Now
+    ) -> None:
         """Plan the next look of a search that goes on, or conclude from the last."""
         memory = self.memory(name)
         if search is None or memory.search is None:
             return
-        now, then = memory.search, search
-        if (now.step, now.planned) != (then.step, then.planned):
+        kept, then = memory.search, search
+        if (kept.step, kept.planned) != (then.step, then.planned):
             return
-        memory, last = after_look(memory, began, _now(), self._settings)
+        memory, last = after_look(memory, began, now, self._settings)
         self._remember(name, memory)
         if last:
             self._searcher.give_up(name)
@@ -362,6 +398,16 @@ class Reconciler:
             return record.cancel_overdue(age)
 
         self._ledger.note(name, tell)
+
+
+def _by_name(
+    names: Sequence[str], jobs: Sequence[BatchJob]
+) -> dict[str, list[BatchJob]]:
+    """Return what was found for each name; for a single one, all of it."""
+    found: dict[str, list[BatchJob]] = {name: [] for name in names}
+    for job in jobs:
+        found.get(names[0] if len(names) == 1 else job.name, []).append(job)
+    return found
 
 
 def _now() -> Now:

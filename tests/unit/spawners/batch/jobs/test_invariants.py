@@ -44,7 +44,12 @@ QUICK = WatchSettings(
 )
 OWNERS = st.sampled_from(["a", "b", "c"])
 NUMBERS = st.integers(0, 5)
-METHODS = st.sampled_from(["status", "submit", "cancel", "find", "check", "snapshot"])
+METHODS = st.sampled_from(
+    [
+        *("status", "submit", "submit_set", "cancel", "cancel_many"),
+        *("find", "check", "snapshot"),
+    ]
+)
 ERRORS = st.sampled_from(
     [
         SchedulerUnavailable("away"),
@@ -81,6 +86,10 @@ class Witness(FakeScheduler):
     async def submit(self, spec, *, user):
         self.submitted.append(spec.name)
         return await super().submit(spec, user=user)
+
+    async def submit_set(self, spec, count, *, user):
+        self.submitted.append(spec.name)
+        return await super().submit_set(spec, count, user=user)
 
     async def cancel(self, job):
         self.cancelled.add(job.name)
@@ -128,6 +137,16 @@ class HubLife(RuleBasedStateMachine):
 
         self.do(self.begin(go()))
 
+    @rule(owners=st.permutations(["a", "b", "c"]), count=st.integers(1, 3))
+    def submit_set(self, owners, count):
+        spec = JobSpec(new_job_name(), "#!/bin/sh\n", Resources(), "/tmp")
+
+        async def go():
+            with contextlib.suppress(BatchError, ZeroDivisionError):
+                await self.jobs.submit_set(spec, user="alice", owners=owners[:count])
+
+        self.do(self.begin(go()))
+
     async def begin(self, coroutine):
         self.task = asyncio.create_task(coroutine)
         await asyncio.sleep(0.001)
@@ -138,6 +157,15 @@ class HubLife(RuleBasedStateMachine):
         if record is not None:
             self.wished.add(record.name)
             self.do(self.jobs.cancel(record.name))
+
+    @rule()
+    def cancel_all(self):
+        records = [self.jobs.current(owner) for owner in ("a", "b", "c")]
+        self.wished |= {record.name for record in records if record}
+        self.do(asyncio.wait_for(self.end(records), 10))
+
+    async def end(self, records):
+        await asyncio.gather(*(self.jobs.cancel(r.name) for r in records if r))
 
     @rule(owner=OWNERS)
     def report_ready(self, owner):

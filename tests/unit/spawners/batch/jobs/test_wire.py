@@ -111,7 +111,7 @@ limits = st.builds(
 )
 specs = st.builds(
     JobSpec,
-    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,9}", fullmatch=True),
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,8}[a-z]", fullmatch=True),
     script=st.from_regex(r"#![a-z]{1,9}", fullmatch=True),
     resources=resources,
     workdir=st.just("/home/alice"),
