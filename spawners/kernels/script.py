@@ -23,6 +23,7 @@ from spawners.batch.errors import InvalidSpec
 _MODULES = (
     "memory",
     "output",
+    "proof",
     "kernel_pipe",
     "kernel.tunnel",
     "kernel.link",

@@ -33,9 +33,10 @@ import time
 from types import FrameType
 from typing import Dict, List, Mapping, Optional
 
-from spawners.node.hub_link import End, Hub, Json, fetch, say
+from spawners.node.hub_link import Hub, Json, fetch
 from spawners.node.memory import oom_kills
-from spawners.node.output import make_private, output
+from spawners.node.output import make_private, output, say
+from spawners.node.proof import JobMustEnd
 
 GRACE = 12.0  # from SIGTERM to SIGKILL; schedulers give 30 s in all
 LAST_WORDS = 10.0  # for the last report
@@ -72,7 +73,7 @@ class Signals:
         self.ending = True
         if self.interrupts:
             self.interrupts = False
-            raise End("The job was asked to end.", 128 + number)
+            raise JobMustEnd("The job was asked to end.", 128 + number)
 
     def _warn(self, number: int, frame: Optional[FrameType]) -> None:
         say("This job's time limit is near. Save your work now.")
@@ -96,7 +97,9 @@ def private_directory() -> str:
         directory = tempfile.mkdtemp(prefix="lb-", dir=parent)
         fcntl.flock(os.open(directory + "/lock", os.O_CREAT, 0o600), fcntl.LOCK_EX)
     except OSError as error:
-        raise End("%s on this node cannot be used: %s." % (parent, error)) from None
+        raise JobMustEnd(
+            "%s on this node cannot be used: %s." % (parent, error)
+        ) from None
     return directory
 
 
@@ -134,12 +137,12 @@ def find_python(configured: str, path: str) -> str:
         for candidate in (configured, inside):
             if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
                 return candidate
-        raise End("There is no Python at %s on this node." % configured, 127)
+        raise JobMustEnd("There is no Python at %s on this node." % configured, 127)
     script = shutil.which("jupyterhub-singleuser", path=path)
     if script is None:
         found = shutil.which("python3", path=path)
         if found is None:
-            raise End("There is no Python on this job's PATH.", 127)
+            raise JobMustEnd("There is no Python on this job's PATH.", 127)
         return found
     with open(script, "rb") as file:
         lines = file.read(4096).decode("utf-8", "replace").splitlines()[:2]
@@ -176,7 +179,9 @@ class Server:
                 preexec_fn=prepare,  # no other thread but an ending pump
             )
         except OSError as error:
-            raise End("%s cannot be started: %s." % (argv[0], error), 127) from None
+            raise JobMustEnd(
+                "%s cannot be started: %s." % (argv[0], error), 127
+            ) from None
         finally:
             os.close(told)
         self.pump = threading.Thread(target=self._pump, daemon=True)
@@ -284,7 +289,7 @@ class Service:
         if len(self.crashes) <= RESTARTS:
             return True
         times = "%d times in %d minutes" % (len(self.crashes), WITHIN / 60)
-        raise End("The server crashed %s; it is not started again." % times)
+        raise JobMustEnd("The server crashed %s; it is not started again." % times)
 
     def watch(self, server: Server) -> None:
         """Report the port once it is known, then stay until the command ends."""
@@ -304,7 +309,7 @@ class Service:
         """Tell the hub where the server answers; after a restart it knows."""
         if self.port:
             if port != self.port:
-                raise End("The server's port was taken by somebody else.")
+                raise JobMustEnd("The server's port was taken by somebody else.")
             return
         report = {
             "secret": self.launch["report_secret"],
@@ -316,7 +321,7 @@ class Service:
         def wait(seconds: float) -> None:
             self.signals.wait(seconds)
             if server.process.poll() is not None:
-                raise End("The server ended before the hub answered.")
+                raise JobMustEnd("The server ended before the hub answered.")
 
         self.signals.interrupts = True
         self.hub.call("ready", lambda: report, wait)
@@ -333,7 +338,7 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
     signals.interrupts = False
     environment = environment_for(launch, directory, authority)
     places = {"{dir}": directory}
-    ended: Optional[End] = None
+    ended: Optional[JobMustEnd] = None
     service = Service(hub, launch, signals)
     try:
         if any("{python}" in word for word in launch["argv"]):
@@ -341,7 +346,7 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
             places["{python}"] = find_python(facts.get("LANDBRIDGE_PYTHON", ""), path)
         argv = [fill(word, places) for word in launch["argv"]]
         service.run(argv, environment)
-    except End as end:
+    except JobMustEnd as end:
         ended = end
     signals.interrupts, server = False, service.server
     result: Json = {"exit_code": ended.code if ended else 1, "log": ""}
@@ -354,7 +359,7 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
     try:
         report = dict(result, secret=launch["report_secret"])
         hub.call("ended", lambda: report, signals.wait, LAST_WORDS)
-    except End as end:
+    except JobMustEnd as end:
         say("The end of this job was not reported: " + end.message)
     if ended is not None and not service.crashes:
         return ended.code
@@ -388,7 +393,7 @@ def main() -> int:
         facts = {name: os.environ.pop(name) for name in names}
         directory = private_directory()
         return serve(facts, signals, directory)
-    except End as end:
+    except JobMustEnd as end:
         say(end.message)
         return end.code
     except KeyError as error:

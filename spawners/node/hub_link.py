@@ -9,31 +9,17 @@ import random
 import secrets
 import socket
 import ssl
-import subprocess
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 from urllib.parse import urlsplit
 
-from spawners.node.output import output
+from spawners.node.output import say
+from spawners.node.proof import JobMustEnd, munge_credential
 
 HUB_NAME = "hub.landbridge.internal"
 HTTP_TIMEOUT = 45.0  # longer than the hub waits for the scheduler's word
 
 Json = Dict[str, Any]
-
-
-class End(Exception):
-    """The job has to end: what to say, and with which exit code."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-
-
-def say(message: str) -> None:
-    """Write a line into the job's output."""
-    output.write(("Landbridge: " + message + "\n").encode("utf-8"))
 
 
 class Connection(http.client.HTTPSConnection):
@@ -82,10 +68,10 @@ class Hub:
             message = str(answer.get("message"))
             if answer.get("action") == "end":
                 code = 0 if status == 410 else 1
-                raise End("The hub refused this job: " + message, code)
+                raise JobMustEnd("The hub refused this job: " + message, code)
             left = deadline - time.monotonic()
             if left <= 0:
-                raise End(
+                raise JobMustEnd(
                     "The hub at %s:%d cannot be reached from this node, so this job "
                     "ends. Last answer: %s" % (self.address, self.port, message)
                 )
@@ -122,30 +108,6 @@ class Hub:
         return response.status, answer
 
 
-def munge_proof(text: str, facts: Dict[str, str]) -> str:
-    """Return a munge credential of this job's user for ``text``."""
-    argv = ["munge"]
-    if facts.get("LANDBRIDGE_MUNGE_SOCKET"):
-        argv.append("--socket=" + facts["LANDBRIDGE_MUNGE_SOCKET"])
-    if facts.get("LANDBRIDGE_MUNGE_UID"):
-        argv.append("--restrict-uid=" + facts["LANDBRIDGE_MUNGE_UID"])
-    try:
-        done = subprocess.run(
-            argv,
-            input=text.encode("ascii"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise End("This node cannot prove who you are: munge: %s." % error) from None
-    if done.returncode != 0:
-        why = done.stderr.decode("utf-8", "replace").strip()
-        raise End("This node cannot prove who you are: %s" % why)
-    return done.stdout.decode("ascii").strip()
-
-
 def fetch(hub: Hub, facts: Dict[str, str], wait: Callable[[float], Any]) -> Json:
     """Prove the job and return what it is to start."""
     nonce = secrets.token_urlsafe(24)
@@ -155,7 +117,9 @@ def fetch(hub: Hub, facts: Dict[str, str], wait: Callable[[float], Any]) -> Json
             proof = facts.get("LANDBRIDGE_TOKEN", "")
         else:  # good for one use only: a fresh one for each attempt
             text = "landbridge/1 fetch %s %s" % (hub.job, nonce)
-            proof = munge_proof(text, facts)
+            socket_path = facts.get("LANDBRIDGE_MUNGE_SOCKET", "")
+            uid = facts.get("LANDBRIDGE_MUNGE_UID", "")
+            proof = munge_credential(text, socket_path, uid)
         return {"nonce": nonce, "proof": proof}
 
     return hub.call("fetch", body, wait)

@@ -116,3 +116,8 @@ class JobLog:
 
 
 output = JobLog()
+
+
+def say(message: str) -> None:
+    """Write a line into the job's output."""
+    output.write(("Landbridge: " + message + "\n").encode("utf-8"))

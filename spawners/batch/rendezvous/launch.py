@@ -121,7 +121,7 @@ def _packed_agent() -> str:
     """Return a program that makes the agent's modules from their texts and runs it."""
     modules = [
         (f"{node.__name__}.{name}", _source(f"{name}.py"))
-        for name in ("memory", "output", "hub_link", "agent")
+        for name in ("memory", "output", "proof", "hub_link", "agent")
     ]
     program = (
         "import sys, types\n"

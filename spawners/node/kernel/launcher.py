@@ -30,7 +30,7 @@ from typing import Any, Dict, List, Optional, Set
 from spawners.node.kernel.channels import Doors
 from spawners.node.kernel.credentials import Keys
 from spawners.node.kernel.iopub_buffer import Ring
-from spawners.node.kernel.link import End, Home, hear, host_name, say, tell
+from spawners.node.kernel.link import Home, hear, host_name, tell
 from spawners.node.kernel.process import CannotStart, Kernel, gpu_use, write_private
 from spawners.node.kernel.tunnel import (
     CHANNELS,
@@ -39,7 +39,8 @@ from spawners.node.kernel.tunnel import (
     Lines,
     mutual_context,
 )
-from spawners.node.output import make_private
+from spawners.node.output import make_private, say
+from spawners.node.proof import JobMustEnd
 
 GRACE = 4.0  # from SIGTERM to SIGKILL; a scheduler may give as little as 5 s
 
@@ -314,14 +315,16 @@ def begin(facts: Json, directory: str) -> Launcher:
                         port = launcher.listen(address, facts.get("ports"))
                 except CannotStart as problem:
                     tell(stream, {"failed": str(problem)})
-                    raise End(str(problem), 127) from None
+                    raise JobMustEnd(str(problem), 127) from None
                 where = {"address": address, "port": port}
                 tell(stream, dict(launcher.kernel.facts(), **where))
                 hear(stream)
                 return launcher
         except OSError as error:
             if time.monotonic() > deadline:
-                raise End("Nobody answers for this kernel (%s)." % error) from None
+                raise JobMustEnd(
+                    "Nobody answers for this kernel (%s)." % error
+                ) from None
             time.sleep(pause)
             pause = min(5.0, pause * 1.5)
 
@@ -337,7 +340,7 @@ def main() -> int:
     directory, launcher = "", None
 
     def leave(number: int, frame: Any) -> None:
-        raise End("The job was asked to end.", 128 + number)
+        raise JobMustEnd("The job was asked to end.", 128 + number)
 
     signal.signal(signal.SIGTERM, leave)
     try:
@@ -346,7 +349,7 @@ def main() -> int:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.run_until_complete(launcher.run())
-    except End as end:
+    except JobMustEnd as end:
         say(str(end))
         return end.code
     except OSError as error:

@@ -9,49 +9,18 @@ import json
 import os
 import socket
 import ssl
-import subprocess
 from typing import Any, Tuple
 
 from spawners.node.kernel.tunnel import LINE_LIMIT, Json, tls_context
-from spawners.node.output import output
-
-
-class End(Exception):
-    """The job has to end: what to say, and with which exit code."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def say(message: str) -> None:
-    """Write a line into the job's output."""
-    output.write(("Landbridge: " + message + "\n").encode("utf-8"))
+from spawners.node.proof import JobMustEnd, munge_credential
 
 
 def proof_of(facts: Json, job: str) -> str:
     """Return what proves that this process is the job it says it is."""
     if facts["proof"] == "token":
         return os.environ.get("LANDBRIDGE_TOKEN", "")
-    argv = ["munge", "--restrict-uid=%d" % os.getuid()]
-    if facts.get("munge_socket"):
-        argv.append("--socket=" + facts["munge_socket"])
     text = "landbridge/1 kernel %s %s %s" % (facts["name"], facts["fingerprint"], job)
-    try:
-        done = subprocess.run(
-            argv,
-            input=text.encode("ascii"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise End("This node cannot prove who you are: munge: %s." % error) from None
-    if done.returncode:
-        why = done.stderr.decode("utf-8", "replace").strip()
-        raise End("This node cannot prove who you are: %s" % why)
-    return done.stdout.decode("ascii").strip()
+    return munge_credential(text, facts.get("munge_socket") or "", str(os.getuid()))
 
 
 def host_name() -> str:
@@ -103,7 +72,7 @@ def tell(stream: Any, message: Json) -> None:
 
 
 def hear(stream: Any) -> Json:
-    """Read one line; OSError if there is none, End if we are not wanted."""
+    """Read one line; OSError if there is none, JobMustEnd if we are not wanted."""
     line = stream.readline(LINE_LIMIT)
     try:
         message = json.loads(line.decode("utf-8"))
@@ -112,5 +81,5 @@ def hear(stream: Any) -> Json:
     if not isinstance(message, dict):
         raise OSError("the answer is none of ours")
     if "refused" in message:
-        raise End("This job is not wanted: %s" % message["refused"])
+        raise JobMustEnd("This job is not wanted: %s" % message["refused"])
     return dict(message)

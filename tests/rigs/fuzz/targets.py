@@ -246,7 +246,7 @@ def _kernels() -> Iterable[Target]:
     yield Target(
         "a kernel's line to its server",
         lambda data: kernel_dial.hear(io.BytesIO(data)),
-        (OSError, kernel_dial.End),
+        (OSError, kernel_dial.JobMustEnd),
         (b'{"kernel": 1}\n', b'{"refused": "no"}\n'),
     )
     yield Target(
