@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.workermanage import WorkerController
 
 from rigs.places import open_directory
 from rigs.postgresql import postgresql, postgresql_url
 from rigs.slurm.daemons import make_accounts
 from rigs.slurm.fixtures import machines, machines_rig, slurm, slurm_cgroups, slurm_rig
+from rigs.turns import ByRig, write_plan
 
 _TESTS = Path(__file__).resolve().parent
 # Seconds that a test may take, without its fixtures: these in folders where daemons or
@@ -24,6 +27,7 @@ _DAEMONS_IN = ("checks/", "component/", "journeys/", "long/")
 _DAEMONS_BY = frozenset(
     ("machines", "machines_rig", "munge", "postgresql", "slurm_rig", "wheel")
 )
+_PLAN: pytest.StashKey[Path] = pytest.StashKey()
 # The machine has one tree of cgroups: a test may wait for those of other processes.
 _IN_TURN = 900
 
@@ -60,6 +64,38 @@ def _seconds_of(item: pytest.Item) -> int | None:
 def pytest_configure() -> None:
     """End on SIGTERM as on Ctrl-C: fixtures stop the daemons that they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByRig | None:
+    """Let workers share files out by the rigs that those need."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    return ByRig(config, log, config.stash[_PLAN])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell a worker where to write which file needs which rigs."""
+    if _PLAN not in node.config.stash:
+        descriptor, name = tempfile.mkstemp(prefix="lbplan-")
+        os.close(descriptor)
+        node.config.stash[_PLAN] = Path(name)
+    node.workerinput["plan"] = str(node.config.stash[_PLAN])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write that, as one worker for all: the process that shares out collects not."""
+    told = getattr(session.config, "workerinput", {})
+    if told.get("workerid") == "gw0":
+        write_plan(session.items, Path(told["plan"]))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the plan."""
+    if _PLAN in config.stash:
+        config.stash[_PLAN].unlink()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
