@@ -6,34 +6,36 @@ import contextlib
 import json
 import shutil
 import time
+from collections.abc import Collection, Iterable
 
 import pytest
 
-from rigs.clients.code import LOOP, NO_ARGUMENTS, ONE_LINE
+from rigs.clients.code import AT_HAND, LOOP, NO_ARGUMENTS, ONE_LINE
 from rigs.clients.kernel import Kernel
 
-# Used by few; most of them read keys as boto3, s3fs or obstore do.
-SELDOM = ("polars", "zarr", "lance", "deltalake", "mlflow", "daft")
+
+def clients(names: Iterable[str]) -> list[object]:
+    """Parameters: those of our own environment, and all others for the long group."""
+    return [
+        pytest.param(name, marks=[] if name in AT_HAND else [pytest.mark.long])
+        for name in names
+    ]
 
 
-@pytest.mark.parametrize(
-    "client",
-    [
-        pytest.param(name, marks=[pytest.mark.long] if name in SELDOM else [])
-        for name in NO_ARGUMENTS
-    ],
-)
+@pytest.mark.parametrize("client", clients(NO_ARGUMENTS))
 def test_a_client_needs_no_arguments(kernel: Kernel, client: str) -> None:
     kernel.run(NO_ARGUMENTS[client])
     assert len(kernel.stub.asked) == 1  # one set of keys serves all of it
 
 
-@pytest.mark.parametrize("client", ONE_LINE)
+@pytest.mark.parametrize("client", clients(ONE_LINE))
 def test_a_client_works_by_one_line(kernel: Kernel, client: str) -> None:
     kernel.run(ONE_LINE[client])
 
 
-@pytest.mark.parametrize("client", ["pyarrow", "duckdb", "s3fs", "boto3", "obstore"])
+@pytest.mark.parametrize(
+    "client", clients(["pyarrow", "duckdb", "s3fs", "boto3", "obstore"])
+)
 def test_helpers_reach_the_gateway_where_the_user_has_another_store(
     kernel: Kernel, client: str
 ) -> None:
@@ -75,12 +77,19 @@ print(count)
 """
 
 
-def test_keys_are_renewed_in_running_loops(kernel: Kernel) -> None:
+@pytest.mark.parametrize("names", [AT_HAND, pytest.param(LOOP, marks=pytest.mark.long)])
+def test_keys_are_renewed_in_running_loops(
+    kernel: Kernel, names: Collection[str]
+) -> None:
     """Each set is really dead 6 s after it was given out, and renewed after 4."""
     source = kernel.source
     source.run(source._site.client.put(source.mine, "loop", b"again"))
     source.stated_life = 6.0
-    loops = {name: kernel.start(code + RUN_LOOP) for name, code in LOOP.items()}
+    loops = {
+        name: kernel.start(code + RUN_LOOP)
+        for name, code in LOOP.items()
+        if name in names
+    }
     for name, process in loops.items():
         printed, _ = process.communicate(timeout=60)
         assert process.returncode == 0, f"{name}: {printed[-2000:]}"

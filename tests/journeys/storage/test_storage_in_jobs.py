@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from rigs.clients.code import LOOP, NO_ARGUMENTS, ONE_LINE, PRELUDE
+from rigs.clients.code import AT_HAND, LOOP, NO_ARGUMENTS, ONE_LINE, PRELUDE
 from rigs.hub.process import CHECKOUT, HubProcess, running_hub, until
 from rigs.notebooks.server import Channel, open_channel
 from rigs.slurm.cluster import Cluster
@@ -173,15 +173,22 @@ def works(kernel: Channel, code: str) -> None:
     assert printed.endswith(FINE), printed[-3000:]
 
 
+@pytest.mark.parametrize(
+    "names", [AT_HAND, pytest.param(NO_ARGUMENTS, marks=pytest.mark.long)]
+)
 def test_every_client_uses_her_bucket_and_not_bobs(
-    storage_hub: HubProcess, alice: Caller, kernel: Channel
+    storage_hub: HubProcess, alice: Caller, kernel: Channel, names: Collection[str]
 ) -> None:
     bob = Caller(storage_hub, "bob")
     found = bob.call("GET", "buckets")["buckets"]
     assert [each["name"] for each in found] == ["bob"]
     pieces = {
-        **{name: code for name, code in NO_ARGUMENTS.items()},
-        **{f"{name}, one line": code for name, code in ONE_LINE.items()},
+        **{name: code for name, code in NO_ARGUMENTS.items() if name in names},
+        **{
+            f"{name}, one line": code
+            for name, code in ONE_LINE.items()
+            if name in names or names is NO_ARGUMENTS
+        },
         "rclone": RCLONE,
     }
     failures = {}

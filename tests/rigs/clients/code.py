@@ -174,6 +174,9 @@ ONE_LINE = {
         """,
 }
 
+# What the tests' own environment has; all others are for the long group.
+AT_HAND = ("boto3", "obstore")
+
 LOOP = {
     "boto3": """
         import boto3
