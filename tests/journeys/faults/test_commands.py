@@ -37,19 +37,35 @@ LIES = {
 }
 
 
-def test_no_lie_of_squeue_ends_a_server(site: FaultSite) -> None:
+# One of each kind; what a reading makes of any of them is told by the unit tests.
+OF_EACH_KIND = (
+    "nothing",
+    "no munge",
+    "all ended, exit code 1",
+    "cut in the middle",
+    "a banner first",
+    "no such program",
+)
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [OF_EACH_KIND, pytest.param(tuple(LIES), marks=pytest.mark.long)],
+    ids=["of each kind", "all"],
+)
+def test_no_lie_of_squeue_ends_a_server(site: FaultSite, lies: tuple[str, ...]) -> None:
     job = site.ready("alice")["job"]["id"]
     start = site.tools.calls("squeue")
     cases = "".join(
         f"{2 * n}) {shell.replace('REAL', '/usr/bin/squeue')} ;;\n"
-        for n, shell in enumerate(LIES.values())
+        for n, shell in enumerate(LIES[name] for name in lies)
     )
     calls = site.tools.directory / "calls" / "squeue"
     script = f"n=$(( $(wc -l < {calls}) - {start + 1} ))\ncase $n in\n{cases}esac"
     with site.tools.do("squeue", script):
         site.wait_for(
             "every lie was told",
-            lambda: site.tools.calls("squeue") > start + 2 * len(LIES),
+            lambda: site.tools.calls("squeue") > start + 2 * len(lies),
             seconds=150,
         )
         server = site.hub.server("alice")
@@ -112,11 +128,14 @@ def test_a_submission_that_hangs_after_it_worked_makes_one_server(
 @pytest.mark.parametrize(
     "shell",
     [
-        "echo 'Kill job error on job id 1: Access/permission denied' >&2; exit 210",
-        "exit 0",
-        "exec sleep 600",
+        pytest.param(
+            "echo 'Kill job error on job id 1: Access/permission denied' >&2; exit 210",
+            marks=pytest.mark.long,
+            id="refused",
+        ),
+        pytest.param("exit 0", id="says yes and does nothing"),
+        pytest.param("exec sleep 600", marks=pytest.mark.long, id="hangs"),
     ],
-    ids=["refused", "says yes and does nothing", "hangs"],
 )
 def test_a_stop_that_scancel_does_not_do_stays_wanted(
     site: FaultSite, shell: str

@@ -84,6 +84,7 @@ def test_a_node_that_is_lost_is_told_and_another_start_works(site: FaultSite) ->
     assert before not in site.live_records()
 
 
+@pytest.mark.long  # a minute of waiting; test_scheduler_life reads such an end of Slurm
 def test_the_time_limit_is_told_with_a_longer_one(site: FaultSite) -> None:
     site.ready("alice", profile="brief")
     failure = failed(site, seconds=130)

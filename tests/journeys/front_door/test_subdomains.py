@@ -19,7 +19,9 @@ from rigs.slurm.cluster import Cluster
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
 
-@pytest.fixture(scope="module", params=["http", "https"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("http", marks=pytest.mark.long), "https"]
+)
 def gateway(
     request: pytest.FixtureRequest, slurm_rig: Cluster, people: object
 ) -> Iterator[Apart]:

@@ -161,7 +161,9 @@ _NARROW = "return document.documentElement.scrollWidth - innerWidth"
 _ODDITIES = (TESTS / "rigs/browser/readable.js").read_text()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    "theme", ["light", pytest.param("dark", marks=pytest.mark.long)]
+)
 def test_pages_can_be_read_by_all(web: Browser, site, theme: str) -> None:
     site.fill("n4")
     web.start("alice", "small")
