@@ -20,20 +20,34 @@ import pytest
 
 from rigs.hub.process import NO_STORAGE, HubProcess, running_hub, until
 from rigs.notebooks.on_hub import browser
+from rigs.places import open_directory
 from rigs.slurm.cluster import Cluster
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 
+@pytest.fixture(scope="module")
+def running_hub_on_slurm(slurm_rig: Cluster, people: object) -> Iterator[HubProcess]:
+    with open_directory() as directory, hub_on_slurm(directory, slurm_rig) as hub:
+        yield hub
+
+
 @pytest.fixture
-def slurm_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProcess]:
+def slurm_hub(running_hub_on_slurm: HubProcess, slurm: Cluster) -> Iterator[HubProcess]:
     """A hub as root on the private Slurm, where alice and bob have accounts."""
-    settings = shared / "gateway.toml"
+    yield running_hub_on_slurm
+    slurm.repair()
+    running_hub_on_slurm.clear("alice", "bob")
+
+
+@contextmanager
+def hub_on_slurm(directory: Path, slurm: Cluster) -> Iterator[HubProcess]:
+    settings = directory / "gateway.toml"
     settings.write_text(
         f'[jobs]\naddress = "127.0.0.1"\nmunge_socket = "{slurm.munge_socket}"\n'
         'proof = "munge"\nprofiles = "profiles.yaml"\n' + NO_STORAGE
     )
-    (shared / "profiles.yaml").write_text(
+    (directory / "profiles.yaml").write_text(
         "profiles:\n"
         "  cpu:\n    title: One core\n"
         "    resources: {cpus: 1, memory: 400M, time_limit: 20min}\n"
@@ -47,7 +61,9 @@ def slurm_hub(slurm: Cluster, shared: Path, people: object) -> Iterator[HubProce
         "    resources: {time_limit: 9d}\n"
     )
     with running_hub(
-        shared,
+        directory,
+        # These tests start more often than a person does.
+        "--AccountRule.starts_at_once=1000",
         LANDBRIDGE_CONFIG=str(settings),
         LANDBRIDGE_SCHEDULER="slurm",
         **slurm.environment,

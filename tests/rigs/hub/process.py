@@ -209,6 +209,19 @@ class HubProcess:
         path = f"users/{user}/servers/{name}" if name else f"users/{user}/server"
         self.api.delete(f"/hub/api/{path}")
 
+    def clear(self, *users: str) -> None:
+        """Start the hub if it is not there, and stop all servers of these users."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
+        def servers() -> list[tuple[str, str]]:
+            models = {user: self.call("GET", f"users/{user}") for user in users}
+            return [(user, name) for user in users for name in models[user]["servers"]]
+
+        for user, name in servers():
+            self.stop_server(user, name)
+        until("no server is left", lambda: not servers(), seconds=90)
+
     def progress(self, user: str, name: str = "", after: int = 0) -> dict[str, Any]:
         """The stored log of a server's newest start; ``{}`` before the first."""
         middle = f"{user}/{name}" if name else user
