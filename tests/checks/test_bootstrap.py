@@ -221,7 +221,7 @@ def test_skipped_tests_are_listed_with_their_reason(check, tmp_path):
 def test_the_bill_names_folders_and_the_slowest_tests(
     check, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
     monkeypatch.setattr(check, "_SLOWEST", 1)
     report = tmp_path / "report.xml"
     report.write_text(
@@ -263,7 +263,7 @@ def test_a_failed_check_fails_the_run_though_tests_pass(check, monkeypatch):
 def test_failed_tests_are_tried_again_alone_and_named(
     check, monkeypatch, tmp_path, capsys, second, code
 ):
-    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
     monkeypatch.setattr(check, "REPORTS", tmp_path)
     runs = iter([(1, "== 1 failed ==", []), (second, "== the end ==", [])])
     asked = []
@@ -288,7 +288,7 @@ def test_the_long_group_runs_only_when_it_is_asked_for(
 ):
     runs = iter([(1, "== 1 failed ==", []), (0, "== 1 passed ==", [])])
     asked = []
-    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
     monkeypatch.setattr(check, "REPORTS", tmp_path)
     monkeypatch.setattr(check, "run_checks", lambda _: [])
     monkeypatch.setattr(check, "failed_before", lambda: ["tests/a.py::test_two"])
@@ -307,7 +307,7 @@ def test_the_long_group_runs_only_when_it_is_asked_for(
 def test_the_third_accident_of_one_test_fails_the_run(
     check, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(check, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
     monkeypatch.setattr(check, "REPORTS", tmp_path / "var" / "tests")
     monkeypatch.setattr(check, "run_tests", lambda *_: (0, "== 1 passed ==", []))
     often, once = "tests/a.py::test_two[a b]", "tests/a.py::test_one"
