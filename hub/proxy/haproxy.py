@@ -52,7 +52,6 @@ from services.edge.supervisor import Supervisor
 from services.edge.table import RouteTable
 from spawners.common.held_ports import HeldPorts, PortTaken
 from spawners.common.ownership import own_directory
-from spawners.common.process_log import cap_log
 
 _RETRY_SECONDS = 0.05
 _LATE_SECONDS = 0.5
@@ -608,8 +607,6 @@ class HAProxyProxy(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             await asyncio.sleep(self.check_interval)
             try:
                 await self._table.guard()
-                if self._supervisor is not None:
-                    await asyncio.to_thread(cap_log, self._supervisor.log_file)
                 if self.guard_users:
                     await self.admissions.look()
                 if self.managed:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from spawners.common.backoff import Pauses
+from spawners.common.backoff import Restarts
 
 
 class ServiceWatch:
@@ -20,16 +20,16 @@ class ServiceWatch:
 
     Args:
         log: where ends and failed starts are told.
-        pauses: makes the pauses between starts that fail.
+        restarts: makes the pauses between starts that fail.
     """
 
     def __init__(
         self,
         log: logging.Logger | logging.LoggerAdapter[logging.Logger],
-        pauses: Callable[[], Pauses] = Pauses,
+        restarts: Callable[[], Restarts] = Restarts,
     ) -> None:
         self._log = log
-        self._pauses = pauses
+        self._restarts = restarts
         self._starting: set[asyncio.Task[None]] = set()
 
     def watch(self, name: str, service: Any) -> None:
@@ -45,12 +45,12 @@ class ServiceWatch:
 
     async def start(self, name: str, service: Any) -> None:
         """Start a service, however often that fails before."""
-        pauses = self._pauses()
+        restarts = self._restarts()
         while True:
             try:
                 await service.start()
             except Exception as error:  # noqa: BLE001 -- whatever it is, try again
-                pause = pauses.after(0)
+                pause = restarts.ended(0)
                 self._log.error(
                     "Cannot start the service %s, again in %g s: %s", name, pause, error
                 )

@@ -14,31 +14,28 @@ import os
 import pwd
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from hub.child import tie_to_parent
-from hub.config.paths import check_certificate, hub_socket, prepare_state, site_profiles
+from hub.config.paths import check_certificate, prepare_state, site_profiles
 from hub.config.ports import forget_ports, host_and_port, jobs_port, port_problem
 from hub.config.secrets import ensure_password
-from hub.config.settings import CHECKOUT, Settings
+from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect
 from hub.services import service_specs
 from services.jobs.settings import Site
-from spawners.common.backoff import Pauses
+from spawners.common.backoff import Restarts
+from spawners.common.daemon import ManagedProcess, NotStarted, wait_ended
 from spawners.common.held_ports import HeldPorts, PortTaken
 from spawners.common.settings import ConfigError
 
 from .cleanup import edge_runs, end_leftovers
 from .client import HubUnreachable, all_users, ask_hub, health_path, service_answers
-from .log_file import LogFile, copy_pipe
+from .hub_process import HubProgram, hub_environment
 
-_READY_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 _SERVERS_SECONDS = 20.0
 _SERVICES_SECONDS = 30.0
@@ -46,7 +43,6 @@ _STEP_SECONDS = 0.2
 _LEAST_FREE = 100 * 1024**2
 _LONGEST_PAUSE_SECONDS = 60.0
 _END_SECONDS = 10.0
-_LOG_SECONDS = 1.0
 
 
 class CannotStart(Exception):
@@ -135,33 +131,6 @@ def hold_ports(settings: Settings, site: Site) -> HeldPorts:
     return held
 
 
-def hub_environment(
-    settings: Settings, site: Site, password: str, environment: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the environment for the hub: ours, with all choices made."""
-    child = dict(environment)
-    child["LANDBRIDGE_STATE"] = str(settings.state)
-    child["LANDBRIDGE_PORT"] = str(settings.hub.port)
-    child["LANDBRIDGE_SCHEDULER"] = site.scheduler
-    child["LANDBRIDGE_PASSWORD"] = password
-    if settings.path:
-        child["LANDBRIDGE_CONFIG"] = str(settings.path)
-    binaries = str(Path(sys.executable).parent)
-    child["PATH"] = os.pathsep.join([binaries, child.get("PATH", os.defpath)])
-    child["PYTHONUNBUFFERED"] = "1"
-    return child
-
-
-def hub_command(settings: Settings) -> list[str]:
-    """Return the argv that starts the hub with the site's or our own config file."""
-    config = settings.folder / "jupyterhub_config.py"
-    if not config.is_file():
-        config = CHECKOUT / "config" / "jupyterhub_config.py"
-    # -P: it runs in the state directory, and what lies there is no code of ours.
-    command = [sys.executable, "-P", "-m", "hub.app"]
-    return [*command, f"--config={config}"] if config.is_file() else command
-
-
 class Gateway:
     """The running hub and what is known about it.
 
@@ -175,14 +144,18 @@ class Gateway:
         self, settings: Settings, environment: Mapping[str, str], say: Say
     ) -> None:
         self._settings = settings
-        self._environment = environment
         self._say = say
-        self._hub: asyncio.subprocess.Process | None = None
-        self._copying: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
-        self.log = settings.state / "logs" / "hub.log"
-        self._log_file = LogFile(self.log)
+        self._changing = asyncio.Lock()
+        self._hub_program = HubProgram(settings, environment, say, self._stopping)
+        # HAProxy, running servers and their users do not depend on the hub, so one that
+        # keeps ending is no reason to stop them: it only comes back more slowly.
+        self._hub = ManagedProcess(
+            self._hub_program,
+            restarts=Restarts(longest_seconds=_LONGEST_PAUSE_SECONDS),
+            changing=self._changing,
+        )
 
     def stop_asked(self) -> None:
         """Stop in good order; asked a second time, stop at once."""
@@ -200,60 +173,21 @@ class Gateway:
         Raises:
             CannotStart: the hub ended before it was ever ready.
         """
-        await self._start()
         try:
-            if await self._wait_ready():
+            await self._start()
+            if not self._stopping.is_set():
                 await self._wait_services()
                 self._say(greeting)
-                await self._watch()
+                await self._stopping.wait()
         finally:
             await self._stop()
         return 0
 
     async def _start(self) -> None:
-        hub_socket(self._settings).unlink(missing_ok=True)
-        # By a pipe: what several processes write to one file, nobody could put aside.
-        reading, writing = os.pipe()
-        copying = asyncio.create_task(copy_pipe(reading, self._log_file))
-        self._copying.add(copying)
-        copying.add_done_callback(self._copying.discard)
         try:
-            self._hub = await asyncio.create_subprocess_exec(
-                *hub_command(self._settings),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                env=dict(self._environment),
-                cwd=self._settings.state,
-                start_new_session=True,  # the terminal's Ctrl-C is ours to pass on
-                preexec_fn=tie_to_parent,  # killed, we cannot stop it
-            )
-        finally:
-            os.close(writing)
-
-    async def _log_written(self, seconds: float = _LOG_SECONDS) -> None:
-        """Wait a moment for the last words of what has ended to be in the log."""
-        if self._copying:
-            await asyncio.wait(self._copying, timeout=seconds)
-
-    async def _wait_ready(self) -> bool:
-        """True once the hub answers through its socket; False if asked to stop."""
-        assert self._hub is not None  # noqa: S101 -- started above
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self._stopping.is_set():
-            if self._hub.returncode is not None:
-                await self._log_written()
-                raise CannotStart(f"The hub ended at once: {last_words(self.log)}")
-            with suppress(HubUnreachable):
-                await asyncio.to_thread(ask_hub, self._settings, "GET", "info")
-                return True
-            if time.monotonic() > deadline:
-                raise CannotStart(
-                    f"The hub is not ready after {_READY_SECONDS:.0f} s: see {self.log}"
-                )
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), 0.1)
-        return False
+            await self._hub.start()
+        except NotStarted as error:
+            raise CannotStart(await self._hub_program.why(error)) from None
 
     async def _wait_services(self) -> None:
         """Wait until the services answer; say which does not, and go on without it."""
@@ -266,70 +200,17 @@ class Gateway:
                 if self._stopping.is_set():
                     return
                 if time.monotonic() > deadline:
-                    self._say(f"The service {spec.name} does not answer: {self.log}")
+                    log = self._hub_program.log_path
+                    self._say(f"The service {spec.name} does not answer: {log}")
                     break
                 await asyncio.sleep(_STEP_SECONDS)
 
-    async def _watch(self) -> None:
-        """Return when asked to stop; start a hub that ended again, however often.
-
-        HAProxy, running servers and their users do not depend on the hub, so a hub that
-        keeps ending is no reason to stop them: it only comes back more slowly.
-        """
-        pauses = Pauses(_LONGEST_PAUSE_SECONDS)
-        while not self._stopping.is_set():
-            assert self._hub is not None  # noqa: S101 -- started
-            began = time.monotonic()
-            await self._or_asked(self._hub.wait())
-            lived = time.monotonic() - began
-            while not self._stopping.is_set() and not await self._bring_back(
-                pauses.after(lived)
-            ):
-                lived = 0.0
-
-    async def _bring_back(self, pause: float) -> bool:
-        """Start a hub that ended after a pause; True once it answers."""
-        assert self._hub is not None  # noqa: S101 -- started
-        when = f" in {pause:.0f} s" if pause >= 1 else ""
-        self._say(
-            f"The hub ended (code {self._hub.returncode}); servers go on. "
-            f"Starting it again{when}."
-        )
-        await self._or_asked(asyncio.sleep(pause))
-        if self._stopping.is_set():
-            return False
-        await self._start()
-        try:
-            back = await self._wait_ready()
-        except CannotStart as problem:
-            self._say(str(problem))
-            await self._end_hub()
-            return False
-        if back:
-            self._say("The hub is back.")
-        return back
-
-    async def _end_hub(self) -> None:
-        """End a hub that does not come up, if it has not ended by itself."""
-        assert self._hub is not None  # noqa: S101 -- started
-        for end in (self._hub.terminate, self._hub.kill):
-            with suppress(ProcessLookupError):
-                end()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hub.wait(), _END_SECONDS)
-
-    async def _or_asked(self, work: Coroutine[Any, Any, object]) -> None:
-        """Wait for ``work``, but no longer than until we are asked to stop."""
-        done = asyncio.create_task(work)
-        asked = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({done, asked}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (done, asked):
-            task.cancel()
-
     async def _stop(self) -> None:
         """Stop everything that was started; whatever the hub did not is ended here."""
-        hub = self._hub
-        if hub is not None and hub.returncode is None:
+        async with self._changing:  # one that is being started is up, or has ended
+            await self._hub.close()
+        hub = self._hub.process
+        if hub is not None and hub.alive:
             await self._or_forced(
                 asyncio.to_thread(stop_servers, self._settings), _SERVERS_SECONDS * 2
             )
@@ -340,23 +221,16 @@ class Gateway:
                     ask_hub, self._settings, "POST", "shutdown", wish
                 )
             except HubUnreachable:
-                with suppress(ProcessLookupError):  # it may have ended meanwhile
-                    hub.terminate()
-            await self._wait_ended(hub)
+                hub.send(signal.SIGTERM)  # it may have ended meanwhile
+            if not await self._or_forced(wait_ended(hub), _STOP_SECONDS):
+                self._say("The hub is killed; the next start takes up what still runs.")
+                hub.send(signal.SIGKILL)
+                await wait_ended(hub)
         elif self._stopping.is_set():
             self._say("There was no hub to stop servers. The next takes up what runs.")
         await end_leftovers(self._settings)
         # The services of a hub that was killed end by themselves, and then the pipe.
-        await self._log_written(_END_SECONDS)
-        self._log_file.close()
-
-    async def _wait_ended(self, hub: asyncio.subprocess.Process) -> None:
-        if await self._or_forced(hub.wait(), _STOP_SECONDS):
-            return
-        self._say("The hub is killed; the next start takes up what still runs.")
-        with suppress(ProcessLookupError):
-            hub.kill()
-        await hub.wait()
+        await self._hub_program.close(_END_SECONDS)
 
     async def _or_forced(
         self, work: Coroutine[Any, Any, object], seconds: float
@@ -400,18 +274,6 @@ def stop_servers(settings: Settings) -> None:
                     with suppress(HubUnreachable):
                         ask_hub(settings, "DELETE", path)
             time.sleep(_STEP_SECONDS)
-
-
-def last_words(log: Path) -> str:
-    """Return the last error in the hub's log, in one line, and where the log is."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-80:]
-    except OSError:
-        lines = []
-    marks = ("[C ", "[E ", "Error", "error")
-    wrong = [line for line in lines if any(mark in line for mark in marks)]
-    last = (wrong or lines or ["it said nothing"])[-1].strip()
-    return f"{last[:300]} (whole log: {log})"
 
 
 def greeting(settings: Settings, site: Site, password: str, *, given: bool) -> str:

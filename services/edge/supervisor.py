@@ -10,28 +10,110 @@ to finish what it has begun (``-sf``).
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from spawners.common.backoff import Restarts
-from spawners.common.daemon import daemon_environment, end, spawn, wait_ended
+from spawners.common.daemon import (
+    Launch,
+    Log,
+    ManagedProcess,
+    NotStarted,
+    Program,
+    daemon_environment,
+)
 from spawners.common.files import write_whole
-from spawners.common.process_log import begin_log, lines_since
 from spawners.common.processes import ProcessId
 
 from .config import ROUTES, SESSIONS
-from .errors import ConfigRefused, ProxyFault, RuntimeFault, StartFailed
+from .errors import ConfigRefused, RuntimeFault, StartFailed
 from .runtime import RuntimeSocket
 
 _START_SECONDS = 15.0
-_PATIENCE_SECONDS = 5.0
-_STEP_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 5.0
 _BREATH_SECONDS = 0.2
+
+
+class _Haproxy(Program):
+    """HAProxy, and of which configuration it runs with and will be started with.
+
+    Attributes:
+        signature: of what the process that serves has read.
+        wanted: of the files that are there for the next one.
+    """
+
+    name = "HAProxy"
+    start_seconds = _START_SECONDS
+    step_seconds = 0.02
+    patience_seconds = 5.0
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        config_file: Path,
+        runtime: RuntimeSocket,
+        before_start: Callable[[], Awaitable[None]],
+        after_start: Callable[[], Awaitable[None]],
+        log: Log,
+    ) -> None:
+        self._command = list(command)
+        self._config_file = config_file
+        self._runtime = runtime
+        self._before_start = before_start
+        self._after_start = after_start
+        self.log = log
+        self.signature = self.wanted = self._starting = ""
+
+    async def prepare(self, replaced: ProcessId | None) -> Launch:
+        await self._before_start()
+        self._starting = self.wanted
+        command = [*self._command, "-db", "-f", str(self._config_file)]
+        if replaced is not None:
+            command += ["-x", self._runtime.address, "-sf", str(replaced.pid)]
+        return Launch(command)
+
+    async def serves(self, process: ProcessId) -> bool:
+        if await self._pid() != str(process.pid):
+            return False
+        self.signature = self._starting
+        return True
+
+    async def find(
+        self, recorded: ProcessId | None, facts: Mapping[str, Any]
+    ) -> ProcessId | None:
+        """The HAProxy of an earlier hub, if it is ours and can be spoken to."""
+        pid = await self._pid()
+        if not pid.isdecimal():
+            return None
+        process = ProcessId.of(int(pid))
+        if process is None or not self.owns(process):
+            raise StartFailed(
+                self._command,
+                f"pid {pid} answers at {self._runtime.address} and is not ours",
+            )
+        # Where it is not the one that was written down, nobody knows what it runs with.
+        known = process == recorded
+        self.signature = self.wanted = str(facts.get("signature", "")) if known else ""
+        return process
+
+    def owns(self, process: ProcessId) -> bool:
+        return str(self._config_file) in process.command
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"signature": self.signature}
+
+    async def started(self, process: ProcessId) -> None:
+        await self._after_start()
+        await super().started(process)
+
+    async def _pid(self) -> str:
+        """Who answers at the run-time socket; nobody, if that is empty."""
+        try:
+            return (await self._runtime.info()).get("Pid", "")
+        except RuntimeFault:
+            return ""
 
 
 class Supervisor:
@@ -57,40 +139,39 @@ class Supervisor:
         before_start: Callable[[], Awaitable[None]],
         after_start: Callable[[], Awaitable[None]],
         changing: asyncio.Lock,
-        log: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        log: Log,
     ) -> None:
         self._command = list(command)
         self._config_file = config_file
-        self._runtime = runtime
-        self._before_start = before_start
         self._after_start = after_start
         self._changing = changing
         self._log = log
-        self._process: ProcessId | None = None
-        self._signature = ""
-        self._retired: list[ProcessId] = []
-        self._watch: asyncio.Task[None] | None = None
-        self._reapers: set[asyncio.Task[None]] = set()
-        self.up = asyncio.Event()
+        self._haproxy = _Haproxy(
+            command, config_file, runtime, before_start, after_start, log
+        )
+        self._managed = ManagedProcess(
+            self._haproxy,
+            config_file.with_name("process.json"),
+            log_file=config_file.with_name("haproxy.log"),
+            # One that had served is back at once, so that nobody waits for it.
+            restarts=Restarts(
+                _BREATH_SECONDS,
+                _LONGEST_PAUSE_SECONDS,
+                well_seconds=_LONGEST_PAUSE_SECONDS,
+                patient=True,
+            ),
+            changing=changing,
+        )
 
     @property
     def pid(self) -> int | None:
         """The pid of the HAProxy that serves now."""
-        return self._process.pid if self._process else None
+        return self._managed.pid
 
     @property
     def signature(self) -> str:
         """Of the configuration that HAProxy runs with."""
-        return self._signature
-
-    @property
-    def log_file(self) -> Path:
-        """What HAProxy itself wrote."""
-        return self._config_file.parent / "haproxy.log"
-
-    @property
-    def _state_file(self) -> Path:
-        return self._config_file.parent / "process.json"
+        return self._haproxy.signature
 
     async def start(self, files: Mapping[str, bytes], signature: str) -> None:
         """Adopt the HAProxy that runs, reload it if need be, or start one.
@@ -103,20 +184,22 @@ class Supervisor:
             ConfigRefused: the configuration is wrong.
             StartFailed: HAProxy ended or was silent; e.g. the port is taken.
         """
-        found, old_signature = await self._find()
-        if found is None:
-            await self._install(files)
-            await self._launch(signature)
-        else:
-            self._process, self._signature = found, old_signature
-            self._log.info("Adopted HAProxy, pid %s", found.pid)
-            self.up.set()
-            if signature != old_signature:
+        try:
+            if not await self._managed.adopt():
+                await self._install(files)
+                self._haproxy.wanted = signature
+            elif signature != self._haproxy.signature:
                 await self.reload(files, signature)
             else:
                 async with self._changing:
                     await self._after_start()
-        self._watch = asyncio.create_task(self._keep_running())
+            await self._managed.start()
+        except NotStarted as error:
+            await self._managed.close()
+            raise StartFailed(self._command, error.message) from error
+        except BaseException:
+            await self._managed.close()
+            raise
 
     async def reload(self, files: Mapping[str, bytes], signature: str) -> None:
         """Go over to a new configuration without refusing a connection.
@@ -124,116 +207,29 @@ class Supervisor:
         Raises:
             ConfigRefused, StartFailed: the old process goes on.
         """
-        old = self._process
+        old, old_signature = self._managed.process, self._haproxy.wanted
         directory = self._config_file.parent
         before = await asyncio.to_thread(_read, directory, files)
         await self._install(files)
+        self._haproxy.wanted = signature
         if old is None or not old.alive:
-            self._signature = signature
-            return  # the watch starts it again, from the new files
+            self._haproxy.signature = signature
+            return  # it is being started again, from the new files
         try:
-            await self._launch(signature, takes_over=old)
-        except StartFailed:
+            await self._managed.replace()
+        except NotStarted as error:
+            self._haproxy.wanted = old_signature
             await asyncio.to_thread(_write, directory, before)
-            raise
+            raise StartFailed(self._command, error.message) from error
         self._log.info("Reloaded HAProxy, pid %s after %s", self.pid, old.pid)
 
     async def stop(self) -> None:
         """End HAProxy and what is left of its reloads."""
-        await self.close()
-        for process in [self._process, *self._retired]:
-            if process is not None and process.alive:
-                self._log.info("Stopping HAProxy, pid %s", process.pid)
-                await end(process, patience_seconds=_PATIENCE_SECONDS)
-        self._process = None
-        self._retired.clear()
-        self._state_file.unlink(missing_ok=True)
+        await self._managed.stop()
 
     async def close(self) -> None:
         """Stop supervising; HAProxy goes on."""
-        self.up.clear()
-        tasks = [task for task in (self._watch, *self._reapers) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._watch = None
-
-    async def _keep_running(self) -> None:
-        """Start HAProxy again whenever it ends.
-
-        One that had served is back at once, or after a breath if it did not live
-        long. Only starts that fail come more and more slowly.
-        """
-        restarts = Restarts(
-            _BREATH_SECONDS, _LONGEST_PAUSE_SECONDS, well_seconds=_LONGEST_PAUSE_SECONDS
-        )
-        pause = 0.0
-        while True:
-            process = self._process
-            if process is not None:
-                began = time.monotonic()
-                await wait_ended(process)
-                async with self._changing:
-                    pass  # an idle one ends before a reload's new one is known
-                if process != self._process:
-                    continue  # a reload took its place
-                self.up.clear()
-                self._process = None
-                self._log.warning("HAProxy, pid %s, ended: starting it", process.pid)
-                pause = restarts.ended(time.monotonic() - began)
-            await asyncio.sleep(pause)
-            try:
-                await self._launch(self._signature)
-            except (ProxyFault, OSError) as error:
-                self._log.error("HAProxy does not start: %s", error)
-                pause = restarts.failed()
-
-    async def _launch(
-        self, signature: str, *, takes_over: ProcessId | None = None
-    ) -> None:
-        """Start a process and wait until it serves and its map is whole."""
-        async with self._changing:
-            await self._before_start()
-            await self._start_process(signature, takes_over)
-
-    async def _start_process(
-        self, signature: str, takes_over: ProcessId | None
-    ) -> None:
-        arguments = [*self._command, "-db", "-f", str(self._config_file)]
-        if takes_over is not None:
-            arguments += ["-x", self._runtime.address, "-sf", str(takes_over.pid)]
-        size = begin_log(self.log_file)
-        try:
-            process = spawn(arguments, self.log_file)
-        except OSError as error:
-            raise StartFailed(self._command, str(error)) from error
-        try:
-            await self._wait_serving(process, size)
-        except BaseException:
-            await end(process, patience_seconds=_PATIENCE_SECONDS)
-            raise
-        self._process, self._signature = process, signature
-        if takes_over is not None:
-            self._retired.append(takes_over)
-            self._reap_later(takes_over)
-        self._save()
-        await self._after_start()
-        self.up.set()
-        self._log.info("HAProxy serves, pid %s", process.pid)
-
-    async def _wait_serving(self, process: ProcessId, log_offset: int) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if not process.alive:
-                await wait_ended(process)
-                raise StartFailed(self._command, self._last_words(log_offset))
-            try:
-                if (await self._runtime.info()).get("Pid") == str(process.pid):
-                    return
-            except RuntimeFault:
-                self._log.debug("HAProxy, pid %s, is not up yet", process.pid)
-            await asyncio.sleep(_STEP_SECONDS)
-        raise StartFailed(self._command, self._last_words(log_offset))
+        await self._managed.close()
 
     async def _install(self, files: Mapping[str, bytes]) -> None:
         """Let HAProxy check copies of the new files, then put them in place."""
@@ -269,57 +265,6 @@ class Supervisor:
             raise ConfigRefused(
                 self._config_file, detail.replace(str(config_file), "line")
             )
-
-    async def _find(self) -> tuple[ProcessId | None, str]:
-        """The HAProxy of an earlier hub, if it is ours and can be spoken to."""
-        recorded, signature = self._load()
-        try:
-            pid = (await self._runtime.info()).get("Pid", "")
-        except RuntimeFault:
-            pid = ""
-        if pid.isdecimal():
-            process = ProcessId.of(int(pid))
-            if process is not None and str(self._config_file) in process.command:
-                return process, signature if process == recorded else ""
-            raise StartFailed(
-                self._command,
-                f"pid {pid} answers at {self._runtime.address} and is not ours",
-            )
-        if recorded is not None and str(self._config_file) in recorded.command:
-            self._log.warning("HAProxy, pid %s, does not answer: ending it", recorded)
-            await end(recorded, patience_seconds=_PATIENCE_SECONDS)
-        return None, ""
-
-    def _load(self) -> tuple[ProcessId | None, str]:
-        try:
-            state = json.loads(self._state_file.read_text())
-            process = ProcessId(int(state["pid"]), int(state["started"]))
-            retired = [ProcessId(int(p), int(s)) for p, s in state["retired"]]
-            signature = str(state["signature"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None, ""
-        self._retired = [one for one in retired if one.alive]
-        return (process if process.alive else None), signature
-
-    def _save(self) -> None:
-        if self._process is None:
-            return
-        self._retired = [one for one in self._retired if one.alive]
-        state = {
-            "pid": self._process.pid,
-            "started": self._process.started,
-            "signature": self._signature,
-            "retired": [[one.pid, one.started] for one in self._retired],
-        }
-        write_whole(self._state_file, json.dumps(state))
-
-    def _reap_later(self, process: ProcessId) -> None:
-        task = asyncio.create_task(wait_ended(process))
-        self._reapers.add(task)
-        task.add_done_callback(self._reapers.discard)
-
-    def _last_words(self, offset: int) -> str:
-        return "\n".join(lines_since(self.log_file, offset)[-8:])
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:

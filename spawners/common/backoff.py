@@ -29,51 +29,40 @@ async def pause(seconds: float, wake: asyncio.Event) -> None:
 
 
 @dataclass
-class Pauses:
-    """Growing pauses for what keeps ending, and none for what had served well.
+class Restarts:
+    """Pauses before what ended is started again: none for what had served well.
 
     Nobody is given up: whoever can make a process end could make that the end of all.
 
     Attributes:
+        first_seconds: the shortest pause, but for none at all.
         longest_seconds: no pause is longer.
         well_seconds: what lived so long counts as having served well.
+        patient: what ends soon is back after the first pause each time, and only starts
+            that fail come more and more slowly. Otherwise it is back at once the first
+            time, and then as after starts that fail.
     """
 
+    first_seconds: float = 1.0
     longest_seconds: float = 60.0
     well_seconds: float = 120.0
-    _next: float = 0.0
-
-    def after(self, lived_seconds: float) -> float:
-        """Return the pause in seconds after something that lived so long."""
-        if lived_seconds >= self.well_seconds:
-            self._next = 0.0
-        pause = min(self._next, self.longest_seconds)
-        self._next = min(max(1.0, 2 * pause), self.longest_seconds)
-        return pause
-
-
-@dataclass
-class Restarts:
-    """Pauses before a daemon is started again: short when it ended, longer for tries.
-
-    Attributes:
-        first_seconds: after it ended soon, and after a first try that failed.
-        longest_seconds: no pause after tries that failed is longer.
-        well_seconds: one that served so long is back at once.
-    """
-
-    first_seconds: float
-    longest_seconds: float
-    well_seconds: float
-    _last: float = 0.0
+    patient: bool = False
+    _last: float | None = None
 
     def ended(self, lived_seconds: float) -> float:
-        """Return the pause after one that had served for so long."""
-        soon = lived_seconds < self.well_seconds
-        self._last = self.first_seconds if soon else 0.0
+        """Return the pause in seconds after something that lived so long."""
+        if lived_seconds >= self.well_seconds:
+            self._last = 0.0
+        elif self.patient:
+            self._last = self.first_seconds
+        else:
+            self._last = 0.0 if self._last is None else self._grown(self._last)
         return self._last
 
     def failed(self) -> float:
         """Return the pause after a start that failed, twice the one before it."""
-        self._last = min(self.longest_seconds, 2 * self._last or self.first_seconds)
+        self._last = self._grown(self._last or 0.0)
         return self._last
+
+    def _grown(self, pause: float) -> float:
+        return min(self.longest_seconds, 2 * pause or self.first_seconds)

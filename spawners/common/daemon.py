@@ -1,15 +1,41 @@
-"""A program that outlives us: started in a session of its own, waited for, ended."""
+"""A program that outlives us: started, adopted by the next of us, kept running, ended.
+
+::
+
+    class Database(Program):
+        name = "the database"
+        ...
+    managed = ManagedProcess(Database(), state_file, log_file=log_file)
+    await managed.start()       # adopts the one of earlier, or starts one that serves
+    await managed.close()       # lets it go on; or stop(), which ends it
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import json
+import logging
 import os
 import signal
-from collections.abc import Sequence
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
+from .backoff import Restarts
+from .errors import GatewayError
+from .files import write_whole
+from .process_log import begin_log, cap_log, lines_since
 from .processes import ProcessId
 
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+_LOG_SECONDS = 30.0
+_LOCK_SECONDS = 5.0
 _PASSED = (
     "PATH",
     "LANG",
@@ -23,6 +49,22 @@ _PASSED = (
 )
 
 
+class NotStarted(GatewayError):
+    """A program did not come to serve; its process, if there was one, has ended.
+
+    Attributes:
+        lines: what it wrote meanwhile, where it writes to a log of its own.
+        ended: it ended by itself; False if it was only silent, and was ended.
+    """
+
+    def __init__(
+        self, reason: str, *, lines: Sequence[str] = (), ended: bool = False
+    ) -> None:
+        self.lines = list(lines)
+        self.ended = ended
+        super().__init__("\n".join(self.lines[-8:]) or reason)
+
+
 def daemon_environment() -> dict[str, str]:
     """Return what a program that is not ours gets of our environment, by name.
 
@@ -32,64 +74,96 @@ def daemon_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _PASSED if name in os.environ}
 
 
-def spawn(command: Sequence[str], log: Path) -> ProcessId:
-    """Start ``command`` in a session of its own, its words appended to ``log``.
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a program is started.
 
-    It gets no signal from our terminal and goes on when we end. Of our environment it
-    gets :func:`daemon_environment`.
+    Attributes:
+        command: its argv.
+        environment: all of it.
+        directory: in which it runs; ours, if none is given.
+        umask: with which it runs; -1 for ours.
+        output: a descriptor for its words, instead of its log; it is closed here.
+        before_exec: called in the new process, for what only that can set. Not for a
+            process of ours that has threads.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=daemon_environment)
+    directory: Path | None = None
+    umask: int = -1
+    output: int | None = None
+    before_exec: Callable[[], None] | None = None
+
+
+def spawn(launch: Launch, log_file: Path | None = None) -> ProcessId:
+    """Start a program in a session of its own, its words appended to a log.
+
+    It gets no signal from our terminal and goes on when we end.
+
+    Args:
+        launch: what to start.
+        log_file: where its words go if ``launch`` names no descriptor; without either
+            nobody hears them.
 
     Raises:
         OSError: it cannot be executed.
     """
-    null = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    output = launch.output
+    if output is None:
+        name = os.devnull if log_file is None else log_file
+        output = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        pid = os.posix_spawn(
-            command[0],
-            list(command),
-            daemon_environment(),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE],
+        child = subprocess.Popen(
+            list(launch.command),
+            cwd=launch.directory,
+            env=dict(launch.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            umask=launch.umask,
+            preexec_fn=launch.before_exec,
         )
     finally:
-        os.close(null)
         os.close(output)
-    return ProcessId.of_child(pid)
+    child.returncode = 0  # wait_ended() takes it, of a child as of an adopted process
+    return ProcessId.of_child(child.pid)
 
 
-async def wait_ended(process: ProcessId) -> None:
-    """Return when ``process`` has ended, child of ours or not; reap it if it is."""
+async def wait_ended(process: ProcessId) -> int | None:
+    """Return when ``process`` has ended, child of ours or not; reap it if it is.
+
+    Returns:
+        The exit code of a child, negative for a signal; ``None`` of another process,
+        or where somebody else had asked for it before.
+    """
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
-        return
+        return None
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     try:
         if not process.keeps_pid:
-            return
+            return None
         loop.add_reader(descriptor, ended.set)
         try:
             await ended.wait()
         finally:
             loop.remove_reader(descriptor)
-        _reap(process.pid)
+        return _reap(process.pid)
     finally:
         os.close(descriptor)
 
 
-def _reap(pid: int) -> None:
+def _reap(pid: int) -> int | None:
     """Take the exit status of a child, so that it does not stay as a zombie."""
     try:
-        os.waitpid(pid, os.WNOHANG)
+        ended, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
-        return  # adopted, not a child: its parent is init
+        return None  # adopted, not a child: its parent is init
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 async def end(process: ProcessId, *, patience_seconds: float) -> None:
@@ -102,3 +176,339 @@ async def end(process: ProcessId, *, patience_seconds: float) -> None:
         process.send(signal.SIGKILL)
         async with asyncio.timeout(patience_seconds):
             await wait_ended(process)
+
+
+class Program(ABC):
+    """What :class:`ManagedProcess` has to know of a program; one subclass for each.
+
+    Attributes:
+        name: for people, as the subject of a sentence.
+        start_seconds: it has for coming to serve.
+        step_seconds: between two looks whether it does.
+        patience_seconds: it has for ending on SIGTERM.
+        log: where its life is told.
+    """
+
+    name: ClassVar[str]
+    start_seconds: ClassVar[float] = 60.0
+    step_seconds: ClassVar[float] = 0.1
+    patience_seconds: ClassVar[float] = 15.0
+    log: Log = logging.getLogger(__name__)
+
+    @abstractmethod
+    async def prepare(self, replaced: ProcessId | None) -> Launch:
+        """Make whole what the program reads, and return how it is started.
+
+        Args:
+            replaced: the one that serves and that the new one takes over from, in
+                :meth:`ManagedProcess.replace`.
+        """
+
+    @abstractmethod
+    async def serves(self, process: ProcessId) -> bool:
+        """Return whether it serves now; asked again and again, of one that runs.
+
+        Raises:
+            Exception: it never will; it is ended.
+        """
+
+    async def find(
+        self,
+        recorded: ProcessId | None,
+        facts: Mapping[str, Any],
+    ) -> ProcessId | None:
+        """Return the process of an earlier one of us to go on with.
+
+        Args:
+            recorded: the one that was written down, if it still runs. It is ended if
+                it is not what this returns.
+            facts: as :meth:`facts` were when it was.
+        """
+        return recorded
+
+    def owns(self, process: ProcessId) -> bool:
+        """Return whether a process that has the pid and start of ours can be ours."""
+        return True
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the next one of us has to know of the process; goes to JSON."""
+        return {}
+
+    async def started(self, process: ProcessId) -> None:
+        """Called when one serves that we have started, before it counts as up."""
+        self.log.info("%s serves, pid %s", self.name, process.pid)
+
+    async def ended(self, process: ProcessId, code: int | None, pause: float) -> None:
+        """Called when it ended that should not; after ``pause`` seconds it is back."""
+        self.log.warning(
+            "%s, pid %s, ended (code %s): starting it in %g s",
+            self.name,
+            process.pid,
+            code,
+            pause,
+        )
+
+    async def failed(self, error: Exception, pause: float) -> None:
+        """Called when one that had ended did not start; it is tried after ``pause``."""
+        self.log.error(
+            "%s does not start, next try in %g s: %s", self.name, pause, error
+        )
+
+
+class ManagedProcess:
+    """Keeps one process of a program running, over our own restarts.
+
+    At any time at most one process of ours serves, and one of us looks after it. It is
+    known by pid and start time in ``state_file``, so that whoever got the pid of one
+    that is gone is neither adopted nor ended. Nobody is given up: what keeps ending is
+    started again, after longer and longer pauses.
+
+    It can be killed at any moment, and so can we: the next start finds what runs.
+
+    Args:
+        program: what is run.
+        state_file: where the process is written down for the next one of us; in a
+            directory of ours. ``None`` for one that does not outlive us.
+        log_file: takes the program's words; it does not grow on.
+        restarts: makes the pauses.
+        changing: held from ``prepare`` to ``started``, for what must not be changed
+            while the program reads it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        state_file: Path | None = None,
+        *,
+        log_file: Path | None = None,
+        restarts: Restarts | None = None,
+        changing: asyncio.Lock | None = None,
+    ) -> None:
+        self._program = program
+        self._state_file = state_file
+        self._log_file = log_file
+        self._restarts = Restarts() if restarts is None else restarts
+        self._changing = asyncio.Lock() if changing is None else changing
+        self._process: ProcessId | None = None
+        self._retired: list[ProcessId] = []
+        self._watch: asyncio.Task[None] | None = None
+        self._reapers: set[asyncio.Task[int | None]] = set()
+        self._lock: int | None = None
+        self.up = asyncio.Event()
+
+    @property
+    def process(self) -> ProcessId | None:
+        """The one that serves now; for a moment longer if it has just ended."""
+        return self._process
+
+    @property
+    def pid(self) -> int | None:
+        """Its pid."""
+        return self._process.pid if self._process else None
+
+    async def adopt(self) -> bool:
+        """Go on with the process of an earlier one of us, and end it if that fails.
+
+        For who has to do something between this and :meth:`start`, which does it, too.
+
+        Returns:
+            False if there is none that serves; none runs then.
+
+        Raises:
+            NotStarted: another one of us looks after it.
+        """
+        await self._hold()
+        recorded, facts = self._load()
+        process = await self._program.find(recorded, facts)
+        if recorded is not None and process != recorded:
+            self._program.log.warning(
+                "%s of earlier, pid %s, is ended", self._program.name, recorded.pid
+            )
+            await end(recorded, patience_seconds=self._program.patience_seconds)
+        if process is None:
+            return False
+        self._process = process
+        self._program.log.info(
+            "%s, pid %s, is adopted", self._program.name, process.pid
+        )
+        self.up.set()
+        return True
+
+    async def start(self) -> None:
+        """Return when one serves, adopted or new; it is kept running from now on.
+
+        Raises:
+            NotStarted: it ended, or did not serve in time; it is not tried again. So
+                with all that ``prepare``, ``serves`` and ``started`` raise.
+        """
+        try:
+            if self._process is None and not await self.adopt():
+                await self._launch()
+        except BaseException:
+            self._let_go()
+            raise
+        self._watch = asyncio.create_task(self._keep_running())
+
+    async def replace(self) -> None:
+        """Start another that takes over from the one that serves.
+
+        The old one is left to finish what it has begun, and to end by itself.
+
+        Raises:
+            NotStarted: the old one goes on. So with all that ``prepare`` raises.
+        """
+        await self._launch(self._process)
+
+    async def close(self) -> None:
+        """Look after it no longer; the program goes on."""
+        self.up.clear()
+        tasks = [task for task in (self._watch, *self._reapers) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._watch = None
+        self._let_go()
+
+    async def stop(self) -> None:
+        """End it, and what it took over from: SIGTERM, and after a while SIGKILL."""
+        await self.close()
+        for process in (self._process, *self._retired):
+            if process is not None and process.keeps_pid:
+                self._program.log.info(
+                    "%s, pid %s, is stopped", self._program.name, process.pid
+                )
+                await end(process, patience_seconds=self._program.patience_seconds)
+        self._process = None
+        self._retired.clear()
+        if self._state_file is not None:
+            self._state_file.unlink(missing_ok=True)
+
+    async def _keep_running(self) -> None:
+        pause = 0.0
+        while True:
+            process = self._process
+            if process is not None:
+                began = time.monotonic()
+                code = await self._look_after(process)
+                async with self._changing:
+                    pass  # an idle one ends before the one that replaces it is known
+                if process != self._process:
+                    continue  # it was replaced
+                self.up.clear()
+                self._process = None
+                pause = self._restarts.ended(time.monotonic() - began)
+                await self._program.ended(process, code, pause)
+            await asyncio.sleep(pause)
+            try:
+                await self._launch()
+            except Exception as error:  # noqa: BLE001 -- whatever it is, try again
+                pause = self._restarts.failed()
+                await self._program.failed(error, pause)
+
+    async def _look_after(self, process: ProcessId) -> int | None:
+        """Return when it has ended; until then its log does not grow on."""
+        ended = asyncio.create_task(wait_ended(process))
+        try:
+            while not (await asyncio.wait({ended}, timeout=_LOG_SECONDS))[0]:
+                if self._log_file is not None:
+                    await asyncio.to_thread(cap_log, self._log_file)
+            return ended.result()
+        finally:
+            ended.cancel()
+
+    async def _launch(self, replaced: ProcessId | None = None) -> None:
+        async with self._changing:
+            launch = await self._program.prepare(replaced)
+            offset = 0 if self._log_file is None else begin_log(self._log_file)
+            try:
+                process = spawn(launch, self._log_file)
+            except OSError as error:
+                raise NotStarted(str(error)) from error
+            try:
+                await self._wait_serving(process, offset)
+            except BaseException:
+                await end(process, patience_seconds=self._program.patience_seconds)
+                raise
+            self._process = process
+            if replaced is not None:
+                self._retire(replaced)
+            self._save()
+            await self._program.started(process)
+            self.up.set()
+
+    async def _wait_serving(self, process: ProcessId, offset: int) -> None:
+        deadline = time.monotonic() + self._program.start_seconds
+        while time.monotonic() < deadline:
+            if not process.alive:
+                code = await wait_ended(process)
+                reason = f"It ended with code {code}."
+                raise NotStarted(reason, lines=self._words(offset), ended=True)
+            if await self._program.serves(process):
+                return
+            await asyncio.sleep(self._program.step_seconds)
+        reason = f"It did not serve after {self._program.start_seconds:g} s."
+        raise NotStarted(reason, lines=self._words(offset))
+
+    def _words(self, offset: int) -> list[str]:
+        return [] if self._log_file is None else lines_since(self._log_file, offset)
+
+    def _retire(self, process: ProcessId) -> None:
+        self._retired = [one for one in (*self._retired, process) if one.alive]
+        task = asyncio.create_task(wait_ended(process))
+        self._reapers.add(task)
+        task.add_done_callback(self._reapers.discard)
+
+    def _load(self) -> tuple[ProcessId | None, Mapping[str, Any]]:
+        """What was written down: the process, if it still runs, and its facts."""
+        if self._state_file is None:
+            return None, {}
+        try:
+            state = json.loads(self._state_file.read_text())
+            process = ProcessId(int(state["pid"]), int(state["started"]))
+            retired = [
+                ProcessId(int(pid), int(started))
+                for pid, started in state.get("retired", [])
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None, {}
+        self._retired = [one for one in retired if one.alive]
+        runs = process.alive and self._program.owns(process)
+        return (process if runs else None), state
+
+    def _save(self) -> None:
+        if self._state_file is None or self._process is None:
+            return
+        state = {
+            **self._program.facts(),
+            "pid": self._process.pid,
+            "started": self._process.started,
+            "retired": [[one.pid, one.started] for one in self._retired],
+        }
+        write_whole(self._state_file, json.dumps(state))
+
+    async def _hold(self) -> None:
+        """Be the only one that looks after it, until we let go or are gone."""
+        if self._state_file is None or self._lock is not None:
+            return
+        path = self._state_file.with_suffix(".lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                os.close(lock)
+                raise NotStarted(f"Another process looks after it ({path}).")
+            await asyncio.sleep(self._program.step_seconds)
+        self._lock = lock
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

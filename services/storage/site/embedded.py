@@ -20,23 +20,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import os
 import secrets
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from spawners.common.backoff import Restarts
-from spawners.common.daemon import end, wait_ended
-from spawners.common.files import write_whole
-from spawners.common.process_log import begin_log, cap_log, lines_since
+from spawners.common.daemon import Launch, ManagedProcess, NotStarted, Program
 from spawners.common.processes import ProcessId
 from spawners.common.sockets import LONGEST_PATH
 
@@ -69,10 +65,6 @@ log = logging.getLogger(__name__)
 READY_BUCKET = "landbridge-ready"
 """Exists only so that readiness can be tried by a real put, get and delete."""
 
-_START = timedelta(seconds=60)
-_PATIENCE_SECONDS = 15.0
-_STEP_SECONDS = 0.1
-_LOG_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _WELL_SECONDS = 60.0
@@ -98,91 +90,117 @@ class EmbeddedAccess:
     role_arn: str = ROLE_ARN
 
 
-class EmbeddedStore:
-    """Owner of the one SeaweedFS process of a directory.
+class _SeaweedFS(Program):
+    """SeaweedFS in one directory.
 
     Args:
         settings: where it lives and who may call it.
-        moved: told of its new address, where somebody took its port while it was down;
-            programs of users do not know the port.
+        moved: told of its new address, where that changed while it was down.
     """
+
+    name = "The embedded store"
 
     def __init__(
         self,
         settings: EmbeddedSettings,
-        moved: Callable[[EmbeddedAccess], None] | None = None,
+        moved: Callable[[EmbeddedAccess], None] | None,
     ) -> None:
         self._settings = settings
         self._moved = moved
-        self._process: ProcessId | None = None
-        self._child: subprocess.Popen[bytes] | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._access: EmbeddedAccess | None = None
+        self._key = AccessKey("", "")
+        self._ports: Ports | None = None
+        self._shares_tmp = False
         self._sockets: int | None = None
-        self.up = asyncio.Event()
+        self.access: EmbeddedAccess | None = None
+        self.failure = ""
+        self.log = log
 
-    @property
-    def access(self) -> EmbeddedAccess:
-        """The store's address and key.
+    def make_whole(self) -> None:
+        """Make the directory, and have the broker's key. Blocks."""
+        self._key = prepare(self._settings)
 
-        Raises:
-            StoreUnavailable: it was never started.
-        """
-        if self._access is None:
-            raise StoreUnavailable("The embedded store was not started.")
-        return self._access
-
-    @property
-    def pid(self) -> int | None:
-        """The pid of the process that serves now."""
-        return self._process.pid if self._process else None
-
-    @property
-    def log_file(self) -> Path:
-        """What SeaweedFS itself wrote."""
-        return self._settings.directory / "weed.log"
-
-    async def start(self) -> EmbeddedAccess:
-        """Adopt the store that runs, or start one; return when it really works.
-
-        Raises:
-            StoreUnavailable: it does not start; the message holds its last words.
-        """
-        key = await asyncio.to_thread(prepare, self._settings)
-        found = await self._find(key)
-        if found is None:
-            await self._launch(key)
-        else:
-            self._process = found
-            log.info("Adopted the embedded store, pid %s", found.pid)
-            self.up.set()
-        self._watch = asyncio.create_task(self._keep_running(key))
-        return self.access
-
-    async def close(self) -> None:
-        """Stop supervising; the store goes on."""
-        self.up.clear()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-            self._watch = None
+    def close(self) -> None:
+        """Hold no descriptor any more."""
         if self._sockets is not None:
             os.close(self._sockets)
             self._sockets = None
 
-    async def stop(self) -> None:
-        """End the store (SIGTERM, and after a while SIGKILL)."""
-        await self.close()
-        if self._process is not None and self._process.alive:
-            log.info("Stopping the embedded store, pid %s", self._process.pid)
-            await end(self._process, patience_seconds=_PATIENCE_SECONDS)
-        self._forget_child()
-        self._process = None
-        self._state_file.unlink(missing_ok=True)
+    async def prepare(self, replaced: ProcessId | None) -> Launch:
+        self.failure = ""
+        return await asyncio.to_thread(self._prepare)
 
-    def _access_by(self, ports: Ports, key: AccessKey) -> EmbeddedAccess:
+    def _prepare(self) -> Launch:
+        directory = self._settings.directory
+        # Only now has a store of an earlier gateway ended, which may have been root's.
+        hand_over(self._settings)
+        private = self._private_tmp()
+        self._shares_tmp = not private
+        ports = choose_ports(directory, self._ids[0] if self._shares_tmp else None)
+        link_socket(directory, ports)
+        self._ports = ports
+        command = command_line(self._settings, ports, weed_program())
+        return Launch(
+            [*private, *self._as_account(ports), *command],
+            {
+                "PATH": os.defpath,
+                "HOME": str(directory),
+                "TMPDIR": str(directory / SCRATCH),
+                **_OPTIONS,
+            },
+            directory=directory,
+            umask=0o077,
+        )
+
+    async def serves(self, process: ProcessId) -> bool:
+        assert self._ports is not None  # noqa: S101 -- chosen before
+        stolen = stolen_sockets(self._ports, self._ids[0]) if self._shares_tmp else []
+        if stolen:
+            raise StoreUnavailable(f"Another account has {stolen[0]}.")
+        try:
+            await try_store(self._access_by(self._ports))
+        except StorageError as error:
+            self.failure = str(error)
+            return False
+        return True
+
+    async def find(
+        self, recorded: ProcessId | None, facts: Mapping[str, Any]
+    ) -> ProcessId | None:
+        """The store of an earlier gateway, if it is whole and works."""
+        if recorded is None or facts.get("signature") != _signature(self._settings):
+            return None
+        try:
+            self._ports = Ports.from_json(facts["ports"])
+            access = self._access_by(self._ports)
+            await try_store(access)
+        except (KeyError, ValueError, TypeError):
+            return None
+        except StorageError as error:
+            log.warning("The store, pid %s, does not work: %s", recorded.pid, error)
+            return None
+        self.access = access
+        return recorded
+
+    def facts(self) -> Mapping[str, Any]:
+        assert self._ports is not None  # noqa: S101 -- chosen before
+        return {
+            "ports": self._ports.as_json(),
+            "signature": _signature(self._settings),
+        }
+
+    async def started(self, process: ProcessId) -> None:
+        assert self._ports is not None  # noqa: S101 -- chosen before
+        before, self.access = self.access, self._access_by(self._ports)
+        await super().started(process)
+        if before is None or before.endpoint == self.access.endpoint:
+            return
+        if self._moved is not None:
+            self._moved(self.access)
+
+    def _access_by(self, ports: Ports) -> EmbeddedAccess:
         path = self._settings.directory / "sock" / port_socket(ports)
-        return EmbeddedAccess(f"http://127.0.0.1:{ports.s3}", key, self._short(path))
+        endpoint = f"http://127.0.0.1:{ports.s3}"
+        return EmbeddedAccess(endpoint, self._key, self._short(path))
 
     def _short(self, path: Path) -> str:
         """Return a path that the kernel can hold, for this process alone."""
@@ -191,74 +209,6 @@ class EmbeddedStore:
         if self._sockets is None:
             self._sockets = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
         return f"/proc/self/fd/{self._sockets}/{path.name}"
-
-    @property
-    def _state_file(self) -> Path:
-        return self._settings.directory / "process.json"
-
-    async def _keep_running(self, key: AccessKey) -> None:
-        restarts = Restarts(
-            _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, well_seconds=_WELL_SECONDS
-        )
-        pause = 0.0
-        while True:
-            process = self._process
-            if process is not None:
-                began = time.monotonic()
-                await self._wait_ended(process)
-                self.up.clear()
-                self._forget_child()
-                self._process = None
-                log.warning("The embedded store, pid %s, ended", process.pid)
-                pause = restarts.ended(time.monotonic() - began)
-            await asyncio.sleep(pause)
-            before = self.access.endpoint
-            try:
-                await self._launch(key)
-            except (StorageError, OSError) as error:
-                log.warning("The embedded store does not start: %s", error)
-                pause = restarts.failed()
-                continue
-            if self._moved is not None and self.access.endpoint != before:
-                self._moved(self.access)
-
-    async def _wait_ended(self, process: ProcessId) -> None:
-        """Return when the store has ended; until then its log does not grow on."""
-        ended = asyncio.create_task(wait_ended(process))
-        try:
-            while not (await asyncio.wait({ended}, timeout=_LOG_SECONDS))[0]:
-                await asyncio.to_thread(cap_log, self.log_file)
-        finally:
-            ended.cancel()
-
-    async def _launch(self, key: AccessKey) -> None:
-        # Only now has a store of an earlier gateway ended, which may have been root's.
-        await asyncio.to_thread(hand_over, self._settings)
-        private = await asyncio.to_thread(self._private_tmp)
-        ports = await asyncio.to_thread(
-            choose_ports, self._settings.directory, None if private else self._ids[0]
-        )
-        await asyncio.to_thread(link_socket, self._settings.directory, ports)
-        command = command_line(self._settings, ports, weed_program())
-        offset = begin_log(self.log_file)
-        process = self._spawn([*private, *self._as_account(ports), *command])
-        try:
-            await self._wait_ready(process, ports, key, offset, shared=not private)
-        except BaseException:
-            await end(process, patience_seconds=_PATIENCE_SECONDS)
-            self._forget_child()
-            raise
-        self._process = process
-        state = {
-            "pid": process.pid,
-            "started": process.started,
-            "ports": ports.as_json(),
-            "signature": _signature(self._settings),
-        }
-        write_whole(self._state_file, json.dumps(state))
-        self._access = self._access_by(ports, key)
-        self.up.set()
-        log.info("The embedded store serves, pid %s", process.pid)
 
     @property
     def _ids(self) -> tuple[int, int]:
@@ -291,91 +241,84 @@ class EmbeddedStore:
             return []
         return private
 
-    def _spawn(self, command: list[str]) -> ProcessId:
-        directory = self._settings.directory
-        output = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            self._child = subprocess.Popen(
-                command,
-                cwd=directory,
-                env={
-                    "PATH": os.defpath,
-                    "HOME": str(directory),
-                    "TMPDIR": str(directory / SCRATCH),
-                    **_OPTIONS,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                umask=0o077,
-            )
-        finally:
-            os.close(output)
-        return ProcessId.of_child(self._child.pid)
 
-    def _forget_child(self) -> None:
-        if self._child is not None:
-            self._child.poll()
-            self._child = None
+class EmbeddedStore:
+    """Owner of the one SeaweedFS process of a directory.
 
-    async def _wait_ready(
+    Args:
+        settings: where it lives and who may call it.
+        moved: told of its new address, where somebody took its port while it was down;
+            programs of users do not know the port.
+    """
+
+    def __init__(
         self,
-        process: ProcessId,
-        ports: Ports,
-        key: AccessKey,
-        offset: int,
-        *,
-        shared: bool,
+        settings: EmbeddedSettings,
+        moved: Callable[[EmbeddedAccess], None] | None = None,
     ) -> None:
-        deadline = time.monotonic() + _START.total_seconds()
-        failure = ""
-        while time.monotonic() < deadline:
-            if not process.alive:
-                await wait_ended(process)
-                break
-            if shared and (stolen := stolen_sockets(ports, self._ids[0])):
-                raise StoreUnavailable(f"Another account has {stolen[0]}.")
-            try:
-                await try_store(self._access_by(ports, key))
-            except StorageError as error:
-                failure = str(error)
-            else:
-                return
-            await asyncio.sleep(_STEP_SECONDS)
-        words = self._last_words(offset) or failure
-        raise StoreUnavailable(
-            f"The embedded store does not start: {words}",
-            hint=f"Its log is {self.log_file}.",
+        self.log_file = settings.directory / "weed.log"
+        """What SeaweedFS itself wrote."""
+        self._program = _SeaweedFS(settings, moved)
+        self._managed = ManagedProcess(
+            self._program,
+            settings.directory / "process.json",
+            log_file=self.log_file,
+            restarts=Restarts(
+                _FIRST_PAUSE_SECONDS,
+                _LONGEST_PAUSE_SECONDS,
+                well_seconds=_WELL_SECONDS,
+                patient=True,
+            ),
         )
 
-    async def _find(self, key: AccessKey) -> ProcessId | None:
-        """The store of an earlier gateway, if it is ours, whole and works."""
-        try:
-            state = json.loads(self._state_file.read_text())
-            process = ProcessId(int(state["pid"]), int(state["started"]))
-            ports = Ports.from_json(state["ports"])
-            same = state["signature"] == _signature(self._settings)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        if not process.alive:
-            return None
-        if same:
-            try:
-                await try_store(self._access_by(ports, key))
-            except StorageError as error:
-                log.warning("The store, pid %s, does not work: %s", process.pid, error)
-            else:
-                self._access = self._access_by(ports, key)
-                return process
-        log.info("Ending the store of an earlier gateway, pid %s", process.pid)
-        await end(process, patience_seconds=_PATIENCE_SECONDS)
-        return None
+    @property
+    def access(self) -> EmbeddedAccess:
+        """The store's address and key.
 
-    def _last_words(self, offset: int) -> str:
-        lines = lines_since(self.log_file, offset)
-        told = [line for line in lines if line[:1] in {"F", "E"}]
-        return " ".join(told[-3:] or lines[-3:])
+        Raises:
+            StoreUnavailable: it was never started.
+        """
+        if self._program.access is None:
+            raise StoreUnavailable("The embedded store was not started.")
+        return self._program.access
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the process that serves now."""
+        return self._managed.pid
+
+    @property
+    def up(self) -> asyncio.Event:
+        """Set while it serves."""
+        return self._managed.up
+
+    async def start(self) -> EmbeddedAccess:
+        """Adopt the store that runs, or start one; return when it really works.
+
+        Raises:
+            StoreUnavailable: it does not start; the message holds its last words.
+        """
+        await asyncio.to_thread(self._program.make_whole)
+        try:
+            await self._managed.start()
+        except NotStarted as error:
+            told = [line for line in error.lines if line[:1] in {"F", "E"}]
+            words = " ".join(told[-3:] or error.lines[-3:]) or self._program.failure
+            raise StoreUnavailable(
+                f"The embedded store does not start: {words or error.message}",
+                hint=f"Its log is {self.log_file}.",
+            ) from error
+        return self.access
+
+    async def close(self) -> None:
+        """Stop supervising; the store goes on."""
+        await self._managed.close()
+        self._program.close()
+
+    async def stop(self) -> None:
+        """End the store (SIGTERM, and after a while SIGKILL)."""
+        await self._managed.stop()
+        self._program.close()
 
 
 def weed_program() -> str:

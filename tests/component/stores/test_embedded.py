@@ -57,7 +57,6 @@ async def test_a_store_is_adopted_and_what_was_written_is_there(settings):
         assert again == access
     finally:
         await second.stop()
-    first._forget_child()
     assert ProcessId.of(first.pid or 0) is None
 
 
@@ -76,7 +75,6 @@ async def test_other_settings_start_it_anew_with_the_same_keys(settings):
         assert again.endpoint == access.endpoint
     finally:
         await second.stop()
-        first._forget_child()
 
 
 async def test_a_killed_store_comes_back_with_every_acknowledged_object(settings):

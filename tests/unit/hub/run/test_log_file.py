@@ -10,7 +10,6 @@ import pytest
 
 from hub.run.log_file import LONGEST_LINE, Lines, LogFile, copy_pipe
 from services.common.short_lines import LONGEST_MESSAGE, keep_lines_short
-from spawners.common.backoff import Pauses
 from spawners.common.process_log import begin_log, cap_log
 
 
@@ -119,10 +118,3 @@ def test_a_log_that_its_process_has_open_is_put_aside(tmp_path):
     assert (tmp_path / "weed.log.1").read_bytes() == b"x" * 300 + b"y" * 300
     assert begin_log(path) == 1
     assert begin_log(tmp_path / "none.log") == 0
-
-
-def test_pauses_grow_to_a_minute_and_are_forgotten_after_good_service():
-    pauses = Pauses()
-    assert [pauses.after(1) for _ in range(9)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert pauses.after(121) == 0
-    assert pauses.after(5) == 1

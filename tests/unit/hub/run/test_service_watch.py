@@ -7,7 +7,7 @@ import logging
 from types import SimpleNamespace
 
 from hub.run.service_watch import ServiceWatch
-from spawners.common.backoff import Pauses
+from spawners.common.backoff import Restarts
 
 
 class Service:
@@ -29,7 +29,7 @@ class Service:
 
 
 async def test_it_is_started_until_it_starts(caplog):
-    watch = ServiceWatch(logging.getLogger("t"), lambda: Pauses(longest_seconds=0.01))
+    watch = ServiceWatch(logging.getLogger("t"), lambda: Restarts(longest_seconds=0.01))
     service = Service(failures=6)
     watch.watch("storage", service)
     service._proc_stopped()

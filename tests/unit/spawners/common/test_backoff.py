@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import islice
 
-from spawners.common.backoff import Pauses, Restarts, growing, pause
+from spawners.common.backoff import Restarts, growing, pause
 
 
 def test_pauses_grow_up_to_the_longest():
@@ -14,13 +14,24 @@ def test_pauses_grow_up_to_the_longest():
 
 
 def test_what_served_well_comes_back_at_once():
-    pauses = Pauses(longest_seconds=3.0, well_seconds=60.0)
-    assert [pauses.after(1) for _ in range(5)] == [0.0, 1.0, 2.0, 3.0, 3.0]
-    assert pauses.after(60) == 0.0
+    restarts = Restarts(longest_seconds=3.0, well_seconds=60.0)
+    assert [restarts.ended(1) for _ in range(5)] == [0.0, 1.0, 2.0, 3.0, 3.0]
+    assert restarts.failed() == 3.0
+    assert restarts.ended(60) == 0.0
+    assert [restarts.failed(), restarts.ended(1)] == [1.0, 2.0]
+
+
+def test_pauses_grow_to_a_minute_and_are_forgotten_after_good_service():
+    restarts = Restarts()
+    assert [restarts.ended(1) for _ in range(9)] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert restarts.ended(121) == 0
+    assert restarts.ended(5) == 1
 
 
 def test_a_daemon_that_ends_soon_waits_shortly_and_failed_starts_longer():
-    restarts = Restarts(first_seconds=0.5, longest_seconds=3.0, well_seconds=60.0)
+    restarts = Restarts(
+        first_seconds=0.5, longest_seconds=3.0, well_seconds=60.0, patient=True
+    )
     assert restarts.ended(61) == 0.0
     assert [restarts.failed() for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
     assert restarts.ended(1) == 0.5
