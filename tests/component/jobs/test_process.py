@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from hub.config.settings import load_settings
 from hub.config.site import detect
 from hub.run.doctor import check_jobs
+from rigs.batch.agent import stub
+from rigs.batch.rendezvous import HubDouble
 from services.jobs.lock import CoreLock, CoreRuns
 from spawners.batch.jobs.remote import RemoteJobs
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
+from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.batch.rendezvous.launch import agent_command
+from spawners.batch.rendezvous.messages import Answer
 
 OWNER = "server:alice/"
 
@@ -43,6 +52,11 @@ class Process:
         self.token = self.settings.state / "secrets" / "jobs-hub.token"
         self.running: asyncio.subprocess.Process | None = None
         self.clients: list[RemoteJobs] = []
+
+    def limit_to_one_cpu(self) -> None:
+        with (self.state / "gateway.toml").open("a") as config:
+            config.write("slots_cpus = 1\n")
+        self.settings = load_settings(self.environment)
 
     async def start(self) -> None:
         self.running = await asyncio.create_subprocess_exec(
@@ -120,6 +134,75 @@ async def test_jobs_outlive_the_process_and_are_taken_up(process, tmp_path):
     assert record.failure is None
     assert await process.end() == 0
     assert not process.socket.exists()
+
+
+class Edge:
+    """What of the gateway is there besides the jobs service: its door for jobs."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        site = detect(process.settings)
+        self.address, self.port = site.jobs_address, site.jobs_port
+        self.pki = ensure_hub_pki(
+            process.settings.state / "pki", names=[site.jobs_address]
+        )
+
+    async def call(self, verb: str, body: bytes, peer: str) -> Answer:
+        """Hand one of an agent's three calls on."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self.process.socket))
+        async with httpx.AsyncClient(transport=transport, timeout=30) as client:
+            answer = await client.post(
+                f"http://jobs/hub/api/landbridge/jobs/{verb}",
+                content=body,
+                headers={"X-Forwarded-For": peer},
+            )
+        return Answer(answer.status_code, answer.json())
+
+
+def stored(process: Process, name: str) -> tuple[bool, bool]:
+    """Whether the database has an address of a job, and what it starts."""
+    database = sqlite3.connect(process.settings.state / "db" / "jobs.sqlite")
+    with closing(database):
+        (address,) = database.execute(
+            "select endpoint from landbridge_jobs where name = ?", (name,)
+        ).fetchone()
+        launch = database.execute(
+            "select 1 from landbridge_job_launches where name = ?", (name,)
+        ).fetchone()
+    return address is not None, launch is not None
+
+
+async def test_a_job_starts_with_all_dead_but_the_jobs_service(process, tmp_path):
+    process.limit_to_one_cpu()
+    await process.start()
+    hub = await process.client()
+    edge = HubDouble(Edge(process))
+    waiting = JobSpec(
+        name=new_job_name(),
+        script=f"#!/bin/sh\nexec {shlex.join(agent_command(sys.executable))}\n",
+        resources=Resources(),
+        workdir=str(tmp_path),
+        output=str(tmp_path / "output"),
+    )
+    user = getpass.getuser()
+    async with asyncio.timeout(90):
+        first = await hub.submit(spec(tmp_path, 600), user=user, owner=f"{OWNER}x")
+        await hub.submit(waiting, user=user, owner=OWNER, launch=stub("wait"))
+        await hub.wait(first.name, lambda r: r.status.state is JobState.RUNNING)
+        await hub.cancel(first.name)
+        await hub.close()
+        await process.end(signal.SIGKILL)
+        assert stored(process, waiting.name) == (False, True)
+        await edge.up()  # not earlier: no job can have asked before
+        await process.start()
+        while stored(process, waiting.name) != (True, False):
+            await asyncio.sleep(0.1)
+        later = await process.client()
+        record = later.get(waiting.name)
+        assert record.address.port == 41000
+        await later.cancel(waiting.name)
+        await later.wait(waiting.name, lambda r: not r.live)
+    await edge.down()
 
 
 async def test_one_process_looks_after_the_jobs_of_a_state(process):
