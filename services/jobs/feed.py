@@ -78,7 +78,8 @@ class Feed:
 
     def entry(self, record: JobRecord) -> Entry:
         """Return a record as it is listed."""
-        self._owners[record.name] = record.owner
+        if self._jobs.get(record.name) is not None:  # else nobody is told of its end
+            self._owners[record.name] = record.owner
         mark = self._marks.get(record.name)
         number = mark.revision if mark else 0
         return Entry(record, self._jobs.last_event(record.name), number)

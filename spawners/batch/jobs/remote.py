@@ -64,6 +64,7 @@ _NOT_SIGNED_IN = 401
 _FAULT = 500
 _TOLD = 503
 _SNAPSHOT_AGE = timedelta(minutes=1)
+_MOST_DROPPED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class RemoteJobs:
         self._revision = 0
         self._held: dict[str, _Held] = {}
         self._newest: dict[str, str] = {}
+        self._dropped: dict[str, int] = {}
         self._news = asyncio.Event()
         self._listed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -371,6 +373,7 @@ class RemoteJobs:
         self._epoch, self._revision = listing.epoch, listing.revision
         self._held = {}
         self._newest = {}
+        self._dropped = {}
         for entry in listing.entries:
             held = before.pop(entry.record.name, None)
             self._held[entry.record.name] = held or _Held(entry)
@@ -422,8 +425,10 @@ class RemoteJobs:
         self._revision = max(self._revision, int(number))
 
     def _put(self, entry: Entry) -> None:
-        """Take an entry of this epoch over, unless a newer one is here."""
+        """Take an entry of this epoch over, unless we know better."""
         held = self._held.get(entry.record.name)
+        if entry.revision <= self._dropped.get(entry.record.name, -1):
+            return
         if held is None:
             held = self._held[entry.record.name] = _Held(entry)
         elif entry.revision < held.entry.revision:
@@ -433,6 +438,10 @@ class RemoteJobs:
         self._wake([held])
 
     def _drop(self, name: str, revision: int) -> None:
+        # An answer that is still on its way must not bring it back.
+        self._dropped[name] = revision
+        while len(self._dropped) > _MOST_DROPPED:
+            del self._dropped[next(iter(self._dropped))]
         held = self._held.get(name)
         if held is None or held.entry.revision > revision:
             return
@@ -450,7 +459,7 @@ class RemoteJobs:
             self._put(answer.entry)
         elif record.name not in self._held and record.owner.startswith(self._prefix):
             # Of a service that has ended since, or that was not listed yet.
-            self._put(replace(answer.entry, revision=-1))
+            self._put(replace(answer.entry, revision=0))
         return record
 
     async def _learn(self, name: str) -> None:

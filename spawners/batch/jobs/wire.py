@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar  # Any: JSON
@@ -97,8 +97,12 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that is asked for, in hex: equal for equal requests."""
-        plain = to_jsonable_python(self, fallback=_plain)
+        """SHA-256 of everything that is asked for, in hex: equal for equal requests.
+
+        What is as it would be without a word about it counts for nothing, so that a
+        release which knows of more finds the requests of an earlier one to be the same.
+        """
+        plain = to_jsonable_python(_said(self), fallback=_plain)
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -235,6 +239,20 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _said(value: object) -> object:
+    """Return a dataclass as the fields of it that differ from their defaults."""
+    if not is_dataclass(value):
+        return value
+    said = {}
+    for item in fields(value):
+        given, otherwise = getattr(value, item.name), item.default
+        if item.default_factory is not MISSING:
+            otherwise = item.default_factory()
+        if given != otherwise:
+            said[item.name] = _said(given)
+    return said
 
 
 def _plain(value: object) -> object:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rigs.services.jobs import QUICK
+from services.jobs import handlers
 from spawners.batch.errors import BatchError
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
@@ -210,6 +211,41 @@ class TestTheMirror:
             await api.note(record.name, "line", "x" * 1000)
         assert rig.service.feed.revision > before + 40
         assert len(rig.service.feed.after(before)) == 1
+
+    async def test_a_reader_that_takes_nothing_is_hung_up_on(
+        self, rig, api, new_spec, monkeypatch
+    ):
+        monkeypatch.setattr(handlers, "_SLOWEST_SECONDS", 0.2)
+        token = rig.tokens.file_of("hub").read_text().strip()
+        feed = rig.service.feed
+        _, writer = await asyncio.open_unix_connection(rig.socket, limit=1)
+        writer.write(
+            f"GET /v1/watch?after={feed.epoch}-{feed.revision} HTTP/1.0\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        for number in range(40):
+            facts = {"fact": "x" * 100_000}
+            owner = f"{OWNER}{number}"
+            await api.submit(new_spec(), user="alice", owner=owner, facts=facts)
+        async with asyncio.timeout(20):
+            with pytest.raises(ConnectionError):
+                while True:
+                    writer.write(b" ")
+                    await writer.drain()
+                    await asyncio.sleep(0.05)
+        writer.close()
+        # Who reads goes on.
+        await eventually(lambda: len(api.records()) == 40)
+
+    async def test_what_is_dropped_is_not_brought_back_by_a_late_answer(
+        self, rig, meddler, api, new_spec
+    ):
+        first = await api.submit(new_spec(), user="alice", owner=OWNER)
+        revision = rig.service.feed.revision
+        entry = replace(rig.service.feed.entry(first), revision=revision)
+        api._drop(first.name, revision + 1)
+        api._put(entry)
+        assert api.get(first.name) is None
 
     async def test_what_was_dropped_long_ago_is_listed_again(self, rig, api, new_spec):
         feed = rig.service.feed

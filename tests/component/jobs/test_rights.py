@@ -8,11 +8,13 @@ import sys
 import httpx
 import pytest
 
+from services.jobs import handlers
 from services.jobs.clients import ClientTokens, whose
 from services.jobs.service import TOKEN_VARIABLE
 from spawners.batch.errors import InvalidSpec, LimitReached, NotPermitted
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
+from spawners.batch.jobs.http import UnixClient
 from spawners.batch.jobs.record import Address
 from spawners.batch.jobs.wire import NameUsed
 from spawners.batch.models import JobState, Launch
@@ -353,6 +355,23 @@ class TestTokensOfJobs:
         # Also when alice has another server.
         await hub.submit(new_spec(), user="alice", owner=SERVER, launch=LAUNCH)
         assert (await raw(rig, "GET", "/v1/jobs", token)).status_code == 401
+
+    async def test_a_stream_that_it_opened_ends_with_it(
+        self, rig, hub, server, monkeypatch
+    ):
+        monkeypatch.setattr(handlers, "_KEEPALIVE_SECONDS", 0.1)
+        record, token = server
+        feed = rig.service.feed
+        path = f"/v1/watch?after={feed.epoch}-{feed.revision}"
+        client = UnixClient(rig.socket)
+        async with client.stream(
+            path, token=token, seconds=5, silence_seconds=5
+        ) as stream:
+            assert stream.status == 200
+            await hub.cancel(record.name)
+            async with asyncio.timeout(20):
+                async for line in stream.lines():
+                    assert record.name not in line
 
     async def test_it_outlives_the_service(self, rig, server):
         await rig.kill()

@@ -1,7 +1,7 @@
 """The values of the jobs API as JSON: exact both ways, and strict about what comes."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
@@ -142,6 +142,19 @@ def test_a_submission_gives_the_spec_that_it_was_made_of(spec, facts):
     sent = Submission.of(spec, user="alice", owner="server:alice/", facts=facts)
     assert sent.spec(spec.name, spec.script) == spec
     assert read(Submission, dump(sent)).digest == sent.digest
+
+
+def test_what_a_later_release_adds_changes_no_digest():
+    """It has to know the request again that was made just before it was installed."""
+    sent = Submission("alice", "server:alice/", Resources(), "/tmp", script="#!/bin/sh")
+
+    @dataclass(frozen=True)
+    class Later(Submission):
+        priority: int = 0
+
+    shared = {field.name: getattr(sent, field.name) for field in fields(Submission)}
+    assert Later(**shared).digest == sent.digest
+    assert Later(**shared, priority=1).digest != sent.digest
 
 
 RECORD = JobRecord(
