@@ -333,7 +333,13 @@ class JobsService:
         if name in self._cancelled:
             raise _was_cancelled(name)
         return await self.jobs.submit(
-            spec, user=asked.user, owner=asked.owner, facts=asked.facts, launch=launch
+            spec,
+            user=asked.user,
+            owner=asked.owner,
+            facts=asked.facts,
+            launch=launch,
+            vocabulary=asked.vocabulary,
+            retain=asked.retain,
         )
 
     async def _outcome(self, record: JobRecord) -> JobRecord:

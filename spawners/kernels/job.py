@@ -19,6 +19,7 @@ from typing import Any  # what is sent as JSON
 from spawners.batch.explain.ends import explain_end
 from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_state
+from spawners.batch.explain.vocabulary import KERNEL
 from spawners.batch.jobs.record import NOT_READ
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
 from spawners.common.backoff import growing
@@ -209,7 +210,7 @@ class KernelJob:
         tail = str(self.exit_facts.get("tail", "")) or await self._read_log()
         if self.ended is None:
             self.ended = explain_end(
-                status, self.resources, tail, asked=self.over, what="kernel"
+                status, self.resources, tail, asked=self.over, vocabulary=KERNEL
             )
             log.info("Kernel job %s ended: %s", self.record.name, self.ended.title)
             self.end_known.set()

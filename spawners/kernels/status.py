@@ -10,6 +10,7 @@ from datetime import datetime
 
 from spawners.batch.explain.ends import explain_end
 from spawners.batch.explain.failure import Failure
+from spawners.batch.explain.vocabulary import KERNEL
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
 
 
@@ -63,7 +64,7 @@ def explain_death(
         signal=-code if code < 0 else None,
         nodes=(host,) if host else (),
     )
-    found = explain_end(status, resources, tail, asked=False, what="kernel")
+    found = explain_end(status, resources, tail, asked=False, vocabulary=KERNEL)
     return replace(found, detail=found.detail.replace("The job", "The kernel"))
 
 

@@ -20,6 +20,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, Unicode, default
 
 from spawners.batch.errors import InvalidSpec
+from spawners.batch.explain.vocabulary import SERVER
 from spawners.batch.jobs.errors import AlreadyLive
 from spawners.batch.jobs.record import JobRecord
 from spawners.batch.models import JobSpec, Launch, new_job_name
@@ -361,6 +362,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
                 owner=self.owner,
                 facts={"profile": plan.profile, "title": plan.title},
                 launch=self.launch(),
+                vocabulary=SERVER,
             )
         )
         try:

@@ -18,6 +18,7 @@ from spawners.common.text import (
 from ..models import JobState, JobStatus, Resources
 from .failure import Failure
 from .reasons import explain_reason
+from .vocabulary import JOB, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,11 @@ class _End:
     status: JobStatus
     resources: Resources
     log: str
-    what: str
+    vocabulary: Vocabulary
 
     @property
-    def needed(self) -> str:
-        return "JupyterLab" if self.what == "server" else "the kernel (ipykernel)"
+    def what(self) -> str:
+        return self.vocabulary.subject
 
     @property
     def where(self) -> str:
@@ -44,7 +45,7 @@ def explain_end(
     log_tail: str,
     *,
     asked: bool,
-    what: str = "server",
+    vocabulary: Vocabulary = JOB,
 ) -> Failure:
     """Return why a job ended, with amounts and the next step.
 
@@ -53,9 +54,9 @@ def explain_end(
         resources: what it asked for.
         log_tail: the end of its output; cleaned here before it is kept.
         asked: True when its owner or the gateway had asked for the end.
-        what: ran in it, in a word.
+        vocabulary: how people call what ran in it.
     """
-    end = _End(status, resources, clean_log(log_tail), what)
+    end = _End(status, resources, clean_log(log_tail), vocabulary)
     if asked and status.state is not JobState.OUT_OF_MEMORY:
         return Failure(
             "Stopped",
@@ -295,7 +296,7 @@ def _by_last_lines(end: _End, text: str, where: str) -> _Words | None:
         return (
             "A Python package is missing",
             f"Python found no module named {module[1]}{where}.",
-            f"Is {end.needed} installed in this environment? Choose another one or "
+            f"{end.vocabulary.advice} Choose another one or "
             f"install the package that holds {module[1]}.",
         )
     command = _NO_COMMAND.search(text)
@@ -305,7 +306,7 @@ def _by_last_lines(end: _End, text: str, where: str) -> _Words | None:
         return (
             "Command not found",
             detail or f"The job could not find {name}{where}.",
-            f"Is {end.needed} installed in this environment? Choose another one, or "
+            f"{end.vocabulary.advice} Choose another one, or "
             "tell your site's operators.",
         )
     if end.status.exit_code == 126 or _DENIED.search(text):

@@ -19,9 +19,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ..explain.failure import Failure
+from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, UserLimits
-from .record import JobEvent, JobRecord
+from .record import JobEvent, JobRecord, Retain
 
 
 class JobsApi(Protocol):
@@ -50,6 +51,8 @@ class JobsApi(Protocol):
         owner: str,
         facts: Mapping[str, str] | None = None,
         launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
     ) -> JobRecord:
         """Submit one job as ``user``; return its record, with its identity.
 
@@ -65,6 +68,9 @@ class JobsApi(Protocol):
             launch: what the job starts, which its agent fetches on the node: the spec's
                 script runs the agent, whose environment is added here. It is kept
                 encrypted until the job is ready, and nobody is asked for it again.
+            vocabulary: how people call what runs in the job, for all that they read.
+            retain: what is kept of it once it is over; ``NONE`` for an owner that is
+                used once, such as a worker: then :meth:`get` knows it no more.
 
         Raises:
             AlreadyLive: the owner has a live job; attach to the record in the error.

@@ -39,6 +39,7 @@ from spawners.common.errors import DatabaseUnavailable
 
 from ..errors import InvalidSpec
 from ..explain.failure import Failure
+from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .errors import StaleReport
@@ -53,12 +54,13 @@ from .record import (
     IllegalTransition,
     JobEvent,
     JobRecord,
+    Retain,
     Transition,
     utc_now,
 )
 from .settings import WatchSettings, supervise
 from .store import JobStore
-from .submission import Submission
+from .submission import About, Submission
 from .watcher import JobWatcher
 
 log = logging.getLogger(__name__)
@@ -185,6 +187,8 @@ class Jobs:
         owner: str,
         facts: Mapping[str, str] | None = None,
         launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
     ) -> JobRecord:
         """Submit one job as ``user`` and return its record, identity included.
 
@@ -199,6 +203,8 @@ class Jobs:
             launch: what the job's agent starts, which the job fetches once it runs.
                 The agent's environment is added to the spec's; the spec's script runs
                 it (:func:`~spawners.batch.rendezvous.launch.agent_command`).
+            vocabulary: how people call what runs in the job.
+            retain: what is kept of it once it is over.
 
         Raises:
             AlreadyLive: the owner has a live job; nothing was done.
@@ -207,7 +213,8 @@ class Jobs:
                 ``AuthenticationBroken``; phase is ``REFUSED`` and tells why.
             SchedulerUnavailable: it did not answer the check, or never took the job.
         """
-        return await self._submission.submit(spec, user, owner, facts or {}, launch)
+        about = About(user, facts or {}, vocabulary, retain)
+        return await self._submission.submit(spec, owner, about, launch)
 
     async def submit_set(
         self,
@@ -217,6 +224,8 @@ class Jobs:
         owners: Sequence[str],
         facts: Mapping[str, str] | None = None,
         launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
     ) -> list[JobRecord]:
         """Submit as many equal jobs as there are owners, at once; return their records.
 
@@ -234,6 +243,8 @@ class Jobs:
             owners: the adapter's keys, 1 to 1,000, all different.
             facts: public facts to keep with each record.
             launch: what each job's agent starts; see :meth:`submit`.
+            vocabulary: how people call what runs in each.
+            retain: what is kept of each once it is over.
 
         Raises:
             AlreadyLive: one of the owners has a live job; nothing was done.
@@ -242,9 +253,8 @@ class Jobs:
                 ``AuthenticationBroken``; each record is ``REFUSED`` and tells why.
             SchedulerUnavailable: it did not answer the check, or took none of them.
         """
-        return await self._submission.submit_set(
-            spec, user, owners, facts or {}, launch
-        )
+        about = About(user, facts or {}, vocabulary, retain)
+        return await self._submission.submit_set(spec, owners, about, launch)
 
     async def give_launch(self, name: str, launch: Launch) -> bool:
         """Hand in what a job starts that is there already; may be called again.
@@ -585,11 +595,11 @@ class Jobs:
         """Delete what is old, for ever."""
         while True:
             try:
-                count = await self._ledger.store.prune(utc_now() - self._settings.keep)
+                before = utc_now() - self._settings.keep
+                while count := await self._ledger.store.prune(before):
+                    log.debug("Pruned %s old records", count)
             except DatabaseUnavailable as error:
                 log.warning("Cannot prune old records: %s", error)
-            else:
-                log.debug("Pruned %s old records", count)
             await asyncio.sleep(_PRUNE_SECONDS)
 
 

@@ -325,7 +325,41 @@ class Ledger:
                     entry.saved_seq = max(entry.saved_seq, events[-1].seq)
                     self._signal(entry)
                 self._drop_if_closed(entry.record.name)
+            return await self._dispose(entry for entry, _, _ in taken)
+
+    async def _dispose(self, entries: Iterable[_Entry]) -> bool:
+        """Delete records of which nothing is kept, first from the database.
+
+        As long as that has them their owner's generations go on, so memory knows
+        them until then.
+        """
+        over = [entry for entry in entries if self._is_disposable(entry)]
+        if not over:
             return True
+        try:
+            await self.store.delete([entry.record.name for entry in over])
+        except DatabaseUnavailable as error:
+            log.warning("Cannot delete from the job store, will retry: %s", error)
+            for entry in over:
+                self._mark_unsaved(entry)
+            return False
+        for entry in over:
+            if self._is_disposable(entry):
+                self._drop(entry)
+        return True
+
+    def _is_disposable(self, entry: _Entry) -> bool:
+        busy = entry.promising.locked() or entry.record.name in self._unsaved
+        return entry.record.is_disposable and not busy
+
+    def _drop(self, entry: _Entry) -> None:
+        name, owner = entry.record.name, entry.record.owner
+        del self._entries[name]
+        if self._newest.get(owner) == name:
+            del self._newest[owner]
+            if (waiting := self._owners.pop(owner, None)) is not None:
+                waiting.set()
+        self._tell(name)
 
     def abandon(self) -> None:
         """Cut the store off: writes under way are cancelled, later ones fail."""
@@ -378,6 +412,8 @@ class Ledger:
         entry = _Entry(record, stored.last_seq, stored.last_seq)
         self._entries[record.name] = entry
         self._index(entry)
+        if record.is_disposable:
+            self._mark_unsaved(entry)
         newest = self.current(record.owner)
         if newest is None or newest.generation < record.generation:
             self._newest[record.owner] = record.name
@@ -408,9 +444,9 @@ class Ledger:
         newest = self._newest.get(record.owner) == name
         unsaved = name in self._unsaved or name in self._saving
         busy = entry.promising.locked() or unsaved
-        if not newest and not record.is_open and not busy:
-            del self._entries[name]
-            self._tell(name)
+        kept = newest or record.is_open or record.is_disposable
+        if not kept and not busy:
+            self._drop(entry)
 
     def _signal(self, entry: _Entry) -> None:
         entry.changed, changed = asyncio.Event(), entry.changed

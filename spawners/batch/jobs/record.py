@@ -24,6 +24,7 @@ from typing import Any  # a changed field is checked by the dataclass
 
 from ..errors import BatchError
 from ..explain.failure import Failure
+from ..explain.vocabulary import JOB, Vocabulary
 from ..models import BatchJob, JobState, JobStatus, Resources
 
 #: What an event carries beside its words.
@@ -56,6 +57,17 @@ class Phase(StrEnum):
     def live(self) -> bool:
         """True while there is, or may be, a job that its owner wants."""
         return self in (Phase.INTENT, Phase.SUBMITTED)
+
+
+class Retain(StrEnum):
+    """What is kept of an owner's jobs once they are over.
+
+    ``NEWEST``: the newest record, and earlier ones for some weeks. ``NONE``: nothing,
+    once nobody can take the end back; for owners that are used once.
+    """
+
+    NEWEST = "newest"
+    NONE = "none"
 
 
 class Situation(StrEnum):
@@ -157,6 +169,8 @@ class JobRecord:
         failure: set when it ended without being asked to, or was refused.
         search_until: until when it is looked whether its job comes after all or comes
             back, as late twins and jobs of crashed controllers do; or ``None``.
+        vocabulary: how people call what runs in it.
+        retain: what is kept of it once it is over.
         created, updated: aware UTC.
     """
 
@@ -177,6 +191,8 @@ class JobRecord:
     cancel_wanted: datetime | None = None
     failure: Failure | None = None
     search_until: datetime | None = None
+    vocabulary: Vocabulary = JOB
+    retain: Retain = Retain.NEWEST
 
     # What state it is in
 
@@ -222,6 +238,11 @@ class JobRecord:
     def is_open(self) -> bool:
         """True while something is still to be done about it."""
         return self.can_be_cancelled or self.search_until is not None
+
+    @property
+    def is_disposable(self) -> bool:
+        """True once nothing is to be kept of it."""
+        return self.retain is Retain.NONE and not self.is_open
 
     @property
     def settled(self) -> bool:
@@ -364,7 +385,11 @@ class JobRecord:
         if self.address == address:
             return Transition(self)
         return self._to(
-            Line("ready", "The server is ready", {"node": address.host}),
+            Line(
+                "ready",
+                f"The {self.vocabulary.subject} is ready",
+                {"node": address.host},
+            ),
             address=address,
         )
 
@@ -376,7 +401,7 @@ class JobRecord:
         return self._to(
             Line(
                 "server",
-                f"The server's process ended ({how})",
+                f"The {self.vocabulary.subject}'s process ended ({how})",
                 {"exit_code": exit_code, "signal": signal},
             )
         )

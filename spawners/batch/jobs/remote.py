@@ -33,11 +33,12 @@ from spawners.common.errors import GatewayError
 
 from ..errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from ..explain.failure import Failure
+from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, UserLimits
 from .errors import AlreadyLive, UnknownJob
 from .http import NoAnswer, Response, UnixClient
-from .record import JobEvent, JobRecord
+from .record import JobEvent, JobRecord, Retain
 from .wire import (
     Answer,
     Cancelled,
@@ -173,6 +174,8 @@ class RemoteJobs:
         owner: str,
         facts: Mapping[str, str] | None = None,
         launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
     ) -> JobRecord:
         """See :class:`~.api.JobsApi`.
 
@@ -180,7 +183,13 @@ class RemoteJobs:
             ServiceAway: it did not answer for long; the job, should it be there, ends.
         """
         asked = Submission.of(
-            spec, user=user, owner=owner, facts=facts or {}, launch=launch
+            spec,
+            user=user,
+            owner=owner,
+            facts=facts or {},
+            launch=launch,
+            vocabulary=vocabulary,
+            retain=retain,
         )
         # A caller that goes away leaves it to be finished, as with Jobs.
         return await asyncio.shield(self._keep(self._submit(spec.name, asked)))

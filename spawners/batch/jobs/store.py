@@ -22,7 +22,7 @@ from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
 from . import tables as rows
 from .launches import Alongside
-from .record import JobEvent, JobRecord
+from .record import JobEvent, JobRecord, Retain
 
 T = TypeVar("T")
 
@@ -90,7 +90,10 @@ class JobStore:
         await self._database.close()
 
     async def load(self) -> list[Stored]:
-        """Return every record that is open, and the newest of each owner."""
+        """Return every record that is open, and the newest of each owner.
+
+        Of an owner of whom nothing is kept, only what is open.
+        """
 
         def work(connection: Connection) -> list[Stored]:
             newest = (
@@ -113,7 +116,10 @@ class JobStore:
                 .where(
                     sa.or_(
                         rows.jobs.c.is_open,
-                        rows.jobs.c.generation == newest.c.top,
+                        sa.and_(
+                            rows.jobs.c.generation == newest.c.top,
+                            rows.jobs.c.retain != Retain.NONE.value,
+                        ),
                     )
                 )
                 .order_by(rows.jobs.c.created)
@@ -248,7 +254,8 @@ class JobStore:
     async def prune(self, before: datetime) -> int:
         """Delete closed records last changed before then; return how many.
 
-        The newest record of each owner stays, with its events. Launches that nobody
+        The newest record of each owner stays, with its events; of owners of whom
+        nothing is kept, all that is closed goes, however new. Launches that nobody
         asks for any more go, whoever left them: an earlier version knows of none.
         """
 
@@ -257,10 +264,15 @@ class JobStore:
             condition = sa.and_(
                 rows.jobs.c.keeper == self._keeper,
                 sa.not_(rows.jobs.c.is_open),
-                rows.jobs.c.updated < before,
-                sa.exists().where(
-                    newer.c.owner == rows.jobs.c.owner,
-                    newer.c.generation > rows.jobs.c.generation,
+                sa.or_(
+                    rows.jobs.c.retain == Retain.NONE.value,
+                    sa.and_(
+                        rows.jobs.c.updated < before,
+                        sa.exists().where(
+                            newer.c.owner == rows.jobs.c.owner,
+                            newer.c.generation > rows.jobs.c.generation,
+                        ),
+                    ),
                 ),
             )
             names = list(
@@ -268,8 +280,7 @@ class JobStore:
                     sa.select(rows.jobs.c.name).where(condition).limit(500)
                 )
             )
-            for table in (rows.events, rows.jobs):
-                connection.execute(sa.delete(table).where(table.c.name.in_(names)))
+            _delete(connection, names)
             connection.execute(
                 sa.delete(rows.proofs).where(
                     rows.proofs.c.created < before,
@@ -283,6 +294,23 @@ class JobStore:
             return len(names)
 
         return await self._run(work)
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Delete records with all that hangs on them.
+
+        Raises:
+            DatabaseUnavailable: nothing was deleted.
+        """
+
+        def work(connection: Connection) -> None:
+            for start in range(0, len(names), 500):
+                some = names[start : start + 500]
+                _delete(connection, some)
+                connection.execute(
+                    sa.delete(rows.proofs).where(rows.proofs.c.name.in_(some))
+                )
+
+        await self._run(work)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on a table of another module, in one transaction.
@@ -316,6 +344,11 @@ def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
         connection.execute(
             sa.insert(rows.events), [rows.event_to_row(event) for event in events]
         )
+
+
+def _delete(connection: Connection, names: Sequence[str]) -> None:
+    for table in (rows.events, rows.launches, rows.jobs):
+        connection.execute(sa.delete(table).where(table.c.name.in_(names)))
 
 
 def _erase_launch(connection: Connection, change: Change) -> None:

@@ -14,13 +14,14 @@ from spawners.common.errors import GatewayError
 from ..errors import InvalidSpec, SchedulerUnavailable
 from ..explain.failure import Failure
 from ..explain.states import explain_refusal
+from ..explain.vocabulary import Vocabulary
 from ..models import BatchJob, JobSpec, Launch, checked_count, task_name
 from ..scheduler import Scheduler
 from .errors import AlreadyLive
 from .launches import Alongside, Launches
 from .ledger import Ledger
 from .reconciler.reconciler import Reconciler
-from .record import JobRecord, Phase, utc_now
+from .record import JobRecord, Phase, Retain, utc_now
 from .settings import WatchSettings
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,23 @@ class _Order:
         return self.records[0].user
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is written down of a job beside what it runs.
+
+    Attributes:
+        user: account to run as.
+        facts: the adapter's public facts.
+        vocabulary: how people call what runs in it.
+        retain: what is kept of it once it is over.
+    """
+
+    user: str
+    facts: Mapping[str, str]
+    vocabulary: Vocabulary
+    retain: Retain
+
+
 class Submission:
     """Submits jobs, each exactly once, whatever fails on the way."""
 
@@ -78,32 +96,22 @@ class Submission:
         self._looking: set[asyncio.Task[Any] | None] = set()
 
     async def submit(
-        self,
-        spec: JobSpec,
-        user: str,
-        owner: str,
-        facts: Mapping[str, str],
-        launch: Launch | None,
+        self, spec: JobSpec, owner: str, about: About, launch: Launch | None
     ) -> JobRecord:
         """See :meth:`spawners.batch.jobs.jobs.Jobs.submit`."""
-        intent = self._intent(spec, spec.name, user, owner, facts)
+        intent = self._intent(spec, spec.name, owner, about)
         order = self._with_launch(_Order(spec, [intent]), launch)
         return (await self._begin(order))[0]
 
     async def submit_set(
-        self,
-        spec: JobSpec,
-        user: str,
-        owners: Sequence[str],
-        facts: Mapping[str, str],
-        launch: Launch | None,
+        self, spec: JobSpec, owners: Sequence[str], about: About, launch: Launch | None
     ) -> list[JobRecord]:
         """See :meth:`spawners.batch.jobs.jobs.Jobs.submit_set`."""
         tasks = checked_count(spec, len(owners))
         if len(set(owners)) != tasks:
             raise InvalidSpec("owners", "must all be different.")
         intents = [
-            self._intent(spec, task_name(spec.name, index), user, owner, facts)
+            self._intent(spec, task_name(spec.name, index), owner, about)
             for index, owner in enumerate(owners)
         ]
         order = self._with_launch(_Order(spec, intents, tasks), launch)
@@ -136,9 +144,7 @@ class Submission:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _intent(
-        self, spec: JobSpec, name: str, user: str, owner: str, facts: Mapping[str, str]
-    ) -> JobRecord:
+    def _intent(self, spec: JobSpec, name: str, owner: str, about: About) -> JobRecord:
         """Return the record of a submission to be; nothing is kept of it yet."""
         if not 0 < len(owner) <= 300 or not owner.isprintable():
             raise InvalidSpec("owner", "must be 1 to 300 printable characters.")
@@ -151,13 +157,15 @@ class Submission:
             name=name,
             owner=owner,
             generation=current.generation + 1 if current else 1,
-            user=user,
+            user=about.user,
             phase=Phase.INTENT,
             resources=spec.resources,
             created=now,
             updated=now,
-            facts=MappingProxyType(dict(facts)),
+            facts=MappingProxyType(dict(about.facts)),
             output=spec.output,
+            vocabulary=about.vocabulary,
+            retain=about.retain,
         )
 
     def _with_launch(self, order: _Order, launch: Launch | None) -> _Order:

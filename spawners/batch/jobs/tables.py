@@ -17,8 +17,9 @@ from sqlalchemy.engine import RowMapping
 from spawners.common.database import UtcDateTime
 
 from ..explain.failure import Failure
+from ..explain.vocabulary import SERVER, Vocabulary
 from ..models import BatchJob, JobStatus, Resources
-from .record import Address, JobEvent, JobRecord, Phase
+from .record import Address, JobEvent, JobRecord, Phase, Retain
 
 VERSION_TABLE = "landbridge_jobs_version"
 
@@ -50,6 +51,8 @@ jobs = sa.Table(
     sa.Column("look_until", UtcDateTime),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("updated", UtcDateTime, nullable=False),
+    sa.Column("vocabulary", sa.Text),
+    sa.Column("retain", sa.String(16), nullable=False, server_default="newest"),
     sa.UniqueConstraint("owner", "generation", name="uq_landbridge_jobs_generation"),
 )
 # The database itself refuses a second live job of an owner, whoever asks.
@@ -134,6 +137,7 @@ _JOB = TypeAdapter(BatchJob | None)
 _STATUS = TypeAdapter(JobStatus)
 _ADDRESS = TypeAdapter(Address | None)
 _FAILURE = TypeAdapter(Failure | None)
+_VOCABULARY = TypeAdapter(Vocabulary)
 
 
 def _same(value: object) -> object:
@@ -156,6 +160,8 @@ _ENCODERS: Mapping[str, _Encoder] = {
     "status": _json(_STATUS),
     "address": _nullable(_ADDRESS),
     "failure": _nullable(_FAILURE),
+    "vocabulary": _json(_VOCABULARY),
+    "retain": lambda retain: retain.value,
 }
 # Fields whose columns keep the names that they were made with.
 _COLUMNS = {"user": "user_name", "address": "endpoint", "search_until": "look_until"}
@@ -221,7 +227,14 @@ def from_row(row: RowMapping) -> JobRecord:
         cancel_wanted=row["cancel_wanted"],
         failure=_FAILURE.validate_json(row["failure"] or "null"),
         search_until=row["look_until"],
+        vocabulary=_vocabulary(row["vocabulary"]),
+        retain=Retain(row["retain"]),
     )
+
+
+def _vocabulary(text: str | None) -> Vocabulary:
+    # A row of before there were words: all jobs were servers then.
+    return SERVER if text is None else _VOCABULARY.validate_json(text)
 
 
 def event_to_row(event: JobEvent) -> dict[str, object]:

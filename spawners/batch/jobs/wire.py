@@ -31,9 +31,10 @@ from ..errors import (
     SchedulerUnavailable,
     SubmitRejected,
 )
+from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from .errors import AlreadyLive, UnknownJob
-from .record import JobEvent, JobRecord
+from .record import JobEvent, JobRecord, Retain
 
 T = TypeVar("T")
 
@@ -56,6 +57,8 @@ class Submission:
             script runs the agent and nothing more.
         facts: public facts to keep with the record.
         launch: what the job starts, which its agent fetches.
+        vocabulary: how people call what runs in the job.
+        retain: what is kept of it once it is over.
     """
 
     user: str
@@ -71,6 +74,8 @@ class Submission:
     script: str | None = field(default=None, repr=False)
     facts: Mapping[str, str] = field(default_factory=_no_mapping)
     launch: Launch | None = field(default=None, repr=False)
+    vocabulary: Vocabulary = JOB
+    retain: Retain = Retain.NEWEST
 
     @classmethod
     def of(
@@ -81,10 +86,20 @@ class Submission:
         owner: str,
         facts: Mapping[str, str],
         launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
     ) -> Submission:
         """Return what is sent for ``spec``."""
         shared = {name: getattr(spec, name) for name in _SPEC_FIELDS}
-        return cls(user=user, owner=owner, facts=facts, launch=launch, **shared)
+        return cls(
+            user=user,
+            owner=owner,
+            facts=facts,
+            launch=launch,
+            vocabulary=vocabulary,
+            retain=retain,
+            **shared,
+        )
 
     def spec(self, name: str, script: str) -> JobSpec:
         """Return the job that is asked for, under ``name``.

@@ -246,7 +246,9 @@ class Rendezvous:
         if not state.nonce_hash:
             self._jobs.heard_of(record.name)
             await self._jobs.note(
-                record.name, "starting", "The job runs; its server starts."
+                record.name,
+                "starting",
+                f"The job runs; its {record.vocabulary.subject} starts.",
             )
         return {
             "report_secret": secret,

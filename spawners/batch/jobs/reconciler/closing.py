@@ -56,7 +56,13 @@ class Closing:
             if not record.needs_polling:
                 return Transition(record)
             asked = record.cancel_wanted is not None
-            failure = explain_end(status, record.resources, tail, asked=asked)
+            failure = explain_end(
+                status,
+                record.resources,
+                tail,
+                asked=asked,
+                vocabulary=record.vocabulary,
+            )
             if status.state is JobState.LOST:
                 late = self._settings.late_until(now) or now
                 return record.vanished(failure, now, late)

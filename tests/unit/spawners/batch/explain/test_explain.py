@@ -12,6 +12,7 @@ from spawners.batch.explain.states import (
     explain_state,
     starts_by_itself,
 )
+from spawners.batch.explain.vocabulary import KERNEL, SERVER, Vocabulary
 from spawners.batch.models import JobState, JobStatus, Resources
 from spawners.common.text import LOG_LIMIT
 
@@ -30,7 +31,7 @@ def failed(code: int | None = None, signal: int | None = None, reason="") -> Job
 
 
 def ends(status: JobStatus, log: str = "", *, asked: bool = False):
-    return explain_end(status, FOUR_GB, log, asked=asked)
+    return explain_end(status, FOUR_GB, log, asked=asked, vocabulary=SERVER)
 
 
 # States
@@ -352,3 +353,41 @@ def test_nothing_that_is_read_makes_the_words_fail(state, reason, log, asked):
     failure = explain_end(status, FOUR_GB, log, asked=asked)
     assert failure.title
     assert len(failure.log.encode()) <= LOG_LIMIT
+
+
+# Words of other kinds of jobs
+
+WORKER = Vocabulary("worker", "Dask (distributed)")
+MISSING = [
+    (failed(127), "x: distributed: command not found\n"),
+    (failed(1), "ModuleNotFoundError: No module named 'distributed'\n"),
+]
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if state.ended])
+@pytest.mark.parametrize("vocabulary", [WORKER, KERNEL, Vocabulary()])
+def test_no_other_job_is_told_of_a_server_or_of_jupyterlab(state, vocabulary):
+    logs = ["", "No space left on device\n", "Killed\n", MISSING[0][1], MISSING[1][1]]
+    for code in (None, 0, 1, 126, 127, 137):
+        for log in logs:
+            status = JobStatus(state, exit_code=code, nodes=("n1",))
+            told = explain_end(status, FOUR_GB, log, asked=False, vocabulary=vocabulary)
+            words = " ".join((told.title, told.detail, told.hint))
+            assert "JupyterLab" not in words
+            assert "server" not in words
+
+
+@pytest.mark.parametrize(("status", "log"), MISSING)
+def test_what_is_missing_is_called_by_its_name(status, log):
+    def hint(vocabulary):
+        end = explain_end(status, FOUR_GB, log, asked=False, vocabulary=vocabulary)
+        return end.hint
+
+    assert hint(WORKER).startswith("Is Dask (distributed) installed")
+    assert hint(SERVER).startswith("Is JupyterLab installed")
+    assert hint(Vocabulary()).startswith("Is all that it needs installed")
+
+
+def test_an_end_is_told_with_its_subject():
+    end = explain_end(failed(3), FOUR_GB, "", asked=False, vocabulary=WORKER)
+    assert end.title == "The worker failed (exit code 3)"

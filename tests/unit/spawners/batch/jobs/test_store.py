@@ -13,7 +13,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from spawners.batch.explain.failure import Failure
-from spawners.batch.jobs.record import Address, JobEvent, JobRecord, Phase, utc_now
+from spawners.batch.explain.vocabulary import SERVER, Vocabulary
+from spawners.batch.jobs.record import (
+    Address,
+    JobEvent,
+    JobRecord,
+    Phase,
+    Retain,
+    utc_now,
+)
 from spawners.batch.jobs.store import Change, JobStore, OwnerTaken
 from spawners.batch.jobs.tables import VERSION_TABLE, jobs, metadata
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources, new_job_name
@@ -51,6 +59,8 @@ def full_record():
         cancel_wanted=now,
         failure=Failure("Out of memory", "4 GB", "Try 8 GB.", "log\n☃"),
         search_until=now,
+        vocabulary=Vocabulary("worker", "Dask"),
+        retain=Retain.NONE,
     )
 
 
@@ -214,6 +224,17 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(store):
         return compare_metadata(context, metadata)
 
     assert await store.transact(difference) == []
+
+
+async def test_a_row_of_an_earlier_release_is_a_servers_and_kept(store):
+    record = make_record()
+    await store.insert(record)
+    await store.transact(
+        lambda c: c.execute(sa.text("UPDATE landbridge_jobs SET vocabulary = NULL"))
+    )
+    (stored,) = await store.load()
+    assert stored.record == replace(record, vocabulary=SERVER)
+    assert stored.record.retain is Retain.NEWEST
 
 
 async def test_opening_twice_changes_nothing(store, url):
