@@ -78,7 +78,6 @@ class Gateway:
         jobs, rendezvous, pki: see their modules.
         usage: what jobs used.
         tls: for asking job servers: trusts the jobs CA, presents the hub's key.
-        submissions: how many submissions may be under way at a time.
         closing: True once the hub goes down.
     """
 
@@ -90,7 +89,6 @@ class Gateway:
         pki: HubPki,
         places: JobPaths,
         close: Callable[[], Awaitable[None]],
-        concurrent_submissions: int = 8,
         kernels: KernelOffer | None = None,
         usage: UsageLedger | None = None,
     ) -> None:
@@ -99,13 +97,12 @@ class Gateway:
         self.rendezvous = rendezvous
         self.pki = pki
         self.tls = client_context(pki)
-        self.submissions = asyncio.Semaphore(concurrent_submissions)
         self.closing = False
         self.log = log
         self._places = places
         self._close = close
         self._kernels = kernels
-        self._wishes: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
 
     @property
     def api_url(self) -> str:
@@ -179,29 +176,22 @@ class Gateway:
             return None
         return record.address.address
 
-    def cancel(
-        self, job_name: str, *, after: Awaitable[object] | None = None
-    ) -> Awaitable[None]:
-        """Note the wish to end a job in the background, until that is written down."""
-        task = asyncio.create_task(self._want_end(job_name, after))
-        self._wishes.add(task)
-        task.add_done_callback(self._wishes.discard)
+    def cancel(self, job_name: str) -> Awaitable[None]:
+        """Have a job ended in the background; asked until that is written down."""
+        task = asyncio.create_task(self._request_end(job_name))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
         return asyncio.shield(task)
 
-    async def _want_end(self, job_name: str, after: Awaitable[object] | None) -> None:
-        pauses = growing(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS)
-        while True:
+    async def _request_end(self, job_name: str) -> None:
+        for seconds in growing(_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS):
             try:
                 await self.jobs.cancel(job_name)
             except UnknownJob:
-                if after is None:
-                    return
-                # Its intent is being written down just now.
-                await asyncio.wait([asyncio.ensure_future(after)])
-                after = None
+                return
             except GatewayError as error:
                 log.warning("Cannot note the end of job %s: %s", job_name, error)
-                await asyncio.sleep(next(pauses))
+                await asyncio.sleep(seconds)
             else:
                 return
 
@@ -216,7 +206,7 @@ class Gateway:
     async def close(self) -> None:
         """Write down what is known and stop watching; jobs go on."""
         self.closing = True
-        for task in list(self._wishes):
+        for task in list(self._requests):
             task.cancel()
         await self.jobs.close()
         await self._close()
@@ -272,7 +262,7 @@ async def build_gateway(
             acts.
     """
     pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
-    config = jobs_config(settings, site)
+    config = jobs_config(settings, site, concurrent_submissions=concurrent_submissions)
     side = job_side(config, pki)
     scheduler = build_scheduler(config)
     secrets = launch_secrets(settings)
@@ -305,7 +295,6 @@ async def build_gateway(
         pki=pki,
         places=places(settings, site, side),
         close=close,
-        concurrent_submissions=concurrent_submissions,
         kernels=kernel_offer(settings, site),
         usage=UsageLedger(store),
     )

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from services.common.reference import api_page
 from services.storage.spec import SPEC as STORAGE_SPEC
+from spawners.batch.jobs.reconciler.picture import page as life_of_a_job
 
 from .cli import COMMANDS
 from .config.sections import SECTIONS
@@ -213,6 +214,7 @@ PAGES = {
     "docs/reference/storage-api.md": storage_api_page,
     "docs/reference/settings.md": settings_page,
     "docs/reference/command.md": command_page,
+    "docs/explanation/life-of-a-job.md": life_of_a_job,
     "config/gateway.toml": sample_file,
 }
 

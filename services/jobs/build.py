@@ -158,6 +158,7 @@ def watch_settings(config: JobsConfig, pki: HubPki) -> WatchSettings:
     return WatchSettings(
         fast=config.scheduler.fast_poll,
         slow=config.scheduler.slow_poll,
+        submissions=config.concurrent_submissions,
         answers=partial(job_answers, client_context(pki)),
     )
 

@@ -316,11 +316,10 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         plan = self.plan(self.user_options)
         if current is not None and current.live:
             await self._wait_for_end(current)
-        async with self.gateway.submissions:
-            try:
-                return await self._submit(plan)
-            except AlreadyLive as error:
-                return await self._attach(error.record)
+        try:
+            return await self._submit(plan)
+        except AlreadyLive as error:
+            return await self._attach(error.record)
 
     async def _attach(self, record: JobRecord) -> JobRecord:
         """Take over a job that an earlier hub, or a second click, submitted."""
@@ -369,7 +368,7 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
             record = await asyncio.shield(submission)
         except asyncio.CancelledError:
             if not gateway.closing:
-                gateway.cancel(name, after=submission)
+                gateway.cancel(name)
             raise
         finally:
             self._submitted.set()

@@ -62,13 +62,11 @@ class ServerHost(Protocol):
     Attributes:
         jobs: the batch core.
         tls: for asking servers: trusts the jobs CA, presents the hub's certificate.
-        submissions: how many submissions may be under way at a time.
         closing: True once the hub goes down: jobs must then be left alone.
     """
 
     jobs: JobsApi
     tls: ssl.SSLContext
-    submissions: asyncio.Semaphore
     closing: bool
 
     @property
@@ -96,13 +94,10 @@ class ServerHost(Protocol):
     def agent_command(self) -> tuple[str, ...]:
         """Return what runs the agent in a job, as argv; holds no secrets."""
 
-    def cancel(
-        self, job_name: str, *, after: Awaitable[object] | None = None
-    ) -> Awaitable[None]:
-        """Take note of the wish to end a job, whatever happens to the caller.
+    def cancel(self, job_name: str) -> Awaitable[None]:
+        """Have a job ended, whatever happens to the caller; also one not yet written.
 
-        It is recorded in the background, once ``after`` is done, and tried again
-        while the database does not answer.
+        That is recorded in the background, and tried again while it cannot be.
         """
 
     async def fail(self, job_name: str, failure: Failure) -> None:

@@ -16,7 +16,6 @@ from traitlets.config import Config
 
 from spawners.batch.explain.failure import Failure
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import Address, JobRecord
 from spawners.batch.jobs.settings import WatchSettings
@@ -44,7 +43,6 @@ class Host:
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
         self.tls = ssl.create_default_context()
-        self.submissions = asyncio.Semaphore(8)
 
     def account_of(self, user_name: str) -> str:
         return user_name
@@ -61,18 +59,8 @@ class Host:
     def agent_command(self) -> tuple[str, ...]:
         return ("/usr/bin/python3", "-I", "-c", "agent")
 
-    def cancel(
-        self, job_name: str, *, after: Awaitable[object] | None = None
-    ) -> Awaitable[None]:
-        async def wish() -> None:
-            try:
-                await self.jobs.cancel(job_name)
-            except UnknownJob:
-                if after is not None:
-                    await asyncio.wait([asyncio.ensure_future(after)])
-                    await self.jobs.cancel(job_name)
-
-        return asyncio.ensure_future(wish())
+    def cancel(self, job_name: str) -> Awaitable[None]:
+        return asyncio.ensure_future(self.jobs.cancel(job_name))
 
     async def fail(self, job_name: str, failure: Failure) -> None:
         await self.jobs.give_up(job_name, failure)

@@ -64,18 +64,6 @@ async def test_a_wish_is_kept_while_the_database_is_away(
     assert jobs.cancelled == ["lb-a"]
 
 
-async def test_a_wish_waits_for_the_intent_to_be_written(tmp_path: Path) -> None:
-    jobs = Jobs(UnknownJob("not yet"))
-    submitted = asyncio.get_running_loop().create_future()
-    wish = gateway(tmp_path, jobs).cancel("lb-a", after=submitted)
-    await asyncio.sleep(0)
-    assert jobs.cancelled == []
-    submitted.set_result(None)
-    async with asyncio.timeout(5):
-        await wish
-    assert jobs.cancelled == ["lb-a"]
-
-
 async def test_nothing_is_wished_of_a_job_that_never_was(tmp_path: Path) -> None:
     jobs = Jobs(UnknownJob("never"))
     await gateway(tmp_path, jobs).cancel("lb-a")

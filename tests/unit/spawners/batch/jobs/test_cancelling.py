@@ -1,14 +1,19 @@
 """A cancel is a wish that lasts until an end was read."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from rigs.batch.jobs import OWNER, ended, in_state
 from spawners.batch.errors import InvalidSpec
+from spawners.batch.jobs import jobs as jobs_module
 from spawners.batch.jobs.errors import UnknownJob
+from spawners.batch.jobs.reconciler import reconciler as reconciler_module
 from spawners.batch.jobs.record import Phase
 from spawners.batch.models import JobState
+from spawners.common.errors import DatabaseUnavailable
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -172,3 +177,164 @@ async def test_who_listens_is_told_of_every_change(jobs, submit):
     await jobs.cancel(first.name)
     await jobs.wait(first.name, ended)
     assert (first.name, len(await jobs.events(first.owner))) in seen
+
+
+async def test_a_cancel_of_a_name_that_is_just_being_written_ends_it(
+    jobs, fake, new_spec, monkeypatch
+):
+    real, gate = jobs._ledger.store.insert_all, asyncio.Event()
+
+    async def slow(*args, **kwargs):
+        await gate.wait()
+        await real(*args, **kwargs)
+
+    monkeypatch.setattr(jobs._ledger.store, "insert_all", slow)
+    spec = new_spec()
+    submission = asyncio.create_task(jobs.submit(spec, user="alice", owner=OWNER))
+    await asyncio.sleep(0)
+    cancel = asyncio.create_task(jobs.cancel(spec.name))
+    await asyncio.sleep(0.01)
+    assert not cancel.done()
+    gate.set()
+    await cancel
+    record = await submission
+    await jobs.wait(record.name, ended)
+    assert fake.live() == []
+
+
+async def test_a_cancel_of_a_name_that_could_not_be_written_finds_nothing(
+    jobs, new_spec, monkeypatch
+):
+    async def fail(*_, **__):
+        raise DatabaseUnavailable("full")
+
+    monkeypatch.setattr(jobs._ledger.store, "insert_all", fail)
+    spec = new_spec()
+    submission = asyncio.create_task(jobs.submit(spec, user="alice", owner=OWNER))
+    await asyncio.sleep(0)
+    with pytest.raises(UnknownJob):
+        await jobs.cancel(spec.name)
+    with pytest.raises(DatabaseUnavailable):
+        await submission
+
+
+async def test_a_request_that_could_not_be_written_is_written_later(
+    jobs, fake, submit, monkeypatch
+):
+    monkeypatch.setattr(jobs_module, "_FIRST_RETRY_SECONDS", 0.01)
+    record = await submit()
+    real, failures = jobs._ledger.store.save, [1, 2, 3]
+
+    async def fail(changes):
+        if failures and any(change.record.cancel_wanted for change in changes):
+            failures.pop()
+            raise DatabaseUnavailable("locked")
+        await real(changes)
+
+    monkeypatch.setattr(jobs._ledger.store, "save", fail)
+    with pytest.raises(DatabaseUnavailable):
+        await jobs.cancel(record.name)
+    await jobs.wait(record.name, ended)
+    assert failures == []
+    assert fake.live() == []
+
+
+async def test_a_caller_that_goes_away_does_not_undo_its_cancel(jobs, fake, submit):
+    record = await submit()
+    cancel = asyncio.create_task(jobs.cancel(record.name))
+    await asyncio.sleep(0)
+    cancel.cancel()
+    await jobs.wait(record.name, ended)
+    assert fake.live() == []
+
+
+async def test_what_is_owned_together_ends_by_one_command(jobs, fake, submit):
+    await asyncio.gather(*(submit(owner=f"cluster:alice/{n}") for n in range(50)))
+    assert await jobs.cancel_owned("cluster:alice/") == 50
+    assert (fake.calls["cancel_many"], fake.calls["cancel"]) == (1, 0)
+    assert fake.live() == []
+
+
+async def test_what_is_owned_by_a_name_being_written_ends_with_the_others(
+    jobs, fake, submit
+):
+    first = await submit(owner="cluster:alice/0")
+    second = asyncio.create_task(submit(owner="cluster:alice/1"))
+    await asyncio.sleep(0)
+    assert await jobs.cancel_owned("cluster:alice/") == 2
+    second = await second
+    for record in (first, second):
+        await jobs.wait(record.name, ended)
+    assert fake.live() == []
+
+
+async def test_many_cancels_cost_what_they_are_not_what_there_is(
+    open_jobs, fake, quick, new_spec, monkeypatch
+):
+    """The table is asked about the records that are cancelled, not about all."""
+    asked = 0
+    real = reconciler_module.next_step
+
+    def count(*args):
+        nonlocal asked
+        asked += 1
+        return real(*args)
+
+    hour = timedelta(hours=1)
+    jobs = await open_jobs(
+        settings=replace(quick, cancel_delays=(hour,), cancel_alarm=hour)
+    )
+    costs = []
+    for others in (0, 500):
+        await asyncio.gather(
+            *(
+                jobs.submit(new_spec(), user="bob", owner=f"server:{others}/{n}")
+                for n in range(others)
+            )
+        )
+        mine = await asyncio.gather(
+            *(
+                jobs.submit(new_spec(), user="alice", owner=f"mine:{others}/{n}")
+                for n in range(50)
+            )
+        )
+        while any(record.status.state is JobState.UNKNOWN for record in jobs.records()):
+            await asyncio.sleep(0.01)
+        asked = 0
+        monkeypatch.setattr(reconciler_module, "next_step", count)
+        await asyncio.gather(*(jobs.cancel(record.name) for record in mine))
+        for record in mine:
+            await jobs.wait(record.name, ended)
+        monkeypatch.undo()
+        costs.append(asked)
+    assert costs[1] < 2 * costs[0]
+
+
+async def test_so_many_submissions_are_under_way_at_a_time(
+    open_jobs, fake, quick, new_spec
+):
+    jobs = await open_jobs(settings=replace(quick, submissions=3))
+    at_once, most, gate = 0, 0, asyncio.Event()
+    real = fake.submit
+
+    async def slow(spec, *, user):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await gate.wait()
+        at_once -= 1
+        return await real(spec, user=user)
+
+    fake.submit = slow
+    submissions = [
+        asyncio.create_task(
+            jobs.submit(new_spec(), user="alice", owner=f"server:alice/{n}")
+        )
+        for n in range(12)
+    ]
+    while at_once < 3:
+        await asyncio.sleep(0.001)
+    gate.set()
+    await asyncio.gather(*submissions)
+    assert most == 3
+    assert len(fake.live()) == 12
