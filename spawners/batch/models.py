@@ -25,6 +25,7 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+-]{0,63}\Z")
 _CONSTRAINT = re.compile(r"[A-Za-z0-9_\[(][A-Za-z0-9_.&|*()\[\],:@-]{0,127}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}\Z")
 _TASK_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,58})-(0|[1-9][0-9]{0,2})\Z")
+_ARRAY_OPTION = re.compile(r"-a|--ar")  # as getopt_long knows it, in all spellings
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 
 # A name that an agent writes into its directory; none of its own begins with a dot.
@@ -247,7 +248,8 @@ class JobSpec:
         requeue: whether the scheduler may start the job again by itself.
         comment: a remark for operators, shown by the scheduler. ASCII, 1 line.
         options: further scheduler options that a site's operator configured, as
-            argv items. Never from a user.
+            argv items. Never from a user. None makes an array: sets are submitted as
+            such, with a record for each task.
     """
 
     name: str
@@ -274,6 +276,8 @@ class JobSpec:
                 not path.startswith("/") or not path.isprintable() or len(path) > 4000
             ):
                 raise InvalidSpec(name, "must be an absolute, printable path.")
+        if any(_ARRAY_OPTION.match(option) for option in self.options):
+            raise InvalidSpec("options", "must not make the job an array.")
         if not re.fullmatch(r"[\x20-\x7e]{0,200}", self.comment):
             raise InvalidSpec("comment", "must be one line of at most 200 ASCII.")
         for key, value in self.environment.items():

@@ -147,6 +147,9 @@ class TestSets:
             await scheduler.submit_set(long, 2, user=world.user)
         with pytest.raises(InvalidSpec, match="name"):
             dataclasses.replace(world.spec(), name="lb-x-7")
+        for option in ("--array=0-3", "--arr=1", "-a0-3", "-a"):
+            with pytest.raises(InvalidSpec, match="options"):
+                dataclasses.replace(world.spec(), options=("--hold", option))
         assert await scheduler.cancel_many([]) == {}
         assert await world.live() == []
 

@@ -7,6 +7,7 @@ import shlex
 import stat
 import subprocess
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ print("the stub runs", os.environ["CANARY"] == "canary-of-the-hub", flush=True)
 os.write(fd, b"41000\\n"); os.close(fd)
 if sys.argv[1] == "exit":
     sys.exit(9)
+time.sleep(300)
+"""
+
+
+TASK_STUB = """\
+import os, time
+fd = int(os.environ["LANDBRIDGE_READY_FD"])
+os.write(fd, b"4100%s\\n" % os.environb[b"SLURM_ARRAY_TASK_ID"]); os.close(fd)
 time.sleep(300)
 """
 
@@ -96,6 +105,29 @@ async def test_the_job_answers_on_its_node_and_leaves_no_secret_in_slurm(
         await rig.jobs.cancel(record.name)
         record = await wait(rig, record, lambda r: not r.live)
         assert record.failure is None
+
+
+async def test_each_task_of_a_set_reports_for_its_own_record(
+    slurm, scheduler, new_job, alice, tmp_path
+):
+    async with hub_on(slurm, scheduler, tmp_path) as (rig, _):
+        launch = replace(rig.launch, files={"stub.py": TASK_STUB})
+        spec = new_job(
+            "exec " + shlex.join(agent_command("/usr/bin/python3")),
+            memory=100 * 1024**2,
+        )
+        owners = [f"cluster:{alice}/c/{number}" for number in range(3)]
+        records = await rig.jobs.submit_set(
+            spec, user=alice, owners=owners, launch=launch
+        )
+        for number, record in enumerate(records):
+            record = await wait(rig, record, lambda r: r.address or not r.live)
+            assert record.address.port == 41000 + number
+            assert record.job.id.endswith(f"_{number}")
+        assert await rig.jobs.cancel_owned(f"cluster:{alice}/c/") == 3
+        for record in records:
+            record = await wait(rig, record, lambda r: not r.live)
+            assert record.failure is None
 
 
 async def test_a_credential_of_another_user_opens_nothing(
