@@ -185,7 +185,7 @@ def storage_pages(browser: Browser, camera: Camera, hub, directory: Path) -> Non
     page.choose("run-7/")
     page.press("Share")
     page.answer("Share", name="bob")
-    browser.wait_text("dialog[open] .lb-Storage-lines", "bob may read")
+    browser.wait_text("dialog[open] .lb-Kit-lines", "bob may read")
     camera.take("storage-share", 620)
     page.answer("Close")
     for view in ("shares", "history"):

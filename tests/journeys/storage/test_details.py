@@ -336,7 +336,7 @@ def test_a_key_is_changed_removed_and_missed(
     page.press("Read again")
     refused = "does not take the key that you entered"
     page.web.wait_text(page.css(".lb-Storage-browse"), refused)
-    page.web.find(page.css(".lb-Storage-browse .lb-Storage-none button"))
+    page.web.find(page.css(".lb-Storage-browse .lb-Kit-nothing button"))
     # Once what the service knew of its buckets is old, there is only the form.
     page.web.until("the panel is locked", lambda: is_locked(page), seconds=90)
     assert refused in page.web.text(page.within)

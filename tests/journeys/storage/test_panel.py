@@ -62,7 +62,7 @@ def test_a_large_upload_goes_on_after_a_reload(page, stored, tmp_path) -> None:
     other.write_bytes(content[::-1])
     os.utime(other, ns=(big.stat().st_atime_ns, big.stat().st_mtime_ns))
     page.give("again", other)  # same name, size and time, other content
-    page.web.wait_text(page.css(".lb-Storage-said"), "none of those")
+    page.web.wait_text(page.css(".lb-Kit-toast"), "none of those")
     began = page.web.run("return performance.now()")
     page.give("again", big)
     page.web.find(page.css("[data-upload-state=done]"), 180)
@@ -194,7 +194,7 @@ def test_a_share_is_given_used_and_revoked(page, stored, site) -> None:
     page.choose("results/")
     page.press("Share")
     page.answer("Share", name="bob")
-    page.web.wait_text(f"{DIALOG} .lb-Storage-lines", "bob may read")
+    page.web.wait_text(f"{DIALOG} .lb-Kit-lines", "bob may read")
     page.answer("Close")
     page.be("bob")
     page.open("alice%2Fresults%2F")
@@ -234,7 +234,7 @@ def test_unfinished_uploads_are_listed_and_thrown_away(page, stored) -> None:
     wish = {"bucket": "alice", "key": "half.bin", "size": 20 * 2**20}
     stored.rest.post("uploads", json=wish).raise_for_status()
     page.show("unfinished")
-    page.web.wait_text(page.css(".lb-Storage-lines"), "half.bin")
+    page.web.wait_text(page.css(".lb-Kit-lines"), "half.bin")
     page.press("Throw away the upload of half.bin")
     page.web.wait_text(page.css(".lb-Storage-page"), "There are none")
     assert stored.unfinished() == []

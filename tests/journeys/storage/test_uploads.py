@@ -92,7 +92,7 @@ def wait_whole(page: StoragePage, stored: Stored, key: str, digest: str) -> None
     assert stored.sha256(key) == digest
     assert stored.keys() == [key]
     assert stored.unfinished() == []
-    assert not page.web.all(page.css(".lb-Storage-problem"))
+    assert not page.web.all(page.css(".lb-Kit-problem"))
 
 
 def test_a_store_that_dies_in_the_middle_is_waited_for(

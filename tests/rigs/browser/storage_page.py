@@ -15,7 +15,7 @@ from rigs.browser.browser import Browser
 from rigs.hub.process import PASSWORD
 
 ROWS = ".lb-Storage-rows .lb-Storage-line"
-DIALOG = "dialog.lb-Storage-dialog[open]"
+DIALOG = "dialog.lb-Kit-dialog[open]"
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 """Lists what stands out too little, or is too small, below a selector."""
 # Tells of what the page's policy stopped, and of what it did not.

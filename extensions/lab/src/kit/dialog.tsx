@@ -52,7 +52,7 @@ export function Dialog(props: {
   return (
     <dialog
       ref={ref}
-      className="lb-Storage-dialog"
+      className="lb-Kit-dialog"
       data-wide={props.wide}
       data-lm-suppress-shortcuts="true"
       aria-labelledby={id}
@@ -66,14 +66,14 @@ export function Dialog(props: {
         <h3 id={id}>{props.title}</h3>
         {props.children}
         <Problem text={problem} />
-        <div className="lb-Storage-buttons">
-          <button type="button" className="lb-Storage-button" onClick={props.close}>
+        <div className="lb-Kit-buttons">
+          <button type="button" className="lb-Kit-button" onClick={props.close}>
             {props.leave ?? (props.action ? 'Cancel' : 'Close')}
           </button>
           {props.action && (
             <button
               type="submit"
-              className="lb-Storage-button"
+              className="lb-Kit-button"
               data-kind={props.danger ? 'danger' : 'main'}
               disabled={busy || props.ready === false}
             >

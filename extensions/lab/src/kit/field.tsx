@@ -4,7 +4,7 @@ import { ReactNode, useId } from 'react';
 export function Field(props: { label: string; hint?: string; children(id: string): ReactNode }): JSX.Element {
   const id = useId();
   return (
-    <div className="lb-Storage-field">
+    <div className="lb-Kit-field">
       <label htmlFor={id}>{props.label}</label>
       {props.children(id)}
       {props.hint && <small>{props.hint}</small>}

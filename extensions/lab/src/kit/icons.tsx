@@ -29,7 +29,7 @@ export type IconName = keyof typeof PATHS;
 
 export function Icon(props: { name: IconName }): JSX.Element {
   return (
-    <svg className="lb-Storage-icon" viewBox="0 0 24 24" aria-hidden="true">
+    <svg className="lb-Kit-icon" viewBox="0 0 24 24" aria-hidden="true">
       <path d={PATHS[props.name]} />
     </svg>
   );

@@ -6,7 +6,7 @@ export function Tabs<View extends string>(props: {
   choose(view: View): void;
 }): JSX.Element {
   return (
-    <div className="lb-Storage-tabs" role="group" aria-label={props.label}>
+    <div className="lb-Kit-tabs" role="group" aria-label={props.label}>
       {props.views.map(([view, label]) => (
         <button
           key={view}

@@ -14,7 +14,7 @@ export function useToast(): [JSX.Element, Say] {
   }, [said]);
   const say = useCallback<Say>((text, tone = 'good') => setSaid({ text, tone }), []);
   const shown = (
-    <div className="lb-Storage-said" data-tone={said?.tone} role={said?.tone === 'bad' ? 'alert' : 'status'}>
+    <div className="lb-Kit-toast" data-tone={said?.tone} role={said?.tone === 'bad' ? 'alert' : 'status'}>
       {said?.text}
     </div>
   );

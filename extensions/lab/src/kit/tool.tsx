@@ -14,7 +14,7 @@ export function Tool(props: {
   return (
     <button
       type="button"
-      className="lb-Storage-button"
+      className="lb-Kit-button"
       data-kind={props.kind}
       data-bare={props.bare}
       disabled={props.disabled}
@@ -23,7 +23,7 @@ export function Tool(props: {
       onClick={props.onClick}
     >
       <Icon name={props.icon} />
-      <span className="lb-Storage-words">{props.label}</span>
+      <span className="lb-Kit-label">{props.label}</span>
     </button>
   );
 }

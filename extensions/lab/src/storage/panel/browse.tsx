@@ -297,14 +297,14 @@ function Foot(props: { listing: Listing; fault: unknown; filter: string; write: 
   return (
     <>
       {listing.complete && listing.length === 0 && (
-        <p className="lb-Storage-none lb-Storage-empty">
+        <p className="lb-Kit-nothing lb-Storage-empty">
           {props.filter ? 'Nothing begins like this.' : props.write ? 'Empty. Drop files here.' : 'Empty.'}
         </p>
       )}
       {fault !== null && (
-        <p className="lb-Storage-problem" role="alert">
+        <p className="lb-Kit-problem" role="alert">
           {ofKey ? KEY_FAULT : words(fault)}{' '}
-          <button type="button" className="lb-Storage-button" onClick={props.again}>
+          <button type="button" className="lb-Kit-button" onClick={props.again}>
             Try again
           </button>
         </p>

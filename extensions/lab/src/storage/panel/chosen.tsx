@@ -74,7 +74,7 @@ export function Remove(props: { selection: Selection; close(): void; done(): voi
       close={props.close}
       run={run}
     >
-      {counted.problem && <p className="lb-Storage-problem">{counted.problem}</p>}
+      {counted.problem && <p className="lb-Kit-problem">{counted.problem}</p>}
       <p aria-live="polite" className="lb-Storage-count">
         {what ? `This deletes ${what}. It cannot be undone.` : 'Counting what would be deleted…'}
       </p>

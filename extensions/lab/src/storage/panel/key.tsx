@@ -97,7 +97,7 @@ export function KeyForm(props: { api: Api; kept(): void }): JSX.Element {
   const [asking, setAsking] = useState(false);
   return (
     <Nothing>
-      <button type="button" className="lb-Storage-button" data-kind="main" onClick={() => setAsking(true)}>
+      <button type="button" className="lb-Kit-button" data-kind="main" onClick={() => setAsking(true)}>
         Enter your key
       </button>
       {asking && <KeyDialog {...props} close={() => setAsking(false)} />}

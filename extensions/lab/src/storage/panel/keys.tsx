@@ -45,7 +45,7 @@ function KeyLine(props: { found: Credential; end?(): void }): JSX.Element {
       {props.end && (
         <button
           type="button"
-          className="lb-Storage-button"
+          className="lb-Kit-button"
           aria-label={`End now: keys of ${when(found.created)} to ${placesOf(found)}`}
           onClick={props.end}
         >

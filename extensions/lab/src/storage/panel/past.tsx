@@ -35,7 +35,7 @@ export function History(): JSX.Element {
       </p>
       <Problem text={problem} />
       {entries?.length === 0 && <Nothing>Nothing has been done yet.</Nothing>}
-      <Lines kind="history">
+      <Lines className="lb-Storage-history">
         {lines.map(line => (
           <li key={line.id}>
             <time dateTime={line.at}>{when(line.at)}</time>
@@ -52,7 +52,7 @@ export function History(): JSX.Element {
         ))}
       </Lines>
       {more && entries && (
-        <button type="button" className="lb-Storage-button" onClick={() => void read(entries[entries.length - 1].id)}>
+        <button type="button" className="lb-Kit-button" onClick={() => void read(entries[entries.length - 1].id)}>
           More
         </button>
       )}

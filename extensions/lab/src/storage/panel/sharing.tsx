@@ -144,7 +144,7 @@ export function LinkDialog(props: { bucket: string; objectKey: string; close(): 
         {id => <input id={id} name="link" readOnly value={url} autoFocus onFocus={event => event.target.select()} />}
       </Field>
       {navigator.clipboard && (
-        <button type="button" className="lb-Storage-button" onClick={copy}>
+        <button type="button" className="lb-Kit-button" onClick={copy}>
           {copied ? 'Copied' : 'Copy link'}
         </button>
       )}

@@ -69,7 +69,7 @@ export function TagLines(props: { tags: Tags; write: boolean }): JSX.Element {
     return <p className="lb-Storage-age">This store keeps no tags.</p>;
   }
   if (asked.problem) {
-    return <p className="lb-Storage-problem">{asked.problem}</p>;
+    return <p className="lb-Kit-problem">{asked.problem}</p>;
   }
   if (asked.value === null) {
     return <p className="lb-Storage-age">Reading…</p>;
@@ -103,7 +103,7 @@ export function TagLines(props: { tags: Tags; write: boolean }): JSX.Element {
           remove={() => write(rows.filter((_, at) => at !== i))}
         />
       ))}
-      {problem && <p className="lb-Storage-problem">{problem}</p>}
+      {problem && <p className="lb-Kit-problem">{problem}</p>}
       {rows.length < MOST_TAGS && (
         <Tool icon="plus" label="Add a tag" onClick={() => write([...rows, { name: '', value: '' }])} />
       )}

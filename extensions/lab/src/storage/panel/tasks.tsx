@@ -63,7 +63,7 @@ function Line(props: { task: Task; cancel(): void }): JSX.Element {
       </div>
       {task.message && <div>{visible(task.message)}</div>}
       {failures.map((one, i) => (
-        <div key={i} className="lb-Storage-problem">
+        <div key={i} className="lb-Kit-problem">
           <bdi className="lb-Storage-key">{visible(one.key ?? '')}</bdi> {visible(one.message ?? '')}
         </div>
       ))}
@@ -81,7 +81,7 @@ export function Tasks(props: { tasks: Task[]; problem: string; changed(): void }
     <section className="lb-Storage-page" aria-label="Tasks">
       <Problem text={props.problem} />
       {props.tasks.length === 0 && <Nothing>No copying, moving or deleting goes on or went on lately.</Nothing>}
-      <Lines kind="tasks">
+      <Lines className="lb-Storage-tasks">
         {props.tasks.map(task => (
           <Line key={task.id} task={task} cancel={() => cancel(task.id)} />
         ))}

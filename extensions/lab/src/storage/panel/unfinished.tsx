@@ -70,7 +70,7 @@ export function Unfinished(props: { bucket: string; prefix: string }): JSX.Eleme
         ))}
       </Lines>
       {next && (
-        <button type="button" className="lb-Storage-button" onClick={() => void read(next)}>
+        <button type="button" className="lb-Kit-button" onClick={() => void read(next)}>
           More
         </button>
       )}

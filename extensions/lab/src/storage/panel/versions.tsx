@@ -51,7 +51,7 @@ function Line(props: { version: Version; save(): void; restore?(): void }): JSX.
           {props.restore && (
             <button
               type="button"
-              className="lb-Storage-button"
+              className="lb-Kit-button"
               aria-label={`Make the version of ${told} current again`}
               onClick={props.restore}
             >
@@ -95,7 +95,7 @@ export function Versions(props: {
     <section aria-label="Versions">
       <h4>Versions</h4>
       {[problem, failed].filter(Boolean).map(one => (
-        <p key={one} className="lb-Storage-problem" role="alert">
+        <p key={one} className="lb-Kit-problem" role="alert">
           {one}
         </p>
       ))}
@@ -110,7 +110,7 @@ export function Versions(props: {
         ))}
       </Lines>
       {more && (
-        <button type="button" className="lb-Storage-button" onClick={more}>
+        <button type="button" className="lb-Kit-button" onClick={more}>
           More
         </button>
       )}

@@ -115,7 +115,7 @@ function Line(props: { item: Item; queue: Queue }): JSX.Element {
       {item.state === 'sending' && <progress max={whole || 1} value={item.sent} aria-label={`Upload of ${name}`} />}
       <div className="lb-Storage-age">
         {item.state === 'done' ? size(whole) : `${size(item.sent)} of ${size(whole)}`}
-        {item.problem && <span className="lb-Storage-problem"> {visible(item.problem)}</span>}
+        {item.problem && <span className="lb-Kit-problem"> {visible(item.problem)}</span>}
       </div>
     </li>
   );
@@ -193,13 +193,13 @@ export function Uploads(): JSX.Element {
           {of.done > 0 && <Tool icon="close" label="Clear done" onClick={() => queue.clear()} />}
         </div>
       )}
-      <Lines kind="tasks">
+      <Lines className="lb-Storage-tasks">
         {items.slice(0, more).map(item => (
           <Line key={item.kept.id} item={item} queue={queue} />
         ))}
       </Lines>
       {items.length > more && (
-        <button type="button" className="lb-Storage-button" onClick={() => setMore(more + SHOWN)}>
+        <button type="button" className="lb-Kit-button" onClick={() => setMore(more + SHOWN)}>
           {count(items.length - more, 'more file')}
         </button>
       )}
