@@ -308,8 +308,13 @@ class WatchHandler(JobsHandler):
             raise Outdated("This revision is not known here: list the jobs again.")
         self.set_header("Content-Type", "text/event-stream")
         self.write(":\n\n")
-        await self._drained()
-        await self._follow(client, prefix, number)
+        try:
+            await self._drained()
+            await self._follow(client, prefix, number)
+        except StreamClosedError:
+            log.debug("A reader of %s went away", client.name)
+        except NotSignedIn:
+            log.info("The stream of %s ends with its right", client.name)
 
     async def _follow(self, client: Client, prefix: str, number: int) -> None:
         feed = self.service.feed

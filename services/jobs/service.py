@@ -302,12 +302,18 @@ class JobsService:
     async def _carry_out(
         self, client: Client, name: str, asked: Submission, digest: str
     ) -> JobRecord:
+        token, launch = "", asked.launch
+        if launch is not None:
+            token, launch = _with_token(name, asked.owner, asked.user, launch)
         kept = await self._rows.request(client.name, name)
+        again = kept is not None
         if kept is None:
             if await self._record(name) is not None:
                 raise _used(name)
             self._check_numbers(client, asked.owner)
-            kept = await self._rows.asked(client.name, name, digest)
+            kept = await self._rows.asked(
+                client.name, name, digest, hashed(token) if token else ""
+            )
         if kept.cancelled or name in self._cancelled:
             raise _was_cancelled(name)
         if kept.digest != digest:
@@ -315,21 +321,21 @@ class JobsService:
         record = await self._record(name)
         if record is not None:
             return await self._outcome(record)
+        if again and token:
+            # A process ended before it wrote the job down: the first token is lost.
+            await self._rows.add_token(name, hashed(token))
         async with self._turns:
-            return await self._begin(name, asked)
+            return await self._begin(name, asked, launch)
 
-    async def _begin(self, name: str, asked: Submission) -> JobRecord:
-        if asked.script is None and asked.launch is None:
+    async def _begin(
+        self, name: str, asked: Submission, launch: Launch | None
+    ) -> JobRecord:
+        if asked.script is None and launch is None:
             raise InvalidSpec("launch", "must say what the job runs.")
         script = asked.script
         spec = asked.spec(
             name, render_job_script(self._agent) if script is None else script
         )
-        launch = asked.launch
-        if launch is not None:
-            token, launch = _with_token(name, asked.owner, asked.user, launch)
-            if token:
-                await self._rows.add_token(name, hashed(token))
         if name in self._cancelled:
             raise _was_cancelled(name)
         return await self.jobs.submit(

@@ -58,14 +58,21 @@ class Rows:
 
         return await self._database.read(work)
 
-    async def asked(self, client: str, name: str, digest: str) -> Request:
-        """Keep what ``client`` asks for by ``name``; return what was kept first."""
+    async def asked(
+        self, client: str, name: str, digest: str, token_hash: str = ""
+    ) -> Request:
+        """Keep what ``client`` asks for by ``name``; return what was kept first.
+
+        With the hash of the token that the job may have, if it has one.
+        """
 
         def work(connection: Connection) -> Request:
             known = _request(connection, client, name)
             if known is not None:
                 return known
             _insert(connection, client, name, Request(digest))
+            if token_hash:
+                _insert_token(connection, name, token_hash)
             return Request(digest)
 
         return await self._database.run(work)
@@ -99,10 +106,7 @@ class Rows:
 
     async def add_token(self, name: str, token_hash: str) -> None:
         """Keep the hash of a token that the job called ``name`` may have."""
-        row = {"name": name, "hash": token_hash, "created": datetime.now(UTC)}
-        await self._database.run(
-            lambda c: c.execute(sa.insert(tables.tokens), [row]).close()
-        )
+        await self._database.run(lambda c: _insert_token(c, name, token_hash))
 
     async def has_token(self, name: str, token_hash: str) -> bool:
         """Return whether a token with this hash was given to the job ``name``."""
@@ -157,3 +161,8 @@ def _insert(connection: Connection, client: str, name: str, request: Request) ->
         "created": datetime.now(UTC),
     }
     connection.execute(sa.insert(tables.requests), [row])
+
+
+def _insert_token(connection: Connection, name: str, token_hash: str) -> None:
+    row = {"name": name, "hash": token_hash, "created": datetime.now(UTC)}
+    connection.execute(sa.insert(tables.tokens), [row])
