@@ -403,10 +403,11 @@ class Reconciler:
 def _by_name(
     names: Sequence[str], jobs: Sequence[BatchJob]
 ) -> dict[str, list[BatchJob]]:
-    """Return what was found for each name; for a single one, all of it."""
+    """Return what was found for each name; what has another name is nobody's here."""
     found: dict[str, list[BatchJob]] = {name: [] for name in names}
     for job in jobs:
-        found.get(names[0] if len(names) == 1 else job.name, []).append(job)
+        if job.name in found:
+            found[job.name].append(job)
     return found
 
 

@@ -271,3 +271,13 @@ async def test_a_set_with_a_partition_that_is_not_there_is_refused(jobs, submit_
     with pytest.raises(SubmitRejected):
         await submit_set(resources=Resources(partition="nope"))
     assert {jobs.current(owner).phase for owner in OWNERS} == {Phase.REFUSED}
+
+
+async def test_a_set_of_its_name_is_no_single_jobs(jobs, fake, new_spec):
+    spec = new_spec()
+    records = await jobs.submit_set(spec, user="alice", owners=OWNERS)
+    fake.lose_answer(accepted=False)
+    with pytest.raises(SchedulerUnavailable):
+        await jobs.submit(spec, user="alice", owner="cluster:alice/other")
+    assert jobs.current("cluster:alice/other").phase is Phase.REFUSED
+    assert fake.live() == [record.job for record in records]
