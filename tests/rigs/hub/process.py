@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -27,14 +28,23 @@ NO_STORAGE = "[storage]\nenabled = false\n"
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that are drawn at random."""
+    """A port that nobody listens on, below those that are drawn at random.
+
+    It is this process's until that ends: between a look and the listening, another
+    process's tests would take it, and ask our hub instead of theirs.
+    """
+    places = Path(tempfile.gettempdir()) / f"landbridge-test-ports-{os.getuid()}"
+    places.mkdir(exist_ok=True)
     for port in range(21_000 + os.getpid() % 61 * 128, 29_000, 4):
-        with socket.socket() as probe:
-            try:
+        mark = os.open(places / str(port), os.O_WRONLY | os.O_CREAT)
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            os.close(mark)
+            continue
+        return port  # and the mark stays open
     raise RuntimeError("no port is free")
 
 
