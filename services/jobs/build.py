@@ -183,5 +183,4 @@ def build_parts(config: JobsConfig) -> Parts:
         python=config.jobs.python,
         watch=watch_settings(config, pki),
         munge=build_munge(config),
-        at_once=config.concurrent_submissions,
     )

@@ -46,7 +46,6 @@ class Parts:
         python: the agent's interpreter on the nodes.
         watch: how often and how long is looked.
         munge: decodes jobs' credentials; ``None`` for the standard way.
-        at_once: how many submissions may be under way at a time.
     """
 
     scheduler: Scheduler
@@ -60,7 +59,6 @@ class Parts:
     python: str = "python3"
     watch: WatchSettings | None = None
     munge: MungeVerifier | None = None
-    at_once: int = 8
 
 
 async def open_service(
@@ -86,7 +84,6 @@ async def open_service(
         rows,
         parts.tokens,
         agent=agent_command(parts.python),
-        at_once=parts.at_once,
     )
     rendezvous = Rendezvous(
         jobs,

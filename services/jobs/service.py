@@ -77,7 +77,6 @@ class JobsService:
         rows: what is kept of requests and tokens.
         tokens: of the table's clients.
         agent: what runs the agent in a job that has no script of its own.
-        at_once: how many submissions may be under way at a time; more wait.
 
     Attributes:
         feed: what changed since when.
@@ -91,7 +90,6 @@ class JobsService:
         tokens: ClientTokens,
         *,
         agent: tuple[str, ...],
-        at_once: int = 8,
     ) -> None:
         self.jobs = jobs
         self.feed = Feed(jobs)
@@ -99,7 +97,6 @@ class JobsService:
         self._rows = rows
         self._tokens = tokens
         self._agent = agent
-        self._turns = asyncio.Semaphore(at_once)
         self._under_way: dict[str, _UnderWay] = {}
         # Names under way whose end was asked for before they had a record.
         self._cancelled: set[str] = set()
@@ -324,8 +321,7 @@ class JobsService:
         if again and token:
             # A process ended before it wrote the job down: the first token is lost.
             await self._rows.add_token(name, hashed(token))
-        async with self._turns:
-            return await self._begin(name, asked, launch)
+        return await self._begin(name, asked, launch)
 
     async def _begin(
         self, name: str, asked: Submission, launch: Launch | None

@@ -25,7 +25,11 @@ from collections.abc import (
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar  # Any: the result of a task that is only kept
+from typing import (  # Any: the result of a task that is only kept
+    TYPE_CHECKING,
+    Any,
+    TypeVar,
+)
 from urllib.parse import quote, urlencode
 
 from spawners.common.backoff import growing
@@ -36,6 +40,7 @@ from ..explain.failure import Failure
 from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, UserLimits
+from .api import JobsApi
 from .errors import AlreadyLive, UnknownJob
 from .http import NoAnswer, Response, UnixClient
 from .record import JobEvent, JobRecord, Retain
@@ -609,3 +614,7 @@ def _job(name: str) -> str:
 
 def _path(path: str, **query: object) -> str:
     return f"{path}?{urlencode(query)}"
+
+
+if TYPE_CHECKING:  # it is one
+    _api: type[JobsApi] = RemoteJobs

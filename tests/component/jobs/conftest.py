@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import pytest
 
@@ -27,7 +28,7 @@ class Use:
 @pytest.fixture
 async def rig(quick: WatchSettings) -> AsyncIterator[Rig]:
     """The service, running."""
-    rig = Rig(quick)
+    rig = Rig(replace(quick, rest_time=timedelta(milliseconds=300)))
     await rig.start()
     yield rig
     await rig.close()

@@ -8,7 +8,7 @@ import pytest
 from spawners.batch.errors import InvalidSpec, SchedulerUnavailable, SubmitRejected
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import AlreadyLive, UnknownJob
-from spawners.batch.jobs.record import Phase
+from spawners.batch.jobs.record import Phase, Retain
 from spawners.batch.models import JobState, Launch, Resources
 
 OWNER = "server:alice/"
@@ -140,6 +140,19 @@ class TestEnding:
     async def test_half_a_name_is_no_prefix(self, use, prefix):
         with pytest.raises(InvalidSpec, match="owner"):
             await use.api.cancel_owned(prefix)
+
+
+class TestForgetting:
+    async def test_of_what_is_used_once_nothing_is_held(self, use, new_spec):
+        owner = f"{OWNER}worker"
+        record = await use.api.submit(
+            new_spec(), user="alice", owner=owner, retain=Retain.NONE
+        )
+        use.fake.move(record.job, JobState.COMPLETED, exit_code=0)
+        assert (await use.api.wait(record.name, ended)).phase is Phase.ENDED
+        await eventually(lambda: use.api.get(record.name) is None)
+        assert use.api.current(owner) is None
+        assert use.api.records(live_only=False) == []
 
 
 class TestReading:
