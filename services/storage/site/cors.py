@@ -63,9 +63,9 @@ async def preflight_passes(
     """
     headers = {"content-length": "1", "content-type": "text/plain"}
     signed = presigner.put(bucket, "preflight", timedelta(minutes=1), headers=headers)
-    asker = origin.replace("*", "preflight")
+    sender = origin.replace("*", "preflight")
     ask = {
-        "Origin": asker,
+        "Origin": sender,
         "Access-Control-Request-Method": "PUT",
         "Access-Control-Request-Headers": "content-type",
     }
@@ -75,7 +75,7 @@ async def preflight_passes(
         except httpx.HTTPError:
             return False
     allowed = answer.headers.get("access-control-allow-origin")
-    return answer.is_success and allowed in {origin, asker, "*"}
+    return answer.is_success and allowed in {origin, sender, "*"}
 
 
 async def open_to(buckets: Buckets, bucket: str, origin: str, *, ours: bool) -> bool:

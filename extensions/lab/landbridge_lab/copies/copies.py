@@ -16,7 +16,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any  # a wish, and the bucket of tests
+from typing import Any  # facts of a copy, and the bucket of tests
 
 from ..gateway.storage import ServiceFailed, StorageService
 from .bucket import Bucket, ObjectRefused

@@ -1,4 +1,4 @@
-"""All keys of one asker: of a kernel, or of the notebook server with its terminals."""
+"""All keys of one requester: a kernel, or the notebook server with its terminals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class KeyRing:
 
     Args:
         service: returns where keys come from.
-        purpose: what the user's list of keys calls the asker.
+        purpose: what the user's list of keys calls the requester.
     """
 
     def __init__(self, service: Callable[[], StorageService], purpose: str) -> None:
