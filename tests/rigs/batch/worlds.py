@@ -118,7 +118,8 @@ class _Signs:
             _WAITING.format(sign=self._sign(name)),
             Resources(memory=10 * _MIB),
             str(self.directory),
-            output=f"{self.directory}/%j.out",
+            # Not by its id alone: a controller that forgot a job gives that to another.
+            output=f"{self.directory}/{name}-%j.out",
         )
 
     async def start(self, record: JobRecord) -> None:

@@ -96,11 +96,6 @@ class Reconciler:
         """How many cancel requests are older than the alarm's age."""
         return sum(memory.alarmed for memory in self._memories.values())
 
-    @property
-    def remembered(self) -> int:
-        """How many records something is remembered about."""
-        return len(self._memories)
-
     async def run(self) -> None:
         """Do what is due, for ever."""
         while True:
@@ -109,6 +104,7 @@ class Reconciler:
                 lane = self._lane_of(name)
             except Exception:
                 log.exception("Cannot do what is due for job %s", name)
+                await asyncio.sleep(1)  # it is due again at once
                 lane = None
             if lane is None:
                 self._done(name)
