@@ -24,7 +24,9 @@ def test_a_new_secret_is_put_first_and_the_old_one_opens_what_is_left():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "gAAAAA", "\N{SNOWMAN}", Cipher([OLD], "launch").encrypt(b"x")]
+    "text",
+    ["", "x", "gAAAAA", "\N{SNOWMAN}", Cipher([OLD], "launch").encrypt(b"x")],
+    ids=["nothing", "letter", "start", "snowman", "another-key"],
 )
 def test_what_is_not_ours_is_refused(text):
     with pytest.raises(CannotDecrypt):
