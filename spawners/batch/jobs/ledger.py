@@ -293,6 +293,8 @@ class Ledger:
         """Write what the database lacks; return False if it did not take it."""
         if not self._unsaved and not self._saving:
             return True
+        if self._abandoned:
+            return False
         return await self._shielded(self._flush())
 
     async def _flush(self) -> bool:

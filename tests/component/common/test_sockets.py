@@ -168,4 +168,5 @@ async def test_the_hub_is_asked_at_its_socket(run):
         assert await people.groups_of("ada") == {"geo"}
         await people.close()
         server.stop()
+        await server.close_all_connections()
     assert heard == ["token a", "token b"]

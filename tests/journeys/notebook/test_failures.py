@@ -59,3 +59,9 @@ def test_too_long_for_the_partition_is_refused_at_the_field(web: Browser, site) 
     web.wait_text("#start-summary", "Should start now")
     assert not web.all("[aria-invalid], #field-problem")
     assert web.find("#start-button").is_enabled()
+
+    # What is asked for last is in her next form, also that of the next test.
+    web.set_field("gpu-time_limit", "2h")
+    web.wait_text("#start-summary", "Should start now")
+    web.find("#start-button").click()
+    web.wait_path("/hub/spawn-pending/alice", "/user/alice/lab")

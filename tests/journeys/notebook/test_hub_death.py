@@ -146,6 +146,8 @@ def as_before(hub: HubProcess) -> None:
     """Bring the databases of a dead hub into the form before launches were kept."""
     with closing(sqlite3.connect(hub.state / "db" / "jobs.sqlite")) as database:
         database.execute("drop table landbridge_job_launches")
+        for column in ("vocabulary", "retain"):
+            database.execute(f"alter table landbridge_jobs drop column {column}")
         database.execute("update landbridge_jobs_version set version_num = '0003'")
         database.commit()
     with closing(sqlite3.connect(hub.state / "db" / "jupyterhub.sqlite")) as database:
