@@ -512,11 +512,6 @@ class Jobs:
         return self._ledger.saved_seq(name)
 
     @property
-    def commands_per_minute(self) -> int:
-        """Number of scheduler calls in the last 60 s."""
-        return self._scheduler.per_minute
-
-    @property
     def counters(self) -> Counters:
         """Numbers for metrics, as of now."""
         return Counters(

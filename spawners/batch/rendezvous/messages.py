@@ -191,18 +191,3 @@ class Proofs(Protocol):
 
     async def save(self, state: ProofState) -> None:
         """Store the state durably before returning."""
-
-
-class MemoryProofs:
-    """Proofs in memory, for tests and tools that do not restart."""
-
-    def __init__(self) -> None:
-        self._states: dict[str, ProofState] = {}
-
-    async def load(self, name: str) -> ProofState | None:
-        """Return the state of a job."""
-        return self._states.get(name)
-
-    async def save(self, state: ProofState) -> None:
-        """Keep the state."""
-        self._states[state.name] = state

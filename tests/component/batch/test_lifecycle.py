@@ -30,20 +30,6 @@ DEADLINE = 200
 pytestmark = pytest.mark.usefixtures("deadline")
 
 
-@pytest.fixture(
-    params=["fake", "local", pytest.param("slurm", marks=pytest.mark.slurm)]
-)
-async def world(request, tmp_path):
-    if request.param == "slurm":
-        world = SlurmWorld(request.getfixturevalue("slurm"))
-    elif request.param == "local":
-        world = LocalWorld(tmp_path)
-    else:
-        world = FakeWorld()
-    yield world
-    await world.close()
-
-
 @pytest.fixture
 async def hub(world, store_url, quick):
     """Start a hub; its return value can be killed as by SIGKILL."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rigs.batch.worlds import CountingRunner, FakeWorld, LocalWorld, SlurmWorld
+from rigs.batch.worlds import CountingRunner, FakeWorld, SlurmWorld
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import MOST_TASKS, BatchJob, JobState, new_job_name
 from spawners.batch.scheduler import ABSENT
@@ -20,20 +20,6 @@ _SAYS_ITS_INDEX = """\
 echo "index ${SLURM_ARRAY_TASK_ID:-$LANDBRIDGE_TASK}"
 exec sleep 300
 """
-
-
-@pytest.fixture(
-    params=["fake", "local", pytest.param("slurm", marks=pytest.mark.slurm)]
-)
-async def world(request, tmp_path):
-    if request.param == "slurm":
-        world = SlurmWorld(request.getfixturevalue("slurm"))
-    elif request.param == "local":
-        world = LocalWorld(tmp_path)
-    else:
-        world = FakeWorld()
-    yield world
-    await world.close()
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ async def test_the_counters_count(jobs, submit):
     counters = jobs.counters
     assert counters.live == 1
     assert counters.calls["submit"] == 1
-    assert jobs.commands_per_minute == sum(counters.calls.values())
+    assert counters.calls_per_minute == sum(counters.calls.values())
 
 
 async def test_pruning_happens_by_itself(fake, quick, open_jobs, new_spec):
