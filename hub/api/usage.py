@@ -3,7 +3,7 @@
 ``GET`` answers ``{"since", "totals": {"cpu_hours", "gpu_hours", "memory_gib_hours"},
 "users": {NAME: totals}, "jobs": [...]}`` of the last 30 days (``?days=N``, at most
 366) of whoever asks. Administrators add ``?user=NAME``, or ``?user=*`` for everybody.
-``POST`` takes a notebook server's report (:class:`hub.usage_ledger.Report`).
+``POST`` takes a notebook server's report (:class:`~spawners.batch.jobs.usage.UsageReport`).
 
 ``GET`` needs the scope ``read:servers`` of the user, ``POST`` ``users:activity``, as
 every notebook server has it.
@@ -16,10 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
-from pydantic import ValidationError
 from tornado import web
 
-from hub.usage_ledger import NoKernel, Report, TooMuch, UsageLedger, hours_of
+from spawners.batch.errors import InvalidSpec, LimitReached
+from spawners.batch.jobs.remote import RemoteJobs
+from spawners.batch.jobs.usage import UsageReport, hours_of
+from spawners.batch.jobs.wire import read
 
 from .own_scope import require_own
 
@@ -31,17 +33,16 @@ class UsageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
     """``GET`` and ``POST usage``."""
 
     @property
-    def ledger(self) -> UsageLedger:
-        """Where it is written down."""
-        ledger: UsageLedger = self.settings["landbridge"].usage
-        return ledger
+    def jobs(self) -> RemoteJobs:
+        """The jobs service, which writes it down."""
+        jobs: RemoteJobs = self.settings["landbridge"].jobs
+        return jobs
 
     async def get(self) -> None:
         """Answer with jobs and sums."""
         since = datetime.now(UTC) - timedelta(days=self._days())
         user = self._whom()
-        await self.ledger.take_servers()
-        used = await self.ledger.read(user, since)
+        used = await self.jobs.usage(user, since)
         names = sorted({job.user for job in used})
         self.finish(
             json.dumps(
@@ -79,17 +80,14 @@ class UsageHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untyped
         if len(self.request.body) > _MOST_BYTES:
             raise web.HTTPError(413, "The report is too large.")
         try:
-            report = Report.model_validate_json(self.request.body)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:60]
-            raise web.HTTPError(400, f"{where}: {first['msg']}") from None
+            report = read(UsageReport, self.request.body)
+        except InvalidSpec as error:
+            raise web.HTTPError(400, error.message) from None
         try:
-            await self.ledger.report(user, report.jobs)
-        except TooMuch:
+            await self.jobs.report_usage(user, report)
+        except LimitReached:
             raise web.HTTPError(429, "These are too many jobs.") from None
-        except NoKernel as error:
-            text = f"Job {error} is no kernel of yours."
-            raise web.HTTPError(409, text) from None
+        except InvalidSpec as error:
+            raise web.HTTPError(409, error.message) from None
         self.set_status(204)
         self.finish()

@@ -26,6 +26,7 @@ from .db.rows import open_rows
 from .handlers import LARGEST_BODY, make_application
 from .lock import CoreLock
 from .service import JobsService
+from .usage import UsageLedger
 
 NAME = "jobs"
 
@@ -82,6 +83,7 @@ async def open_service(
     service = JobsService(
         jobs,
         rows,
+        UsageLedger(store),
         parts.tokens,
         agent=agent_command(parts.python),
     )

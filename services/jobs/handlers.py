@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from tornado.iostream import StreamClosedError
@@ -22,6 +22,7 @@ from services.common.errors import BadRequest, NotSignedIn, Refusal
 from services.common.listening import log_request
 from spawners.batch.errors import NotPermitted, SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.usage import Usage, UsageReport
 from spawners.batch.jobs.wire import (
     Answer,
     Cancelled,
@@ -56,6 +57,7 @@ _SLOWEST_SECONDS = 30.0
 _BATCH_BYTES = 64 * 1024
 _SNAPSHOT_SECONDS = 20.0
 _OLDEST_SNAPSHOT = timedelta(days=1)
+_USAGE_PERIOD = timedelta(days=30)
 
 
 class Outdated(Refusal):
@@ -270,6 +272,44 @@ class LimitsHandler(JobsHandler):
         self.answer(await self.service.jobs.limits(user))
 
 
+class UserUsageHandler(JobsHandler):
+    """``/v1/users/{user}/usage``."""
+
+    async def post(self, user: str) -> None:
+        """Take over what a user's notebook server tells of its kernels."""
+        client = await self.client()
+        report = self.body(UsageReport)
+        await self.service.report_usage(client, user, report)
+        self.answer(Count(len(report.jobs)))
+
+
+class UsageHandler(JobsHandler):
+    """``/v1/usage?user=NAME&since=TIME``: what jobs used."""
+
+    async def get(self) -> None:
+        """Answer with the jobs of a user, or of all, that ran since a time."""
+        client = await self.client()
+        user = self.argument("user") or None
+        self.answer(Usage(await self.service.used(client, user, self._since())))
+
+    def _since(self) -> datetime:
+        """Return the time of the query, with its zone; a month ago by default.
+
+        Raises:
+            BadRequest: it is none.
+        """
+        text = self.argument("since")
+        if not text:
+            return datetime.now(UTC) - _USAGE_PERIOD
+        try:
+            since = datetime.fromisoformat(text)
+        except ValueError:
+            raise BadRequest("Must be a time.", field="query.since") from None
+        if since.tzinfo is None:
+            raise BadRequest("Must be a time with its zone.", field="query.since")
+        return since
+
+
 class ClusterHandler(JobsHandler):
     """``/v1/cluster?max_age=SECONDS``."""
 
@@ -436,7 +476,9 @@ def make_application(
         ("/v1/check", CheckHandler, shared),
         ("/v1/estimate", EstimateHandler, shared),
         ("/v1/cluster", ClusterHandler, shared),
+        ("/v1/usage", UsageHandler, shared),
         (f"/v1/users/{user}/limits", LimitsHandler, shared),
+        (f"/v1/users/{user}/usage", UserUsageHandler, shared),
         ("/health", HealthHandler, shared),
         ("/metrics", MetricsHandler, shared),
     ]

@@ -26,6 +26,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import JobEvent, JobRecord, Phase
+from spawners.batch.jobs.usage import UsageReport, Used
 from spawners.batch.jobs.wire import Listing, NameUsed, Note, Submission
 from spawners.batch.models import Launch
 from spawners.batch.script import render_job_script
@@ -44,6 +45,7 @@ from .clients import (
 )
 from .db.rows import Rows
 from .feed import Feed
+from .usage import UsageLedger
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class JobsService:
     Args:
         jobs: the batch core; started and closed by this.
         rows: what is kept of requests and tokens.
+        usage: what jobs used.
         tokens: of the table's clients.
         agent: what runs the agent in a job that has no script of its own.
 
@@ -87,6 +90,7 @@ class JobsService:
         self,
         jobs: Jobs,
         rows: Rows,
+        usage: UsageLedger,
         tokens: ClientTokens,
         *,
         agent: tuple[str, ...],
@@ -95,6 +99,7 @@ class JobsService:
         self.feed = Feed(jobs)
         self.ready = False
         self._rows = rows
+        self._usage = usage
         self._tokens = tokens
         self._agent = agent
         self._under_way: dict[str, _UnderWay] = {}
@@ -293,6 +298,33 @@ class JobsService:
         """
         if client.account is not None and client.account != user:
             raise NotPermitted(f"{client.name} has no jobs as {user[:80]!r}.")
+
+    async def used(
+        self, client: Client, user: str | None, since: datetime
+    ) -> tuple[Used, ...]:
+        """Return what a user's jobs used since then, or everybody's, newest first.
+
+        Raises:
+            NotPermitted: the client does not see all jobs.
+        """
+        if not client.reads_all:
+            raise NotPermitted(f"{client.name} does not see all jobs.")
+        await self._usage.take_records()
+        return tuple(await self._usage.read(user, since))
+
+    async def report_usage(
+        self, client: Client, user: str, report: UsageReport
+    ) -> None:
+        """Take over what a user's notebook server tells of its kernels.
+
+        Raises:
+            NotPermitted: the client has no servers of this user.
+            LimitReached: more jobs than anybody has.
+            InvalidSpec: one is a job of the batch core's; nothing is taken.
+        """
+        if not client.owns(f"server:{user}/"):
+            raise NotPermitted(f"{client.name} may not tell of other jobs.")
+        await self._usage.report(user, report.jobs)
 
     # Within
 

@@ -19,7 +19,6 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
-    Iterator,
     Mapping,
 )
 from dataclasses import dataclass, field, replace
@@ -32,32 +31,35 @@ from typing import (  # Any: the result of a task that is only kept
 )
 from urllib.parse import quote, urlencode
 
-from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 
-from ..errors import InvalidSpec, NotPermitted, SchedulerUnavailable
+from ..errors import InvalidSpec, SchedulerUnavailable
 from ..explain.failure import Failure
 from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, UserLimits
 from .api import JobsApi
 from .errors import AlreadyLive, UnknownJob
-from .http import NoAnswer, Response, UnixClient
+from .http import NoAnswer
 from .record import JobEvent, JobRecord, Retain
+from .service_client import (
+    RemoteSettings,
+    ServiceAway,
+    ServiceClient,
+    words_of,
+)
+from .usage import Usage, UsageReport, Used
 from .wire import (
     Answer,
     Cancelled,
     Check,
     Count,
     Entry,
-    ErrorAnswer,
     Estimate,
     Events,
     Listing,
     Note,
     Submission,
-    dump,
-    error_from,
     read,
 )
 
@@ -66,41 +68,8 @@ T = TypeVar("T")
 
 _OK = 200
 _OUTDATED = 410
-_NOT_SIGNED_IN = 401
-_FAULT = 500
-_TOLD = 503
 _SNAPSHOT_AGE = timedelta(minutes=1)
 _MOST_DROPPED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteSettings:
-    """How a client asks.
-
-    Attributes:
-        patience: how long a request is sent again and again before its caller hears
-            that the service is away.
-        answer_within: how long to wait for one answer before asking again.
-        silence: a stream that says nothing for so long is cut off; the service says
-            something every 8 s.
-        first_pause, longest_pause: between two tries.
-    """
-
-    patience: timedelta = timedelta(seconds=60)
-    answer_within: timedelta = timedelta(seconds=30)
-    silence: timedelta = timedelta(seconds=20)
-    first_pause: timedelta = timedelta(seconds=0.1)
-    longest_pause: timedelta = timedelta(seconds=5)
-
-
-class ServiceAway(SchedulerUnavailable):
-    """The jobs service does not answer."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            f"The gateway's jobs service does not answer: {why}.",
-            hint="Try again in a minute; running jobs go on.",
-        )
 
 
 class Outdated(Exception):
@@ -136,11 +105,8 @@ class RemoteJobs:
         settings: RemoteSettings | None = None,
     ) -> None:
         self.connected = False
-        self._settings = settings or RemoteSettings()
-        self._read_token = token
-        self._token = ""
+        self._client = ServiceClient(socket, token, settings)
         self._prefix = prefix
-        self._http = UnixClient(socket)
         self._epoch = ""
         self._revision = 0
         self._held: dict[str, _Held] = {}
@@ -202,7 +168,7 @@ class RemoteJobs:
     async def _submit(self, name: str, asked: Submission) -> JobRecord:
         self._submitting[name] = asked.owner
         try:
-            answer = await self._ask("PUT", _job(name), Answer, asked)
+            answer = await self._client.ask("PUT", _job(name), Answer, asked)
         except AlreadyLive as error:
             await self._learn(error.record.name)
             raise
@@ -216,7 +182,7 @@ class RemoteJobs:
 
     async def cancel(self, name: str) -> None:
         """See :class:`~.api.JobsApi`."""
-        answer = await self._ask("DELETE", _job(name), Cancelled)
+        answer = await self._client.ask("DELETE", _job(name), Cancelled)
         if not answer.known and name not in self._submitting:
             raise UnknownJob(f"There is no job named {name[:80]!r}.")
 
@@ -224,20 +190,22 @@ class RemoteJobs:
         """See :class:`~.api.JobsApi`."""
         if not prefix.endswith(("/", ":")):
             raise InvalidSpec("owner", "must be a whole prefix, ending in / or :.")
-        answer = await self._ask("DELETE", _path("/v1/jobs", owner=prefix), Count)
+        answer = await self._client.ask(
+            "DELETE", _path("/v1/jobs", owner=prefix), Count
+        )
         # What may still be on its way there.
         mine = [n for n, owner in self._submitting.items() if owner.startswith(prefix)]
         for name in mine:
-            await self._ask("DELETE", _job(name), Cancelled)
+            await self._client.ask("DELETE", _job(name), Cancelled)
         return answer.count
 
     async def give_up(self, name: str, failure: Failure) -> None:
         """See :class:`~.api.JobsApi`."""
-        await self._ask("POST", f"{_job(name)}/failure", Cancelled, failure)
+        await self._client.ask("POST", f"{_job(name)}/failure", Cancelled, failure)
 
     async def give_launch(self, name: str, launch: Launch) -> bool:
         """See :class:`~.api.JobsApi`."""
-        answer = await self._ask("PUT", f"{_job(name)}/launch", Count, launch)
+        answer = await self._client.ask("PUT", f"{_job(name)}/launch", Count, launch)
         return bool(answer.count)
 
     async def note(
@@ -245,7 +213,7 @@ class RemoteJobs:
     ) -> JobEvent:
         """See :class:`~.api.JobsApi`."""
         note = Note(kind, message, data, secrets.token_hex(8))
-        answer = await self._ask("POST", f"{_job(name)}/events", Events, note)
+        answer = await self._client.ask("POST", f"{_job(name)}/events", Events, note)
         return answer.events[0]
 
     # Reading
@@ -287,7 +255,7 @@ class RemoteJobs:
     ) -> list[JobEvent]:
         """See :class:`~.api.JobsApi`."""
         path = _path("/v1/events", owner=owner, after=after, generation=generation or 0)
-        return list((await self._ask("GET", path, Events)).events)
+        return list((await self._client.ask("GET", path, Events)).events)
 
     async def changed(self, owner: str, after: int) -> None:
         """See :class:`~.api.JobsApi`."""
@@ -301,17 +269,32 @@ class RemoteJobs:
 
     async def check(self, resources: Resources, *, user: str) -> None:
         """See :class:`~.api.JobsApi`."""
-        await self._ask("POST", "/v1/check", Count, Check(user, resources))
+        await self._client.ask("POST", "/v1/check", Count, Check(user, resources))
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
         """See :class:`~.api.JobsApi`."""
         asked = Submission.of(spec, user=user, owner="", facts={})
-        return (await self._ask("POST", "/v1/estimate", Estimate, asked)).start
+        return (await self._client.ask("POST", "/v1/estimate", Estimate, asked)).start
 
     async def limits(self, user: str) -> UserLimits:
         """See :class:`~.api.JobsApi`."""
         path = f"/v1/users/{quote(user, safe='')}/limits"
-        return await self._ask("GET", path, UserLimits)
+        return await self._client.ask("GET", path, UserLimits)
+
+    async def usage(self, user: str | None, since: datetime) -> tuple[Used, ...]:
+        """Return a user's jobs, or everybody's, that ran since then, newest first."""
+        path = _path("/v1/usage", user=user or "", since=since.isoformat())
+        return (await self._client.ask("GET", path, Usage)).jobs
+
+    async def report_usage(self, user: str, report: UsageReport) -> None:
+        """Hand on what a user's notebook server tells of its kernels.
+
+        Raises:
+            LimitReached: more jobs than anybody has.
+            InvalidSpec: one is a job of the batch core's; nothing is taken.
+        """
+        path = f"/v1/users/{quote(user, safe='')}/usage"
+        await self._client.ask("POST", path, Count, report)
 
     @property
     def snapshot(self) -> ClusterSnapshot | None:
@@ -327,7 +310,7 @@ class RemoteJobs:
         self, max_age: timedelta = timedelta(minutes=5)
     ) -> ClusterSnapshot | None:
         """See :class:`~.api.JobsApi`."""
-        for pause in self._pauses():
+        for pause in self._client.pauses():
             if self._snapshot_age() <= max_age.total_seconds():
                 break
             try:
@@ -353,25 +336,25 @@ class RemoteJobs:
 
     async def _take_snapshot(self, max_age: timedelta) -> None:
         path = _path("/v1/cluster", max_age=max(1, int(max_age.total_seconds())))
-        self._snapshot = await self._ask("GET", path, ClusterSnapshot)
+        self._snapshot = await self._client.ask("GET", path, ClusterSnapshot)
 
     # The mirror
 
     async def _follow(self) -> None:
         """List, then hear of what changes; again and again, for ever."""
-        pauses = self._pauses()
+        pauses = self._client.pauses()
         while True:
             try:
                 if not self._epoch:
                     await self._list()
                 async for kind, identity, data in self._stream():
                     self._apply(kind, identity, data)
-                    pauses = self._pauses()
+                    pauses = self._client.pauses()
             except Outdated:
                 self._epoch = ""
                 log.info("The jobs service cannot go on where we were: listing again")
             except (NoAnswer, GatewayError) as error:
-                log.warning("Cut off from the jobs service: %s", _words(error))
+                log.warning("Cut off from the jobs service: %s", words_of(error))
             except Exception:
                 # What was sent makes no sense: believe the next list instead.
                 log.exception("Cannot mirror the jobs")
@@ -382,7 +365,7 @@ class RemoteJobs:
     async def _list(self) -> None:
         path = _path("/v1/jobs", owner=self._prefix)
         taken = self._taken = {}
-        listing = await self._ask("GET", path, Listing)
+        listing = await self._client.ask("GET", path, Listing)
         before = self._held
         self._epoch, self._revision = listing.epoch, listing.revision
         self._held = {}
@@ -405,16 +388,9 @@ class RemoteJobs:
         """Yield kind, id and data of what changes, until the stream is cut."""
         after = f"{self._epoch}-{self._revision}"
         path = _path("/v1/watch", owner=self._prefix, after=after)
-        async with self._http.stream(
-            path,
-            token=self._known_token(),
-            seconds=self._settings.answer_within.total_seconds(),
-            silence_seconds=self._settings.silence.total_seconds(),
-        ) as stream:
+        async with self._client.stream(path) as stream:
             if stream.status == _OUTDATED:
                 raise Outdated
-            if stream.status == _NOT_SIGNED_IN:
-                self._token = ""
             if stream.status != _OK:
                 raise ServiceAway(f"it answered {stream.status}")
             self._reconnected()
@@ -479,12 +455,12 @@ class RemoteJobs:
     async def _learn(self, name: str) -> None:
         """Have a record in the mirror that the service told us of."""
         try:
-            self._take(await self._ask("GET", _job(name), Answer))
+            self._take(await self._client.ask("GET", _job(name), Answer))
         except GatewayError as error:
             log.info("Cannot read job %s: %s", name, error)
 
     async def _read(self, name: str) -> JobRecord:
-        return (await self._ask("GET", _job(name), Answer)).entry.record
+        return (await self._client.ask("GET", _job(name), Answer)).entry.record
 
     def _is_newest(self, record: JobRecord) -> None:
         known = self._held.get(self._newest.get(record.owner, ""))
@@ -516,57 +492,11 @@ class RemoteJobs:
 
     # Asking
 
-    async def _ask(
-        self, method: str, path: str, kind: type[T], body: object = None
-    ) -> T:
-        """Send a request until it is answered, and return the answer.
-
-        Raises:
-            GatewayError: as the service said.
-            ServiceAway: it did not answer for as long as patience lasts.
-        """
-        content = None if body is None else dump(body)
-        deadline = time.monotonic() + self._settings.patience.total_seconds()
-        refused = 0
-        for pause in self._pauses():
-            try:
-                response = await self._http.request(
-                    method,
-                    path,
-                    token=self._known_token(),
-                    body=content,
-                    seconds=self._settings.answer_within.total_seconds(),
-                )
-                return _answered(response, kind)
-            except NotPermitted:
-                refused += response.status == _NOT_SIGNED_IN
-                if response.status != _NOT_SIGNED_IN or refused > 1:
-                    raise
-                self._token = ""  # perhaps there is another one by now
-                continue
-            except (NoAnswer, _Odd) as error:
-                why = _words(error)
-            if time.monotonic() + pause > deadline:
-                raise ServiceAway(why)
-            await asyncio.sleep(pause)
-        raise AssertionError("pauses have no end")
-
-    def _known_token(self) -> str:
-        if not self._token:
-            self._token = self._read_token()
-        return self._token
-
-    def _pauses(self) -> Iterator[float]:
-        return growing(
-            self._settings.first_pause.total_seconds(),
-            self._settings.longest_pause.total_seconds(),
-        )
-
     async def _end(self, name: str) -> None:
         """Ask for a job's end until that is written down, however long it takes."""
         while True:
             try:
-                await self._ask("DELETE", _job(name), Cancelled)
+                await self._client.ask("DELETE", _job(name), Cancelled)
             except ServiceAway:
                 continue
             except GatewayError as error:
@@ -583,29 +513,6 @@ class RemoteJobs:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # told to the caller, if it is still there
-
-
-class _Odd(Exception):
-    """An answer that is none of the service's, or tells of a fault in it."""
-
-
-def _answered(response: Response, kind: type[T]) -> T:
-    """Return what a response holds, or raise what it tells of."""
-    try:
-        if response.good:
-            return read(kind, response.body, newer=True)
-        answer = read(ErrorAnswer, response.body, newer=True)
-    except InvalidSpec as error:
-        raise _Odd(f"it answered {response.status}, {error}") from None
-    if response.status == _NOT_SIGNED_IN:
-        raise NotPermitted(answer.error.message, hint=answer.error.hint)
-    if response.status >= _FAULT and response.status != _TOLD:
-        raise _Odd(f"it answered {response.status}: {answer.error.message}")
-    raise error_from(answer)
-
-
-def _words(error: Exception) -> str:
-    return str(error).rstrip(".") or type(error).__name__
 
 
 def _job(name: str) -> str:

@@ -12,7 +12,7 @@ from spawners.batch.errors import BatchError
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.record import Phase
-from spawners.batch.jobs.remote import RemoteSettings, ServiceAway
+from spawners.batch.jobs.service_client import RemoteSettings, ServiceAway
 from spawners.batch.jobs.wire import NameUsed
 from spawners.batch.models import JobState
 

@@ -21,7 +21,8 @@ from services.jobs.clients import CLIENTS, Client, ClientTokens
 from services.jobs.core import Parts, open_service
 from services.jobs.handlers import LARGEST_BODY
 from spawners.batch.fake import FakeScheduler
-from spawners.batch.jobs.remote import RemoteJobs, RemoteSettings
+from spawners.batch.jobs.remote import RemoteJobs
+from spawners.batch.jobs.service_client import RemoteSettings
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings
