@@ -1,7 +1,7 @@
-"""JupyterHub with Landbridge's batch core inside.
+"""JupyterHub as a client of Landbridge's jobs service.
 
-Differences to a plain JupyterHub: it owns the jobs and their rendezvous, serves the
-gateway's own API, resumes starts that a killed hub left half done, and leaves jobs
+Differences to a plain JupyterHub: it starts servers as jobs, serves the gateway's own
+API, resumes starts that a killed hub left half done, and leaves jobs
 alone when it goes down.
 """
 
@@ -20,12 +20,13 @@ from typing import Any
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from sqlalchemy import or_
-from traitlets import Instance, Integer, default
+from traitlets import Instance, default
 from traitlets.config import Config
 
 from services.common.short_lines import keep_lines_short
 from services.jobs.settings import Site
 from spawners.batch.explain.failure import Failure
+from spawners.common.errors import GatewayError
 from spawners.common.settings import ConfigError
 from spawners.notebooks.spawner import BatchJobSpawner
 from spawners.notebooks.start import owner_key
@@ -39,7 +40,7 @@ from .auth.identities import Identities
 from .config.paths import database_url
 from .config.settings import Settings, load_settings
 from .config.site import detect
-from .gateway import Gateway, build_gateway
+from .gateway import Gateway, open_gateway
 from .http_server import bound_http_servers
 from .log_filter import keep_sessions_private
 from .mended import mended
@@ -60,12 +61,6 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
 
     settings = Instance(Settings, help="The site's settings; default: read anew.")
     site = Instance(Site, help="What `auto` came to; default: asked of the machine.")
-    concurrent_submissions = Integer(
-        8,
-        min=1,
-        help="How many jobs may be submitted at the same moment; more wait their "
-        "turn, and none is refused for it.",
-    ).tag(config=True)
 
     @default("settings")
     def _default_settings(self) -> Settings:
@@ -107,15 +102,13 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         return kind(parent=self, _deprecated_db_session=self.db)
 
     async def init_users(self) -> None:
-        """Open the batch core with the users: servers are looked at after that."""
+        """Learn of all jobs with the users: servers are looked at after that."""
         await super().init_users()
-        self.gateway = await build_gateway(
-            self.settings,
-            self.site,
-            database_url(self.settings, "jobs"),
-            concurrent_submissions=self.concurrent_submissions,
-        )
-        await self.gateway.jobs.start()
+        try:
+            self.gateway = await open_gateway(self.settings, self.site)
+        except GatewayError as error:
+            self.log.critical("%s", error)
+            self.exit(1)
         self.keeper = await SessionKeeper.open(
             self, database_url(self.settings, "sessions"), self.settings.hub.session
         )
@@ -312,7 +305,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         await super().shutdown_cancel_tasks(sig)
 
     async def cleanup(self) -> None:
-        """Clean up as JupyterHub does, then close the batch core."""
+        """Clean up as JupyterHub does, then leave the jobs service."""
         if self.gateway is not None and not self.cleanup_servers:
             self.gateway.closing = True
         await super().cleanup()

@@ -1,7 +1,7 @@
-"""What the hub is made of besides JupyterHub: batch core, certificates, rendezvous.
+"""The hub's side of all jobs: a client of the jobs service, and what spawners ask for.
 
-:func:`build_gateway` joins them from the settings; :class:`Gateway` is what
-JupyterHub's side (app, spawners, handlers) holds on to.
+:func:`open_gateway` makes it from the settings; :class:`Gateway` is what JupyterHub's
+side (app, spawners, handlers) holds on to.
 """
 
 from __future__ import annotations
@@ -10,46 +10,34 @@ import asyncio
 import logging
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Collection
+import ssl
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.jobs.build import (
-    build_munge,
-    build_scheduler,
-    client_context,
-    job_side,
-    watch_settings,
-)
-from services.jobs.lock import CoreLock
+from services.jobs.clients import HUB, ClientTokens
 from services.jobs.settings import Site
 from spawners.batch.errors import NotPermitted
 from spawners.batch.explain.failure import Failure
-from spawners.batch.jobs.api import JobsApi
 from spawners.batch.jobs.errors import UnknownJob
-from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.store import JobStore
-from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pki
-from spawners.batch.rendezvous.launch import JobSideSettings, agent_command
-from spawners.batch.rendezvous.launches import StoredLaunches
-from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
-from spawners.batch.rendezvous.store import StoredProofs
+from spawners.batch.jobs.remote import RemoteJobs
+from spawners.batch.jobs.service_client import ServiceAway
+from spawners.batch.rendezvous.certificates import DOMAIN, hub_client
+from spawners.batch.rendezvous.launch import agent_command
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
-from spawners.common.ownership import own_directory
+from spawners.common.ownership import own_directory, read_own
 from spawners.profiles.profiles import load_profiles
 
 from .config.kernels import KernelOffer
-from .config.paths import pki_directory, site_profiles
-from .config.secrets import launch_secrets
+from .config.paths import jobs_socket, pki_directory, site_profiles
 from .config.settings import Settings
-from .config.site import jobs_config
-from .usage_ledger import UsageLedger
 
 log = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +63,7 @@ class Gateway:
     """The hub's side of every server, kernel, model and cluster that is a job.
 
     Attributes:
-        jobs, rendezvous, pki: see their modules.
-        usage: what jobs used.
+        jobs: all jobs of the gateway, through its jobs service.
         tls: for asking job servers: trusts the jobs CA, presents the hub's key.
         closing: True once the hub goes down.
     """
@@ -84,23 +71,16 @@ class Gateway:
     def __init__(
         self,
         *,
-        jobs: JobsApi,
-        rendezvous: Rendezvous,
-        pki: HubPki,
+        jobs: RemoteJobs,
+        tls: ssl.SSLContext,
         places: JobPaths,
-        close: Callable[[], Awaitable[None]],
         kernels: KernelOffer | None = None,
-        usage: UsageLedger | None = None,
     ) -> None:
-        self.usage = usage
         self.jobs = jobs
-        self.rendezvous = rendezvous
-        self.pki = pki
-        self.tls = client_context(pki)
+        self.tls = tls
         self.closing = False
         self.log = log
         self._places = places
-        self._close = close
         self._kernels = kernels
         self._requests: set[asyncio.Task[None]] = set()
 
@@ -204,18 +184,17 @@ class Gateway:
             self.cancel(job_name)
 
     async def close(self) -> None:
-        """Write down what is known and stop watching; jobs go on."""
+        """Stop watching; jobs go on."""
         self.closing = True
         for task in list(self._requests):
             task.cancel()
         await self.jobs.close()
-        await self._close()
 
 
-def places(settings: Settings, site: Site, side: JobSideSettings) -> JobPaths:
+def places(settings: Settings, site: Site) -> JobPaths:
     """Return where jobs run and report."""
     return JobPaths(
-        api_url=side.hub_url.removesuffix("/landbridge/jobs"),
+        api_url=f"{site.jobs_origin}{settings.hub.base_url}hub/api",
         workdir=settings.jobs.workdir or "{home}",
         log_directory=settings.jobs.log_directory or "{home}",
         users=None if site.own_accounts else settings.state / "users",
@@ -245,56 +224,42 @@ def kernel_offer(settings: Settings, site: Site) -> KernelOffer | None:
     )
 
 
-async def build_gateway(
-    settings: Settings, site: Site, database: str, *, concurrent_submissions: int = 8
+def jobs_client(settings: Settings) -> RemoteJobs:
+    """Return the hub's client of the jobs service; nothing is asked of it yet."""
+    token = ClientTokens(settings.state / "secrets").file_of(HUB.name)
+    return RemoteJobs(
+        jobs_socket(settings), lambda: read_own(token).decode("ascii").strip()
+    )
+
+
+async def open_gateway(
+    settings: Settings, site: Site, *, patience_seconds: float = _START_SECONDS
 ) -> Gateway:
-    """Return the batch core with its rendezvous; ``jobs`` is not started yet.
+    """Return the hub's side of all jobs, once it knows of every one of them.
 
     Args:
         settings: the site's.
         site: what ``auto`` came to.
-        database: SQLAlchemy URL of the batch core's own tables.
-        concurrent_submissions: how many may be under way at a time.
+        patience_seconds: how long the jobs service has for answering.
 
     Raises:
-        CoreRuns: another process looks after these jobs.
-        DatabaseUnavailable, DatabaseIncompatible, AuthenticationBroken: an operator
-            acts.
+        ServiceAway: it did not.
+        ConfigError: the profiles cannot be used.
     """
-    pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
-    config = jobs_config(settings, site, concurrent_submissions=concurrent_submissions)
-    side = job_side(config, pki)
-    scheduler = build_scheduler(config)
-    secrets = launch_secrets(settings)
-    lock = await CoreLock(config.lock).__aenter__()
-    store = await JobStore.open(database)
-    launches = StoredLaunches(store, secrets, side)
-    jobs = Jobs(
-        scheduler,
-        store,
-        watch_settings(config, pki),
-        launches=launches,
-    )
-    rendezvous = Rendezvous(
-        jobs,
-        pki.jobs_ca,
-        StoredProofs(store),
-        launches,
-        RendezvousSettings(side),
-        munge=build_munge(config),
-    )
-
-    async def close() -> None:
-        await scheduler.close()
-        await store.close()
-        await lock.__aexit__(None, None, None)
-
-    return Gateway(
-        jobs=jobs,
-        rendezvous=rendezvous,
-        pki=pki,
-        places=places(settings, site, side),
-        close=close,
-        kernels=kernel_offer(settings, site),
-        usage=UsageLedger(store),
-    )
+    kernels = kernel_offer(settings, site)
+    jobs = jobs_client(settings)
+    try:
+        async with asyncio.timeout(patience_seconds):
+            await jobs.start()
+        # Made by the service before it answers.
+        tls = hub_client(pki_directory(settings)).context()
+    except TimeoutError:
+        await jobs.close()
+        raise ServiceAway(
+            f"{jobs_socket(settings)} was silent for {patience_seconds:g} s",
+            hint="Start it before the hub, or with it: landbridge jobs.",
+        ) from None
+    except BaseException:
+        await jobs.close()
+        raise
+    return Gateway(jobs=jobs, tls=tls, places=places(settings, site), kernels=kernels)

@@ -2,15 +2,13 @@
 
 For people and pages (scope ``read:servers`` of the user, as for JupyterHub's own
 progress): ``servers``, ``servers/USER/progress``, ``servers/USER/NAME/progress`` and
-``cluster``. For jobs (no hub token; each proves itself to the rendezvous):
-``jobs/fetch``, ``jobs/ready`` and ``jobs/ended``.
+``cluster``. What jobs report goes past the hub, from the edge to the jobs service.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +19,6 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from hub.gateway import Gateway
-from spawners.batch.rendezvous.messages import Answer
 from spawners.common.errors import GatewayError
 from spawners.notebooks.start import owner_key
 
@@ -189,41 +186,6 @@ class ClusterHandler(_GatewayHandler):
         )
 
 
-class JobReportHandler(web.RequestHandler):
-    """``POST jobs/{fetch,ready,ended}``: what a job says, checked elsewhere.
-
-    The body and the caller's address go to the rendezvous, whose answer is sent: see
-    :mod:`spawners.batch.rendezvous.messages` for both. Answers to ``fetch`` hold
-    secrets.
-    """
-
-    def initialize(self, verb: str) -> None:
-        """Serve one of the three calls."""
-        self.verb = verb
-
-    def check_xsrf_cookie(self) -> None:
-        """A job has no cookie; it proves itself in the body."""
-
-    def set_default_headers(self) -> None:
-        """Say what the answers are, and that nobody may keep them."""
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-
-    async def post(self) -> None:
-        """Hand the report over and send the answer."""
-        rendezvous = self.settings["landbridge"].rendezvous
-        handle: Callable[[bytes, str], Awaitable[Answer]] = getattr(
-            rendezvous, self.verb
-        )
-        answer = await handle(self.request.body, self.request.remote_ip or "")
-        self.set_status(answer.status)
-        self.finish(json.dumps(dict(answer.json)))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Tell nothing of an error of ours; the job tries again."""
-        self.finish(json.dumps({"error": "internal", "action": "retry"}))
-
-
 _USER = r"([^/]+)"
 handlers: list[tuple[Any, ...]] = [
     (r"/api/landbridge/servers", OwnServersHandler),
@@ -232,9 +194,5 @@ handlers: list[tuple[Any, ...]] = [
     (rf"/api/landbridge/servers/{_USER}/([^/]+)/progress", ProgressHandler),
     (r"/api/landbridge/cluster", ClusterHandler),
     (r"/api/landbridge/usage", UsageHandler),
-    *(
-        (rf"/api/landbridge/jobs/{verb}", JobReportHandler, {"verb": verb})
-        for verb in ("fetch", "ready", "ended")
-    ),
 ]
 """Routes below the hub's prefix, for ``JupyterHub.extra_handlers``."""

@@ -3,7 +3,8 @@
 ``GET`` answers ``{"since", "totals": {"cpu_hours", "gpu_hours", "memory_gib_hours"},
 "users": {NAME: totals}, "jobs": [...]}`` of the last 30 days (``?days=N``, at most
 366) of whoever asks. Administrators add ``?user=NAME``, or ``?user=*`` for everybody.
-``POST`` takes a notebook server's report (:class:`~spawners.batch.jobs.usage.UsageReport`).
+``POST`` takes a notebook server's report, a
+:class:`~spawners.batch.jobs.usage.UsageReport`.
 
 ``GET`` needs the scope ``read:servers`` of the user, ``POST`` ``users:activity``, as
 every notebook server has it.

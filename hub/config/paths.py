@@ -88,6 +88,11 @@ def hub_socket(settings: Settings) -> Path:
     return short_socket(settings.state / "run", "hub.sock")
 
 
+def jobs_socket(settings: Settings) -> Path:
+    """Return the Unix socket of the jobs service."""
+    return short_socket(settings.state / "run", "jobs.sock")
+
+
 def short_socket(directory: Path, name: str) -> Path:
     """Return a socket's path in ``directory``, or one that the kernel can hold.
 

@@ -118,9 +118,7 @@ def check_accounts(settings: Settings, site: Site) -> None:
         )
 
 
-def jobs_config(
-    settings: Settings, site: Site, *, concurrent_submissions: int = 8
-) -> JobsConfig:
+def jobs_config(settings: Settings, site: Site) -> JobsConfig:
     """Return what the jobs service is told of these settings."""
     return JobsConfig(
         scheduler=settings.scheduler,
@@ -130,5 +128,4 @@ def jobs_config(
         database=database_url(settings, "jobs"),
         base_url=settings.hub.base_url,
         lowest_uid=settings.auth.lowest_uid,
-        concurrent_submissions=concurrent_submissions,
     )

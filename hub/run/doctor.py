@@ -25,7 +25,7 @@ from cryptography import x509
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub.config.paths import check_certificate, database_url
+from hub.config.paths import check_certificate, database_url, jobs_socket
 from hub.config.ports import port_problem
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect, munge_socket
@@ -40,7 +40,6 @@ from spawners.common.settings import ConfigError
 from .cleanup import edge_runs
 from .client import service_answers
 from .finding import Finding
-from .jobs import jobs_socket
 from .origins import check_origins
 
 _TIMEOUT_SECONDS = 20

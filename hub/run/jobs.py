@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hub.config.paths import prepare_state, short_socket
+from hub.config.paths import jobs_socket, prepare_state
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect, jobs_config
 from services.jobs.clients import CLIENTS, ClientTokens
 from services.jobs.process import run
 from spawners.common.settings import ConfigError
-
-
-def jobs_socket(settings: Settings) -> Path:
-    """Return where the jobs service listens."""
-    return short_socket(settings.state / "run", "jobs.sock")
 
 
 def run_jobs(settings: Settings) -> int:

@@ -28,12 +28,14 @@ from spawners.batch.scheduler import Scheduler
 from spawners.batch.slurm.commands import SlurmSettings
 from spawners.batch.slurm.scheduler import SlurmScheduler
 from spawners.common.files import ensure_secret
+from spawners.common.settings import ConfigError
 
 from .clients import ClientTokens
 from .core import Parts
 from .settings import JobsConfig
 
 _PROOF_SECONDS = 10.0
+_SHORTEST_KEY = 32
 
 
 def build_scheduler(config: JobsConfig) -> Scheduler:
@@ -116,9 +118,8 @@ def runner_settings(config: JobsConfig) -> RunnerSettings:
 def job_side(config: JobsConfig, pki: HubPki) -> JobSideSettings:
     """Return what every job is told: where to report, and how to prove itself."""
     site = config.site
-    host = f"[{site.jobs_address}]" if ":" in site.jobs_address else site.jobs_address
     return JobSideSettings(
-        hub_url=f"https://{host}:{site.jobs_port}{config.agent_path}",
+        hub_url=f"{site.jobs_origin}{config.agent_path}",
         hub_ca=pki.hub_ca.certificate,
         proof=site.proof,
         # Only the account that asks munge may read a job's proof.
@@ -126,13 +127,6 @@ def job_side(config: JobsConfig, pki: HubPki) -> JobSideSettings:
         munge_socket=config.jobs.munge_socket or None,
         python=config.jobs.environment or sys.prefix,
     )
-
-
-def client_context(pki: HubPki) -> ssl.SSLContext:
-    """Return what the hub asks job servers with: only theirs are believed."""
-    context = ssl.create_default_context(cafile=str(pki.jobs_ca_file))
-    context.load_cert_chain(str(pki.client_certificate), str(pki.client_key))
-    return context
 
 
 async def job_answers(tls: ssl.SSLContext, record: JobRecord) -> bool:
@@ -158,25 +152,42 @@ def watch_settings(config: JobsConfig, pki: HubPki) -> WatchSettings:
     return WatchSettings(
         fast=config.scheduler.fast_poll,
         slow=config.scheduler.slow_poll,
-        submissions=config.concurrent_submissions,
-        answers=partial(job_answers, client_context(pki)),
+        submissions=config.scheduler.concurrent_submissions,
+        answers=partial(job_answers, pki.client.context()),
     )
+
+
+def launch_secrets(directory: Path) -> list[bytes]:
+    """Return what encrypts the launches of jobs that wait; made if there is none yet.
+
+    The file holds one secret a line. To change it, an operator writes a new one above;
+    the old one may go when no job waits any more that was submitted with it.
+
+    Raises:
+        NotOurs: the file was made by somebody else, or others can read it.
+        ConfigError: a line is too short to be a secret.
+    """
+    path = directory / "launch-keys"
+    lines = ensure_secret(path).split()
+    if any(len(line) < _SHORTEST_KEY for line in lines):
+        message = f"each line must have {_SHORTEST_KEY} random characters or more."
+        raise ConfigError(path, [message])
+    return [line.encode("ascii") for line in lines]
 
 
 def build_parts(config: JobsConfig) -> Parts:
     """Return what the service is made of; makes certificates and keys if needed.
 
     Raises:
-        AuthenticationBroken, NotOurs: an operator has to act.
+        AuthenticationBroken, ConfigError, NotOurs: an operator has to act.
     """
     pki = ensure_hub_pki(config.pki, names=[config.site.jobs_address])
-    kept = ensure_secret(config.secrets / "launch-keys")
     return Parts(
         scheduler=build_scheduler(config),
         database=config.database,
         side=job_side(config, pki),
         jobs_ca=pki.jobs_ca,
-        launch_secrets=[line.encode("ascii") for line in kept.split()],
+        launch_secrets=launch_secrets(config.secrets),
         tokens=ClientTokens(config.secrets),
         agent_path=config.agent_path,
         lock=config.lock,

@@ -64,6 +64,12 @@ class SchedulerSettings(Section):
         description="Time between two queries while all is steady. One query serves "
         "all jobs.",
     )
+    concurrent_submissions: int = Field(
+        8,
+        ge=1,
+        description="How many jobs may be submitted at the same moment; more wait "
+        "their turn, and none is refused for it.",
+    )
     slots_cpus: int = Field(
         0,
         ge=0,
@@ -165,6 +171,13 @@ class Site:
     jobs_bind: str
     jobs_port: int
 
+    @property
+    def jobs_origin(self) -> str:
+        """Scheme and authority at which jobs reach the edge."""
+        bare = self.jobs_address
+        host = f"[{bare}]" if ":" in bare else bare
+        return f"https://{host}:{self.jobs_port}"
+
 
 @dataclass(frozen=True, slots=True)
 class JobsConfig:
@@ -177,7 +190,6 @@ class JobsConfig:
         database: SQLAlchemy URL of the records' database.
         base_url: the gateway's path, with slashes at both ends.
         lowest_uid: accounts below are the system's and run no jobs.
-        concurrent_submissions: how many may be under way at a time.
     """
 
     scheduler: SchedulerSettings
@@ -187,7 +199,6 @@ class JobsConfig:
     database: str
     base_url: str = "/"
     lowest_uid: int = 1000
-    concurrent_submissions: int = 8
 
     @property
     def queue(self) -> Path:

@@ -51,10 +51,11 @@ class RemoteSettings:
 class ServiceAway(SchedulerUnavailable):
     """The jobs service does not answer."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(
+        self, why: str, *, hint: str = "Try again in a minute; running jobs go on."
+    ) -> None:
         super().__init__(
-            f"The gateway's jobs service does not answer: {why}.",
-            hint="Try again in a minute; running jobs go on.",
+            f"The gateway's jobs service does not answer: {why}.", hint=hint
         )
 
 

@@ -1,23 +1,27 @@
 """Two certificate authorities and what they sign.
 
 * The **hub CA** signs the certificate of the frontend that jobs call
-  (``hub.landbridge.internal``) and the client certificate that the proxy and the
-  hub show to notebook servers.
+  (``hub.landbridge.internal``) and the client certificates that the proxy, the hub
+  and the jobs service show to notebook servers, one each.
 * The **jobs CA** signs server certificates of jobs, ``<job>.landbridge.internal``,
   and nothing else: a certificate that a job holds opens no other job's server.
 
-For the hub::
+For the jobs service, which alone has the authorities' keys::
 
     pki = ensure_hub_pki(state / "pki", names=["hub.example.org", "10.0.0.1"])
     pki.edge_pem        # HAProxy: bind ... ssl crt EDGE_PEM          (jobs frontend)
     pki.client_pem      # HAProxy: server ... ssl crt CLIENT_PEM
     pki.jobs_ca_file    # HAProxy: server ... ca-file JOBS_CA verify required
-    pki.client_certificate, pki.client_key, pki.jobs_ca_file   # the hub's own checks
-    pki.hub_ca.certificate                                     # public, goes to jobs
+    pki.client.context()                                # its own look at job servers
+    pki.hub_ca.certificate                              # public, goes to jobs
     pki.jobs_ca.issue_server("<job>.landbridge.internal")      # at every fetch
 
+For the hub, which reads what the jobs service made::
+
+    hub_client(state / "pki").context()
+
 ``names`` must hold every host or address that jobs use in ``JUPYTERHUB_API_URL``:
-JupyterHub checks it against the certificate. Call it at every start of the hub:
+JupyterHub checks it against the certificate. Call it at every start of the service:
 what is missing is made, what ends soon is renewed, the rest stays as it is. A CA
 is renewed with the same key and name, so jobs that hold the older one still agree.
 """
@@ -26,6 +30,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +52,8 @@ from ..errors import AuthenticationBroken
 DOMAIN = "landbridge.internal"
 HUB_NAME = f"hub.{DOMAIN}"
 
+_JOBS_CA = "jobs-ca"
+_HUB_CLIENT = "hub-client"
 _CA_LIFE = timedelta(days=3650)
 _CA_RENEWAL = timedelta(days=1095)  # well over the longest job plus its leaf
 _LEAF_LIFE = timedelta(days=365)
@@ -130,14 +137,51 @@ class CertificateAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class JobClient:
+    """Who asks job servers: it believes theirs alone, and proves to be the gateway's.
+
+    Attributes:
+        jobs_ca_file: the certificate of the jobs CA.
+        certificate, key: what is shown to the servers.
+    """
+
+    jobs_ca_file: Path
+    certificate: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Return what to connect with.
+
+        Raises:
+            OSError: a file is not there or cannot be read.
+        """
+        context = ssl.create_default_context(cafile=str(self.jobs_ca_file))
+        context.load_cert_chain(str(self.certificate), str(self.key))
+        return context
+
+
+def hub_client(directory: Path) -> JobClient:
+    """Return the hub's way to job servers; the jobs service makes its files.
+
+    Args:
+        directory: of the certificates.
+    """
+    return JobClient(
+        directory / f"{_JOBS_CA}.crt",
+        directory / f"{_HUB_CLIENT}.crt",
+        directory / f"{_HUB_CLIENT}.key",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class HubPki:
-    """Everything that the hub and its proxy need. See the module's docstring.
+    """All certificates of a gateway. See the module's docstring.
 
     Attributes:
         hub_ca, jobs_ca: the two authorities.
         hub_ca_file, jobs_ca_file: their certificates as PEM files.
         edge_pem, client_pem: certificate followed by its key, as HAProxy wants.
-        client_certificate, client_key: the same client pair in two files.
+        client: the jobs service's own way to job servers.
     """
 
     hub_ca: CertificateAuthority
@@ -146,8 +190,7 @@ class HubPki:
     jobs_ca_file: Path
     edge_pem: Path
     client_pem: Path
-    client_certificate: Path
-    client_key: Path
+    client: JobClient
 
 
 def ensure_hub_pki(directory: Path, *, names: Iterable[str] = ()) -> HubPki:
@@ -168,26 +211,33 @@ def ensure_hub_pki(directory: Path, *, names: Iterable[str] = ()) -> HubPki:
         raise AuthenticationBroken(str(error)) from None
     with _locked(directory / "lock"):
         hub_ca = _ensure_authority(directory / "hub-ca", "Landbridge hub CA")
-        jobs_ca = _ensure_authority(directory / "jobs-ca", "Landbridge jobs CA")
+        jobs_ca = _ensure_authority(directory / _JOBS_CA, "Landbridge jobs CA")
         edge_names = [HUB_NAME, *sorted({n for n in names if n} - {HUB_NAME})]
         edge, client = directory / "edge.pem", directory / "client.pem"
         _ensure_leaf(edge, hub_ca, edge_names, ExtendedKeyUsageOID.SERVER_AUTH)
-        _ensure_leaf(
-            client, hub_ca, [f"proxy.{DOMAIN}"], ExtendedKeyUsageOID.CLIENT_AUTH
-        )
-        certificate, key_file = directory / "client.crt", directory / "client.key"
-        _write(certificate, _pem(_load_certificate(client)), 0o644)
-        _write(key_file, _key_pem(_load_key(client)), 0o600)
+        _ensure_client(client, hub_ca, "proxy")
+        _ensure_client(directory / f"{_HUB_CLIENT}.pem", hub_ca, _HUB_CLIENT)
+        own = _ensure_client(directory / "jobs-client.pem", hub_ca, "jobs-client")
     return HubPki(
         hub_ca=hub_ca,
         jobs_ca=jobs_ca,
         hub_ca_file=directory / "hub-ca.crt",
-        jobs_ca_file=directory / "jobs-ca.crt",
+        jobs_ca_file=directory / f"{_JOBS_CA}.crt",
         edge_pem=edge,
         client_pem=client,
-        client_certificate=certificate,
-        client_key=key_file,
+        client=JobClient(directory / f"{_JOBS_CA}.crt", *own),
     )
+
+
+def _ensure_client(
+    path: Path, authority: CertificateAuthority, name: str
+) -> tuple[Path, Path]:
+    """Have a client's certificate with its key at ``path``; return it in two files."""
+    _ensure_leaf(path, authority, [f"{name}.{DOMAIN}"], ExtendedKeyUsageOID.CLIENT_AUTH)
+    certificate, key_file = path.with_suffix(".crt"), path.with_suffix(".key")
+    _write(certificate, _pem(_load_certificate(path)), 0o644)
+    _write(key_file, _key_pem(_load_key(path)), 0o600)
+    return certificate, key_file
 
 
 def _ensure_authority(path: Path, title: str) -> CertificateAuthority:

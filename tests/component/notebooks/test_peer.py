@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from services.jobs.build import client_context
 from spawners.batch.jobs.record import Address
 from spawners.batch.rendezvous.certificates import (
     CertificateAuthority,
@@ -64,7 +63,7 @@ async def test_the_job_itself_is_believed(tmp_path: Path, pki: HubPki) -> None:
             "lb-a",
             address,
             "/user/ann/api",
-            tls=client_context(pki),
+            tls=pki.client.context(),
             timeout_seconds=5,
         )
     assert answer.headers["X-JupyterHub-Version"] == "5.0"
@@ -77,7 +76,7 @@ async def test_another_job_on_the_port_gets_nothing(
 ) -> None:
     async with listening(tmp_path, pki, "lb-b") as (address, heard):
         with pytest.raises(OSError, match="lb-a"):
-            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=5)
+            await ask("lb-a", address, "/", tls=pki.client.context(), timeout_seconds=5)
     assert heard == []
 
 
@@ -87,7 +86,7 @@ async def test_a_certificate_of_another_authority_gets_nothing(
     own = ensure_hub_pki(tmp_path / "own").jobs_ca
     async with listening(tmp_path, pki, "lb-a", authority=own) as (address, heard):
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=5)
+            await ask("lb-a", address, "/", tls=pki.client.context(), timeout_seconds=5)
     assert heard == []
 
 
@@ -95,7 +94,7 @@ async def test_the_hubs_own_certificate_is_no_jobs(tmp_path: Path, pki: HubPki) 
     where = listening(tmp_path, pki, "lb-a", authority=pki.hub_ca)
     async with where as (address, heard):
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=5)
+            await ask("lb-a", address, "/", tls=pki.client.context(), timeout_seconds=5)
     assert heard == []
 
 
@@ -108,7 +107,7 @@ async def test_an_answer_that_is_none_is_an_os_error(
 ) -> None:
     async with listening(tmp_path, pki, "lb-a", answer=answer) as (address, _):
         with pytest.raises(OSError):
-            await ask("lb-a", address, "/", tls=client_context(pki), timeout_seconds=2)
+            await ask("lb-a", address, "/", tls=pki.client.context(), timeout_seconds=2)
 
 
 async def test_a_server_that_says_nothing_is_an_os_error(pki: HubPki) -> None:
@@ -124,6 +123,6 @@ async def test_a_server_that_says_nothing_is_an_os_error(pki: HubPki) -> None:
                 "lb-a",
                 Address("n1", "127.0.0.1", port),
                 "/",
-                tls=client_context(pki),
+                tls=pki.client.context(),
                 timeout_seconds=0.3,
             )

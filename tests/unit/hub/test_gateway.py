@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from hub import gateway as wiring
 from hub.gateway import Gateway, JobPaths
 from spawners.batch.errors import NotPermitted
 from spawners.batch.jobs.errors import UnknownJob
-from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.common.errors import DatabaseUnavailable
 
 
@@ -36,13 +36,9 @@ class Jobs:
 
 
 def gateway(tmp_path: Path, jobs: Any, *, users: Path | None = None) -> Gateway:
-    async def close() -> None:
-        pass
-
     return Gateway(
         jobs=jobs,
-        rendezvous=None,  # type: ignore[arg-type]  # not called here
-        pki=ensure_hub_pki(tmp_path / "pki"),
+        tls=ssl.create_default_context(),
         places=JobPaths(
             api_url="https://h/hub/api",
             workdir="{home}",
@@ -50,7 +46,6 @@ def gateway(tmp_path: Path, jobs: Any, *, users: Path | None = None) -> Gateway:
             users=users,
             python="/usr/bin/python3",
         ),
-        close=close,
     )
 
 

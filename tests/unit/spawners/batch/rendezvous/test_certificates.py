@@ -10,7 +10,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from spawners.batch.errors import AuthenticationBroken
 from spawners.batch.rendezvous import certificates
-from spawners.batch.rendezvous.certificates import HUB_NAME, ensure_hub_pki, job_host
+from spawners.batch.rendezvous.certificates import (
+    HUB_NAME,
+    ensure_hub_pki,
+    hub_client,
+    job_host,
+)
 
 
 @pytest.fixture
@@ -67,7 +72,13 @@ def job(pki, tmp_path):
 def test_keys_are_private_and_everything_is_made_once(pki, tmp_path):
     directory = tmp_path / "pki"
     assert directory.stat().st_mode & 0o777 == 0o700
-    for name in ("hub-ca.key", "jobs-ca.key", "edge.pem", "client.pem", "client.key"):
+    for name in (
+        "hub-ca.key",
+        "jobs-ca.key",
+        "edge.pem",
+        "client.pem",
+        "hub-client.key",
+    ):
         assert (directory / name).stat().st_mode & 0o777 == 0o600, name
     before = {path: path.read_bytes() for path in directory.iterdir()}
     ensure_hub_pki(directory, names=["10.1.2.3", "gateway.example.org"])
@@ -100,8 +111,16 @@ def test_a_job_certificate_is_for_one_name_and_serves_only(job):
 
 def test_the_proxy_reaches_the_job_and_the_job_knows_the_proxy(pki, job):
     server = server_context(job[0], job[1], pki.hub_ca_file)
-    proxy = client_context(pki.jobs_ca_file, pki.client_certificate, pki.client_key)
+    proxy = pki.client.context()
     shake_hands(server, proxy, "lb-one.landbridge.internal")
+
+
+def test_the_hub_asks_jobs_with_a_certificate_of_its_own(pki, job, tmp_path):
+    server = server_context(job[0], job[1], pki.hub_ca_file)
+    hub = hub_client(tmp_path / "pki")
+    shake_hands(server, hub.context(), "lb-one.landbridge.internal")
+    assert hub.key.read_text() != pki.client.key.read_text()
+    assert hub.key.read_text() not in pki.client_pem.read_text()
 
 
 def test_a_job_may_call_the_hub_under_all_its_names(pki):
@@ -111,7 +130,7 @@ def test_a_job_may_call_the_hub_under_all_its_names(pki):
 
 
 def test_a_job_may_not_pose_as_another_as_the_hub_or_as_the_proxy(pki, job):
-    proxy = client_context(pki.jobs_ca_file, pki.client_certificate, pki.client_key)
+    proxy = pki.client.context()
     server = server_context(job[0], job[1], pki.hub_ca_file)
     with pytest.raises(ssl.SSLError, match="mismatch"):
         shake_hands(server, proxy, "lb-two.landbridge.internal")
@@ -141,7 +160,8 @@ def test_what_ends_soon_is_renewed_and_older_trust_still_holds(
     new = ensure_hub_pki(tmp_path / "pki", names=["gateway.example.org", "10.1.2.3"])
     assert load(new.edge_pem).serial_number != edge.serial_number
     assert load(new.client_pem).serial_number != client.serial_number
-    assert new.client_certificate.read_text() in new.client_pem.read_text()
+    shown = new.client.certificate.with_suffix(".pem").read_text()
+    assert new.client.certificate.read_text() in shown
     assert new.hub_ca.certificate != old_ca.read_text()
     server = server_context(new.edge_pem, new.edge_pem)
     shake_hands(server, client_context(old_ca), HUB_NAME)
