@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -39,14 +40,14 @@ class Admissions:
         self, log: logging.Logger | logging.LoggerAdapter[logging.Logger]
     ) -> None:
         self._file: Path | None = None
-        self._changing = asyncio.Lock()
+        self._changing: AbstractAsyncContextManager[object] = asyncio.Lock()
         self._log = log
         self._runtime: RuntimeSocket | None = None
         self._entries: dict[str, str] = {}
         self._unwritten = True
         self._untold: set[str] = set()
 
-    def attach(self, file: Path, changing: asyncio.Lock) -> None:
+    def attach(self, file: Path, changing: AbstractAsyncContextManager[object]) -> None:
         """Say where the map is.
 
         Args:

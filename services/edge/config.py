@@ -31,6 +31,10 @@ HERE = Path(__file__).parent
 CONFIG = "haproxy.cfg"
 ROUTES = "routes.map"
 SESSIONS = "sessions.map"
+#: Files that HAProxy reads when it starts, and that others keep while it runs.
+MAPS = (ROUTES, SESSIONS)
+#: Held by who changes a map in HAProxy's memory, and by who starts a HAProxy.
+CHANGING = "changing.lock"
 _SPARE_DESCRIPTORS = 500
 _MOST_CONNECTIONS = 20_000
 _LONGEST_SOCKET_PATH = 85
@@ -90,6 +94,7 @@ class EdgeConfig:
         jobs_ca: PEM that signs the certificates of job servers.
         client_certificate: what we show to job servers.
         services: the gateway's own: name, and path of the socket where it listens.
+        agents: path of the socket of the jobs service, which jobs report to.
         host_routing: routespecs begin with a host.
         origin: with ``host_routing``, where browsers find the hub, as
             ``https://hub.example.org``: at the hosts below it, it never answers. Empty:
@@ -125,6 +130,7 @@ class EdgeConfig:
     jobs_ca: Path | None = None
     client_certificate: Certificate | None = None
     services: Mapping[str, str] = field(default_factory=dict)
+    agents: str = ""
     host_routing: bool = False
     origin: str = ""
     service_hosts: Mapping[str, str] = field(default_factory=dict)

@@ -1,17 +1,20 @@
 """Keep one HAProxy running: start it, adopt it, reload it, start it again.
 
 HAProxy runs in the foreground mode (``-db``) in a session of its own, so its pid
-is the process that serves. It survives us; the next hub finds it by the file
+is the process that serves. It survives us; the next of us finds it by the file
 ``process.json`` and by its run-time socket, and goes on with it. A reload is a
 second process that takes over the listening sockets (``-x``) and tells the first
-to finish what it has begun (``-sf``).
+to finish what it has begun (``-sf``); it gets the maps as the first has them in
+memory. A HAProxy that had ended begins with the maps' files, and whoever owns a map
+brings it what those lack (:mod:`hub.proxy`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from spawners.common.daemon import (
 from spawners.common.files import write_whole
 from spawners.common.processes import ProcessId
 
-from .config import ROUTES, SESSIONS
+from .config import MAPS
 from .errors import ConfigRefused, RuntimeFault, StartFailed
 from .runtime import RuntimeSocket
 
@@ -54,20 +57,24 @@ class _Haproxy(Program):
         command: Sequence[str],
         config_file: Path,
         runtime: RuntimeSocket,
-        before_start: Callable[[], Awaitable[None]],
-        after_start: Callable[[], Awaitable[None]],
         log: Log,
     ) -> None:
         self._command = list(command)
         self._config_file = config_file
         self._runtime = runtime
-        self._before_start = before_start
-        self._after_start = after_start
         self.log = log
         self.signature = self.wanted = self._starting = ""
+        # What the one that is replaced has in memory, by map.
+        self._maps: dict[str, dict[str, str]] = {}
 
     async def prepare(self, replaced: ProcessId | None) -> Launch:
-        await self._before_start()
+        for name in MAPS:
+            file = self._config_file.with_name(name)
+            if not file.exists():
+                await asyncio.to_thread(write_whole, file, "")
+        self._maps = {}
+        if replaced is not None:
+            self._maps = {name: await self._runtime.read_map(name) for name in MAPS}
         self._starting = self.wanted
         command = [*self._command, "-db", "-f", str(self._config_file)]
         if replaced is not None:
@@ -83,7 +90,7 @@ class _Haproxy(Program):
     async def find(
         self, recorded: ProcessId | None, facts: Mapping[str, Any]
     ) -> ProcessId | None:
-        """The HAProxy of an earlier hub, if it is ours and can be spoken to."""
+        """The HAProxy of an earlier one of us, if it is ours and can be spoken to."""
         pid = await self._pid()
         if not pid.isdecimal():
             return None
@@ -105,7 +112,9 @@ class _Haproxy(Program):
         return {"signature": self.signature}
 
     async def started(self, process: ProcessId) -> None:
-        await self._after_start()
+        for name, entries in self._maps.items():
+            if await self._runtime.read_map(name) != entries:
+                await self._runtime.replace_map(name, entries)
         await super().started(process)
 
     async def _pid(self) -> str:
@@ -123,10 +132,8 @@ class Supervisor:
         command: HAProxy's argv without files, e.g. ``["/usr/sbin/haproxy"]``.
         config_file: its configuration; it and the log lie in one directory.
         runtime: the socket that the configuration opens.
-        before_start: called before each start; makes the files on disk whole.
-        after_start: called after each start and adoption; makes the map whole.
-        changing: held from ``before_start`` to ``after_start``, so that a change
-            of a route is either in the files or comes after.
+        changing: held while one starts, so that a change of a map comes before or
+            after.
         log: where the life of the process is told.
     """
 
@@ -136,19 +143,13 @@ class Supervisor:
         config_file: Path,
         runtime: RuntimeSocket,
         *,
-        before_start: Callable[[], Awaitable[None]],
-        after_start: Callable[[], Awaitable[None]],
-        changing: asyncio.Lock,
+        changing: AbstractAsyncContextManager[object],
         log: Log,
     ) -> None:
         self._command = list(command)
         self._config_file = config_file
-        self._after_start = after_start
-        self._changing = changing
         self._log = log
-        self._haproxy = _Haproxy(
-            command, config_file, runtime, before_start, after_start, log
-        )
+        self._haproxy = _Haproxy(command, config_file, runtime, log)
         self._managed = ManagedProcess(
             self._haproxy,
             config_file.with_name("process.json"),
@@ -190,9 +191,6 @@ class Supervisor:
                 self._haproxy.wanted = signature
             elif signature != self._haproxy.signature:
                 await self.reload(files, signature)
-            else:
-                async with self._changing:
-                    await self._after_start()
             await self._managed.start()
         except NotStarted as error:
             await self._managed.close()
@@ -237,7 +235,7 @@ class Supervisor:
         with tempfile.TemporaryDirectory(dir=directory, prefix=".check-") as name:
             copies = Path(name)
             await asyncio.to_thread(
-                _write, copies, {**files, ROUTES: b"", SESSIONS: b""}
+                _write, copies, {**files, **dict.fromkeys(MAPS, b"")}
             )
             await self._check(copies / self._config_file.name)
         await asyncio.to_thread(_write, directory, files)

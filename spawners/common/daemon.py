@@ -22,6 +22,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -272,7 +273,7 @@ class ManagedProcess:
         log_file: takes the program's words; it does not grow on.
         restarts: makes the pauses.
         changing: held from ``prepare`` to ``started``, for what must not be changed
-            while the program reads it.
+            while the program reads it; an :class:`asyncio.Lock` or its like.
     """
 
     def __init__(
@@ -282,12 +283,13 @@ class ManagedProcess:
         *,
         log_file: Path | None = None,
         restarts: Restarts | None = None,
-        changing: asyncio.Lock | None = None,
+        changing: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         self._program = program
         self._state_file = state_file
         self._log_file = log_file
         self._restarts = Restarts() if restarts is None else restarts
+        self._changing: AbstractAsyncContextManager[object]
         self._changing = asyncio.Lock() if changing is None else changing
         self._process: ProcessId | None = None
         self._retired: list[ProcessId] = []

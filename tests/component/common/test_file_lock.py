@@ -1,0 +1,76 @@
+"""A lock that processes share: one holder at a time, and none that is gone."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from spawners.common.file_lock import FileLock
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from spawners.common.file_lock import FileLock
+
+async def main():
+    async with FileLock(Path(sys.argv[1])):
+        print("held", flush=True)
+        await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+async def test_tasks_of_one_process_take_turns(tmp_path: Path) -> None:
+    lock, inside = FileLock(tmp_path / "lock"), 0
+
+    async def work() -> None:
+        nonlocal inside
+        async with lock:
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(20)))
+    lock.close()
+
+
+async def test_a_holder_that_is_killed_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert await asyncio.to_thread(holder.stdout.readline) == b"held\n"
+    lock = FileLock(path)
+
+    async def take() -> None:
+        async with lock:
+            pass
+
+    waiting = asyncio.create_task(take())
+    done, _ = await asyncio.wait({waiting}, timeout=0.3)
+    assert not done, "it is held"
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    async with asyncio.timeout(10):
+        await waiting
+    lock.close()
+
+
+async def test_one_that_is_given_up_waiting_for_is_free_again(tmp_path: Path) -> None:
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    async with first:
+        try:
+            async with asyncio.timeout(0.05), second:
+                raise AssertionError("two hold it")
+        except TimeoutError:
+            pass
+    async with asyncio.timeout(5), second:
+        pass
+    first.close()
+    second.close()
