@@ -27,7 +27,9 @@ from services.common.short_lines import keep_lines_short
 from services.jobs.settings import Site
 from spawners.batch.explain.failure import Failure
 from spawners.common.errors import GatewayError
+from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
+from spawners.common.sockets import service_url
 from spawners.notebooks.spawner import BatchJobSpawner
 from spawners.notebooks.start import owner_key
 
@@ -38,6 +40,7 @@ from .auth.account_looks import Look
 from .auth.account_rule import AccountRule, ruled
 from .auth.identities import Identities
 from .config.paths import database_url
+from .config.secrets import operator_token_file
 from .config.settings import Settings, load_settings
 from .config.site import detect
 from .gateway import Gateway, open_gateway
@@ -48,7 +51,7 @@ from .pages import handlers as page_api
 from .recovery import Verdict, judge
 from .run.client import health_path, service_answers
 from .run.service_watch import ServiceWatch
-from .services import service_specs
+from .services import service_sockets, service_specs
 from .sessions import visits
 from .sessions.keeper import SessionKeeper
 from .sessions.signed_in import SETTING, with_sessions
@@ -224,28 +227,38 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         finally:
             spawner._proxy_pending = False
 
+    async def init_api_tokens(self) -> None:
+        """Take over services' tokens; one that is not a service's any more is dead."""
+        own = {
+            spec.name: spec.api_token
+            for spec in service_specs(self.settings, self._operator_token())
+        }
+        for service in self.db.query(orm.Service):
+            for token in list(service.api_tokens):
+                kept = own.get(service.name)
+                if kept is not None and not token.match(kept):
+                    self.db.delete(token)
+        self.db.commit()
+        await super().init_api_tokens()
+
+    def _operator_token(self) -> str:
+        return ensure_secret(operator_token_file(self.settings))
+
     async def start_service(
         self, service_name: str, service: Any, ssl_context: Any = None
     ) -> bool:
-        """Start a service without waiting for it: notebooks do not depend on it.
+        """Start a site's own service without waiting for it, and none of the gateway's.
 
         JupyterHub would wait until it answers, and end itself when it does not.
         One that ends is started again, see :mod:`hub.run.service_watch`.
         """
-        self._service_watch.watch(service_name, service)
-        if service_name in self._own_sockets():
-            # It listens on a socket, which JupyterHub's own waiting does not know.
-            task = asyncio.create_task(self._start_own(service_name, service))
-        else:
+        if service_name not in self._own_sockets():
+            self._service_watch.watch(service_name, service)
             task = asyncio.create_task(
                 super().start_service(service_name, service, ssl_context)
             )
-        self._services_starting.add(task)
-        task.add_done_callback(self._services_starting.discard)
-        return True
-
-    async def _start_own(self, name: str, service: Any) -> bool:
-        await self._service_watch.start(name, service)
+            self._services_starting.add(task)
+            task.add_done_callback(self._services_starting.discard)
         return True
 
     async def check_services_health(self) -> None:
@@ -271,9 +284,9 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         """Return where services of the gateway listen, those that a site left as is."""
         known = self._service_map
         return {
-            spec.name: spec.socket
-            for spec in service_specs(self.settings, "")
-            if spec.socket and spec.name in known and known[spec.name].url == spec.url
+            name: Path(path)
+            for name, path in service_sockets(self.settings).items()
+            if name in known and known[name].url == service_url(name)
         }
 
     async def _stopped(self, user: Any, server_name: str) -> None:

@@ -13,28 +13,25 @@ from pathlib import Path
 from traitlets.config import Config
 
 from services.jobs.settings import Site
-from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
 from spawners.common.sockets import url_of_socket
 
 from .auth.authenticators import assemble_auth
-from .config.hosts import jobs_hosts, served_hosts
 from .config.paths import (
     database_url,
     hub_socket,
-    pki_directory,
     prepare_state,
     site_profiles,
 )
 from .config.secrets import operator_token_file
 from .config.settings import Settings
 from .config.site import check_accounts, detect
+from .edge import edge_directory
 from .pages.spawn_form import options_form
-from .proxy.store_address import PortNow, store_socket
-from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES, STORAGE
-from .services import roles, service_specs
-from .subdomains import host_cookies, host_of, service_hosts
+from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES
+from .services import roles, service_sockets, service_specs
+from .subdomains import host_cookies, host_of
 
 HERE = Path(__file__).resolve().parent
 _DAY = 86_400
@@ -74,7 +71,7 @@ def assemble(c: Config, settings: Settings, site: Site | None = None) -> None:
         ) from None
     _hub(c, settings)
     _network(c, settings)
-    _edge(c, settings, site)
+    _edge(c, settings)
     _state(c, settings)
     _servers(c, settings)
     _services(c, settings)
@@ -135,57 +132,19 @@ def _network(c: Config, settings: Settings) -> None:
     # What the edge says about the client's address is true: it overwrites it.
     hub.trusted_downstream_ips = []
     hub.proxy_class = "landbridge-haproxy"
-    hub.cleanup_proxy = False
+    # Its end writes the routes down, and leaves HAProxy alone.
+    hub.cleanup_proxy = True
 
 
-def _edge(c: Config, settings: Settings, site: Site) -> None:
-    proxy, tls = settings.proxy, settings.hub.tls
+def _edge(c: Config, settings: Settings) -> None:
     edge = c.HAProxyProxy
-    edge.managed = proxy.managed
-    edge.directory = str(settings.state / "haproxy")
-    command = haproxy_command(settings)
-    if command:
-        edge.haproxy_cmd = command
-    edge.threads = proxy.threads
+    edge.directory = str(edge_directory(settings))
     # A browser loads nobody's pages but its user's, and those that she agreed to.
     edge.guard_users = True
-    edge.max_connections = proxy.max_connections
-    edge.connections_per_source = proxy.connections_per_source
-    edge.connections_per_server = proxy.connections_per_server
-    edge.sign_in_failures = proxy.sign_in_failures
-    # What a site's own configuration file says of these holds, unless ours says more.
-    if proxy.trusted_proxies:
-        edge.trusted_proxies = list(proxy.trusted_proxies)
-    if "tunnel_timeout" in proxy.model_fields_set:
-        edge.tunnel_timeout = int(proxy.tunnel_timeout.total_seconds())
-    host = settings.hub.bind_address
-    host = f"[{host}]" if ":" in host else host
-    edge.public_address = f"{host}:{settings.hub.port}"
-    if settings.hub.subdomains:
-        edge.origin = settings.origin
-        edge.service_hosts = service_hosts(settings, [STORAGE.service])
-    edge.hosts = served_hosts(settings)
-    edge.jobs_hosts = jobs_hosts(settings, site)
-    if tls.certificate:
-        c.JupyterHub.ssl_cert = str(settings.folder / tls.certificate)
-        c.JupyterHub.ssl_key = str(settings.folder / tls.key)
-    pki = ensure_hub_pki(pki_directory(settings), names=[site.jobs_address])
-    bind = f"[{site.jobs_bind}]" if ":" in site.jobs_bind else site.jobs_bind
-    edge.jobs_address = f"{bind}:{site.jobs_port}"
-    edge.jobs_certificate = str(pki.edge_pem)
-    edge.jobs_ca = str(pki.jobs_ca_file)
-    edge.client_certificate = str(pki.client_pem)
-    if settings.storage.enabled and settings.storage.route == "gateway":
-        edge.store = settings.storage.endpoint or str(store_socket(settings))
-        if not settings.storage.endpoint:
-            edge.store_port = PortNow(settings)
-        if settings.storage.ca_file:
-            edge.store_ca = str(settings.folder / settings.storage.ca_file)
-
-
-def haproxy_command(settings: Settings) -> list[str]:
-    """Return the HAProxy that the site names, or ``[]`` for the embedded one."""
-    return [settings.proxy.binary] if settings.proxy.binary else []
+    if settings.hub.tls.certificate:
+        # For the addresses that JupyterHub writes; the edge holds the certificate.
+        c.JupyterHub.ssl_cert = str(settings.folder / settings.hub.tls.certificate)
+        c.JupyterHub.ssl_key = str(settings.folder / settings.hub.tls.key)
 
 
 def _state(c: Config, settings: Settings) -> None:
@@ -228,9 +187,7 @@ def _services(c: Config, settings: Settings) -> None:
     token = ensure_secret(operator_token_file(settings))
     specs = service_specs(settings, token)
     c.JupyterHub.services = [spec.to_hub() for spec in specs]
-    c.HAProxyProxy.services = {
-        spec.name: str(spec.socket) for spec in specs if spec.socket
-    }
+    c.HAProxyProxy.services = sorted(service_sockets(settings))
     c.JupyterHub.load_roles = roles(specs)
     c.JupyterHub.custom_scopes = {k: dict(v) for k, v in CUSTOM_SCOPES.items()}
     if settings.storage.enabled:

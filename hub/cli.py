@@ -26,6 +26,26 @@ def _up(settings: Settings, _chosen: argparse.Namespace) -> int:
     return up(settings, os.environ, say)
 
 
+def _alone(settings: Settings, chosen: argparse.Namespace) -> int:
+    from .run.alone import rotate, run_process
+
+    if chosen.command == "hub" and chosen.rotate:
+        return rotate(settings, chosen.rotate, say)
+    return run_process(settings, chosen.command, os.environ)
+
+
+def _edge(settings: Settings, _chosen: argparse.Namespace) -> int:
+    from .run.alone import run_edge
+
+    return run_edge(settings)
+
+
+def _units(settings: Settings, chosen: argparse.Namespace) -> int:
+    from .run.units import write_units
+
+    return write_units(settings, chosen.directory, say)
+
+
 def _jobs(settings: Settings, chosen: argparse.Namespace) -> int:
     from .run.jobs import rotate, run_jobs
 
@@ -54,7 +74,12 @@ def _identities(settings: Settings, chosen: argparse.Namespace) -> int:
 
 COMMANDS = {
     "up": (_up, "run the gateway in the foreground; Ctrl-C stops everything"),
-    "jobs": (_jobs, "run the jobs service alone, for programs that start jobs by it"),
+    "jobs": (_jobs, "run the jobs service alone: it submits, watches and ends jobs"),
+    "edge": (_edge, "run HAProxy alone, and keep it running"),
+    "hub": (_alone, "run JupyterHub alone, at a jobs service and an edge that run"),
+    "storage": (_alone, "run the storage service alone"),
+    "culler": (_alone, "run alone what stops idle servers"),
+    "units": (_units, "show a systemd unit for each process, or write them"),
     "doctor": (_doctor, "look for what is missing or wrong on this machine"),
     "status": (_status, "tell whether the gateway runs, and its servers"),
     "identities": (
@@ -80,6 +105,20 @@ def parser() -> argparse.ArgumentParser:
                 metavar="CLIENT",
                 default="",
                 help="give a client of the service another token, and run nothing",
+            )
+        if name == "hub":
+            command.add_argument(
+                "--rotate",
+                metavar="SERVICE",
+                default="",
+                help="give a service another token of the hub, and run nothing",
+            )
+        if name == "units":
+            command.add_argument(
+                "--directory",
+                metavar="DIRECTORY",
+                default="",
+                help="write them there, as /etc/systemd/system",
             )
         if name == "identities":
             command.add_argument(

@@ -1,17 +1,20 @@
-"""The services that the hub starts: from what each is to JupyterHub's own terms."""
+"""The services of the gateway, in JupyterHub's terms: what each is, and may do.
+
+They are siblings of the hub and not its children: each is started as the table of
+processes says (:mod:`hub.run.processes`), and proves itself to the hub by a token of
+its own, which lies in a file for both to read.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from spawners.common.sockets import service_url
+from spawners.common.sockets import service_url, url_of_socket
 
-from .child import PARENT
-from .config.paths import short_socket
+from .config.paths import hub_socket, short_socket
+from .config.secrets import ensure_service_token, service_token_file
 from .config.settings import Settings
 from .roles import (
     CULLER,
@@ -23,10 +26,7 @@ from .roles import (
     admin_role,
     user_role,
 )
-from .subdomains import any_origin
-
-# -P: a service's directory is the state's, and what lies there is no code of ours.
-_PYTHON = (sys.executable, "-P")
+from .subdomains import service_url as public_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +36,15 @@ class ServiceSpec:
     Attributes:
         name: as JupyterHub and its address know it.
         role: its rights; ``None`` if they come from elsewhere.
-        command: how the hub starts it; empty if it runs by itself or is no program.
+        api_token: by which the hub knows it.
         socket: where it listens; ``None`` if it serves nothing.
-        environment: for its process; no secrets.
-        api_token: a token made by us; empty: the hub makes one for each run.
         browser_scopes: what a browser's session with it may do, besides using it.
     """
 
     name: str
     role: Role | None
-    command: tuple[str, ...] = ()
+    api_token: str = field(repr=False)
     socket: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    api_token: str = field(default="", repr=False)
     browser_scopes: tuple[str, ...] = ()
 
     @property
@@ -58,68 +54,61 @@ class ServiceSpec:
 
     def to_hub(self) -> dict[str, object]:
         """Return the entry of ``JupyterHub.services``."""
-        entry: dict[str, object] = {"name": self.name, "display": bool(self.url)}
-        if self.command:
-            # A hub that is killed while a service of its starts is missed by it else.
-            environment = {PARENT: str(os.getpid()), **self.environment}
-            if self.socket:
-                environment["LANDBRIDGE_SOCKET"] = str(self.socket)
-            entry["command"] = list(self.command)
-            entry["environment"] = environment
+        entry: dict[str, object] = {
+            "name": self.name,
+            "display": bool(self.url),
+            "api_token": self.api_token,
+        }
         if self.url:
             entry["url"] = self.url
         if self.browser_scopes:
             entry["oauth_client_allowed_scopes"] = list(self.browser_scopes)
             # It is part of the gateway: nobody is asked whether to trust it.
             entry["oauth_no_confirm"] = True
-        if self.api_token:
-            entry["api_token"] = self.api_token
         return entry
 
 
-def idle_culler(settings: Settings) -> ServiceSpec:
-    """Return the service that stops idle servers."""
-    culling = settings.culling
-    command = [*_PYTHON, "-m", "hub.child", "hub.run.culler"]
-    command.append(f"--timeout={int(culling.idle_after.total_seconds())}")
-    command.append(f"--cull-every={int(culling.check_every.total_seconds())}")
-    if culling.oldest:
-        command.append(f"--max-age={int(culling.oldest.total_seconds())}")
-    return ServiceSpec(CULLER.service, CULLER, tuple(command))
+def storage_socket(settings: Settings) -> Path:
+    """Return the Unix socket of the storage service."""
+    return short_socket(settings.state / "run", f"{STORAGE.service}.sock")
 
 
-def storage(settings: Settings) -> ServiceSpec:
-    """Return the storage service."""
-    environment = {
-        "LANDBRIDGE_STATE": str(settings.state),
-        "LANDBRIDGE_STORE_URL": settings.origin,
-        "PYTHONUNBUFFERED": "1",
-    }
-    if settings.hub.subdomains:
-        # The panel is shown in JupyterLab, too, at each user's own host.
-        environment["LANDBRIDGE_PANEL_ORIGINS"] = any_origin(settings)
-    if settings.path:
-        environment["LANDBRIDGE_CONFIG"] = str(settings.path)
-    by_identity = settings.storage.kind == "web-identity"
-    return ServiceSpec(
-        STORAGE.service,
-        STORAGE_BY_IDENTITY if by_identity else STORAGE,
-        (*_PYTHON, "-m", "hub.child", "services.storage.__main__"),
-        socket=short_socket(settings.state / "run", "storage.sock"),
-        environment=environment,
-        browser_scopes=SERVER_STORAGE_SCOPES,
-    )
+def service_sockets(settings: Settings) -> dict[str, str]:
+    """Return where each service listens that people reach through the edge."""
+    if not settings.storage.enabled:
+        return {}
+    return {STORAGE.service: str(storage_socket(settings))}
+
+
+def token_names(settings: Settings) -> list[str]:
+    """Return the services that have a token of their own."""
+    names = [CULLER.service] if settings.culling.enabled else []
+    return names + ([STORAGE.service] if settings.storage.enabled else [])
 
 
 def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec, ...]:
-    """Return every service of this site, with its role."""
-    specs = [ServiceSpec(OPERATOR.service, OPERATOR, api_token=operator_token)]
+    """Return every service of this site, with its role; makes tokens if needed.
+
+    Raises:
+        NotOurs: the file of a token is somebody else's, or open to others.
+    """
+    specs = [ServiceSpec(OPERATOR.service, OPERATOR, operator_token)]
     if settings.admin_token:
-        specs.append(ServiceSpec("admin-token", None, api_token=settings.admin_token))
+        specs.append(ServiceSpec("admin-token", None, settings.admin_token))
     if settings.culling.enabled:
-        specs.append(idle_culler(settings))
+        token = ensure_service_token(settings, CULLER.service)
+        specs.append(ServiceSpec(CULLER.service, CULLER, token))
     if settings.storage.enabled:
-        specs.append(storage(settings))
+        by_identity = settings.storage.kind == "web-identity"
+        specs.append(
+            ServiceSpec(
+                STORAGE.service,
+                STORAGE_BY_IDENTITY if by_identity else STORAGE,
+                ensure_service_token(settings, STORAGE.service),
+                socket=storage_socket(settings),
+                browser_scopes=SERVER_STORAGE_SCOPES,
+            )
+        )
     return tuple(specs)
 
 
@@ -131,3 +120,45 @@ def roles(specs: tuple[ServiceSpec, ...]) -> list[dict[str, object]]:
         user_role(storage=any(spec.name == STORAGE.service for spec in specs))
     )
     return entries
+
+
+def hub_environment_of(settings: Settings, name: str) -> dict[str, str]:
+    """Return what a service is told of the hub, by the names that JupyterHub gave it.
+
+    No secret is among it: the service reads its token from a file.
+    """
+    base = settings.hub.base_url
+    environment = {
+        "JUPYTERHUB_SERVICE_NAME": name,
+        "JUPYTERHUB_API_URL": f"{url_of_socket(hub_socket(settings))}{base}hub/api",
+        "JUPYTERHUB_BASE_URL": base,
+        "JUPYTERHUB_CLIENT_ID": f"service-{name}",
+        "JUPYTERHUB_HOST": "",
+        "LANDBRIDGE_TOKEN_FILE": str(service_token_file(settings, name)),
+        "LANDBRIDGE_STATE": str(settings.state),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if settings.path:
+        environment["LANDBRIDGE_CONFIG"] = str(settings.path)
+    return environment
+
+
+def page_environment_of(settings: Settings, name: str) -> dict[str, str]:
+    """Return what a service with pages is told besides, for signing people in."""
+    prefix = f"{settings.hub.base_url}services/{name}/"
+    access = json.dumps(["access:services", f"access:services!service={name}"])
+    environment = {
+        "JUPYTERHUB_SERVICE_PREFIX": prefix,
+        "JUPYTERHUB_SERVICE_URL": service_url(name),
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
+        "JUPYTERHUB_OAUTH_SCOPES": access,
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": access,
+    }
+    public = public_url(settings, name)
+    if settings.hub.subdomains:
+        environment["JUPYTERHUB_HOST"] = settings.origin
+        environment["JUPYTERHUB_OAUTH_CALLBACK_URL"] = f"{public}oauth_callback"
+    if settings.hub.subdomains or settings.hub.public_url:
+        environment["JUPYTERHUB_PUBLIC_URL"] = public
+        environment["JUPYTERHUB_PUBLIC_HUB_URL"] = f"{settings.url}hub/"
+    return environment

@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from spawners.common.files import ensure_secret
+from spawners.common.files import ensure_secret, write_whole
 
 from .settings import Settings
+
+_TOKEN_BYTES = 32
 
 
 def ensure_password(settings: Settings) -> str:
@@ -19,3 +21,27 @@ def ensure_password(settings: Settings) -> str:
 def operator_token_file(settings: Settings) -> Path:
     """Return where the operator's token lies."""
     return settings.state / "secrets" / "operator-token"
+
+
+def service_token_file(settings: Settings, name: str) -> Path:
+    """Return where a service finds the token by which the hub knows it."""
+    return settings.state / "secrets" / f"service-{name}.token"
+
+
+def ensure_service_token(settings: Settings, name: str) -> str:
+    """Return a service's token; made if it has none yet.
+
+    Raises:
+        NotOurs: the file is somebody else's, or open to others.
+    """
+    return ensure_secret(service_token_file(settings, name))
+
+
+def rotate_service_token(settings: Settings, name: str) -> Path:
+    """Give a service another token; the old one is good until the hub starts again.
+
+    Returns the file.
+    """
+    path = service_token_file(settings, name)
+    write_whole(path, secrets.token_hex(_TOKEN_BYTES))
+    return path

@@ -293,13 +293,23 @@ class ProxySettings(Section):
     managed: bool = Field(
         default=True,
         description="Start and supervise HAProxy. `false`: the site runs it, with the "
-        "configuration that the hub writes to `haproxy/haproxy.cfg` in the state "
-        "directory.",
+        "configuration that `landbridge edge` writes to `haproxy/haproxy.cfg` in the "
+        "state directory, and writes anew when certificates change.",
     )
     binary: str = Field(
         "",
         description="The program, version 2.6 or newer; empty: the one that came with "
         "the hub's environment.",
+    )
+    redirect_address: str = Field(
+        "",
+        description="`host:port` where plain http is redirected to https; empty: "
+        "nowhere.",
+    )
+    metrics_address: str = Field(
+        "",
+        description="A path, or `host:port`, where Prometheus finds HAProxy's "
+        "`/metrics`; empty: nowhere.",
     )
     threads: int = Field(
         0,
@@ -343,6 +353,14 @@ class ProxySettings(Section):
         timedelta(minutes=5),
         description="How long a websocket may be silent before it counts as left. "
         "Notebook servers send something on each every minute or more often.",
+    )
+    server_timeout: Duration = Field(
+        timedelta(hours=1),
+        description="How long a server may take to begin an answer.",
+    )
+    body_timeout: Duration = Field(
+        timedelta(seconds=20),
+        description="Within what time the body of a request to the hub arrives.",
     )
 
     @field_validator("trusted_proxies")

@@ -1,7 +1,7 @@
 """JupyterHub's ``Proxy`` over HAProxy's maps. HAProxy is no child of ours.
 
-Who runs it (:mod:`services.edge.process`, or the site) reads no route: we follow it, and
-bring all routes to each HAProxy that comes after another.
+Who runs it (:mod:`services.edge.process`, or the site) knows no routes: we follow it,
+and bring all of them to each HAProxy that comes after another.
 
 A route is one entry of a map that HAProxy holds in memory: adding, changing and
 deleting it is one command on the run-time socket and counts from the next request
@@ -134,7 +134,10 @@ class HAProxyProxy(Proxy):  # type: ignore[misc]  # JupyterHub is untyped
             self._lead_to_sockets()
             self._drop_misfits()
             try:
-                await self._table.flush()
+                if self._table.loaded:
+                    await self._table.flush()
+                if self.guard_users:
+                    await self.admissions.flush()
                 await self._wait_for_haproxy()
             except BaseException:
                 await self._table.close()

@@ -1,4 +1,4 @@
-"""What a hub that died may have left running: its HAProxy and its object store."""
+"""What may run on after all processes of a gateway have ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.common.daemon import end
 from spawners.common.processes import ProcessId
 
-_PATIENCE_SECONDS = 5.0
 _STORE_PATIENCE_SECONDS = 15.0
 
 
@@ -36,15 +35,12 @@ def _process(path: Path) -> ProcessId | None:
 
 
 def edge_runs(settings: Settings) -> bool:
-    """True if HAProxy of an earlier hub with this state still serves."""
+    """True if a HAProxy of earlier with this state still serves."""
     return edge_process(settings) is not None
 
 
 async def end_leftovers(settings: Settings) -> None:
-    """End what a hub of this state left behind, when the gateway is stopped."""
-    process = edge_process(settings)
-    if process is not None and settings.proxy.managed:
-        await end(process, patience_seconds=_PATIENCE_SECONDS)
+    """End what the processes of this state left behind, when the gateway is stopped."""
     store = store_process(settings)
     if store is not None:
         # It writes down what it holds: more than a proxy has to do.

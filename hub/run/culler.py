@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from tornado.netutil import Resolver
 
+from services.common.auth import take_token
 from spawners.common.sockets import socket_of_url
 
 _HUB = "hub.landbridge.internal"
@@ -60,6 +61,7 @@ def use_socket(api_url: str) -> str:
 
 
 if __name__ == "__main__":
+    take_token(os.environ)
     os.environ["JUPYTERHUB_API_URL"] = use_socket(os.environ["JUPYTERHUB_API_URL"])
     sys.argv[0] = _MODULE
     runpy.run_module(_MODULE, run_name="__main__", alter_sys=True)

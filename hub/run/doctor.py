@@ -25,7 +25,7 @@ from cryptography import x509
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub.config.paths import check_certificate, database_url, jobs_socket
+from hub.config.paths import check_certificate, database_url
 from hub.config.ports import port_problem
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect, munge_socket
@@ -37,10 +37,11 @@ from spawners.common.errors import GatewayError
 from spawners.common.ownership import NotOurs, check_way
 from spawners.common.settings import ConfigError
 
-from .cleanup import edge_runs
+from .cleanup import edge_process, edge_runs
 from .client import service_answers
 from .finding import Finding
 from .origins import check_origins
+from .processes import ProcessSpec, process_specs
 
 _TIMEOUT_SECONDS = 20
 _LOW_DISK = 1024**3
@@ -367,21 +368,32 @@ def check_address(settings: Settings, site: Site) -> Iterator[Finding]:
         yield Finding("ok", "address", text)
 
 
-def check_jobs(settings: Settings, site: Site) -> Iterator[Finding]:
-    """Ask the jobs service, where one runs, and look at the mode of its socket."""
-    path = jobs_socket(settings)
-    if not path.exists():
+def check_processes(settings: Settings, site: Site) -> Iterator[Finding]:
+    """Ask each process, where some run, and look at the modes of their sockets."""
+    specs = [spec for spec in process_specs(settings) if spec.socket is not None]
+    here = [spec for spec in specs if spec.socket and spec.socket.exists()]
+    if not here:
+        yield Finding("ok", "processes", "none runs now")
         return
+    for spec in specs:
+        yield judge_process(spec)
+    if settings.proxy.managed:
+        process = edge_process(settings)
+        text = f"HAProxy serves, pid {process.pid}" if process else "it does not run"
+        hint = "" if process else "Start it: landbridge edge."
+        yield Finding("ok" if process else "fail", "edge", text, hint)
+
+
+def judge_process(spec: ProcessSpec) -> Finding:
+    """Judge one process by its socket: is it closed to others, does it answer."""
+    path, again = spec.socket, f"Start it: landbridge {spec.name}."
+    if path is None or not path.exists():
+        return Finding("fail", spec.name, "it does not run", again)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        yield Finding(
-            "fail", "jobs", f"{path} is open to others", "Start the service again."
-        )
-    elif service_answers(path, "/health"):
-        yield Finding("ok", "jobs", f"the service answers at {path}")
-    else:
-        yield Finding(
-            "fail", "jobs", f"nobody answers at {path}", "Start landbridge jobs again."
-        )
+        return Finding("fail", spec.name, f"{path} is open to others", again)
+    if not service_answers(path, spec.health):
+        return Finding("fail", spec.name, f"nobody answers at {path}", again)
+    return Finding("ok", spec.name, f"answers at {path}")
 
 
 Check = Callable[[Settings, Site], Iterator[Finding]]
@@ -398,7 +410,7 @@ CHECKS: tuple[Check, ...] = (
     check_runner,
     check_environment,
     check_address,
-    check_jobs,
+    check_processes,
 )
 
 

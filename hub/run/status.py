@@ -8,7 +8,8 @@ from hub.config.settings import Settings
 from hub.config.site import slurm_answers
 
 from .cleanup import edge_process
-from .client import HubUnreachable, all_users, ask_hub
+from .client import HubUnreachable, all_users, ask_hub, service_answers
+from .processes import process_specs
 
 
 def status(settings: Settings, say: Callable[[str], None]) -> int:
@@ -21,14 +22,17 @@ def status(settings: Settings, say: Callable[[str], None]) -> int:
         say(f"scheduler  {kind}: Slurm {slurm}")
     else:
         say("scheduler  local: processes of this machine")
+    say(f"proxy      {proxy}")
+    for spec in process_specs(settings):
+        if spec.socket is not None and spec.name != "hub":
+            answers = service_answers(spec.socket, spec.health)
+            say(f"{spec.name:<10} {'answers' if answers else 'does not answer'}")
     try:
         facts = ask_hub(settings, "GET", "info")
         users = list(all_users(settings))
     except HubUnreachable as error:
-        say(f"proxy      {proxy}")
         say(f"hub        down: {error}")
         return 3
-    say(f"proxy      {proxy}")
     say(f"hub        JupyterHub {facts['version']} at {settings.url}")
     servers = [
         (user["name"], name, server)

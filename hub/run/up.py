@@ -1,8 +1,8 @@
 """``landbridge up``: the whole gateway in the foreground, from nothing to ready.
 
-One process watches over the hub, which starts everything else. It starts the hub
-again if it crashes (jobs and HAProxy go on meanwhile), and on Ctrl-C or SIGTERM
-asks it to stop every server, the services and HAProxy before it ends.
+One process watches over all others of the table (:mod:`.processes`). It starts each
+again that ends (the others go on meanwhile), and on Ctrl-C or SIGTERM asks the hub to
+stop every server, and ends the processes, before it ends itself.
 """
 
 from __future__ import annotations
@@ -15,41 +15,38 @@ import pwd
 import shutil
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TextIO
 from urllib.parse import quote
 
 from hub.config.paths import check_certificate, prepare_state, site_profiles
-from hub.config.ports import forget_ports, host_and_port, jobs_port, port_problem
+from hub.config.ports import forget_ports, jobs_port, port_problem
 from hub.config.secrets import ensure_password
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect
-from hub.services import service_specs
+from hub.edge import make_edge
+from services.edge.errors import ProxyFault
 from services.jobs.settings import Site
 from spawners.common.backoff import Restarts
 from spawners.common.daemon import ManagedProcess, NotStarted, wait_ended
-from spawners.common.held_ports import HeldPorts, PortTaken
+from spawners.common.processes import ProcessId
 from spawners.common.settings import ConfigError
 
 from .cleanup import edge_runs, end_leftovers
-from .client import HubUnreachable, all_users, ask_hub, health_path, service_answers
-from .hub_process import HubProgram, hub_environment
+from .client import HubUnreachable, all_users, ask_hub
+from .processes import EDGE, ProcessSpec, environment_of, process_specs
+from .program import GatewayProgram, Say
 
 _STOP_SECONDS = 60.0
 _SERVERS_SECONDS = 20.0
-_SERVICES_SECONDS = 30.0
 _STEP_SECONDS = 0.2
 _LEAST_FREE = 100 * 1024**2
 _LONGEST_PAUSE_SECONDS = 60.0
-_END_SECONDS = 10.0
 
 
 class CannotStart(Exception):
     """The gateway cannot run here now; the text is one line for a person."""
-
-
-Say = Callable[[str], None]
 
 
 def take_lock(settings: Settings) -> TextIO:
@@ -94,7 +91,7 @@ def preflight(settings: Settings, site: Site) -> None:
             "LANDBRIDGE_STATE to another disk."
         )
     if edge_runs(settings):
-        return  # its ports are taken by HAProxy of an earlier hub, which is adopted
+        return  # its ports are taken by a HAProxy of earlier, which is adopted
     problem = port_problem(settings.hub.bind_address, settings.hub.port)
     if problem:
         raise CannotStart(f"Cannot start: {problem}. Set LANDBRIDGE_PORT to another.")
@@ -110,52 +107,84 @@ def preflight(settings: Settings, site: Site) -> None:
         raise CannotStart(f"Cannot start: {problem}. Set jobs.port to another.")
 
 
-def hold_ports(settings: Settings, site: Site) -> HeldPorts:
-    """Hold the ports of the edge while we live, whatever becomes of hub and HAProxy.
+async def wait_for_hub_of_earlier(settings: Settings, say: Say) -> None:
+    """Wait until a hub has ended that was the child of an ``up`` which was killed.
+
+    Before there was a table of processes the hub had the jobs and all services, and
+    ended with its parent, soon after that.
 
     Raises:
-        CannotStart: one is somebody else's by now.
+        CannotStart: a hub runs with this state that nobody of us has started.
     """
-    held = HeldPorts()
-    if not settings.proxy.managed:
-        return held  # the site's own HAProxy runs as it likes
-    jobs = settings.jobs.port or jobs_port(settings, site.jobs_bind)
-    try:
-        held.hold(host_and_port(settings.hub.bind_address, settings.hub.port))
-        held.hold(host_and_port(site.jobs_bind, jobs))
-    except PortTaken as error:
-        held.close()
-        raise CannotStart(
-            f"Cannot start: {error}. End what listens there, or set another port."
-        ) from None
-    return held
+    file = settings.state / "run" / "hub.pid"
+    ours = settings.state / "run" / "hub.process.json"
+    deadline = time.monotonic() + _STOP_SECONDS
+    told = False
+    while not ours.exists():
+        try:
+            pid = int(file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return
+        process = ProcessId.of(pid)
+        if process is None or "hub.app" not in process.command:
+            return
+        if time.monotonic() > deadline:
+            raise CannotStart(
+                f"A hub runs with {settings.state}, pid {pid}. Stop it first."
+            )
+        if not told:
+            say(f"Waiting for the hub of an earlier start, pid {pid}, to end ...")
+            told = True
+        await asyncio.sleep(_STEP_SECONDS)
 
 
-class Gateway:
-    """The running hub and what is known about it.
+class Supervisor:
+    """The running gateway: its processes, and what is known about them.
+
+    They outlive us: of a gateway whose ``up`` was killed all goes on, and the next one
+    adopts it.
 
     Args:
         settings: checked.
-        environment: for the hub, see :func:`hub_environment`.
+        site: what ``auto`` came to.
+        environment: for each process, by its name.
         say: tells the person at the terminal one line.
     """
 
     def __init__(
-        self, settings: Settings, environment: Mapping[str, str], say: Say
+        self,
+        settings: Settings,
+        site: Site,
+        environment: Mapping[str, Mapping[str, str]],
+        say: Say,
     ) -> None:
         self._settings = settings
         self._say = say
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
-        self._changing = asyncio.Lock()
-        self._hub_program = HubProgram(settings, environment, say, self._stopping)
-        # HAProxy, running servers and their users do not depend on the hub, so one that
-        # keeps ending is no reason to stop them: it only comes back more slowly.
-        self._hub = ManagedProcess(
-            self._hub_program,
-            restarts=Restarts(longest_seconds=_LONGEST_PAUSE_SECONDS),
-            changing=self._changing,
-        )
+        # HAProxy itself is the edge's process; its owner is small, and lives in ours.
+        self._edge = make_edge(settings, site)
+        self._programs: dict[str, GatewayProgram] = {}
+        self._managed: dict[str, ManagedProcess] = {}
+        self._specs = process_specs(settings)
+        self._serves = {spec.name: asyncio.Event() for spec in self._specs}
+        self._changing = {spec.name: asyncio.Lock() for spec in self._specs}
+        for spec in self._specs:
+            if spec.name == EDGE:
+                continue
+            program = GatewayProgram(
+                spec, settings, environment[spec.name], say, self._stopping
+            )
+            self._programs[spec.name] = program
+            # Servers, jobs and their users do not depend on one that keeps ending, so
+            # that is no reason to stop them: it only comes back more slowly.
+            self._managed[spec.name] = ManagedProcess(
+                program,
+                program.state_file,
+                log_file=program.log_file,
+                restarts=Restarts(longest_seconds=_LONGEST_PAUSE_SECONDS),
+                changing=self._changing[spec.name],
+            )
 
     def stop_asked(self) -> None:
         """Stop in good order; asked a second time, stop at once."""
@@ -166,17 +195,16 @@ class Gateway:
         self._stopping.set()
 
     async def run(self, greeting: str) -> int:
-        """Start the hub, say ``greeting`` once it answers, and watch until stopped.
+        """Start all, say ``greeting`` once they answer, and watch until stopped.
 
         Returns the exit code: 0 after being asked to stop.
 
         Raises:
-            CannotStart: the hub ended before it was ever ready.
+            CannotStart: one ended before it was ever ready.
         """
         try:
             await self._start()
             if not self._stopping.is_set():
-                await self._wait_services()
                 self._say(greeting)
                 await self._stopping.wait()
         finally:
@@ -184,53 +212,70 @@ class Gateway:
         return 0
 
     async def _start(self) -> None:
-        try:
-            await self._hub.start()
-        except NotStarted as error:
-            raise CannotStart(await self._hub_program.why(error)) from None
+        """Start each as soon as those serve that it needs.
 
-    async def _wait_services(self) -> None:
-        """Wait until the services answer; say which does not, and go on without it."""
-        deadline = time.monotonic() + _SERVICES_SECONDS
-        for spec in service_specs(self._settings, ""):
-            if spec.socket is None:
-                continue
-            path = health_path(self._settings, spec.name)
-            while not await asyncio.to_thread(service_answers, spec.socket, path):
-                if self._stopping.is_set():
-                    return
-                if time.monotonic() > deadline:
-                    log = self._hub_program.log_path
-                    self._say(f"The service {spec.name} does not answer: {log}")
-                    break
-                await asyncio.sleep(_STEP_SECONDS)
+        Raises:
+            CannotStart: the first that did not come to serve; none is waited for then.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for spec in self._specs:
+                    group.create_task(self._start_one(spec))
+        except ExceptionGroup as errors:
+            causes, rest = errors.split(CannotStart)
+            if rest is not None or causes is None:
+                raise
+            raise _first(causes) from None
+
+    async def _start_one(self, spec: ProcessSpec) -> None:
+        for name in spec.needs:
+            await self._serves[name].wait()
+        try:
+            if spec.name == EDGE:
+                await self._edge.start()
+            else:
+                await self._managed[spec.name].start()
+        except ProxyFault as error:
+            raise CannotStart(f"The edge cannot be started: {error}") from None
+        except NotStarted as error:
+            raise CannotStart(self._programs[spec.name].why(error)) from None
+        self._serves[spec.name].set()
 
     async def _stop(self) -> None:
-        """Stop everything that was started; whatever the hub did not is ended here."""
-        async with self._changing:  # one that is being started is up, or has ended
-            await self._hub.close()
-        hub = self._hub.process
+        """Stop everything that was started; whatever does not end is ended here."""
+        await self._close_all()
+        hub = self._managed["hub"].process
         if hub is not None and hub.alive:
-            await self._or_forced(
-                asyncio.to_thread(stop_servers, self._settings), _SERVERS_SECONDS * 2
-            )
-            try:
-                # HAProxy goes last: the jobs' last reports come through it.
-                wish = {"servers": True, "proxy": False}
-                await asyncio.to_thread(
-                    ask_hub, self._settings, "POST", "shutdown", wish
-                )
-            except HubUnreachable:
-                hub.send(signal.SIGTERM)  # it may have ended meanwhile
-            if not await self._or_forced(wait_ended(hub), _STOP_SECONDS):
-                self._say("The hub is killed; the next start takes up what still runs.")
-                hub.send(signal.SIGKILL)
-                await wait_ended(hub)
+            await self._stop_hub(hub)
         elif self._stopping.is_set():
             self._say("There was no hub to stop servers. The next takes up what runs.")
+        # Jobs' last reports come through these two: they go last.
+        for name in reversed([name for name in self._managed if name != "jobs"]):
+            await self._managed[name].stop()
+        await self._managed["jobs"].stop()
+        await self._edge.stop()
         await end_leftovers(self._settings)
-        # The services of a hub that was killed end by themselves, and then the pipe.
-        await self._hub_program.close(_END_SECONDS)
+
+    async def _close_all(self) -> None:
+        """Have none started again; one that is being started is up, or has ended."""
+        for name, managed in self._managed.items():
+            async with self._changing[name]:
+                await managed.close()
+
+    async def _stop_hub(self, hub: ProcessId) -> None:
+        """Have the hub stop all servers and end; kill it if it takes too long."""
+        await self._or_forced(
+            asyncio.to_thread(stop_servers, self._settings), _SERVERS_SECONDS * 2
+        )
+        try:
+            wish = {"servers": True, "proxy": True}
+            await asyncio.to_thread(ask_hub, self._settings, "POST", "shutdown", wish)
+        except HubUnreachable:
+            hub.send(signal.SIGTERM)  # it may have ended meanwhile
+        if not await self._or_forced(wait_ended(hub), _STOP_SECONDS):
+            self._say("The hub is killed; the next start takes up what still runs.")
+            hub.send(signal.SIGKILL)
+            await wait_ended(hub)
 
     async def _or_forced(
         self, work: Coroutine[Any, Any, object], seconds: float
@@ -249,6 +294,14 @@ class Gateway:
             done.cancel()
             return False
         return True
+
+
+def _first(errors: ExceptionGroup[CannotStart]) -> CannotStart:
+    """Return the first error of a group, however deep it lies."""
+    error: CannotStart | ExceptionGroup[CannotStart] = errors
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def stop_servers(settings: Settings) -> None:
@@ -310,22 +363,22 @@ def _some_account(settings: Settings) -> str:
 
 
 async def serve(settings: Settings, environment: Mapping[str, str], say: Say) -> int:
-    """Run the gateway until it is asked to stop; see :class:`Gateway`."""
+    """Run the gateway until it is asked to stop; see :class:`Supervisor`."""
     site = await asyncio.to_thread(detect, settings)
     check_accounts(settings, site)
+    await wait_for_hub_of_earlier(settings, say)
     await asyncio.to_thread(preflight, settings, site)
-    held = hold_ports(settings, site)
     password = settings.password or ensure_password(settings)
-    child = hub_environment(settings, site, password, environment)
-    gateway = Gateway(settings, child, say)
+    environments = {
+        spec.name: environment_of(spec, settings, site, environment, password=password)
+        for spec in process_specs(settings)
+    }
+    supervisor = Supervisor(settings, site, environments, say)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, gateway.stop_asked)
+        loop.add_signal_handler(number, supervisor.stop_asked)
     given = bool(settings.password)
-    try:
-        return await gateway.run(greeting(settings, site, password, given=given))
-    finally:
-        held.close()
+    return await supervisor.run(greeting(settings, site, password, given=given))
 
 
 def up(settings: Settings, environment: Mapping[str, str], say: Say) -> int:

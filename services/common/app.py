@@ -1,4 +1,4 @@
-"""A service's process: listens where the hub says, and ends in good order.
+"""A service's process: listens where it is told, and ends in good order.
 
 ``run_service`` is a service's whole ``main``. What the service keeps open (database,
 store, background work) it opens in an exit stack, and that is closed in the reverse
@@ -22,7 +22,7 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application, StaticFileHandler
 
 from . import handlers
-from .auth import COOKIES, hub_auth, own_url
+from .auth import COOKIES, hub_auth, own_url, take_token
 from .handlers import RunningService
 from .listening import listen, log_request, run_until_stopped
 from .openapi import document
@@ -31,7 +31,7 @@ from .spec import Route, ServiceSpec
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where this process stands, as the hub that started it says.
+    """Where this process stands, as who started it says.
 
     Attributes:
         socket: where to listen.
@@ -54,7 +54,7 @@ class Environment:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Environment:
-        """Read it from the environment that the hub gives to its services."""
+        """Read it from the environment that the table of processes gives."""
         config = environment.get("LANDBRIDGE_CONFIG")
         base_url = environment.get("JUPYTERHUB_BASE_URL", "/")
         pages = own_url(environment)
@@ -162,6 +162,11 @@ async def serve(
 
 
 def run_service(spec: ServiceSpec, open_service: Open) -> None:
-    """Run a service in the foreground, as the hub starts it."""
+    """Run a service in the foreground.
+
+    Raises:
+        NotOurs, OSError: the file of its token cannot be used.
+    """
+    take_token(os.environ)
     place = Environment.of(os.environ)
     run_until_stopped(spec.name, partial(serve, spec, place, open_service))

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from .backoff import Restarts
 from .errors import GatewayError
@@ -180,7 +180,7 @@ async def end(process: ProcessId, *, patience_seconds: float) -> None:
 
 
 class Program(ABC):
-    """What :class:`ManagedProcess` has to know of a program; one subclass for each.
+    """What :class:`ManagedProcess` has to know of a program.
 
     Attributes:
         name: for people, as the subject of a sentence.
@@ -190,10 +190,10 @@ class Program(ABC):
         log: where its life is told.
     """
 
-    name: ClassVar[str]
-    start_seconds: ClassVar[float] = 60.0
-    step_seconds: ClassVar[float] = 0.1
-    patience_seconds: ClassVar[float] = 15.0
+    name: str
+    start_seconds: float = 60.0
+    step_seconds: float = 0.1
+    patience_seconds: float = 15.0
     log: Log = logging.getLogger(__name__)
 
     @abstractmethod

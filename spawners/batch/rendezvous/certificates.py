@@ -174,6 +174,41 @@ def hub_client(directory: Path) -> JobClient:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeFiles:
+    """What the edge proves itself with to jobs, and knows their servers by.
+
+    Attributes:
+        server: certificate and key of the frontend that jobs call.
+        client: certificate and key that job servers are shown.
+        jobs_ca: the certificate of the jobs CA.
+    """
+
+    server: Path
+    client: Path
+    jobs_ca: Path
+
+    @property
+    def missing(self) -> list[Path]:
+        """Those that the jobs service has not made yet."""
+        return [
+            file
+            for file in (self.server, self.client, self.jobs_ca)
+            if not file.exists()
+        ]
+
+
+def edge_files(directory: Path) -> EdgeFiles:
+    """Return the edge's certificates; the jobs service makes them.
+
+    Args:
+        directory: of the certificates.
+    """
+    return EdgeFiles(
+        directory / "edge.pem", directory / "client.pem", directory / f"{_JOBS_CA}.crt"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class HubPki:
     """All certificates of a gateway. See the module's docstring.
 

@@ -16,7 +16,7 @@ import pytest
 
 from hub.config.paths import hub_socket, short_socket
 from hub.config.settings import load_settings
-from hub.proxy.store_address import store_socket
+from hub.config.store_address import store_socket
 from services.edge.config import runtime_path
 from spawners.common.ownership import NotOurs
 from spawners.common.sockets import LONGEST_PATH, short_path, short_way
