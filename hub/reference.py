@@ -163,33 +163,63 @@ def command_page() -> str:
 
 _DETAILS = {
     "up": """
-It prints `Landbridge is ready at URL` and how to sign in. The hub is started again if
-it crashes; servers and HAProxy go on meanwhile. Ctrl-C or SIGTERM stops servers,
-services, HAProxy and hub, a second one at once. Exit code 0 after a stop, 1 if it
-cannot start: busy port, full disk, settings, or already running with this state.
+It prints `Landbridge is ready at URL` and how to sign in. It starts the jobs service,
+HAProxy, the hub, the storage service and the culler, each as a process of its own, and
+each again that ends; the others, servers and jobs go on meanwhile. They go on as well
+if `landbridge up` itself is killed, and the next one takes them up: those that it would
+start in the same way, the others are replaced. Ctrl-C or SIGTERM stops servers and all
+processes, a second one at once. Exit code 0 after a stop, 1 if it cannot start: busy
+port, full disk, settings, or already running with this state.
 
-A site that wants servers to outlive the hub's own restarts runs `landbridge-hub`
-under its service manager instead.
+A site runs each process under its service manager instead: see `landbridge units`.
 """,
     "jobs": """
 It submits, watches and ends jobs for clients at a socket in the state directory,
 `run/jobs.sock`, which only the gateway's account can reach. A client shows a token,
 from `secrets/jobs-CLIENT.token`. One process looks after the jobs of a state directory:
-it does not start while a hub with jobs of its own runs there. Ctrl-C or SIGTERM ends
+a second one ends with a word about the first. It makes the certificates that the edge
+and the hub need, and alone has the keys of their authorities. Ctrl-C or SIGTERM ends
 it, and the jobs go on. `--rotate CLIENT` gives a client another token; the last one is
 good no more from then on.
+""",
+    "edge": """
+It writes HAProxy's configuration, starts HAProxy or goes on with the one that serves,
+reloads it when a certificate changes, and starts it again when it ends. Ctrl-C or
+SIGTERM ends HAProxy as well; a kill leaves it to the next start. It waits a minute for
+the jobs service to make its certificates. With `proxy.managed = false` it writes the
+files and starts nothing.
+""",
+    "hub": """
+JupyterHub, as a client of the jobs service and of the edge. It waits a minute for each,
+and ends with a word about the one that does not answer. Ctrl-C or SIGTERM ends it, and
+servers go on. `--rotate SERVICE` gives the storage service, or `idle-culler`, another
+token by which the hub knows it: start the hub and then the service again.
+""",
+    "storage": """
+It serves at a socket in the state directory, `run/storage.sock`, and looks after the
+embedded store, which goes on when it ends.
+""",
+    "culler": """
+It asks the hub for servers that nobody uses, and has it stop them.
+""",
+    "units": """
+One unit for each process and `landbridge.target` for all, with this command's own
+path, the account that runs it, the state directory and the file in `LANDBRIDGE_CONFIG`.
+Each process is started again when it ends, for ever, and none with another. Your own
+words go into drop-ins (`systemctl edit`).
 """,
     "doctor": """
 One line per check: `ok`, `warn` or `fail`, what was seen, and what to do. It looks at
 versions, disk and rights, database, ports, certificate, whether users have hosts of
 their own and these lead here (DNS, certificate), Slurm (version, controller,
 `PrivateData`, clock), munge, how the hub becomes a user, the environment with
-JupyterLab and the address that jobs are told. It changes nothing. Exit code 1 if
+JupyterLab, the address that jobs are told, and each process of the gateway if one of
+them runs. It changes nothing. Exit code 1 if
 anything failed.
 """,
     "status": """
-Scheduler, proxy, hub and every server with its state. Exit code 0 if the hub answers,
-3 if it does not. It has to run as the hub's account, on its machine.
+Scheduler, proxy, each process, and every server with its state. Exit code 0 if the hub
+answers, 3 if it does not. It has to run as the hub's account, on its machine.
 """,
     "identities": """
 Where people sign in through an identity provider, an account belongs to the identity

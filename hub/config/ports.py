@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
+import os
 import socket
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from spawners.common.files import write_whole
 from spawners.common.ownership import own_directory
 
 from .paths import database_url
@@ -81,18 +85,30 @@ def _jobs_may_live(settings: Settings) -> bool:
 
 def _kept_port(settings: Settings, name: str, address: str, offset: int) -> int:
     path = _file(settings)
-    try:
-        kept = dict(json.loads(path.read_text(encoding="ascii")))
-    except (OSError, ValueError, TypeError):
-        kept = {}
-    if not isinstance(kept.get(name), int):
-        port = settings.hub.port + offset
-        if port > 65_535 or port_problem(address, port):
-            port = _free_port(address)
-        kept[name] = port
-        own_directory(path.parent)
-        path.write_text(json.dumps(kept), encoding="ascii")
+    own_directory(path.parent)
+    with _alone(path.with_suffix(".lock")):
+        try:
+            kept = dict(json.loads(path.read_text(encoding="ascii")))
+        except (OSError, ValueError, TypeError):
+            kept = {}
+        if not isinstance(kept.get(name), int):
+            port = settings.hub.port + offset
+            if port > 65_535 or port_problem(address, port):
+                port = _free_port(address)
+            kept[name] = port
+            write_whole(path, json.dumps(kept))
     return int(kept[name])
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock: processes that start at the same time choose one port."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _file(settings: Settings) -> Path:

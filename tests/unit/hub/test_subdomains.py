@@ -21,6 +21,7 @@ from hub.auth.authenticators import ACCOUNT
 from hub.config.hosts import served_hosts
 from hub.config.settings import load_settings
 from hub.run import doctor, origins
+from hub.run.processes import process_spec
 from hub.subdomains import any_origin, host_of, label_of, service_url
 from services.jobs.settings import Site
 from spawners.common.settings import ConfigError
@@ -113,7 +114,6 @@ def test_off_is_the_default_and_changes_nothing(load):
     assemble(c, settings, LAPTOP)
     for name in ("subdomain_host", "cookie_host_prefix_enabled", "public_url"):
         assert name not in c.JupyterHub
-    assert "origin" not in c.HAProxyProxy
     assert service_url(settings, "storage") == (
         "http://127.0.0.1:8000/services/storage/"
     )
@@ -127,12 +127,11 @@ def test_by_https_cookies_are_bound_to_their_host(load):
     assert c.JupyterHub.public_url == "https://hub.example.org/gate/"
     assert c.JupyterHub.cookie_host_prefix_enabled is True
     assert c.JupyterHub.subdomain_hook("x.y", "d", "user") == "x-y--d.d"
-    assert c.HAProxyProxy.origin == "https://hub.example.org"
     host = "storage--service.hub.example.org"
-    assert c.HAProxyProxy.service_hosts == {"storage": host}
     assert service_url(settings, "storage") == f"https://{host}/gate/services/storage/"
-    [storage] = [s for s in c.JupyterHub.services if s["name"] == "storage"]
-    panels = storage["environment"]["LANDBRIDGE_PANEL_ORIGINS"]
+    storage = process_spec(settings, "storage")
+    assert storage is not None
+    panels = storage.environment["LANDBRIDGE_PANEL_ORIGINS"]
     assert panels == any_origin(settings) == "https://*.hub.example.org"
     assert {"hub.example.org", ".hub.example.org"} <= set(served_hosts(settings))
 
