@@ -300,10 +300,10 @@ async def test_websockets_pass_both_ways_and_outlive_a_reload(make_edge):
             for message in ("hello", b"\0\1\2" * 100_000):
                 await socket.send(message)
                 assert await socket.recv() == message
-            before = edge.proxy.pid
+            before = edge.pid
             edge.proxy.tunnel_timeout += 1
-            await edge.proxy.reload()
-            assert edge.proxy.pid != before
+            await edge.reload()
+            assert edge.pid != before
             await socket.send("still here")
             assert await socket.recv() == "still here"
 

@@ -85,7 +85,7 @@ async def test_a_haproxy_of_an_earlier_version_is_adopted_and_goes_on(
     await before.proxy.add_route(PATH, port.url, DATA)
     await before.proxy.add_route("/user/alice/", alice.url, {"user": "alice"})
     assert await before.origin_of(PATH) == "port"
-    await before.proxy.detach()
+    await before.leave()
     storage = await make_service("storage")
     after = await make_edge(
         services={"storage": storage.path},
@@ -96,15 +96,15 @@ async def test_a_haproxy_of_an_earlier_version_is_adopted_and_goes_on(
     assert await after.origin_of(PATH) == "storage"
     assert await after.origin_of("/user/alice/") == "alice"
     # The same hub once more, as after a crash: adopted as it is.
-    pid = after.proxy.pid
-    await after.proxy.detach()
+    pid = after.pid
+    await after.leave()
     again = await make_edge(
         services={"storage": storage.path},
         state=before.directory,
         port=before.port,
         hub=before.hub,
     )
-    assert again.proxy.pid == pid
+    assert again.pid == pid
     assert await again.origin_of(PATH) == "storage"
 
 

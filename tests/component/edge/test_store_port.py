@@ -105,11 +105,11 @@ async def test_two_reloads_at_a_time_leave_one_haproxy(gateway, store, make_orig
     moved = await make_origin("moved")
     await store.prove(moved.port)
     store.port = moved.port
-    await asyncio.gather(*(gateway.proxy.reload() for _ in range(3)))
+    await asyncio.gather(*(gateway.reload() for _ in range(3)))
     assert await gateway.origin_of(PATH) == "moved"
     pid = (await gateway.proxy.runtime.info())["Pid"]
     await asyncio.sleep(0.5)
-    assert gateway.proxy.pid == int(pid)
+    assert gateway.pid == int(pid)
     assert (await gateway.proxy.runtime.info())["Pid"] == pid
 
 
@@ -128,7 +128,7 @@ async def test_large_objects_pass_uncopied(gateway, store):
     async with large:
         store.port = large.sockets[0].getsockname()[1]
         await store.prove(store.port)
-        await gateway.proxy.reload()
+        await gateway.reload()
         before = await gateway.proxy.runtime.info()
         answer = await gateway.ask(PATH)
     assert len(answer.body) == size

@@ -180,7 +180,7 @@ async def test_routes_of_the_other_mode_are_forgotten(make_edge, make_origin):
     before = await make_edge()
     await before.proxy.add_route("/user/alice/", alice.url, {"user": "alice"})
     await before.proxy.flush()
-    await before.proxy.detach()
+    await before.leave()
     after = await make_edge(
         host_routing=True, origin=ORIGIN, port=before.port, hub=before.hub
     )
@@ -190,6 +190,6 @@ async def test_routes_of_the_other_mode_are_forgotten(make_edge, make_origin):
     assert await after.origin_of("/user/alice/", host=HUB) == "hub"
     await after.proxy.add_route(f"alice.{HUB}/user/alice/", alice.url, {})
     await after.proxy.flush()
-    await after.proxy.detach()
+    await after.leave()
     again = await make_edge(port=before.port, hub=before.hub)
     assert list(await again.proxy.get_all_routes()) == ["/"]

@@ -201,11 +201,11 @@ async def test_a_renewed_certificate_is_served_without_a_gap(
     site = make_authority("site-ca")
     pem = site.issue("gateway.example")
     edge = await make_edge(ssl_cert=str(pem))
-    first = edge.proxy.pid
+    first = edge.pid
     task = asyncio.create_task(_ask_until_cancelled(edge, site.client_context()))
     site.issue("gateway.example")
-    await edge.proxy.reload()
-    assert edge.proxy.pid != first
+    await edge.reload()
+    assert edge.pid != first
     await edge.ask("/hub/", tls=site.client_context())
     task.cancel()
     statuses = await task

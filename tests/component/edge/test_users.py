@@ -227,10 +227,10 @@ async def test_requests_of_a_connection_are_known_by_their_own_cookies(
 async def test_sessions_outlive_haproxy(edge, kill) -> None:
     wanted = {key(ANN, "ann"): OWN, key("1" * 32, "zo@é"): OWN}
     edge.proxy.admissions.replace(wanted)
-    first = edge.proxy.pid
+    first = edge.pid
     kill(first)
     async with asyncio.timeout(20):
-        while edge.proxy.pid in (None, first) or not await edge.proxy.admissions.tell():
+        while edge.pid in (None, first) or not await edge.proxy.admissions.tell():
             await asyncio.sleep(0.05)
     async with edge.proxy._changing:
         assert await edge.proxy.runtime.read_map("sessions.map") == wanted

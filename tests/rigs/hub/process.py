@@ -19,6 +19,8 @@ from typing import Any
 
 import httpx
 
+from hub.config.settings import load_settings
+from hub.run.processes import process_specs
 from rigs.checkout import CHECKOUT
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
@@ -63,9 +65,10 @@ def until(
 
 
 class HubProcess:
-    """``python -m hub.app`` with the settings of ``make up`` and its own HAProxy.
+    """``python -m hub.app`` with the settings of ``make up``, and its siblings.
 
     Attributes:
+        siblings: the other processes of the gateway, by their names.
         checkout, python: whose hub it is, and the interpreter that has it installed.
         arguments: more of its command line, as ``--Class.trait=value``.
     """
@@ -85,6 +88,7 @@ class HubProcess:
         self.port = free_port()
         self.log = state.parent / "hub.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.siblings: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("LANDBRIDGE")},
             "LANDBRIDGE_STATE": str(state),
@@ -116,11 +120,36 @@ class HubProcess:
         )
 
     def start(self) -> None:
-        """Start the hub and wait until it answers."""
+        """Start the hub, its siblings that do not run, and wait until it answers."""
+        for name in self._names():
+            if name not in self.siblings or self.siblings[name].poll() is not None:
+                self.start_sibling(name)
         config = self.checkout / "config" / "jupyterhub_config.py"
+        self.process = self._spawn(
+            "-m", "hub.app", f"--config={config}", *self.arguments
+        )
+        until("the hub answers", self._answers, seconds=90)
+
+    def start_sibling(self, name: str) -> None:
+        """Start another process of the gateway, without waiting for it."""
+        self.siblings[name] = self._spawn("-m", "hub.cli", name)
+
+    def kill_sibling(self, name: str) -> None:
+        """``kill -9`` of another process of the gateway; of the edge, its owner."""
+        self.siblings[name].kill()
+        self.siblings[name].wait(10)
+
+    def _names(self) -> list[str]:
+        """The siblings that this site has; none of a release that had children."""
+        if self.checkout != CHECKOUT:
+            return []
+        specs = process_specs(load_settings(self.environment))
+        return [spec.name for spec in specs if spec.name != "hub"]
+
+    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.python, "-m", "hub.app", f"--config={config}", *self.arguments],
+            return subprocess.Popen(
+                [self.python, *command],
                 cwd=self.checkout,
                 env=self.environment,
                 stdout=log,
@@ -128,7 +157,6 @@ class HubProcess:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        until("the hub answers", self._answers, seconds=90)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -137,20 +165,8 @@ class HubProcess:
         return self.api.get("/hub/api/info").status_code == 200
 
     def service_pid(self, name: str) -> int:
-        """The process of a service: a child of the hub."""
-        assert self.process is not None
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes()
-                status = (entry / "status").read_text()
-            except OSError:
-                continue
-            child = f"PPid:\t{self.process.pid}\n" in status
-            if child and f"services.{name}".encode() in words:
-                return int(entry.name)
-        raise AssertionError(f"the service {name} does not run")
+        """The process of a service."""
+        return self.siblings[name].pid
 
     def words(self) -> str:
         """The end of the hub's log."""
@@ -182,10 +198,22 @@ class HubProcess:
         finally:
             if self.process is not None and self.process.poll() is None:
                 self.kill()
+            self._stop_siblings()
             self.api.close()
             for pid in self._left_behind():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def _stop_siblings(self) -> None:
+        """End them in good order: jobs' last reports come through edge and jobs."""
+        order = sorted(self.siblings, key=["edge", "jobs"].__contains__)
+        for name in order:
+            self.siblings[name].send_signal(signal.SIGTERM)
+        for name in order:
+            try:
+                self.siblings[name].wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill_sibling(name)
 
     def _left_behind(self) -> Iterator[int]:
         """Processes that name our state directory, or something in it."""
