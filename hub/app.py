@@ -158,6 +158,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
         # A start takes as long as its queue: nobody's request waits for it.
         self.tornado_settings.setdefault("slow_spawn_timeout", 1)
         self.template_vars["landbridge_failure"] = self._failures_of
+        self.template_vars["landbridge_away"] = self._jobs_are_away
         super().init_tornado_settings()
 
     def init_handlers(self) -> None:
@@ -308,6 +309,10 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
             return record.failure if record else None
 
         return failure
+
+    def _jobs_are_away(self) -> bool:
+        """Return whether pages show what was last known of jobs."""
+        return self.gateway is not None and not self.gateway.jobs.connected
 
     # -- end -------------------------------------------------------------------------
 

@@ -105,9 +105,11 @@ class ProgressHandler(_GatewayHandler):
         if "text/event-stream" in self.request.headers.get("Accept", ""):
             await self._stream(user, server_name, after)
             return
-        events = await self.gateway.jobs.events(
-            owner_key(user.name, server_name), after
-        )
+        owner = owner_key(user.name, server_name)
+        try:
+            events = await self.gateway.jobs.events(owner, after)
+        except GatewayError as error:
+            raise web.HTTPError(503, str(error)) from None
         self.finish(
             json.dumps(
                 {
@@ -134,7 +136,13 @@ class ProgressHandler(_GatewayHandler):
         try:
             while await self._still_signed_in():
                 view = self.server_of(user, server_name)
-                for event in await jobs.events(owner, after):
+                try:
+                    events = await jobs.events(owner, after)
+                except GatewayError as error:
+                    # The reader comes again, with what it has read last.
+                    self.log.info("The log of %s cannot be read: %s", owner, error)
+                    return
+                for event in events:
                     after = event.seq
                     await self._send(f"id: {event.seq}\n", event_view(event))
                 if view is None or view["state"] in _FINAL:

@@ -134,9 +134,7 @@ class Edge:
             StartFailed: a port is somebody else's: nothing is served beside him.
         """
         try:
-            for address in (config.public, config.redirect, config.jobs):
-                if address and "/" not in address:
-                    self._ports.hold(address)
+            hold_ports(self._ports, config)
         except PortTaken as error:
             raise StartFailed(self._command, str(error)) from None
 
@@ -151,6 +149,17 @@ class Edge:
             self._look.cancel()
             await asyncio.gather(self._look, return_exceptions=True)
             self._look = None
+
+
+def hold_ports(ports: HeldPorts, config: EdgeConfig) -> None:
+    """Hold every port on which HAProxy is to listen.
+
+    Raises:
+        PortTaken: one is somebody else's.
+    """
+    for address in (config.public, config.redirect, config.jobs):
+        if address and "/" not in address:
+            ports.hold(address)
 
 
 class WrittenEdge:

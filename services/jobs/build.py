@@ -189,7 +189,7 @@ def build_parts(config: JobsConfig) -> Parts:
         jobs_ca=pki.jobs_ca,
         launch_secrets=launch_secrets(config.secrets),
         tokens=ClientTokens(config.secrets),
-        agent_path=config.agent_path,
+        agent_paths=config.agent_paths,
         lock=config.lock,
         python=config.jobs.python,
         watch=watch_settings(config, pki),

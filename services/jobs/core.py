@@ -42,7 +42,7 @@ class Parts:
         jobs_ca: signs the jobs' certificates.
         launch_secrets: encrypt what jobs start, the newest first.
         tokens: of the clients.
-        agent_path: where jobs' agents call, without a slash at the end.
+        agent_paths: where jobs' agents call, without a slash at the end.
         lock: says that nobody else looks after these jobs.
         python: the agent's interpreter on the nodes.
         watch: how often and how long is looked.
@@ -55,7 +55,7 @@ class Parts:
     jobs_ca: CertificateAuthority
     launch_secrets: list[bytes] = field(repr=False)
     tokens: ClientTokens
-    agent_path: str
+    agent_paths: tuple[str, ...]
     lock: Path
     python: str = "python3"
     watch: WatchSettings | None = None
@@ -97,7 +97,7 @@ async def open_service(
     )
     await service.start()
     stack.push_async_callback(service.close)
-    return service, make_application(service, rendezvous, parts.agent_path)
+    return service, make_application(service, rendezvous, parts.agent_paths)
 
 
 async def serve(parts: Parts, socket: Path, stop: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -423,7 +423,7 @@ class NowhereHandler(JobsHandler):
 
 
 class AgentHandler(RequestHandler):
-    """``jobs/{fetch,ready,ended}``: what a job says, checked by the rendezvous.
+    """``{fetch,ready,ended}``: what a job says, checked by the rendezvous.
 
     Answers to ``fetch`` hold secrets.
     """
@@ -454,14 +454,14 @@ class AgentHandler(RequestHandler):
 
 
 def make_application(
-    service: JobsService, rendezvous: Rendezvous, agent_path: str
+    service: JobsService, rendezvous: Rendezvous, agent_paths: Iterable[str]
 ) -> Application:
     """Return the Tornado application.
 
     Args:
         service: does the work.
         rendezvous: answers jobs' agents.
-        agent_path: where they call, without a slash at the end.
+        agent_paths: where they call, without a slash at the end.
     """
     name, user = "([A-Za-z0-9][A-Za-z0-9-]{0,63})", "([^/]{1,255})"
     shared = {"service": service}
@@ -483,7 +483,8 @@ def make_application(
         ("/metrics", MetricsHandler, shared),
     ]
     rules += [
-        (f"{agent_path}/{verb}", AgentHandler, {"rendezvous": rendezvous, "verb": verb})
+        (f"{path}/{verb}", AgentHandler, {"rendezvous": rendezvous, "verb": verb})
+        for path in agent_paths
         for verb in ("fetch", "ready", "ended")
     ]
     return Application(

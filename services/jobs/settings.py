@@ -208,7 +208,12 @@ class JobsConfig:
     @property
     def agent_path(self) -> str:
         """Where jobs' agents call, without a slash at the end."""
-        return f"{self.base_url}hub/api/landbridge/jobs"
+        return f"{self.base_url}jobs/agent"
+
+    @property
+    def agent_paths(self) -> tuple[str, ...]:
+        """The same, and where those call that began when the hub had the jobs."""
+        return (self.agent_path, f"{self.base_url}hub/api/landbridge/jobs")
 
     @property
     def pki(self) -> Path:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.api import JobsApi
 from spawners.batch.jobs.record import Address, JobEvent, JobRecord
 from spawners.batch.models import JobState
+from spawners.common.errors import DatabaseUnavailable
 from spawners.common.text import duration_in_words
 
 from .errors import StartFailed
@@ -25,6 +27,7 @@ from .errors import StartFailed
 _NOT_LAUNCHING = frozenset(
     {JobState.CONFIGURING, JobState.SUSPENDED, JobState.STOPPED, JobState.SIGNALING}
 )
+_UNREADABLE_SECONDS = 1.0
 # How full JupyterHub's own progress bar is after an event of this kind.
 _PROGRESS = {
     "submitted": 10,
@@ -211,13 +214,21 @@ def progress_event(event: JobEvent, record: JobRecord | None) -> dict[str, Any]:
 
 
 async def follow(jobs: JobsApi, owner: str, name: str) -> AsyncIterator[dict[str, Any]]:
-    """Yield a start's log from its first line to its end, as it grows."""
+    """Yield a start's log from its first line to its end, as it grows.
+
+    While the log cannot be read it waits: that is no end of the start.
+    """
     after = 0
     while True:
         current = jobs.current(owner)
         if current is None or current.name != name:
             return
-        for event in await jobs.events(owner, after):
+        try:
+            events = await jobs.events(owner, after)
+        except (SchedulerUnavailable, DatabaseUnavailable):
+            await asyncio.sleep(_UNREADABLE_SECONDS)
+            continue
+        for event in events:
             after = event.seq
             yield progress_event(event, jobs.get(name))
             if event.kind in FINAL_KINDS:

@@ -255,7 +255,7 @@ class RemoteJobs:
     ) -> list[JobEvent]:
         """See :class:`~.api.JobsApi`."""
         path = _path("/v1/events", owner=owner, after=after, generation=generation or 0)
-        return list((await self._client.ask("GET", path, Events)).events)
+        return list((await self._client.ask("GET", path, Events, reads=True)).events)
 
     async def changed(self, owner: str, after: int) -> None:
         """See :class:`~.api.JobsApi`."""
@@ -269,22 +269,26 @@ class RemoteJobs:
 
     async def check(self, resources: Resources, *, user: str) -> None:
         """See :class:`~.api.JobsApi`."""
-        await self._client.ask("POST", "/v1/check", Count, Check(user, resources))
+        asked = Check(user, resources)
+        await self._client.ask("POST", "/v1/check", Count, asked, reads=True)
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
         """See :class:`~.api.JobsApi`."""
         asked = Submission.of(spec, user=user, owner="", facts={})
-        return (await self._client.ask("POST", "/v1/estimate", Estimate, asked)).start
+        answer = await self._client.ask(
+            "POST", "/v1/estimate", Estimate, asked, reads=True
+        )
+        return answer.start
 
     async def limits(self, user: str) -> UserLimits:
         """See :class:`~.api.JobsApi`."""
         path = f"/v1/users/{quote(user, safe='')}/limits"
-        return await self._client.ask("GET", path, UserLimits)
+        return await self._client.ask("GET", path, UserLimits, reads=True)
 
     async def usage(self, user: str | None, since: datetime) -> tuple[Used, ...]:
         """Return a user's jobs, or everybody's, that ran since then, newest first."""
         path = _path("/v1/usage", user=user or "", since=since.isoformat())
-        return (await self._client.ask("GET", path, Usage)).jobs
+        return (await self._client.ask("GET", path, Usage, reads=True)).jobs
 
     async def report_usage(self, user: str, report: UsageReport) -> None:
         """Hand on what a user's notebook server tells of its kernels.

@@ -35,6 +35,8 @@ class RemoteSettings:
     Attributes:
         patience: how long a request is sent again and again before its caller hears
             that the service is away.
+        read_patience: the same for a question that changes nothing: who asks it shows
+            a page.
         answer_within: how long to wait for one answer before asking again.
         silence: a stream that says nothing for so long is cut off; the service says
             something every 8 s.
@@ -42,6 +44,7 @@ class RemoteSettings:
     """
 
     patience: timedelta = timedelta(seconds=60)
+    read_patience: timedelta = timedelta(seconds=5)
     answer_within: timedelta = timedelta(seconds=30)
     silence: timedelta = timedelta(seconds=20)
     first_pause: timedelta = timedelta(seconds=0.1)
@@ -80,7 +83,13 @@ class ServiceClient:
         self._http = UnixClient(socket)
 
     async def ask(
-        self, method: str, path: str, kind: type[T], body: object = None
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: object = None,
+        *,
+        reads: bool = False,
     ) -> T:
         """Send a request until it is answered, and return the answer.
 
@@ -89,13 +98,16 @@ class ServiceClient:
             path: with its query.
             kind: of the value that a good answer holds.
             body: a value of ours, or ``None`` for none.
+            reads: it changes nothing, and somebody waits for it: ask less long.
 
         Raises:
             GatewayError: as the service said.
             ServiceAway: it did not answer for as long as patience lasts.
         """
         content = None if body is None else dump(body)
-        deadline = time.monotonic() + self._settings.patience.total_seconds()
+        settings = self._settings
+        patience = settings.read_patience if reads else settings.patience
+        deadline = time.monotonic() + patience.total_seconds()
         refused = 0
         for pause in self.pauses():
             try:

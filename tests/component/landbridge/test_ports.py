@@ -8,17 +8,21 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from hub.config.paths import prepare_state
 from hub.config.ports import forget_ports, jobs_port
 from hub.config.settings import Settings, load_settings
-from hub.run.up import CannotStart, hold_ports, preflight
+from hub.edge import edge_config
+from hub.run.up import CannotStart, preflight
+from services.edge.process import hold_ports
 from services.jobs.settings import Site
 from spawners.batch.jobs.record import JobRecord, Phase
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import Resources
+from spawners.common.held_ports import HeldPorts, PortTaken
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -102,13 +106,33 @@ def test_a_database_that_cannot_be_read_moves_nothing(settings):
 
 def test_both_ports_are_held_and_a_stranger_ends_the_start(settings):
     site = site_of(settings)
-    with closing(hold_ports(settings, site)):
+    config = edge_config(settings, site)
+    held = HeldPorts()
+    with closing(held):
+        hold_ports(held, config())
         for port in (settings.hub.port, site.jobs_port):
             with pytest.raises(OSError, match="in use"):
                 listening(port)
     with (
         listening(site.jobs_port),
-        pytest.raises(CannotStart, match=f"port {site.jobs_port}"),
+        closing(HeldPorts()) as held,
+        pytest.raises(PortTaken, match=f"port {site.jobs_port}"),
     ):
-        hold_ports(settings, site)
+        hold_ports(held, config())
     listening(settings.hub.port).close()  # and what was held before is let go
+
+
+def test_processes_that_start_at_once_choose_one_port(settings):
+    taken = listening(settings.hub.port + 1)
+    chosen: list[int] = []
+    with closing(taken):
+        threads = [
+            Thread(target=lambda: chosen.append(jobs_port(settings, "127.0.0.1")))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(chosen) == 8
+    assert len(set(chosen)) == 1

@@ -8,12 +8,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +113,29 @@ class HubProcess:
         """Call one of the job agent's three, at the port for compute nodes."""
         ports = json.loads((self.state / "run" / "ports.json").read_text())
         return httpx.post(
-            f"https://127.0.0.1:{ports['jobs']}/hub/api/landbridge/jobs/{verb}",
+            f"https://127.0.0.1:{ports['jobs']}/jobs/agent/{verb}",
             content=content,
             verify=False,
             trust_env=False,
             timeout=30,
         )
 
-    def start(self) -> None:
-        """Start the hub, its siblings that do not run, and wait until it answers."""
+    def start_missing(self) -> None:
+        """Start what does not run of hub and siblings; wait until the hub answers."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+            return
+        self._start_siblings()
+        until("the hub answers", self._answers, seconds=90)
+
+    def _start_siblings(self) -> None:
         for name in self._names():
             if name not in self.siblings or self.siblings[name].poll() is not None:
                 self.start_sibling(name)
+
+    def start(self) -> None:
+        """Start the hub, its siblings that do not run, and wait until it answers."""
+        self._start_siblings()
         config = self.checkout / "config" / "jupyterhub_config.py"
         self.process = self._spawn(
             "-m", "hub.app", f"--config={config}", *self.arguments
@@ -226,6 +238,16 @@ class HubProcess:
                 around = (entry / "environ").read_bytes()
                 if mark in words or b"=" + mark in around:
                     yield int(entry.name)
+
+    def live_records(self, user: str) -> list[str]:
+        """Names of the jobs of a user's servers that have not ended, by the database."""
+        database = self.state / "db" / "jobs.sqlite"
+        query = (
+            "SELECT name FROM landbridge_jobs WHERE owner LIKE ? "
+            "AND phase IN ('intent', 'submitted')"
+        )
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+            return [name for (name,) in db.execute(query, (f"server:{user}/%",))]
 
     # -- the API -----------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class Rig:
             jobs_ca=pki.jobs_ca,
             launch_secrets=[b"a secret of this test, at least 32 bytes"],
             tokens=self.tokens,
-            agent_path=AGENT_PATH,
+            agent_paths=(AGENT_PATH,),
             lock=self.state / "jobs.lock",
             watch=watch,
         )
