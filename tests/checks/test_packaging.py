@@ -11,6 +11,8 @@ import zipfile
 import pytest
 import yaml
 
+from hub.config.settings import load_settings
+from hub.run.processes import process_specs
 from rigs.checkout import CHECKOUT
 
 LOCKS = sorted((CHECKOUT / "scripts" / "locks").glob("*.txt"))
@@ -111,7 +113,15 @@ def test_every_script_entry_point_leads_somewhere():
 def test_the_compose_file_names_files_that_are_there():
     compose = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
     services = compose["services"]
-    assert {"gateway", "slurm", "storage"} <= set(services)
+    settings = load_settings(
+        {"LANDBRIDGE_CONFIG": str(CHECKOUT / "config" / "docker" / "gateway.toml")}
+    )
+    processes = {spec.name for spec in process_specs(settings)}
+    assert set(services) == processes | {"slurm", "store"}
+    start = (CHECKOUT / "config" / "docker" / "start").read_text()
+    for name, service in services.items():
+        assert service["command"] == [name]
+        assert name in start
     for service in services.values():
         build = service.get("build")
         if build:
