@@ -27,6 +27,7 @@ from services.common.short_lines import keep_lines_short
 from services.jobs.settings import Site
 from spawners.batch.explain.failure import Failure
 from spawners.common.errors import GatewayError
+from spawners.common.file_lock import hold_for_life
 from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
 from spawners.common.sockets import service_url
@@ -39,7 +40,7 @@ from .assemble import assemble
 from .auth.account_looks import Look
 from .auth.account_rule import AccountRule, ruled
 from .auth.identities import Identities
-from .config.paths import database_url
+from .config.paths import database_url, prepare_state
 from .config.secrets import operator_token_file
 from .config.settings import Settings, load_settings
 from .config.site import detect
@@ -55,6 +56,9 @@ from .services import service_sockets, service_specs
 from .sessions import visits
 from .sessions.keeper import SessionKeeper
 from .sessions.signed_in import SETTING, with_sessions
+
+# How long a hub that is ending has for letting go.
+_OTHER_HUB_SECONDS = 15.0
 
 
 class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
@@ -353,6 +357,19 @@ def _settle(spawner: BatchJobSpawner, future: asyncio.Future[None]) -> None:
     spawner._spawn_pending = False
 
 
+def _be_the_only_hub(settings: Settings) -> None:
+    """Refuse to take the socket of a hub that runs.
+
+    Raises:
+        ConfigError: one does, or the state directory cannot be used.
+        OSError: likewise.
+    """
+    prepare_state(settings)
+    lock = settings.state / "run" / "hub.lock"
+    if not hold_for_life(lock, _OTHER_HUB_SECONDS):
+        raise ConfigError(settings.state, ["another hub runs here; stop it first."])
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the hub in the foreground, with ``jupyterhub_config.py`` beside the settings.
 
@@ -361,7 +378,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         settings = load_settings(os.environ)
-    except ConfigError as error:
+        _be_the_only_hub(settings)
+    except (ConfigError, OSError) as error:
         sys.exit(f"landbridge-hub: {error}")
     if not any(word.split("=")[0] in ("-f", "--config") for word in arguments):
         path = settings.folder / "jupyterhub_config.py"

@@ -122,9 +122,7 @@ class GatewayProgram(Program):
     async def ended(self, process: ProcessId, code: int | None, pause: float) -> None:
         """Say so, and that nothing else did."""
         how = "" if code is None else f" (code {code})"
-        self._say(
-            f"{self.spec.title} ended{how}; servers and jobs go on. {_again(pause)}"
-        )
+        self._say(f"{self.spec.title} ended{how}; servers go on. {_again(pause)}")
 
     async def failed(self, error: Exception, pause: float) -> None:
         """Say why, and when it is tried again."""

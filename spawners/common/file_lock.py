@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -62,6 +63,26 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def hold_for_life(path: Path, patience_seconds: float) -> bool:
+    """Hold a lock for as long as this process lives; blocks.
+
+    Returns:
+        False if another process has it, and keeps it for that long.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    deadline = time.monotonic() + patience_seconds
+    while not _locked(descriptor):
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            return False
+        time.sleep(_LONGEST_STEP_SECONDS)
+    return True  # the descriptor stays open
 
 
 def _locked(descriptor: int) -> bool:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spawners.common.file_lock import FileLock
+from spawners.common.file_lock import FileLock, hold_for_life
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from spawners.common.file_lock import FileLock
+from spawners.common.file_lock import FileLock, hold_for_life
 
 async def main():
     async with FileLock(Path(sys.argv[1])):
@@ -74,3 +74,25 @@ async def test_one_that_is_given_up_waiting_for_is_free_again(tmp_path: Path) ->
         pass
     first.close()
     second.close()
+
+
+def test_a_lock_for_life_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert not hold_for_life(path, 0.1)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    code = (
+        "import sys; from pathlib import Path;"
+        "from spawners.common.file_lock import hold_for_life as hold;"
+        "path = Path(sys.argv[1]); print(hold(path, 9), hold(path, 0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, check=True
+    )
+    assert done.stdout == b"True False\n"

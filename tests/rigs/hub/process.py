@@ -240,7 +240,7 @@ class HubProcess:
                     yield int(entry.name)
 
     def live_records(self, user: str) -> list[str]:
-        """Names of the jobs of a user's servers that have not ended, by the database."""
+        """Names of the jobs of a user's servers that live, as the database says."""
         database = self.state / "db" / "jobs.sqlite"
         query = (
             "SELECT name FROM landbridge_jobs WHERE owner LIKE ? "
