@@ -3,11 +3,15 @@
 A browser comes with the service's own OAuth cookie, a program with
 ``Authorization: Bearer TOKEN`` (or ``token``). The hub says whose it is and what it
 may; the answer is kept for :data:`CACHE_SECONDS`, so a revoked token is dead by then.
+While the hub is away its last answer about somebody counts on, for a while: nobody can
+revoke anything then, and the service does not depend on a hub that is being restarted.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections import OrderedDict
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +27,9 @@ from .errors import Forbidden, NotReady, NotSignedIn, SessionEnded
 # The hub sees within five seconds that a group was left, keys are settled every ten:
 # after half a minute nobody has keys by a group that is not hers.
 CACHE_SECONDS = 15
+# How long a hub may be away before those whom it knew are known no more.
+AWAY_SECONDS = 900
+_MOST_REMEMBERED = 10_000
 _SERVER_FAULT = 500
 
 
@@ -78,9 +85,44 @@ def take_token(environment: MutableMapping[str, str]) -> None:
         environment["JUPYTERHUB_API_TOKEN"] = read_own(file).decode("ascii").strip()
 
 
+class PatientAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub is untyped
+    """Believes the hub's last answer about a token or session while the hub is away."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._last: OrderedDict[str, tuple[float, Any]] = OrderedDict()
+
+    async def _check_hub_authorization(
+        self,
+        url: str,
+        api_token: str,
+        cache_key: str | None = None,
+        use_cache: bool = True,  # noqa: FBT001, FBT002 -- as JupyterHub has it
+    ) -> Any:
+        try:
+            model = await super()._check_hub_authorization(
+                url, api_token, cache_key=cache_key, use_cache=use_cache
+            )
+        except HTTPError as error:
+            since, model = self._last.get(cache_key or "", (float("-inf"), None))
+            away = error.status_code >= _SERVER_FAULT
+            if not away or time.monotonic() - since > AWAY_SECONDS:
+                raise
+            return model
+        self._remember(cache_key or "", model)
+        return model
+
+    def _remember(self, key: str, model: Any) -> None:
+        self._last.pop(key, None)
+        if model and key:
+            self._last[key] = (time.monotonic(), model)
+        while len(self._last) > _MOST_REMEMBERED:
+            self._last.popitem(last=False)
+
+
 def hub_auth() -> HubOAuth:
     """Return the process's one connection to the hub's OAuth."""
-    auth: HubOAuth = HubOAuth.instance(
+    auth: HubOAuth = PatientAuth.instance(
         cache_max_age=CACHE_SECONDS,
         cookie_options=dict(COOKIES),
         # A page of a user's server, at a host beside ours, could set other cookies in

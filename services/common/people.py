@@ -11,7 +11,7 @@ import httpx
 
 from spawners.common.sockets import socket_of_url
 
-from .auth import CACHE_SECONDS
+from .auth import AWAY_SECONDS, CACHE_SECONDS
 from .errors import NotReady
 
 _TIMEOUT_SECONDS = 10.0
@@ -21,6 +21,8 @@ _NOT_FOUND = 404
 
 class HubDirectory:
     """Who there is at the hub. Answers are kept for :data:`.auth.CACHE_SECONDS`.
+
+    While the hub is away they count for :data:`.auth.AWAY_SECONDS`.
 
     Args:
         api_url: the hub's, as JupyterHub gives it to services: of its socket.
@@ -83,7 +85,12 @@ class HubDirectory:
         known = self._known.get(path)
         if known is not None and now - known[0] < CACHE_SECONDS:
             return known[1]
-        model = await self._fetch(path)
+        try:
+            model = await self._fetch(path)
+        except NotReady:
+            if known is not None and now - known[0] < AWAY_SECONDS:
+                return known[1]
+            raise
         if isinstance(model, dict):
             model.pop("auth_state", None)
         if len(self._known) >= _MOST_KNOWN:

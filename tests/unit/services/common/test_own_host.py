@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from jupyterhub.services.auth import HubOAuth
 
 from services.common.app import Environment
-from services.common.auth import hub_auth, own_url
+from services.common.auth import PatientAuth, hub_auth, own_url
 
 APART = {
     "JUPYTERHUB_PUBLIC_URL": "https://storage--service.hub.example/services/storage/",
@@ -55,8 +54,8 @@ def test_its_cookies_are_bound_to_a_host_that_only_it_has(
     own = {"JUPYTERHUB_CLIENT_ID": "service-storage", "JUPYTERHUB_API_TOKEN": "t"}
     for name, value in (own | environment).items():
         monkeypatch.setenv(name, value)
-    HubOAuth.clear_instance()
+    PatientAuth.clear_instance()
     try:
         assert hub_auth().cookie_name.startswith("__Host-") is bound
     finally:
-        HubOAuth.clear_instance()
+        PatientAuth.clear_instance()
