@@ -42,18 +42,18 @@ async def main(count: int) -> int:
         async with ours(Path(directory)) as peer:
             proxy = peer.proxy
             # One server would not get so many.
-            proxy.connections_per_server = 2 * count
-            await proxy.reload()
+            peer.told["connections_per_server"] = 2 * count
+            await peer.haproxy.reload()
             target = f"http://127.0.0.1:{server.port}"
             await proxy.add_route("/user/alice/", target, {})
             live = [Live(peer.port) for _ in range(2)]
             tasks = [asyncio.create_task(one.run()) for one in live]
             await asyncio.sleep(1)
-            before = descriptors(proxy.pid)
+            before = descriptors(peer.haproxy.pid)
             kinds = [KINDS[number % len(KINDS)] for number in range(count)]
             left = await asyncio.gather(*(abandon(peer.port, k) for k in kinds))
-            most, began = descriptors(proxy.pid), time.monotonic()
-            while (now := descriptors(proxy.pid)) > before + 5:
+            most, began = descriptors(peer.haproxy.pid), time.monotonic()
+            while (now := descriptors(peer.haproxy.pid)) > before + 5:
                 if time.monotonic() - began > _LIMIT_SECONDS:
                     break
                 await asyncio.sleep(1)

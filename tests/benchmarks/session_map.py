@@ -39,8 +39,8 @@ def processor(pid: int) -> float:
 
 def rate(peer: Ours, seconds: int) -> tuple[float, float]:
     """Requests a second of a signed-in browser, and microseconds of HAProxy for one."""
-    assert peer.proxy.pid is not None
-    before = processor(peer.proxy.pid)
+    assert peer.haproxy.pid is not None
+    before = processor(peer.haproxy.pid)
     cookies = f"_xsrf=x; jupyterhub-user-u7=y; jupyterhub-session-id={SESSION}"
     url = f"http://127.0.0.1:{peer.port}/user/u7/api/status"
     done = subprocess.run(
@@ -56,7 +56,7 @@ def rate(peer: Ours, seconds: int) -> tuple[float, float]:
         raise RuntimeError(done.stdout)
     line = next(x for x in done.stdout.splitlines() if x.startswith("Requests/sec:"))
     count = next(x for x in done.stdout.splitlines() if " requests in " in x).split()
-    spent = processor(peer.proxy.pid) - before
+    spent = processor(peer.haproxy.pid) - before
     return float(line.split()[1]), 1e6 * spent / int(count[0])
 
 
