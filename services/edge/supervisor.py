@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from spawners.common.files import write_whole
 from spawners.common.processes import ProcessId
 
 from .config import MAPS
-from .errors import ConfigRefused, RuntimeFault, StartFailed
+from .errors import CommandRefused, ConfigRefused, RuntimeFault, StartFailed
 from .runtime import RuntimeSocket
 
 _START_SECONDS = 15.0
@@ -73,8 +73,10 @@ class _Haproxy(Program):
             if not file.exists():
                 await asyncio.to_thread(write_whole, file, "")
         self._maps = {}
-        if replaced is not None:
-            self._maps = {name: await self._runtime.read_map(name) for name in MAPS}
+        for name in MAPS if replaced is not None else ():
+            # An earlier release had fewer maps.
+            with suppress(CommandRefused):
+                self._maps[name] = await self._runtime.read_map(name)
         self._starting = self.wanted
         command = [*self._command, "-db", "-f", str(self._config_file)]
         if replaced is not None:

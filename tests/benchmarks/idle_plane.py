@@ -1,8 +1,8 @@
 """What an idle gateway costs: seconds until it is ready, and memory of each process.
 
 ``landbridge up`` is started twice with the same state; the second start counts. Memory
-is proportional (PSS), so that pages which processes share count once; the embedded store
-is shown and not summed up.
+is proportional (PSS), so that pages which processes share count once; the embedded
+store is shown and not summed up.
 """
 
 from __future__ import annotations
