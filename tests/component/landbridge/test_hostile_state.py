@@ -19,7 +19,8 @@ STRANGER = "nobody"
 MODULES = (
     "hub/__init__.py",
     "hub/app.py",
-    "hub/child.py",
+    "hub/cli.py",
+    "hub/run/culler.py",
     "services/__init__.py",
     "services/storage/__init__.py",
     "services/storage/__main__.py",

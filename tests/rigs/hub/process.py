@@ -144,7 +144,9 @@ class HubProcess:
 
     def start_sibling(self, name: str) -> None:
         """Start another process of the gateway, without waiting for it."""
-        self.siblings[name] = self._spawn("-m", "hub.cli", name)
+        secrets = ("LANDBRIDGE_PASSWORD", "LANDBRIDGE_ADMIN_TOKEN")
+        told = {k: v for k, v in self.environment.items() if k not in secrets}
+        self.siblings[name] = self._spawn("-m", "hub.cli", name, environment=told)
 
     def kill_sibling(self, name: str) -> None:
         """``kill -9`` of another process of the gateway; of the edge, its owner."""
@@ -158,12 +160,14 @@ class HubProcess:
         specs = process_specs(load_settings(self.environment))
         return [spec.name for spec in specs if spec.name != "hub"]
 
-    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, *command: str, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [self.python, *command],
                 cwd=self.checkout,
-                env=self.environment,
+                env=self.environment if environment is None else environment,
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
