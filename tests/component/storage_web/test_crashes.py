@@ -15,18 +15,10 @@ from rigs.hub.process import HubProcess, until
 
 
 def kill_service(hub: HubProcess, meanwhile: Callable[[], bool]) -> None:
-    """``kill -9``, and wait until another one runs."""
-    pid = hub.service_pid("storage")
-    os.kill(pid, signal.SIGKILL)
+    """``kill -9``, and another one, as whoever watches over it would start it."""
+    hub.kill_sibling("storage")
     assert meanwhile()
-
-    def another() -> bool:
-        try:
-            return hub.service_pid("storage") != pid
-        except AssertionError:
-            return False
-
-    until("the hub starts the service again", another, seconds=60)
+    hub.start_sibling("storage")
 
 
 COUNT = 96

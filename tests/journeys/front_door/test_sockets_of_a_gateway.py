@@ -314,8 +314,8 @@ def test_nobody_wins_a_port_over_fifty_restarts(gateway):
 
 
 def kill_storage(hub: HubProcess) -> None:
-    """Kill the store and, if it is there already, the service."""
+    """Kill the store and the service, which is started again."""
     with suppress(ProcessLookupError):
         os.kill(pid_in(hub.state / "store" / "process.json"), signal.SIGKILL)
-    with suppress(ProcessLookupError, AssertionError):
-        os.kill(hub.service_pid("storage"), signal.SIGKILL)
+    hub.kill_sibling("storage")
+    hub.start_sibling("storage")

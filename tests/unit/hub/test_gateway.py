@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from hub import gateway as wiring
+from hub.config.settings import load_settings
 from hub.gateway import Gateway, JobPaths
+from services.jobs.settings import Site
 from spawners.batch.errors import NotPermitted
 from spawners.batch.jobs.errors import UnknownJob
+from spawners.batch.jobs.service_client import ServiceAway
 from spawners.common.errors import DatabaseUnavailable
 
 
@@ -92,3 +95,14 @@ async def test_closing_leaves_the_jobs_alone(tmp_path: Path) -> None:
     assert made.closing
     assert jobs.closed
     assert jobs.cancelled == []
+
+
+async def test_a_hub_without_a_jobs_service_says_what_to_start(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.toml"
+    path.write_text("")
+    settings = load_settings(
+        {"LANDBRIDGE_CONFIG": str(path), "LANDBRIDGE_STATE": str(tmp_path / "var")}
+    )
+    site = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
+    with pytest.raises(ServiceAway, match=r"jobs\.sock.*landbridge jobs"):
+        await wiring.open_gateway(settings, site, patience_seconds=0.3)
