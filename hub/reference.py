@@ -185,7 +185,8 @@ good no more from then on.
     "edge": """
 It writes HAProxy's configuration, starts HAProxy or goes on with the one that serves,
 reloads it when a certificate changes, and starts it again when it ends. Ctrl-C or
-SIGTERM ends HAProxy as well; a kill leaves it to the next start. It waits a minute for
+SIGTERM ends HAProxy as well; SIGHUP (`systemctl reload landbridge-edge`) or a kill
+leaves it to the next start, and connections stay. It waits a minute for
 the jobs service to make its certificates. With `proxy.managed = false` it writes the
 files and starts nothing.
 """,

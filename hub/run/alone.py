@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -51,7 +52,8 @@ def run_process(settings: Settings, name: str, environment: Mapping[str, str]) -
 def run_edge(settings: Settings) -> int:
     """Keep HAProxy running until SIGTERM or SIGINT, which end it as well.
 
-    A kill of ours leaves it, and the next start goes on with it.
+    SIGHUP, or a kill, ends us alone; the next start goes on with HAProxy, so that its
+    owner can be upgraded while connections stay.
 
     Raises:
         ConfigError, GatewayError: it cannot begin; in words.
@@ -72,8 +74,17 @@ async def _serve_edge(settings: Settings, site: Site, stop: asyncio.Event) -> No
         await edge.start()
     except ProxyFault as error:
         raise GatewayError(f"The edge cannot be started: {error}") from None
-    await stop.wait()
-    await edge.stop()
+    let_go = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, let_go.set)
+    waits = [asyncio.create_task(event.wait()) for event in (stop, let_go)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in waits:
+        task.cancel()
+    if stop.is_set():
+        await edge.stop()
+    else:
+        await edge.close()
 
 
 async def _wait_for_certificates(settings: Settings, stop: asyncio.Event) -> None:

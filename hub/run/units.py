@@ -11,12 +11,18 @@ from pathlib import Path
 from hub.config.settings import Settings
 from spawners.common.settings import ConfigError
 
-from .processes import ProcessSpec, process_specs
+from .processes import EDGE, ProcessSpec, process_specs
 
 _PREFIX = "landbridge"
 _TARGET = f"{_PREFIX}.target"
 _SPARE_SECONDS = 30
 _OPEN_FILES = 65_536
+# Lines that one process has and the others do not.
+_EXTRA = {
+    # Another owner of HAProxy, of the release that is installed now; the connections
+    # stay.
+    EDGE: ("ExecReload=/bin/kill -HUP $MAINPID",)
+}
 
 
 def unit_name(spec: ProcessSpec) -> str:
@@ -52,6 +58,7 @@ def unit_of(spec: ProcessSpec, settings: Settings, account: str) -> str:
         f"WorkingDirectory={settings.state}",
         f"Environment=LANDBRIDGE_CONFIG={settings.path}",
         f"ExecStart={program} {spec.name}",
+        *_EXTRA.get(spec.name, ()),
         # Jobs of this machine, HAProxy and the embedded store outlive a process that
         # looks after them: the next one goes on with them.
         "KillMode=process",
