@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote, urlsplit
 
 from .errors import BadRoute
 from .maps import Target, split_target
@@ -52,21 +51,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def bind_host(hostname: str | None) -> str:
-    """A host to bind, as HAProxy writes it; without one, every address."""
-    if not hostname or hostname in {"*", "0.0.0.0"}:  # noqa: S104 - what was asked
-        return "*"
-    return f"[{hostname}]" if ":" in hostname else hostname
-
-
-def hub_address(bind_url: str) -> str:
-    """The hub's own socket, a path or ``host:port``, from JupyterHub's bind URL."""
-    url = urlsplit(bind_url)
-    if url.scheme == "http+unix":
-        return unquote(url.netloc)
-    host = url.hostname or ""
-    if host in {"", "*", "0.0.0.0", "::"}:  # noqa: S104 - to connect, not to bind
-        host = "127.0.0.1"
-    return f"{bind_host(host)}:{url.port or 80}"
