@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tornado.netutil import Resolver
 
-from services.common.auth import take_token
+from services.common.own_token import take_token
 from spawners.common.sockets import socket_of_url
 
 _HUB = "hub.landbridge.internal"

@@ -22,10 +22,11 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application, StaticFileHandler
 
 from . import handlers
-from .auth import COOKIES, hub_auth, own_url, take_token
+from .auth import COOKIES, hub_auth, own_url
 from .handlers import RunningService
 from .listening import listen, log_request, run_until_stopped
 from .openapi import document
+from .own_token import take_token
 from .spec import Route, ServiceSpec
 
 

@@ -12,15 +12,13 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import HTTPError, RequestHandler
-
-from spawners.common.ownership import read_own
 
 from .errors import Forbidden, NotReady, NotSignedIn, SessionEnded
 
@@ -69,20 +67,6 @@ def caller_from(model: Mapping[str, Any], *, by_token: bool) -> Caller:
 
 COOKIES = {"samesite": "Lax"}
 """What is said of each cookie: another site's forms and frames come without it."""
-
-
-def take_token(environment: MutableMapping[str, str]) -> None:
-    """Put the token by which the hub knows us where JupyterHub's clients look for it.
-
-    It comes by a file, so that no other process of this account is started with it.
-
-    Raises:
-        NotOurs: the file is somebody else's, or open to others.
-        OSError: it cannot be read.
-    """
-    file = environment.pop("LANDBRIDGE_TOKEN_FILE", "")
-    if file:
-        environment["JUPYTERHUB_API_TOKEN"] = read_own(file).decode("ascii").strip()
 
 
 class PatientAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub is untyped

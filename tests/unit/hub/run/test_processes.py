@@ -11,7 +11,7 @@ from hub.config.settings import Settings, load_settings
 from hub.run.processes import environment_of, process_spec, process_specs
 from hub.run.units import write_units
 from services.common.app import Environment
-from services.common.auth import take_token
+from services.common.own_token import take_token
 from services.jobs.settings import Site
 from spawners.common.ownership import NotOurs
 from spawners.common.settings import ConfigError
