@@ -314,8 +314,8 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
 
         return failure
 
-    def _jobs_are_away(self) -> bool:
-        """Return whether pages show what was last known of jobs."""
+    def _jobs_are_away(self, _user: Any) -> bool:
+        """Return for templates whether pages show what was last known of jobs."""
         return self.gateway is not None and not self.gateway.jobs.connected
 
     # -- end -------------------------------------------------------------------------

@@ -80,12 +80,6 @@ def service_sockets(settings: Settings) -> dict[str, str]:
     return {STORAGE.service: str(storage_socket(settings))}
 
 
-def token_names(settings: Settings) -> list[str]:
-    """Return the services that have a token of their own."""
-    names = [CULLER.service] if settings.culling.enabled else []
-    return names + ([STORAGE.service] if settings.storage.enabled else [])
-
-
 def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec, ...]:
     """Return every service of this site, with its role; makes tokens if needed.
 

@@ -18,7 +18,7 @@ from spawners.common.settings import ConfigError
 from spawners.common.sockets import short_path
 from spawners.profiles.profiles import Profiles, load_profiles
 
-from .secrets import operator_token_file
+from .secrets import ensure_service_token, operator_token_file, token_names
 from .settings import Settings
 
 LONGEST_SOCKET = 100
@@ -41,6 +41,8 @@ def prepare_state(settings: Settings) -> None:
         _prepare_rooms(settings)
         ensure_secret(operator_token_file(settings))
         ensure_secret(settings.state / "secrets" / "cookie-secret")
+        for name in token_names(settings):
+            ensure_service_token(settings, name)
     except NotOurs as error:
         raise ConfigError(Path(error.filename), [str(error.strerror)]) from None
     ensure_wal(settings)

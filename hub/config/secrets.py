@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from hub.roles import CULLER, STORAGE
 from spawners.common.files import ensure_secret, write_whole
 
 from .settings import Settings
@@ -21,6 +22,12 @@ def ensure_password(settings: Settings) -> str:
 def operator_token_file(settings: Settings) -> Path:
     """Return where the operator's token lies."""
     return settings.state / "secrets" / "operator-token"
+
+
+def token_names(settings: Settings) -> list[str]:
+    """Return the services that have a token of their own."""
+    names = [CULLER.service] if settings.culling.enabled else []
+    return names + ([STORAGE.service] if settings.storage.enabled else [])
 
 
 def service_token_file(settings: Settings, name: str) -> Path:

@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from hub.config.paths import check_certificate, pki_directory, prepare_state
-from hub.config.secrets import ensure_password, rotate_service_token
+from hub.config.secrets import ensure_password, rotate_service_token, token_names
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect
 from hub.edge import make_edge
-from hub.services import token_names
 from services.common.listening import run_until_stopped
 from services.edge.errors import ProxyFault
 from services.edge.process import Edge, WrittenEdge
