@@ -17,7 +17,7 @@ from hmac import compare_digest
 from pathlib import Path
 
 from spawners.batch.errors import InvalidSpec, NotPermitted
-from spawners.batch.jobs.wire import Submission
+from spawners.batch.jobs.wire import Submission, dump
 from spawners.common.files import write_whole
 from spawners.common.ownership import read_own
 
@@ -27,6 +27,8 @@ _LONGEST_OWNER = 300
 _KIND_OF_SERVERS = "server:"
 _KIND_OF_KERNELS = "kernel:"
 _KERNELS_AT_A_TIME = 64
+# Of what a record holds in free text; it is kept in memory, and sent to all who read.
+_MOST_WORDS = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def check_rights(client: Client, asked: Submission) -> None:
         InvalidSpec: there is no such owner.
     """
     whose(asked.owner)
+    check_size("facts", (asked.facts, asked.vocabulary))
     if not client.owns(asked.owner):
         raise NotPermitted(
             f"{client.name} may not have jobs of {asked.owner[:80]!r}.",
@@ -110,6 +113,16 @@ def check_rights(client: Client, asked: Submission) -> None:
             f"{client.name} may not send a script or options of the scheduler.",
             hint="Send a launch: its argv runs in the job.",
         )
+
+
+def check_size(field: str, words: object) -> None:
+    """Refuse text for a record that is longer than a record may hold.
+
+    Raises:
+        InvalidSpec: naming the field.
+    """
+    if len(dump(words)) > _MOST_WORDS:
+        raise InvalidSpec(field, f"must be at most {_MOST_WORDS // 1024} kB.")
 
 
 def of_server(name: str, owner: str, account: str) -> Client | None:

@@ -25,7 +25,7 @@ from spawners.batch.errors import (
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.record import JobEvent, JobRecord, Phase
+from spawners.batch.jobs.record import JobEvent, JobRecord, Line, Phase
 from spawners.batch.jobs.usage import UsageReport, Used
 from spawners.batch.jobs.wire import Listing, NameUsed, Note, Submission
 from spawners.batch.models import Launch
@@ -37,6 +37,7 @@ from .clients import (
     Client,
     ClientTokens,
     check_rights,
+    check_size,
     hashed,
     named_by,
     new_token,
@@ -55,6 +56,7 @@ TOKEN_VARIABLE = "LANDBRIDGE_JOBS_TOKEN"  # noqa: S105 -- its name, not a token
 _REFUSALS_KEPT_SECONDS = 600.0
 _MOST_KEPT = 10_000
 _MOST_NAMES_CANCELLED = 10_000
+_MOST_LINES = 1_000
 _KEEP = timedelta(days=31)
 _PRUNE_SECONDS = 6 * 3600.0
 
@@ -227,7 +229,9 @@ class JobsService:
 
         Raises:
             UnknownJob: there is no such job, or it is another client's.
+            InvalidSpec: it is too long.
         """
+        check_size("failure", failure)
         await self._own(client, name)
         await self.jobs.give_up(name, failure)
 
@@ -250,12 +254,13 @@ class JobsService:
 
         Raises:
             UnknownJob: there is no such job, or it is another client's.
+            LimitReached: its story is as long as one may be.
         """
         await self._own(client, name)
         task = self._notes.get((name, note.key))
         if task is None or (task.done() and task.exception() is not None):
-            words = self.jobs.note(name, note.kind, note.message, **note.data)
-            task = self._notes[name, note.key] = self._keep(words)
+            line = Line(note.kind, note.message, note.data, note.key)
+            task = self._notes[name, note.key] = self._keep(self._append(name, line))
             while len(self._notes) > _MOST_KEPT:
                 self._notes.popitem(last=False)
         return await asyncio.shield(task)
@@ -375,6 +380,11 @@ class JobsService:
             vocabulary=asked.vocabulary,
             retain=asked.retain,
         )
+
+    async def _append(self, name: str, line: Line) -> JobEvent:
+        if self.jobs.last_event(name) >= _MOST_LINES:
+            raise LimitReached(f"The story of {name} has {_MOST_LINES} lines.")
+        return await self.jobs.note_once(name, line)
 
     async def _outcome(self, record: JobRecord) -> JobRecord:
         """Return what became of a submission that was written down before."""

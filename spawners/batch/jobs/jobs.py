@@ -54,6 +54,7 @@ from .record import (
     IllegalTransition,
     JobEvent,
     JobRecord,
+    Line,
     Retain,
     Transition,
     utc_now,
@@ -369,7 +370,24 @@ class Jobs:
             UnknownJob: there is no such record.
         """
         await self._ledger.recall(name)
-        self._ledger.note(name, lambda record: record.noted(kind, message, data))
+        return await self._note(name, Line(kind, message, data))
+
+    async def note_once(self, name: str, line: Line) -> JobEvent:
+        """Append a line to a job's story, once for each ``line.key``; return it.
+
+        Once also after a restart. The caller lets the same key not in twice at a time.
+
+        Raises:
+            UnknownJob: there is no such record.
+            DatabaseUnavailable: nothing was appended.
+        """
+        await self._ledger.recall(name)
+        before = await self._ledger.store.event_by(name, line.key)
+        return before or await self._note(name, line)
+
+    async def _note(self, name: str, line: Line) -> JobEvent:
+        said = (line.kind, line.message, line.data, line.key)
+        self._ledger.note(name, lambda record: record.noted(*said))
         event = self._ledger.last_event(name)
         await self._ledger.flush()
         return event

@@ -489,6 +489,7 @@ def _number(entry: _Entry, lines: Iterable[Line]) -> list[JobEvent]:
                 line.kind,
                 line.message,
                 MappingProxyType(dict(line.data)),
+                line.key,
             )
         )
     if events:

@@ -132,6 +132,7 @@ class Line:
     kind: str
     message: str
     data: EventData = field(default_factory=lambda: MappingProxyType({}))
+    key: str = ""
 
 
 class Weight(Enum):
@@ -505,10 +506,10 @@ class JobRecord:
         return self._to(search_until=None)
 
     def noted(
-        self, kind: str, message: str, data: EventData | None = None
+        self, kind: str, message: str, data: EventData | None = None, key: str = ""
     ) -> Transition:
         """Something worth a line happened; the record stays as it is."""
-        return self._to(Line(kind, message, data or {}))
+        return self._to(Line(kind, message, data or {}, key))
 
     def _to(self, *lines: Line, **fields: Any) -> Transition:
         return Transition(replace(self, **fields), lines)
@@ -580,6 +581,7 @@ class JobEvent:
             ``"cancelled"``, or an adapter's own.
         message: plain words.
         data: facts for programs.
+        key: of the request that it came by, which may come again; else empty.
     """
 
     name: str
@@ -588,3 +590,4 @@ class JobEvent:
     kind: str
     message: str
     data: EventData = field(default_factory=lambda: MappingProxyType({}))
+    key: str = ""

@@ -237,6 +237,18 @@ class JobStore:
 
         return await self.read(work)
 
+    async def event_by(self, name: str, key: str) -> JobEvent | None:
+        """Return the event of a record that came by the request with this key."""
+        query = sa.select(rows.events).where(
+            rows.events.c.name == name, rows.events.c.request_key == key
+        )
+
+        def work(connection: Connection) -> JobEvent | None:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else rows.event_from_row(row)
+
+        return await self.read(work)
+
     async def name_of(self, owner: str, generation: int) -> str | None:
         """Return the name of an owner's record of that generation."""
 

@@ -79,6 +79,9 @@ events = sa.Table(
     sa.Column("kind", sa.String(32), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("data", sa.Text, nullable=False),
+    # Of the request that it came by: kept with the line, so that the same request is
+    # the same line also for a process that knows only what is written here.
+    sa.Column("request_key", sa.String(64), nullable=False, server_default=""),
 )
 
 # Hashes of what jobs prove themselves with (rendezvous/proofs.py). Earlier versions
@@ -246,6 +249,7 @@ def event_to_row(event: JobEvent) -> dict[str, object]:
         "kind": event.kind,
         "message": event.message,
         "data": _DATA.dump_json(dict(event.data)).decode(),
+        "request_key": event.key,
     }
 
 
@@ -258,4 +262,5 @@ def event_from_row(row: RowMapping) -> JobEvent:
         kind=row["kind"],
         message=row["message"],
         data=MappingProxyType(_DATA.validate_json(row["data"])),
+        key=row["request_key"],
     )

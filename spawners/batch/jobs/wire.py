@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import datetime, timedelta
@@ -37,6 +38,11 @@ from .errors import AlreadyLive, UnknownJob
 from .record import JobEvent, JobRecord, Retain
 
 T = TypeVar("T")
+
+_KIND = re.compile("[a-z][a-z-]{0,31}")
+_KEY = re.compile("[A-Za-z0-9]{1,64}")
+_LONGEST_MESSAGE = 1_000
+_LARGEST_DATA = 4_000
 
 
 def _no_mapping() -> Mapping[str, str]:
@@ -192,6 +198,19 @@ class Note:
     message: str
     data: Mapping[str, str | int | float | None]
     key: str
+
+    def __post_init__(self) -> None:
+        if not _KIND.fullmatch(self.kind):
+            raise InvalidSpec("kind", "must be a word of at most 32 small letters.")
+        if not _KEY.fullmatch(self.key):
+            raise InvalidSpec("key", "must be 1 to 64 letters and digits.")
+        # One that a database refuses would hold up what is written beside it.
+        if not self.message.isprintable() or len(self.message) > _LONGEST_MESSAGE:
+            raise InvalidSpec(
+                "message", f"must be one line of at most {_LONGEST_MESSAGE} characters."
+            )
+        if len(json.dumps(dict(self.data))) > _LARGEST_DATA:
+            raise InvalidSpec("data", f"must be at most {_LARGEST_DATA} bytes.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,3 +325,24 @@ class TestDeaths:
         with pytest.raises(NameUsed):
             await hub.submit(spec, user="alice", owner=OWNER)
         assert rig.scheduler.calls["submit"] == 0
+
+    async def test_a_line_that_is_sent_again_after_a_death_is_there_once(
+        self, rig, meddler, api, new_spec
+    ):
+        """The request arrived, its answer did not, and the next process knows it."""
+        record = await api.submit(new_spec(), user="alice", owner=OWNER)
+        meddler.orders.append("lose")
+        line = asyncio.create_task(api.note(record.name, "route", "Set", port=1))
+        await eventually(lambda: any("/events" in seen for seen in meddler.seen))
+        while not [
+            e for e in await rig.service.jobs.events(OWNER) if e.message == "Set"
+        ]:
+            await asyncio.sleep(0.01)
+        await rig.kill()
+        await rig.start()
+        event = await line
+        assert (event.message, event.data) == ("Set", {"port": 1})
+        story = await api.events(OWNER)
+        assert [e for e in story if e.kind == "route"] == [event]
+        other = await api.note(record.name, "route", "Set", port=1)
+        assert other.seq > event.seq, "another request is another line"

@@ -8,7 +8,7 @@ import sys
 import httpx
 import pytest
 
-from services.jobs import handlers
+from services.jobs import handlers, service
 from services.jobs.clients import ClientTokens, whose
 from services.jobs.service import TOKEN_VARIABLE
 from spawners.batch.errors import InvalidSpec, LimitReached, NotPermitted
@@ -295,6 +295,53 @@ class TestNumbers:
         refused = [r for r in results if isinstance(r, LimitReached)]
         assert len(rig.scheduler.live()) <= 4
         assert len(refused) == 9 - len(rig.scheduler.live())
+
+
+class TestWords:
+    """What a client says is bounded, and no database refuses it later."""
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("kind", "x" * 33),
+            ("kind", "Route"),
+            ("kind", ""),
+            ("message", "x" * 1_001),
+            ("message", "a\0b"),
+            ("message", "two\nlines"),
+            ("data", {"a": "x" * 5_000}),
+            ("key", ""),
+            ("key", "k" * 65),
+            ("key", "k\0"),
+        ],
+    )
+    async def test_a_line_that_is_none_is_refused(self, rig, server, field, value):
+        token = rig.tokens.file_of("hub").read_text().strip()
+        line = {"kind": "route", "message": "Set", "data": {}, "key": "k1"}
+        path = f"/v1/jobs/{server[0].name}/events"
+        answer = await raw(rig, "POST", path, token, json=line | {field: value})
+        assert answer.status_code == 422
+        assert answer.json()["error"]["field"] == field
+        answer = await raw(rig, "POST", path, token, json=line)
+        assert answer.status_code == 201
+
+    async def test_a_story_has_an_end(self, hub, server, monkeypatch):
+        monkeypatch.setattr(service, "_MOST_LINES", 10)
+        name = server[0].name
+        with pytest.raises(LimitReached, match="10 lines"):
+            for number in range(20):
+                await hub.note(name, "line", f"Line {number}")
+        assert len(await hub.events(SERVER)) == 10
+
+    async def test_a_record_holds_so_much_and_no_more(self, rig, hub, new_spec, server):
+        long = "x" * 300_000
+        with pytest.raises(InvalidSpec, match="facts"):
+            await hub.submit(
+                new_spec(), user="bob", owner="server:bob/", facts={"a": long}
+            )
+        with pytest.raises(InvalidSpec, match="failure"):
+            await hub.give_up(server[0].name, Failure("Why", long))
+        assert rig.scheduler.live() == [server[0].job]
 
 
 class TestTokensOfJobs:

@@ -98,6 +98,15 @@ async def test_a_record_comes_back_as_it_was(store):
     assert first.at.tzinfo is not None
 
 
+async def test_an_event_is_found_by_the_request_that_it_came_by(store):
+    record = full_record()
+    kept = replace(event(record, 2), key="abc")
+    await store.insert(record, [event(record, 1), kept])
+    assert await store.event_by(record.name, "abc") == kept
+    assert await store.event_by(record.name, "abd") is None
+    assert await store.event_by("lb-other", "abc") is None
+
+
 async def test_records_survive_a_new_connection(store, url):
     record = full_record()
     await store.insert(record)
