@@ -27,7 +27,7 @@ from .handlers import RunningService
 from .listening import listen, log_request, run_until_stopped
 from .openapi import document
 from .own_token import take_token
-from .spec import Route, ServiceSpec
+from .spec import C, Route, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,13 @@ class Environment:
         )
 
 
-Open = Callable[[Environment, AsyncExitStack], Awaitable[tuple[Any, list[Any], Any]]]
+Health = Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
+Open = Callable[[Environment, AsyncExitStack], Awaitable[tuple[C, list[Any], Health]]]
 """Opens a service: its context, its own URL rules (as Tornado's), its health."""
 
 
 def make_application(
-    serving: RunningService,
+    serving: RunningService[C],
     prefix: str,
     *,
     pages: list[Any],
@@ -95,7 +96,7 @@ def make_application(
     """
     spec = serving.spec
     shared = {"serving": serving}
-    by_path: dict[str, dict[str, Route]] = {}
+    by_path: dict[str, dict[str, Route[C]]] = {}
     for route in spec.routes:
         by_path.setdefault(route.pattern, {})[route.method] = route
     rules: list[Any] = [
@@ -138,7 +139,10 @@ def session_secret(auth: HubOAuth) -> bytes:
 
 
 async def serve(
-    spec: ServiceSpec, environment: Environment, open_service: Open, stop: asyncio.Event
+    spec: ServiceSpec[C],
+    environment: Environment,
+    open_service: Open[C],
+    stop: asyncio.Event,
 ) -> None:
     """Serve until ``stop``; then finish what is being answered and close all."""
     auth = hub_auth()
@@ -162,7 +166,7 @@ async def serve(
         )
 
 
-def run_service(spec: ServiceSpec, open_service: Open) -> None:
+def run_service(spec: ServiceSpec[C], open_service: Open[C]) -> None:
     """Run a service in the foreground.
 
     Raises:

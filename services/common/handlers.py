@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Generic
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
 from pydantic import BaseModel, ValidationError
@@ -23,13 +23,13 @@ from .answers import HEADERS, AnswerHandler
 from .auth import Caller, identify, unknown_caller
 from .errors import BadRequest, Forbidden, NotReady, Problem
 from .fetches import refusal
-from .spec import Call, Route, ServiceSpec
+from .spec import C, Call, Route, ServiceSpec
 
 _LONGEST_QUERY = 16_384
 
 
 @dataclass(frozen=True)
-class RunningService:
+class RunningService(Generic[C]):
     """What the handlers of one running service share.
 
     Attributes:
@@ -39,8 +39,8 @@ class RunningService:
         health: says whether the service can work: (ready, facts to show).
     """
 
-    spec: ServiceSpec
-    context: Any  # the service's own object; handlers only pass it on
+    spec: ServiceSpec[C]
+    context: C
     auth: HubOAuth
     health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
 
@@ -50,8 +50,8 @@ class BaseHandler(AnswerHandler):
 
     is_page = False
 
-    def initialize(self, serving: RunningService) -> None:
-        """Take what the application gives to each request."""
+    def initialize(self, serving: RunningService[Any]) -> None:
+        """Take what the application gives to each request, whichever service it is."""
         self.serving = serving
         self.hub_auth = serving.auth
         self.prepare_answer(serving.spec.errors)
@@ -103,7 +103,7 @@ class RouteHandler(BaseHandler):
     """Serves the routes that share one path."""
 
     def initialize(  # type: ignore[override]  # each kind takes its own
-        self, serving: RunningService, routes: Mapping[str, Route]
+        self, serving: RunningService[Any], routes: Mapping[str, Route[Any]]
     ) -> None:
         """Take the routes of this path, by method."""
         super().initialize(serving)
@@ -119,21 +119,19 @@ class RouteHandler(BaseHandler):
             raise Forbidden(
                 "This token may not do this.", hint=f"It needs the scope {route.scope}."
             )
-        call = Call(
-            caller,
-            self.origin,
-            path,
-            self._query(route),
-            self._body(route),
-            self.error_id,
+        sent = {"query": self._query(route), "body": self._body(route)}
+        call = Call(caller, self.origin, path, self.error_id)
+        answer = await route.run(
+            self.serving.context,
+            call,
+            **{name: model for name, model in sent.items() if model is not None},
         )
-        answer = await route.run(self.serving.context, call)
         self.set_status(route.status)
         self.answer_json(answer.model_dump(mode="json"))
 
     get = post = put = patch = delete = _serve
 
-    def _query(self, route: Route) -> BaseModel | None:
+    def _query(self, route: Route[Any]) -> BaseModel | None:
         if len(self.request.query) > _LONGEST_QUERY:
             raise BadRequest("The query is too long.", field="query")
         values: dict[str, object] = {}
@@ -151,7 +149,7 @@ class RouteHandler(BaseHandler):
             return None
         return _checked(route.query, values, "query")
 
-    def _body(self, route: Route) -> BaseModel | None:
+    def _body(self, route: Route[Any]) -> BaseModel | None:
         raw = self.request.body
         if route.body is None:
             if raw.strip() not in (b"", b"{}"):
@@ -212,7 +210,7 @@ class OpenApiHandler(BaseHandler):
     """The description of the REST API; open to everybody."""
 
     def initialize(  # type: ignore[override]  # each kind takes its own
-        self, serving: RunningService, document: Mapping[str, object]
+        self, serving: RunningService[Any], document: Mapping[str, object]
     ) -> None:
         """Take the document, which does not change while the service runs."""
         super().initialize(serving)
@@ -234,7 +232,7 @@ class NowhereHandler(BaseHandler):
 class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is untyped
     """Where the hub sends a browser back to after it has signed in."""
 
-    def initialize(self, serving: RunningService) -> None:
+    def initialize(self, serving: RunningService[Any]) -> None:
         """Take the connection to the hub."""
         self.hub_auth = serving.auth
 

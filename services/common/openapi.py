@@ -28,7 +28,7 @@ class ErrorAnswer(Model):
     error: ErrorFacts
 
 
-def document(spec: ServiceSpec, prefix: str, version: str) -> dict[str, Any]:
+def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any]:
     """Return the OpenAPI document of a service that is served under ``prefix``."""
     used: list[tuple[type[BaseModel], Any]] = [(ErrorAnswer, "serialization")]
     for route in spec.routes:
@@ -65,7 +65,7 @@ def document(spec: ServiceSpec, prefix: str, version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, schemas: Any) -> dict[str, Any]:
+def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,

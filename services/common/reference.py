@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from .spec import Route, ServiceSpec
 
 
-def api_page(spec: ServiceSpec) -> str:
+def api_page(spec: ServiceSpec[Any]) -> str:
     """Return the Markdown page of a service's REST API."""
     lines = [
         f"# {spec.title}: REST API",
@@ -40,7 +40,7 @@ def api_page(spec: ServiceSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _route(route: Route) -> list[str]:
+def _route(route: Route[Any]) -> list[str]:
     lines = ["", f"## `{route.method} {route.path}`", "", route.summary, ""]
     lines.append(f"Needs `{route.scope}`; answers {route.status}.")
     for title, model in (("Query", route.query), ("Body", route.body)):

@@ -1,16 +1,19 @@
 """What a service is, told once: its routes, its errors and its rights.
 
-A :class:`Route` is all there is to say about one call of the REST API. The handlers,
-the OpenAPI document and the tests are made from the table of routes, so that none
+A :class:`Route` is all there is to say about one call of the REST API, and most of it
+is said by the signature of the function that does it. The handlers, the OpenAPI
+document, the reference and the tests are made from the table of routes, so that none
 of them can say anything else.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Concatenate, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,9 +22,14 @@ from .errors import ErrorTable
 
 
 class Model(BaseModel):
-    """What is sent or answered: a closed shape, no unknown keys, nothing guessed."""
+    """What is sent or answered: a closed shape, no unknown keys, nothing guessed.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The text below a field says what it means, in the documents as well.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 class Nothing(Model):
@@ -30,47 +38,102 @@ class Nothing(Model):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, checked: who asks, and what the path, query and body say.
+    """One request, as far as every route's function may want it.
 
     Attributes:
         caller: who asks.
         origin: scheme and authority by which the caller reached us.
         path: the values in the path.
-        query, body: of the route's models; ``None`` where it has none.
         id: names this request in the log.
     """
 
     caller: Caller
     origin: str
     path: Mapping[str, str]
-    query: Any  # each function knows its route's model
-    body: Any
     id: str
 
 
+C = TypeVar("C")
+"""What a service's functions get first: the service's own object."""
+
+RouteFunction = Callable[Concatenate[C, Call, ...], Awaitable[BaseModel]]
+"""``async def name(service: C, call: Call, query: Q, body: B) -> A``.
+
+``query`` and ``body`` are there if the call takes one; their annotations are the models
+that what was sent is read into, and ``A`` is the model of the answer.
+"""
+
+
 @dataclass(frozen=True, slots=True)
-class Route:
+class Signature:
+    """The models of a route's function. ``None``: the call takes none."""
+
+    answer: type[BaseModel]
+    query: type[BaseModel] | None
+    body: type[BaseModel] | None
+
+
+@cache
+def signature_of(run: Callable[..., object]) -> Signature:
+    """Return the models that the signature of a route's function names.
+
+    Raises:
+        TypeError: it is no signature of a route's function.
+    """
+    parameters = list(inspect.signature(run).parameters)[2:]
+    hints = get_type_hints(run)
+    models: dict[str, type[BaseModel]] = {}
+    for name in ("return", *parameters):
+        kind = hints.get(name)
+        if name not in ("return", "query", "body") or not (
+            isinstance(kind, type) and issubclass(kind, BaseModel)
+        ):
+            raise TypeError(
+                f"{run.__qualname__}: {name} must be a query, a body or an answer, "
+                "with its model"
+            )
+        models[name] = kind
+    return Signature(models["return"], models.get("query"), models.get("body"))
+
+
+@dataclass(frozen=True, slots=True)
+class Route(Generic[C]):
     """One call of the REST API.
 
     Attributes:
         method: HTTP's.
         path: below ``api/v1/``, with ``{name}`` for values. A value is a name or id
             of ours; what users name freely goes into the query or the body.
-        run: does it, and returns an ``answer``; its docstring is shown to users.
+        run: does it; its signature says what is sent and answered, its docstring is
+            shown to users.
         scope: the custom scope that the caller needs, besides access to the service.
-        answer: the model of the answer.
-        query, body: models of what is sent.
         status: of a good answer.
     """
 
     method: str
     path: str
-    run: Callable[[Any, Call], Awaitable[BaseModel]]
+    run: RouteFunction[C]
     scope: str
-    answer: type[BaseModel]
-    query: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
     status: int = 200
+
+    def __post_init__(self) -> None:
+        """Find out now, and not at the first request, that no models are named."""
+        signature_of(self.run)
+
+    @property
+    def answer(self) -> type[BaseModel]:
+        """The model of the answer."""
+        return signature_of(self.run).answer
+
+    @property
+    def query(self) -> type[BaseModel] | None:
+        """The model of the query; ``None`` where the call takes none."""
+        return signature_of(self.run).query
+
+    @property
+    def body(self) -> type[BaseModel] | None:
+        """The model of the body; ``None`` where the call takes none."""
+        return signature_of(self.run).body
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -87,16 +150,21 @@ class Route:
     @property
     def summary(self) -> str:
         """What it does, in one line."""
-        return (self.run.__doc__ or "").strip().splitlines()[0]
+        return inspect.getdoc(self.run).splitlines()[0]  # type: ignore[union-attr]
 
     @property
     def name(self) -> str:
         """``operationId`` in the OpenAPI document."""
         return self.run.__name__
 
+    @property
+    def tag(self) -> str:
+        """What the call is about: the file that holds its function, a noun."""
+        return self.run.__module__.rpartition(".")[2]
+
 
 @dataclass(frozen=True, slots=True)
-class ServiceSpec:
+class ServiceSpec(Generic[C]):
     """A service, without its settings and without anything that runs.
 
     Attributes:
@@ -110,6 +178,6 @@ class ServiceSpec:
     name: str
     title: str
     description: str
-    routes: tuple[Route, ...] = field(repr=False)
+    routes: tuple[Route[C], ...] = field(repr=False)
     errors: ErrorTable = field(repr=False)
     largest_body: int = 2**20

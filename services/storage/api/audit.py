@@ -50,12 +50,14 @@ def _shown(entry: AuditEntry, user: str) -> str:
     return json.dumps(facts)
 
 
-async def list_audit(storage: Storage, call: Call) -> AuditList:
+async def list_audit(storage: Storage, call: Call, query: AuditQuery) -> AuditList:
     """What the caller did, and what was done to the caller's buckets."""
-    caller, q = call.caller, call.query
+    caller = call.caller
     rights = await storage.rights(caller.name, sorted(caller.groups))
     own = [right.bucket for right in rights if right.why == "own"]
-    entries = await storage.rows.audit(caller.name, own, before=q.before, limit=q.limit)
+    entries = await storage.rows.audit(
+        caller.name, own, before=query.before, limit=query.limit
+    )
     return AuditList(
         entries=[
             AuditFact(

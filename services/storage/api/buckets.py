@@ -155,10 +155,10 @@ def _usage(measured: Measured) -> Usage:
     )
 
 
-async def create_bucket(storage: Storage, call: Call) -> Bucket:
+async def create_bucket(storage: Storage, call: Call, body: NewBucket) -> Bucket:
     """Create one more bucket of the caller's own."""
     user = call.caller.name
-    name = own_bucket_name(user, call.body.name)
+    name = own_bucket_name(user, body.name)
     most = storage.settings.own_buckets
     if until := await storage.sessions.of_others(name, user):
         raise InTheWay(

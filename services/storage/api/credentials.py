@@ -111,20 +111,22 @@ def _model(grant: Grant) -> GrantModel:
     return GrantModel(bucket=grant.bucket, prefix=grant.prefix, mode=grant.mode.value)
 
 
-async def issue_credentials(storage: Storage, call: Call) -> Credentials:
+async def issue_credentials(
+    storage: Storage, call: Call, body: NewCredentials
+) -> Credentials:
     """Keys for an S3 client, for what was asked or for all that the caller may."""
-    caller, b, driver = call.caller, call.body, _driver(storage)
-    if b.purpose == FOR_BROWSER:
+    caller, driver = call.caller, _driver(storage)
+    if body.purpose == FOR_BROWSER:
         raise BadRequest("That word is the gateway's own.", field="body.purpose")
     rights = await storage.rights(caller.name, sorted(caller.groups))
     may_write = caller.may(WRITE)
-    if storage.connection.own_keys is not None and (b.grants or not may_write):
+    if storage.connection.own_keys is not None and (body.grants or not may_write):
         raise GrantRefused(
             "Your own key cannot be narrowed: it is lent whole or not at all.",
             hint=f"Ask without grants, with a token that has the scope {WRITE}.",
         )
-    if b.grants:
-        grants = [Grant(g.bucket, g.prefix, Mode(g.mode)) for g in b.grants]
+    if body.grants:
+        grants = [Grant(g.bucket, g.prefix, Mode(g.mode)) for g in body.grants]
     else:
         grants = [
             Grant(r.bucket, r.prefix, r.mode if may_write else Mode.READ)
@@ -138,21 +140,23 @@ async def issue_credentials(storage: Storage, call: Call) -> Credentials:
         await storage.ensure(right)
         writes = grant.mode is Mode.READ_WRITE
         if writes and await storage.quota.full(right, caller.name):
-            if b.grants:
+            if body.grants:
                 raise QuotaExceeded(f"The quota of bucket {grant.bucket} is used up.")
             grant = replace(grant, mode=Mode.READ)
         covered[grant] = right
     groups = split(list(covered))
     if not groups:
         raise BadRequest("There is no bucket that these keys could be for.")
-    session = await _issue(storage, driver, call, [(g, covered[g]) for g in groups[0]])
+    session = await _issue(
+        storage, driver, caller.name, body, [(g, covered[g]) for g in groups[0]]
+    )
     missing = set(covered) - set(session.grants)
     await storage.rows.note(
         caller.name,
         "issue-keys",
         session.grants[0].bucket,
         id=session.name,
-        purpose=b.purpose,
+        purpose=body.purpose,
         grants=len(session.grants),
     )
     return Credentials(
@@ -172,7 +176,8 @@ async def issue_credentials(storage: Storage, call: Call) -> Credentials:
 async def _issue(
     storage: Storage,
     driver: CredentialDriver,
-    call: Call,
+    user: str,
+    wish: NewCredentials,
     rights: Sequence[tuple[Grant, Right]],
 ) -> Session:
     """Return new keys; without grants asked for, but for buckets that widen keys.
@@ -180,16 +185,16 @@ async def _issue(
     Raises:
         GrantWidened: all do, or just these were asked for.
     """
-    b, user, left = call.body, call.caller.name, list(rights)
-    lifetime = min(timedelta(seconds=b.seconds), storage.settings.session_lifetime)
+    left = list(rights)
+    lifetime = min(timedelta(seconds=wish.seconds), storage.settings.session_lifetime)
     while True:
         try:
             return await storage.sessions.issue(
-                driver, user, left, lifetime=lifetime, purpose=b.purpose
+                driver, user, left, lifetime=lifetime, purpose=wish.purpose
             )
         except GrantWidened as error:
             kept = [one for one in left if one[0].bucket not in error.buckets]
-            if b.grants or not kept or len(kept) == len(left):
+            if wish.grants or not kept or len(kept) == len(left):
                 raise
             log.warning("%s %s", error, error.hint)
             left = kept

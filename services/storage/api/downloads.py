@@ -58,13 +58,12 @@ class DownloadUrl(ObjectQuery):
     )
 
 
-async def sign_download(storage: Storage, call: Call) -> Url:
+async def sign_download(storage: Storage, call: Call, body: DownloadUrl) -> Url:
     """A URL that downloads one object."""
-    b = call.body
-    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ)
+    right = await storage.require(call.caller, body.bucket, body.key, Mode.READ)
     lifetime = storage.settings.url_lifetime
-    if not reachable(b.key):
-        where = {"bucket": b.bucket, "key": b.key, "version": b.version}
+    if not reachable(body.key):
+        where = {"bucket": body.bucket, "key": body.key, "version": body.version}
         query = urlencode(where, errors="surrogateescape")
         return Url(
             method="GET",
@@ -72,12 +71,12 @@ async def sign_download(storage: Storage, call: Call) -> Url:
             headers={},
             expires=storage.expires_in(lifetime),
         )
-    presigner = await presigner_for(storage, call, right, writes=False)
+    presigner = await presigner_for(storage, call, right, body.key, writes=False)
     signed = presigner.get(
-        b.bucket,
-        b.key,
+        body.bucket,
+        body.key,
         lifetime,
-        version=b.version or None,
-        disposition="" if b.inline else attachment(b.key),
+        version=body.version or None,
+        disposition="" if body.inline else attachment(body.key),
     )
     return url_of(storage, signed)

@@ -168,18 +168,17 @@ class Stored(Model):
     etag: str
 
 
-async def list_objects(storage: Storage, call: Call) -> Page:
+async def list_objects(storage: Storage, call: Call, query: ListQuery) -> Page:
     """One page of a bucket's objects and "folders"."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
+    await storage.require(call.caller, query.bucket, query.prefix, Mode.READ)
     client = await storage.client_for(call.caller.name)
     page = await client.list(
-        q.bucket,
-        q.prefix,
-        delimiter=q.delimiter,
-        token=q.token or None,
-        start_after=q.start_after,
-        limit=q.limit,
+        query.bucket,
+        query.prefix,
+        delimiter=query.delimiter,
+        token=query.token or None,
+        start_after=query.start_after,
+        limit=query.limit,
     )
     return Page(
         objects=[
@@ -197,12 +196,11 @@ async def list_objects(storage: Storage, call: Call) -> Page:
     )
 
 
-async def head_object(storage: Storage, call: Call) -> Head:
+async def head_object(storage: Storage, call: Call, query: ObjectQuery) -> Head:
     """The facts of one object."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
+    await storage.require(call.caller, query.bucket, query.key, Mode.READ)
     client = await storage.client_for(call.caller.name)
-    head = await client.head(q.bucket, q.key, version=q.version or None)
+    head = await client.head(query.bucket, query.key, version=query.version or None)
     return Head(
         key=head.key,
         size=head.size,
@@ -217,16 +215,15 @@ async def head_object(storage: Storage, call: Call) -> Head:
     )
 
 
-async def list_versions(storage: Storage, call: Call) -> Versions:
+async def list_versions(storage: Storage, call: Call, query: VersionsQuery) -> Versions:
     """One page of the versions under a prefix."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ)
+    await storage.require(call.caller, query.bucket, query.prefix, Mode.READ)
     client = await storage.client_for(call.caller.name)
     page = await client.buckets.versions(
-        q.bucket,
-        q.prefix,
-        key_marker=q.key_marker or None,
-        version_marker=q.version_marker or None,
+        query.bucket,
+        query.prefix,
+        key_marker=query.key_marker or None,
+        version_marker=query.version_marker or None,
     )
     return Versions(
         versions=[
@@ -246,41 +243,38 @@ async def list_versions(storage: Storage, call: Call) -> Versions:
     )
 
 
-async def show_tags(storage: Storage, call: Call) -> Tags:
+async def show_tags(storage: Storage, call: Call, query: ObjectQuery) -> Tags:
     """The tags of an object."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.key, Mode.READ)
+    await storage.require(call.caller, query.bucket, query.key, Mode.READ)
     client = await storage.client_for(call.caller.name)
-    return Tags(tags=await client.tags(q.bucket, q.key))
+    return Tags(tags=await client.tags(query.bucket, query.key))
 
 
-async def set_tags(storage: Storage, call: Call) -> Tags:
+async def set_tags(storage: Storage, call: Call, body: NewTags) -> Tags:
     """Give an object these tags and no others."""
-    b = call.body
-    await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    storage.connection.keys.check_own(b.key)
+    await storage.require(call.caller, body.bucket, body.key, Mode.READ_WRITE)
+    storage.connection.keys.check_own(body.key)
     client = await storage.client_for(call.caller.name)
-    await client.set_tags(b.bucket, b.key, b.tags)
-    return Tags(tags=b.tags)
+    await client.set_tags(body.bucket, body.key, body.tags)
+    return Tags(tags=body.tags)
 
 
-async def count_objects(storage: Storage, call: Call) -> Count:
+async def count_objects(storage: Storage, call: Call, body: Selection) -> Count:
     """What a selection holds: the dry run of a deletion or copy."""
-    b = call.body
-    if starts := (*b.keys, *b.prefixes):
-        await storage.require_all(call.caller, b.bucket, starts, Mode.READ)
+    if starts := (*body.keys, *body.prefixes):
+        await storage.require_all(call.caller, body.bucket, starts, Mode.READ)
     client = await storage.client_for(call.caller.name)
     count = size = 0
     complete = True
     try:
         async with asyncio.timeout(_LONGEST_COUNT_SECONDS):
-            for key in b.keys:
+            for key in body.keys:
                 # What went since the page was loaded is in nobody's way.
                 with suppress(ObjectNotFound):
-                    size += (await client.head(b.bucket, key)).size
+                    size += (await client.head(body.bucket, key)).size
                     count += 1
-            for prefix in b.prefixes:
-                async for page in client.pages(b.bucket, prefix):
+            for prefix in body.prefixes:
+                async for page in client.pages(body.bucket, prefix):
                     count += len(page.objects)
                     size += sum(item.size for item in page.objects)
     except TimeoutError:
@@ -297,40 +291,46 @@ async def _current(client: S3Client, bucket: str, key: str) -> str | None:
         return None
 
 
-async def restore_object(storage: Storage, call: Call) -> Stored:
+async def restore_object(
+    storage: Storage, call: Call, body: VersionToRestore
+) -> Stored:
     """Make an earlier version of an object the current one again.
 
     It is copied inside the store: the version that was current stays, as one more.
     """
-    b, user = call.body, call.caller.name
-    right = await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
+    user = call.caller.name
+    right = await storage.require(call.caller, body.bucket, body.key, Mode.READ_WRITE)
     client = await storage.client_for(user)
-    head = await client.head(b.bucket, b.key, version=b.version)
-    if await _current(client, b.bucket, b.key) == b.version:
+    head = await client.head(body.bucket, body.key, version=body.version)
+    if await _current(client, body.bucket, body.key) == body.version:
         raise InTheWay("This version is the current one already.")
-    storage.connection.keys.check(b.key, empty=head.size == 0)
-    await storage.quota.reserve(right, user, [(b.key, head.size)])
-    etag = await client.copy(b.bucket, b.key, b.bucket, b.key, version=b.version)
-    await storage.rows.note(user, "restore", b.bucket, key=b.key, version=b.version)
-    return Stored(key=b.key, etag=etag)
+    storage.connection.keys.check(body.key, empty=head.size == 0)
+    await storage.quota.reserve(right, user, [(body.key, head.size)])
+    etag = await client.copy(
+        body.bucket, body.key, body.bucket, body.key, version=body.version
+    )
+    await storage.rows.note(
+        user, "restore", body.bucket, key=body.key, version=body.version
+    )
+    return Stored(key=body.key, etag=etag)
 
 
-async def delete_objects(storage: Storage, call: Call) -> Deleted:
+async def delete_objects(storage: Storage, call: Call, body: KeysToDelete) -> Deleted:
     """Delete up to 1,000 objects at once; prefixes are a task."""
-    b, caller = call.body, call.caller
-    await storage.require_all(caller, b.bucket, b.keys, Mode.READ_WRITE)
-    for key in b.keys:
+    caller = call.caller
+    await storage.require_all(caller, body.bucket, body.keys, Mode.READ_WRITE)
+    for key in body.keys:
         storage.connection.keys.check_own(key)
     client = await storage.client_for(caller.name)
-    failures = await client.delete_many(b.bucket, b.keys)
-    gone = len(b.keys) - len(failures)
+    failures = await client.delete_many(body.bucket, body.keys)
+    gone = len(body.keys) - len(failures)
     kept = {failure.key for failure in failures}
     await storage.rows.note(
         caller.name,
         "delete-objects",
-        b.bucket,
+        body.bucket,
         objects=gone,
-        first=[key for key in b.keys if key not in kept][:NAMED],
+        first=[key for key in body.keys if key not in kept][:NAMED],
     )
     return Deleted(
         deleted=gone,

@@ -51,19 +51,19 @@ async def show_key(storage: Storage, call: Call) -> KeyFact:
     return KeyFact(access_key=key.access_key)
 
 
-async def keep_key(storage: Storage, call: Call) -> KeyFact:
+async def keep_key(storage: Storage, call: Call, body: NewKey) -> KeyFact:
     """Keep the caller's key for this store, encrypted, in place of an earlier one.
 
     The store is asked whether it knows the key. The service then acts by it for the
     caller, and lends it whole to the caller's programs.
     """
-    user, b = call.caller.name, call.body
-    key = AccessKey(b.access_key, b.secret_key, b.session_token or None)
+    user = call.caller.name
+    key = AccessKey(body.access_key, body.secret_key, body.session_token or None)
     rights = site_rights(storage.settings, user, sorted(call.caller.groups))
     buckets = [right.bucket for right in rights]
     await _own_keys(storage).accept(user, key, buckets)
-    await storage.rows.note(user, "keep-key", "", access_key=b.access_key)
-    return KeyFact(access_key=b.access_key)
+    await storage.rows.note(user, "keep-key", "", access_key=body.access_key)
+    return KeyFact(access_key=body.access_key)
 
 
 async def forget_key(storage: Storage, call: Call) -> Nothing:

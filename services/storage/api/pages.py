@@ -41,9 +41,9 @@ class StartPage(PageHandler):
         caller = await self.signed_in()
         if caller is None:
             return
-        settings = self.serving.context.settings
-        store = settings.endpoint if settings.route == "direct" else ""
         storage: Storage = self.serving.context
+        settings = storage.settings
+        store = settings.endpoint if settings.route == "direct" else ""
         policy = self.page_policy(store, origin_of(storage.hub))
         self.set_header("Content-Security-Policy", policy)
         self.set_header("Content-Type", "text/html; charset=utf-8")

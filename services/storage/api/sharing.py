@@ -117,35 +117,35 @@ def _share_fact(share: Share) -> ShareFact:
     )
 
 
-async def create_share(storage: Storage, call: Call) -> ShareFact:
+async def create_share(storage: Storage, call: Call, body: NewShare) -> ShareFact:
     """Share a bucket or prefix of the caller's own with a user or group."""
-    caller, b = call.caller, call.body
+    caller = call.caller
     if storage.connection.own_keys is not None:
         raise NotSupported(
             "Nothing can be shared through keys that users bring.",
             hint="The store's own portal may have a way.",
         )
     rights = await storage.rights(caller.name, sorted(caller.groups))
-    await storage.ensure(require_owner(rights, b.bucket))
-    mode = Mode(b.mode)
+    await storage.ensure(require_owner(rights, body.bucket))
+    mode = Mode(body.mode)
     if mode is Mode.READ_WRITE and not caller.may(WRITE):
         raise Forbidden("This token may only read.", hint=f"It needs {WRITE}.")
-    if b.kind == "user" and await storage.people.groups_of(b.name) is None:
+    if body.kind == "user" and await storage.people.groups_of(body.name) is None:
         raise BadRequest("There is no such user.", field="body.name")
-    if b.kind == "group" and not await storage.people.has_group(b.name):
+    if body.kind == "group" and not await storage.people.has_group(body.name):
         raise BadRequest("There is no such group.", field="body.name")
-    ends = _end_of(storage, b.expires, storage.settings.longest_share)
-    grant = Grant(b.bucket, b.prefix, mode)
+    ends = _end_of(storage, body.expires, storage.settings.longest_share)
+    grant = Grant(body.bucket, body.prefix, mode)
     split([grant])  # what no policy can say cannot be shared
-    share = await storage.shares.add(caller.name, grant, b.kind, b.name, ends)
+    share = await storage.shares.add(caller.name, grant, body.kind, body.name, ends)
     await storage.rows.note(
         caller.name,
         "share",
-        b.bucket,
+        body.bucket,
         id=share.id,
-        prefix=b.prefix,
-        mode=b.mode,
-        to=f"{b.kind} {b.name}",
+        prefix=body.prefix,
+        mode=body.mode,
+        to=f"{body.kind} {body.name}",
         until=ends.isoformat(),
     )
     return _share_fact(share)
@@ -186,24 +186,26 @@ def _link_fact(link: Link, url: str | None) -> LinkFact:
     )
 
 
-async def create_link(storage: Storage, call: Call) -> LinkFact:
+async def create_link(storage: Storage, call: Call, body: NewLink) -> LinkFact:
     """Make a link by which everybody may download one object of the caller's own."""
-    caller, b = call.caller, call.body
+    caller = call.caller
     if not storage.settings.public_links:
         raise Forbidden("This site allows no public links.")
     rights = await storage.rights(caller.name, sorted(caller.groups))
-    await storage.ensure(require_owner(rights, b.bucket))
-    if not reachable(b.key):
+    await storage.ensure(require_owner(rights, body.bucket))
+    if not reachable(body.key):
         raise KeyRefused("A browser cannot ask for this name by a link.")
-    await (await storage.client_for(caller.name)).head(b.bucket, b.key)
-    ends = _end_of(storage, b.expires, _LINK_LIFE)
-    link, secret = await storage.shares.add_link(caller.name, b.bucket, b.key, ends)
+    await (await storage.client_for(caller.name)).head(body.bucket, body.key)
+    ends = _end_of(storage, body.expires, _LINK_LIFE)
+    link, secret = await storage.shares.add_link(
+        caller.name, body.bucket, body.key, ends
+    )
     await storage.rows.note(
         caller.name,
         "make-link",
-        b.bucket,
+        body.bucket,
         id=link.id,
-        key=b.key,
+        key=body.key,
         until=ends.isoformat(),
     )
     url = storage.page(f"link/{secret}", call.origin)

@@ -69,38 +69,38 @@ def _task(task: Task) -> TaskAnswer:
     return TaskAnswer(**values | {"facts": facts, "failures": failures})
 
 
-async def begin_task(storage: Storage, call: Call) -> TaskAnswer:
+async def begin_task(storage: Storage, call: Call, body: NewTask) -> TaskAnswer:
     """Begin to copy, move or delete a selection."""
-    caller, b = call.caller, call.body
-    if not (b.source.keys or b.source.prefixes):
+    caller = call.caller
+    if not (body.source.keys or body.source.prefixes):
         raise BadRequest("Nothing is selected.", field="body.source")
-    if (b.kind == "delete") != (b.bucket is None):
+    if (body.kind == "delete") != (body.bucket is None):
         raise BadRequest("Copy and move need a bucket to go to.", field="body.bucket")
-    if b.name is not None and len(b.source.keys) + len(b.source.prefixes) != 1:
+    if body.name is not None and len(body.source.keys) + len(body.source.prefixes) != 1:
         raise BadRequest("Only one thing can be given a name.", field="body.name")
     order = Order(
         user=caller.name,
-        source=b.source.bucket,
-        keys=b.source.keys,
-        prefixes=b.source.prefixes,
-        target=b.bucket or "",
-        prefix=b.prefix,
-        name=b.name,
-        overwrite=b.overwrite,
+        source=body.source.bucket,
+        keys=body.source.keys,
+        prefixes=body.source.prefixes,
+        target=body.bucket or "",
+        prefix=body.prefix,
+        name=body.name,
+        overwrite=body.overwrite,
     )
     rights = await storage.rights(caller.name, sorted(caller.groups))
-    needed = Mode.READ if b.kind == "copy" else Mode.READ_WRITE
+    needed = Mode.READ if body.kind == "copy" else Mode.READ_WRITE
     for start in (*order.keys, *order.prefixes):
         require(rights, Grant(order.source, start, needed))
         storage.connection.keys.check_own(start)
-    if b.bucket is not None:
-        right = require(rights, Grant(b.bucket, b.prefix, Mode.READ_WRITE))
+    if body.bucket is not None:
+        right = require(rights, Grant(body.bucket, body.prefix, Mode.READ_WRITE))
         await storage.ensure(right)
         _check_target(order)
-    task = await storage.tasks.begin(b.kind, caller.name, asdict(order))
+    task = await storage.tasks.begin(body.kind, caller.name, asdict(order))
     await storage.rows.note(
         caller.name,
-        b.kind,
+        body.kind,
         order.source,
         id=task.id,
         to=order.target,

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.common.auth import Caller
 from services.common.errors import BadRequest, InTheWay
 from services.common.spec import Call, Model, Nothing
 
@@ -137,13 +138,18 @@ class UploadList(Model):
 
 
 async def _may_write(
-    storage: Storage, call: Call, key: str, size: int, *, overwrite: bool
+    storage: Storage,
+    caller: Caller,
+    wish: UploadUrl | NewUpload,
+    *,
+    overwrite: bool,
 ) -> tuple[Right, list[str]]:
     """Check right, name, room and what is there, before anything is signed.
 
     Returns the right, and the ids of what was promised.
     """
-    right = await storage.require(call.caller, call.body.bucket, key, Mode.READ_WRITE)
+    key, size = wish.key, wish.size
+    right = await storage.require(caller, wish.bucket, key, Mode.READ_WRITE)
     storage.connection.keys.check(key, empty=size == 0)
     if not reachable(key):
         raise KeyRefused(
@@ -151,19 +157,21 @@ async def _may_write(
             hint="Use an S3 client, or another name.",
         )
     if not overwrite:
-        await _must_be_free(storage, call, key)
-    return right, await storage.quota.reserve(right, call.caller.name, [(key, size)])
+        await _must_be_free(storage, caller, wish.bucket, key)
+    return right, await storage.quota.reserve(right, caller.name, [(key, size)])
 
 
-async def _must_be_free(storage: Storage, call: Call, key: str) -> None:
+async def _must_be_free(
+    storage: Storage, caller: Caller, bucket: str, key: str
+) -> None:
     """Return if there is no object of this name.
 
     Raises:
         InTheWay: there is one.
     """
     try:
-        client = await storage.client_for(call.caller.name)
-        await client.head(call.body.bucket, key)
+        client = await storage.client_for(caller.name)
+        await client.head(bucket, key)
     except ObjectNotFound:
         return
     raise InTheWay(
@@ -172,48 +180,46 @@ async def _must_be_free(storage: Storage, call: Call, key: str) -> None:
     )
 
 
-async def sign_upload(storage: Storage, call: Call) -> Url:
+async def sign_upload(storage: Storage, call: Call, body: UploadUrl) -> Url:
     """A URL that uploads one object of exactly this size."""
-    b = call.body
-    overwrite = b.overwrite or b.if_match is not None
-    right, _ = await _may_write(storage, call, b.key, b.size, overwrite=overwrite)
-    headers = {"content-type": b.content_type, "content-length": str(b.size)}
-    if b.crc32:
-        headers["x-amz-checksum-crc32"] = b.crc32
-    if b.if_match:
+    overwrite = body.overwrite or body.if_match is not None
+    right, _ = await _may_write(storage, call.caller, body, overwrite=overwrite)
+    headers = {"content-type": body.content_type, "content-length": str(body.size)}
+    if body.crc32:
+        headers["x-amz-checksum-crc32"] = body.crc32
+    if body.if_match:
         bare = storage.connection.client.dialect.bare_if_match
-        headers["if-match"] = b.if_match if bare else f'"{b.if_match}"'
-    elif not b.overwrite:
+        headers["if-match"] = body.if_match if bare else f'"{body.if_match}"'
+    elif not body.overwrite:
         headers["if-none-match"] = "*"
-    presigner = await presigner_for(storage, call, right)
+    presigner = await presigner_for(storage, call, right, body.key)
     signed = presigner.put(
-        b.bucket, b.key, storage.settings.url_lifetime, headers=headers
+        body.bucket, body.key, storage.settings.url_lifetime, headers=headers
     )
     return url_of(storage, signed)
 
 
-async def begin_upload(storage: Storage, call: Call) -> UploadStart:
+async def begin_upload(storage: Storage, call: Call, body: NewUpload) -> UploadStart:
     """Begin an upload in parts."""
-    b = call.body
-    _, promised = await _may_write(storage, call, b.key, b.size, overwrite=b.overwrite)
+    _, promised = await _may_write(storage, call.caller, body, overwrite=body.overwrite)
     client = await storage.client_for(call.caller.name)
     upload_id = await client.uploads.create(
-        b.bucket, b.key, content_type=b.content_type
+        body.bucket, body.key, content_type=body.content_type
     )
     pending = PendingUpload(
         upload_id,
-        b.bucket,
-        b.key,
+        body.bucket,
+        body.key,
         call.caller.name,
-        b.size,
-        part_size(b.size),
+        body.size,
+        part_size(body.size),
         datetime.now(UTC),
     )
     await storage.uploads.add(pending)
     await storage.quota.rows.take_back(promised)
     return UploadStart(
-        bucket=b.bucket,
-        key=b.key,
+        bucket=body.bucket,
+        key=body.key,
         upload_id=upload_id,
         part_size=pending.part_size,
         parts=pending.parts,
@@ -221,28 +227,27 @@ async def begin_upload(storage: Storage, call: Call) -> UploadStart:
 
 
 async def _pending(
-    storage: Storage, call: Call, values: UploadQuery | PartsToSign
+    storage: Storage, caller: Caller, values: UploadQuery | PartsToSign
 ) -> tuple[PendingUpload, Right]:
-    caller, bucket, key = call.caller, values.bucket, values.key
+    bucket, key = values.bucket, values.key
     right = await storage.require(caller, bucket, key, Mode.READ_WRITE)
     pending = await storage.uploads.get(values.upload_id, bucket, key, caller.name)
     return pending, right
 
 
-async def sign_parts(storage: Storage, call: Call) -> PartUrls:
+async def sign_parts(storage: Storage, call: Call, body: PartsToSign) -> PartUrls:
     """URLs that upload parts of exactly their sizes."""
-    b = call.body
-    pending, right = await _pending(storage, call, b)
-    presigner = await presigner_for(storage, call, right)
+    pending, right = await _pending(storage, call.caller, body)
+    presigner = await presigner_for(storage, call, right, body.key)
     urls = []
-    for part in b.parts:
+    for part in body.parts:
         headers = {"content-length": str(pending.length_of(part.number))}
         if part.crc32:
             headers["x-amz-checksum-crc32"] = part.crc32
         signed = presigner.part(
-            b.bucket,
-            b.key,
-            b.upload_id,
+            body.bucket,
+            body.key,
+            body.upload_id,
             part.number,
             storage.settings.url_lifetime,
             headers=headers,
@@ -251,12 +256,11 @@ async def sign_parts(storage: Storage, call: Call) -> PartUrls:
     return PartUrls(urls=urls)
 
 
-async def list_parts(storage: Storage, call: Call) -> Parts:
+async def list_parts(storage: Storage, call: Call, query: UploadQuery) -> Parts:
     """What has arrived of an upload: enough to go on after a reload."""
-    q = call.query
-    await _pending(storage, call, q)
+    await _pending(storage, call.caller, query)
     client = await storage.client_for(call.caller.name)
-    parts = await client.uploads.parts(q.bucket, q.key, q.upload_id)
+    parts = await client.uploads.parts(query.bucket, query.key, query.upload_id)
     return Parts(
         parts=[
             PartFact(number=part.number, etag=part.etag, size=part.size)
@@ -265,48 +269,45 @@ async def list_parts(storage: Storage, call: Call) -> Parts:
     )
 
 
-async def complete_upload(storage: Storage, call: Call) -> Stored:
+async def complete_upload(storage: Storage, call: Call, body: UploadEnd) -> Stored:
     """Make the object of its parts; it appears whole or not at all."""
-    b = call.body
-    pending, right = await _pending(storage, call, b)
-    if not b.overwrite:
-        await _must_be_free(storage, call, b.key)
-    if sorted(part.number for part in b.parts) != list(range(1, pending.parts + 1)):
+    pending, right = await _pending(storage, call.caller, body)
+    if not body.overwrite:
+        await _must_be_free(storage, call.caller, body.bucket, body.key)
+    if sorted(part.number for part in body.parts) != list(range(1, pending.parts + 1)):
         raise BadRequest(
             f"The parts 1 to {pending.parts} are needed, each once.", field="body.parts"
         )
     parts = [
         Part(part.number, part.etag)
-        for part in sorted(b.parts, key=lambda part: part.number)
+        for part in sorted(body.parts, key=lambda part: part.number)
     ]
     client = await storage.client_for(call.caller.name)
-    etag = await client.uploads.complete(b.bucket, b.key, b.upload_id, parts)
-    await storage.uploads.remove(b.upload_id, b.bucket, b.key)
-    await storage.quota.count_upload(right, b.key, pending.size)
-    return Stored(key=b.key, etag=etag)
+    etag = await client.uploads.complete(body.bucket, body.key, body.upload_id, parts)
+    await storage.uploads.remove(body.upload_id, body.bucket, body.key)
+    await storage.quota.count_upload(right, body.key, pending.size)
+    return Stored(key=body.key, etag=etag)
 
 
-async def abort_upload(storage: Storage, call: Call) -> Nothing:
+async def abort_upload(storage: Storage, call: Call, body: UploadQuery) -> Nothing:
     """Throw an upload and its parts away; also one that was not begun here."""
-    b = call.body
-    await storage.require(call.caller, b.bucket, b.key, Mode.READ_WRITE)
-    await storage.uploads.require_here(b.upload_id, b.bucket, b.key)
+    await storage.require(call.caller, body.bucket, body.key, Mode.READ_WRITE)
+    await storage.uploads.require_here(body.upload_id, body.bucket, body.key)
     client = await storage.client_for(call.caller.name)
-    await client.uploads.abort(b.bucket, b.key, b.upload_id)
-    await storage.uploads.remove(b.upload_id, b.bucket, b.key)
+    await client.uploads.abort(body.bucket, body.key, body.upload_id)
+    await storage.uploads.remove(body.upload_id, body.bucket, body.key)
     return Nothing()
 
 
-async def list_uploads(storage: Storage, call: Call) -> UploadList:
+async def list_uploads(storage: Storage, call: Call, query: UploadsQuery) -> UploadList:
     """One page of the unfinished uploads under a prefix, whoever began them."""
-    q = call.query
-    await storage.require(call.caller, q.bucket, q.prefix, Mode.READ_WRITE)
+    await storage.require(call.caller, query.bucket, query.prefix, Mode.READ_WRITE)
     client = await storage.client_for(call.caller.name)
     page = await client.uploads.list(
-        q.bucket,
-        q.prefix,
-        key_marker=q.key_marker or None,
-        upload_marker=q.upload_marker or None,
+        query.bucket,
+        query.prefix,
+        key_marker=query.key_marker or None,
+        upload_marker=query.upload_marker or None,
     )
     return UploadList(
         uploads=[
@@ -315,7 +316,7 @@ async def list_uploads(storage: Storage, call: Call) -> UploadList:
             )
             for upload in page.uploads
             # Stores that do not know prefixes here list the whole bucket.
-            if upload.key.startswith(q.prefix)
+            if upload.key.startswith(query.prefix)
         ],
         key_marker=page.key_marker,
         upload_marker=page.upload_marker,

@@ -37,9 +37,9 @@ def url_of(storage: Storage, signed: PresignedUrl) -> Url:
 
 
 async def presigner_for(
-    storage: Storage, call: Call, right: Right, *, writes: bool = True
+    storage: Storage, call: Call, right: Right, object_key: str, *, writes: bool = True
 ) -> Presigner:
-    """Return what signs URLs for the one object that the call names."""
+    """Return what signs URLs for the one object."""
     return await storage.presigner(
-        call.caller.name, right, call.origin, object_key=call.body.key, writes=writes
+        call.caller.name, right, call.origin, object_key=object_key, writes=writes
     )
