@@ -54,7 +54,7 @@ class NotStarted(GatewayError):
     """A program did not come to serve; its process, if there was one, has ended.
 
     Attributes:
-        lines: what it wrote meanwhile, where it writes to a log of its own.
+        lines: what it wrote meanwhile.
         ended: it ended by itself; False if it was only silent, and was ended.
     """
 
@@ -84,7 +84,6 @@ class Launch:
         environment: all of it.
         directory: in which it runs; ours, if none is given.
         umask: with which it runs; -1 for ours.
-        output: a descriptor for its words, instead of its log; it is closed here.
         before_exec: called in the new process, for what only that can set. Not for a
             process of ours that has threads.
     """
@@ -93,27 +92,22 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=daemon_environment)
     directory: Path | None = None
     umask: int = -1
-    output: int | None = None
     before_exec: Callable[[], None] | None = None
 
 
-def spawn(launch: Launch, log_file: Path | None = None) -> ProcessId:
+def spawn(launch: Launch, log_file: Path) -> ProcessId:
     """Start a program in a session of its own, its words appended to a log.
 
     It gets no signal from our terminal and goes on when we end.
 
     Args:
         launch: what to start.
-        log_file: where its words go if ``launch`` names no descriptor; without either
-            nobody hears them.
+        log_file: where its words go.
 
     Raises:
         OSError: it cannot be executed.
     """
-    output = launch.output
-    if output is None:
-        name = os.devnull if log_file is None else log_file
-        output = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    output = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         child = subprocess.Popen(
             list(launch.command),
@@ -269,7 +263,7 @@ class ManagedProcess:
     Args:
         program: what is run.
         state_file: where the process is written down for the next one of us; in a
-            directory of ours. ``None`` for one that does not outlive us.
+            directory of ours.
         log_file: takes the program's words; it does not grow on.
         restarts: makes the pauses.
         changing: held from ``prepare`` to ``started``, for what must not be changed
@@ -279,9 +273,9 @@ class ManagedProcess:
     def __init__(
         self,
         program: Program,
-        state_file: Path | None = None,
+        state_file: Path,
         *,
-        log_file: Path | None = None,
+        log_file: Path,
         restarts: Restarts | None = None,
         changing: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
@@ -382,8 +376,7 @@ class ManagedProcess:
                 await end(process, patience_seconds=self._program.patience_seconds)
         self._process = None
         self._retired.clear()
-        if self._state_file is not None:
-            self._state_file.unlink(missing_ok=True)
+        self._state_file.unlink(missing_ok=True)
 
     async def _keep_running(self) -> None:
         pause = 0.0
@@ -412,8 +405,7 @@ class ManagedProcess:
         ended = asyncio.create_task(wait_ended(process))
         try:
             while not (await asyncio.wait({ended}, timeout=_LOG_SECONDS))[0]:
-                if self._log_file is not None:
-                    await asyncio.to_thread(cap_log, self._log_file)
+                await asyncio.to_thread(cap_log, self._log_file)
             return ended.result()
         finally:
             ended.cancel()
@@ -421,7 +413,7 @@ class ManagedProcess:
     async def _launch(self, replaced: ProcessId | None = None) -> None:
         async with self._changing:
             launch = await self._program.prepare(replaced)
-            offset = 0 if self._log_file is None else begin_log(self._log_file)
+            offset = begin_log(self._log_file)
             try:
                 process = spawn(launch, self._log_file)
             except OSError as error:
@@ -452,7 +444,7 @@ class ManagedProcess:
         raise NotStarted(reason, lines=self._words(offset))
 
     def _words(self, offset: int) -> list[str]:
-        return [] if self._log_file is None else lines_since(self._log_file, offset)
+        return lines_since(self._log_file, offset)
 
     def _retire(self, process: ProcessId) -> None:
         self._retired = [one for one in (*self._retired, process) if one.alive]
@@ -462,8 +454,6 @@ class ManagedProcess:
 
     def _load(self) -> tuple[ProcessId | None, Mapping[str, Any]]:
         """What was written down: the process, if it still runs, and its facts."""
-        if self._state_file is None:
-            return None, {}
         try:
             state = json.loads(self._state_file.read_text())
             process = ProcessId(int(state["pid"]), int(state["started"]))
@@ -478,7 +468,7 @@ class ManagedProcess:
         return (process if runs else None), state
 
     def _save(self) -> None:
-        if self._state_file is None or self._process is None:
+        if self._process is None:
             return
         state = {
             **self._program.facts(),
@@ -490,7 +480,7 @@ class ManagedProcess:
 
     async def _hold(self) -> None:
         """Be the only one that looks after it, until we let go or are gone."""
-        if self._state_file is None or self._lock is not None:
+        if self._lock is not None:
             return
         path = self._state_file.with_suffix(".lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

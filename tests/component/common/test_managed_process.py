@@ -288,7 +288,7 @@ async def test_what_only_keeps_silent_is_ended(rig, monkeypatch):
     monkeypatch.setattr(Shell, "start_seconds", 0.3)
     spawned: list[ProcessId] = []
 
-    def spawn(launch: Launch, log_file: Path | None) -> ProcessId:
+    def spawn(launch: Launch, log_file: Path) -> ProcessId:
         spawned.append(real(launch, log_file))
         return spawned[-1]
 
@@ -393,21 +393,3 @@ async def test_its_log_does_not_grow_on(rig, monkeypatch):
         file.write(b"x" * 10_000_001)
     await until(lambda: rig.log_file.stat().st_size == 0)
     assert (rig.directory / "log.1").stat().st_size > 10_000_000
-
-
-async def test_one_that_does_not_outlive_us_leaves_no_file(tmp_path):
-    reading, writing = os.pipe()
-
-    class Piped(Shell):
-        async def prepare(self, replaced: ProcessId | None) -> Launch:
-            return Launch(
-                ["/bin/sh", "-c", SERVING], directory=self.directory, output=writing
-            )
-
-    managed = ManagedProcess(Piped(tmp_path))
-    await managed.start()
-    assert await asyncio.to_thread(os.read, reading, 100) == b"I am up\n"
-    await managed.stop()
-    assert os.read(reading, 1) == b"", "nobody else holds its end"
-    os.close(reading)
-    assert {path.name for path in tmp_path.iterdir()} == {"ready"}
