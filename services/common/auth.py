@@ -3,12 +3,14 @@
 A browser comes with the service's own OAuth cookie, a program with
 ``Authorization: Bearer TOKEN`` (or ``token``). The hub says whose it is and what it
 may; the answer is kept for :data:`CACHE_SECONDS`, so a revoked token is dead by then.
-While the hub is away its last answer about somebody counts on, for a while: nobody can
-revoke anything then, and the service does not depend on a hub that is being restarted.
+While no hub is there at all its last answer about somebody counts on, for a while:
+nobody can revoke anything then, and the service does not depend on a hub that is being
+restarted. A hub that is there, however slow or confused, is never gone past.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import OrderedDict
@@ -20,13 +22,16 @@ from urllib.parse import urlsplit
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import HTTPError, RequestHandler
 
+from spawners.common.sockets import is_deserted, socket_of_url
+
 from .errors import Forbidden, NotReady, NotSignedIn, SessionEnded
 
 # The hub sees within five seconds that a group was left, keys are settled every ten:
 # after half a minute nobody has keys by a group that is not hers.
 CACHE_SECONDS = 15
-# How long a hub may be away before those whom it knew are known no more.
+# How old the hub's word may be where there is no hub to ask.
 AWAY_SECONDS = 900
+_ASK_SECONDS = 20.0
 _MOST_REMEMBERED = 10_000
 _SERVER_FAULT = 500
 
@@ -69,8 +74,17 @@ COOKIES = {"samesite": "Lax"}
 """What is said of each cookie: another site's forms and frames come without it."""
 
 
+def hub_is_away(api_url: str) -> bool:
+    """Whether it is certain that no hub runs, so that nothing can be ended at it.
+
+    Only a socket tells that: a port that does not answer may have a hub behind it.
+    """
+    path = socket_of_url(api_url)
+    return path is not None and is_deserted(path)
+
+
 class PatientAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub is untyped
-    """Believes the hub's last answer about a token or session while the hub is away."""
+    """Believes the hub's last answer about a token or session while no hub runs."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -84,13 +98,16 @@ class PatientAuth(HubOAuth):  # type: ignore[misc]  # JupyterHub is untyped
         use_cache: bool = True,  # noqa: FBT001, FBT002 -- as JupyterHub has it
     ) -> Any:
         try:
-            model = await super()._check_hub_authorization(
-                url, api_token, cache_key=cache_key, use_cache=use_cache
-            )
-        except HTTPError as error:
-            since, model = self._last.get(cache_key or "", (float("-inf"), None))
-            away = error.status_code >= _SERVER_FAULT
-            if not away or time.monotonic() - since > AWAY_SECONDS:
+            async with asyncio.timeout(_ASK_SECONDS):
+                model = await super()._check_hub_authorization(
+                    url, api_token, cache_key=cache_key, use_cache=use_cache
+                )
+        except TimeoutError as error:
+            raise HTTPError(504, "The hub does not answer who asks.") from error
+        except HTTPError:
+            said_at, model = self._last.get(cache_key or "", (0.0, None))
+            is_old = time.monotonic() - said_at > AWAY_SECONDS
+            if model is None or is_old or not hub_is_away(self.api_url):
                 raise
             return model
         self._remember(cache_key or "", model)

@@ -11,7 +11,7 @@ import httpx
 
 from spawners.common.sockets import socket_of_url
 
-from .auth import AWAY_SECONDS, CACHE_SECONDS
+from .auth import AWAY_SECONDS, CACHE_SECONDS, hub_is_away
 from .errors import NotReady
 
 _TIMEOUT_SECONDS = 10.0
@@ -22,7 +22,7 @@ _NOT_FOUND = 404
 class HubDirectory:
     """Who there is at the hub. Answers are kept for :data:`.auth.CACHE_SECONDS`.
 
-    While the hub is away they count for :data:`.auth.AWAY_SECONDS`.
+    While no hub runs they count for :data:`.auth.AWAY_SECONDS`.
 
     Args:
         api_url: the hub's, as JupyterHub gives it to services: of its socket.
@@ -32,6 +32,7 @@ class HubDirectory:
 
     def __init__(self, api_url: str, token: str) -> None:
         path = socket_of_url(api_url)
+        self._asked_at = api_url
         # By a socket a name is only for the Host header.
         self._api_url = api_url.rstrip("/")
         if path:
@@ -88,9 +89,10 @@ class HubDirectory:
         try:
             model = await self._fetch(path)
         except NotReady:
-            if known is not None and now - known[0] < AWAY_SECONDS:
-                return known[1]
-            raise
+            is_old = known is None or now - known[0] > AWAY_SECONDS
+            if known is None or is_old or not hub_is_away(self._asked_at):
+                raise
+            return known[1]
         if isinstance(model, dict):
             model.pop("auth_state", None)
         if len(self._known) >= _MOST_KNOWN:

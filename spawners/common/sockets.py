@@ -131,6 +131,23 @@ def socket_of_url(url: str) -> str | None:
     return unquote(parts.netloc) if parts.scheme == _SCHEME else None
 
 
+def is_deserted(path: Path | str) -> bool:
+    """Whether it is certain that no process listens at a socket's path.
+
+    A process that is slow, stands still or has its queue full does listen, and where
+    it cannot be told somebody may.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # noqa: FBT003 -- the library's own
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
 class ListeningSocket:
     """A Unix socket that is ours for as long as this process lives, or until closed.
 
@@ -236,15 +253,9 @@ def _clear(path: Path) -> None:
         return
     if not stat.S_ISSOCK(facts.st_mode):
         raise SocketTaken(f"{path} is no socket, so it is not replaced: remove it.")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except OSError:
-            pass  # it listens: its queue is full, or it may not be asked
+    if is_deserted(path):
+        path.unlink(missing_ok=True)
+        return
     raise SocketTaken(f"A process that is not ours listens at {path}: end it.")
 
 

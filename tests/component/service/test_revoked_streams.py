@@ -81,7 +81,7 @@ def test_a_download_ends_with_its_token_and_no_other_does(
         while thief.more(1):
             assert time.monotonic() - began < PROMISED_SECONDS
         assert 0 < thief.read < SIZE
-        rig.hub.away = True  # which ends sign-in only
+        rig.hub.is_confused = True  # which ends sign-in only
         while owner.more():
             pass
         assert owner.read == SIZE

@@ -14,14 +14,16 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
 import httpx
 
 from rigs.hub.process import CHECKOUT, until
 from rigs.services.person import PREFIX, Document, Person
+from spawners.common.sockets import url_of_socket
 
 SCOPES = [
     "access:services!service=storage",
@@ -37,20 +39,39 @@ class HubStub:
     Attributes:
         people: by token, as ``/hub/api/user`` tells them.
         kept: by name, what the hub keeps of a sign-in.
-        away: whether it answers nothing but that it is.
+        is_confused: whether it answers nothing but 503.
+        answering: whether it answers at all; cleared, it lets everybody wait.
+        url: of its API, at its socket.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.people: dict[str, dict[str, Any]] = {}
         self.kept: dict[str, dict[str, Any]] = {}
-        self.away = False
-        self._server = ThreadingHTTPServer(
-            ("127.0.0.1", 0), lambda *rest: _Answers(self, *rest)
+        self.is_confused = False
+        self.answering = threading.Event()
+        self.answering.set()
+        self.url = f"{url_of_socket(path)}/hub/api"
+        self._path = path
+        self._server: ThreadingUnixStreamServer | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Listen, anew after :meth:`stop`."""
+        self._path.unlink(missing_ok=True)
+        self._server = ThreadingUnixStreamServer(
+            str(self._path), lambda *rest: _Answers(self, *rest)
         )
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hub/api"
+
+    def stop(self) -> None:
+        """Be there no more, and leave the socket's file, as a killed hub does."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(5)
+            self._server = None
 
     def token(self, name: str, scopes: list[str] | None = None) -> str:
         """A token of somebody."""
@@ -73,9 +94,8 @@ class HubStub:
         return None
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        self.answering.set()
+        self.stop()
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -84,13 +104,14 @@ class _Answers(BaseHTTPRequestHandler):
         super().__init__(*rest)
 
     def do_GET(self) -> None:
+        self._hub.answering.wait()
         token = self.headers.get("Authorization", "").rpartition(" ")[2]
         found = self._hub.answer(self.path.partition("?")[0], token)
         body = json.dumps(found).encode()
         # JupyterHub refuses a token that it does not know, and knows no such user.
         unknown = 403 if self.path == "/hub/api/user" else 404
         self.send_response(
-            503 if self._hub.away else 200 if found is not None else unknown
+            503 if self._hub.is_confused else 200 if found is not None else unknown
         )
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -156,9 +177,9 @@ class ServiceRig:
     """One service process; the settings are the section ``[storage]``."""
 
     def __init__(self, directory: Path, settings: Mapping[str, object]) -> None:
-        self.hub = HubStub()
         self.state = directory / "state"
         self._run = Path(tempfile.mkdtemp(prefix="lbsv-"))  # a socket's path is short
+        self.hub = HubStub(self._run / "hub.sock")
         self._door = Door(self._run / "storage.sock")
         self._door.start()
         self.port = self._door.port
@@ -236,8 +257,8 @@ class ServiceRig:
             self.process.wait(30)
         self._end_store()
         self._door.close()
-        shutil.rmtree(self._run)
         self.hub.close()
+        shutil.rmtree(self._run)
 
     def _end_store(self) -> None:
         """An embedded store outlives its service."""

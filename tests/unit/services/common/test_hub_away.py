@@ -1,94 +1,148 @@
-"""What a service believes of people while its hub is away."""
+"""Whom a service believes: a hub that runs, and where none runs what it said last."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
-from jupyterhub.services.auth import HubOAuth
+from jupyterhub.httpclient import JupyterHubHTTPClient
 from tornado.web import HTTPError
 
-from services.common import auth as module
-from services.common.auth import PatientAuth
+from rigs.services.service import HubStub
+from services.common import auth as auth_module
+from services.common import people as people_module
+from services.common.auth import PatientAuth, hub_is_away
 from services.common.errors import NotReady
 from services.common.people import HubDirectory
 
-ANN = {"name": "ann", "kind": "user"}
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubStub]:
+    stub = HubStub(tmp_path / "hub.sock")
+    yield stub
+    stub.close()
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """What the hub answers next: a model, ``None``, or an error's status."""
-    answers: list[object] = []
-
-    async def answer(self, url, api_token, cache_key=None, use_cache=True):
-        said = answers.pop(0)
-        if isinstance(said, int):
-            raise HTTPError(said)
-        return said
-
-    monkeypatch.setattr(HubOAuth, "_check_hub_authorization", answer)
-    return answers
-
-
-@pytest.fixture
-def auth(monkeypatch):
+async def auth(hub: HubStub, monkeypatch: Any) -> AsyncIterator[PatientAuth]:
     monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/services/storage/")
-    return PatientAuth(api_token="x", api_url="http://hub/hub/api")
+    yield PatientAuth(api_token="x", api_url=hub.url)
+    client = JupyterHubHTTPClient.loop_instance()
+    await client.close()
 
 
-async def ask(auth, key="token:s:t"):
-    return await auth._check_hub_authorization("url", "t", cache_key=key)
+async def ask(auth: PatientAuth, token: str) -> str | None:
+    """Whose the token is, once no answer that is kept for a moment counts any more."""
+    auth.cache.values.clear()
+    model = await auth.user_for_token(token, session_id="s", sync=False)
+    return model and str(model["name"])
 
 
-async def test_who_was_known_is_known_while_the_hub_is_away(auth, hub):
-    hub += [ANN, 503, 500, ANN]
-    for _ in range(4):
-        assert await ask(auth) == ANN
+async def refused_as(auth: PatientAuth, token: str) -> int:
+    with pytest.raises(HTTPError) as refusal:
+        await ask(auth, token)
+    return refusal.value.status_code
 
 
-async def test_who_was_refused_last_is_not_known(auth, hub):
-    hub += [ANN, None, 503]
-    assert await ask(auth) == ANN
-    assert await ask(auth) is None
-    with pytest.raises(HTTPError):
-        await ask(auth)
+async def test_who_was_known_is_known_while_no_hub_runs(
+    auth: PatientAuth, hub: HubStub
+) -> None:
+    ann = hub.token("ann")
+    assert await ask(auth, ann) == "ann"
+    hub.stop()
+    assert [await ask(auth, ann) for _ in range(3)] == ["ann"] * 3
+    hub.start()
+    assert await ask(auth, ann) == "ann"
 
 
-async def test_a_stranger_is_not_known_by_anybodys_answer(auth, hub):
-    hub += [ANN, 503]
-    assert await ask(auth) == ANN
-    with pytest.raises(HTTPError):
-        await ask(auth, "token:s:another")
+async def test_what_ends_at_a_hub_that_is_back_is_refused_at_once(
+    auth: PatientAuth, hub: HubStub
+) -> None:
+    ann = hub.token("ann")
+    assert await ask(auth, ann) == "ann"
+    hub.stop()
+    assert await ask(auth, ann) == "ann"
+    hub.start()
+    del hub.people[ann]
+    assert await ask(auth, ann) is None
 
 
-async def test_a_hub_that_refuses_the_service_is_not_away(auth, hub):
-    hub += [ANN, 403]
-    assert await ask(auth) == ANN
-    with pytest.raises(HTTPError):
-        await ask(auth)
+async def test_what_is_known_to_have_ended_stays_so_while_no_hub_runs(
+    auth: PatientAuth, hub: HubStub
+) -> None:
+    ann = hub.token("ann")
+    assert await ask(auth, ann) == "ann"
+    del hub.people[ann]
+    assert await ask(auth, ann) is None
+    hub.stop()
+    assert await refused_as(auth, ann) == 500
 
 
-async def test_a_hub_that_is_away_for_too_long_knows_nobody(auth, hub, monkeypatch):
-    monkeypatch.setattr(module, "AWAY_SECONDS", -1)
-    hub += [ANN, 503]
-    assert await ask(auth) == ANN
-    with pytest.raises(HTTPError):
-        await ask(auth)
+async def test_a_stranger_is_not_known_by_anybodys_answer(
+    auth: PatientAuth, hub: HubStub
+) -> None:
+    assert await ask(auth, hub.token("ann")) == "ann"
+    hub.stop()
+    assert await refused_as(auth, "another") == 500
 
 
-async def test_groups_are_those_that_were_while_the_hub_is_away(monkeypatch):
-    monkeypatch.setattr("services.common.people.CACHE_SECONDS", -1)
-    answers: list[object] = [{"groups": ["lab"]}, NotReady("away"), NotReady("away")]
+async def test_a_hub_that_is_confused_is_not_gone_past(
+    auth: PatientAuth, hub: HubStub
+) -> None:
+    ann = hub.token("ann")
+    assert await ask(auth, ann) == "ann"
+    hub.is_confused = True
+    assert await refused_as(auth, ann) == 502
 
-    async def fetch(self, path):
-        said = answers.pop(0)
-        if isinstance(said, Exception):
-            raise said
-        return said
 
-    monkeypatch.setattr(HubDirectory, "_fetch", fetch)
-    directory = HubDirectory("http://hub/hub/api", "token")
+async def test_a_hub_that_is_slow_is_not_gone_past(
+    auth: PatientAuth, hub: HubStub, monkeypatch: Any
+) -> None:
+    ann = hub.token("ann")
+    assert await ask(auth, ann) == "ann"
+    hub.answering.clear()
+    monkeypatch.setattr(auth_module, "_ASK_SECONDS", 0.2)
+    assert await refused_as(auth, ann) == 504
+
+
+async def test_a_hub_that_is_away_for_too_long_knows_nobody(
+    auth: PatientAuth, hub: HubStub, monkeypatch: Any
+) -> None:
+    ann = hub.token("ann")
+    assert await ask(auth, ann) == "ann"
+    hub.stop()
+    monkeypatch.setattr(auth_module, "AWAY_SECONDS", -1)
+    assert await refused_as(auth, ann) == 500
+
+
+def test_only_a_socket_tells_that_no_hub_runs(hub: HubStub) -> None:
+    assert not hub_is_away(hub.url)
+    hub.stop()
+    assert hub_is_away(hub.url)
+    assert not hub_is_away("http://127.0.0.1:9/hub/api"), "nobody listens there either"
+
+
+async def test_groups_are_those_that_were_while_no_hub_runs(
+    hub: HubStub, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(people_module, "CACHE_SECONDS", -1)
+    hub.people[hub.token("ann")]["groups"] = ["lab"]
+    hub.token("bob")
+    directory = HubDirectory(hub.url, "token")
     assert await directory.groups_of("ann") == {"lab"}
+    hub.is_confused = True
+    with pytest.raises(NotReady):
+        await directory.groups_of("ann")
+    hub.stop()
     assert await directory.groups_of("ann") == {"lab"}
     with pytest.raises(NotReady):
         await directory.groups_of("bob")
+    hub.is_confused = False
+    hub.start()
+    hub.people.clear()
+    assert await directory.groups_of("ann") is None
+    hub.stop()
+    assert await directory.groups_of("ann") is None
     await directory.close()
