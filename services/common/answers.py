@@ -15,7 +15,14 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from .errors import ErrorTable, Problem, explain
+from .errors import (
+    HTTP_CODES,
+    INTERNAL_ERROR,
+    BadRequest,
+    ErrorTable,
+    Problem,
+    explain,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +34,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_INTERNAL = 500
-_CODES = {401: "not-signed-in", 403: "forbidden", 404: "not-found"}
-_CODES |= {405: "method-not-allowed", 413: "too-large"}
+_INTERNAL, _INTERNAL_CODE = INTERNAL_ERROR
 
 
 class AnswerHandler(RequestHandler):
@@ -75,14 +80,14 @@ class AnswerHandler(RequestHandler):
         error = (kwargs.get("exc_info") or (None, None, None))[1]
         problem = explain(error, self.error_table) if error else None
         if problem is None and isinstance(error, HTTPError):
-            code = _CODES.get(status_code, "bad-request")
+            code = HTTP_CODES.get(status_code, BadRequest.code)
             problem = Problem(status_code, code, self._reason)
         if problem is None or (
             status_code >= _INTERNAL and isinstance(error, HTTPError)
         ):
             problem = Problem(
                 _INTERNAL,
-                "internal-error",
+                _INTERNAL_CODE,
                 "Something went wrong in the gateway.",
                 f"Tell its operators this id: {self.error_id}.",
             )

@@ -105,6 +105,32 @@ class NotReady(Refusal):
     code = "not-ready"
 
 
+HTTP_CODES: Mapping[int, str] = {
+    401: NotSignedIn.code,
+    403: Forbidden.code,
+    404: NotThere.code,
+    405: "method-not-allowed",
+    413: TooLarge.code,
+}
+"""The code of a refusal that Tornado makes itself, by its status."""
+
+INTERNAL_ERROR = (500, "internal-error")
+"""Status and code of what the caller is told only the id of."""
+
+_REFUSALS = (
+    *(BadRequest, NotSignedIn, Forbidden, SessionEnded, NotThere, InTheWay),
+    *(TooLarge, TooMany, NotReady),
+)
+
+
+def error_codes(table: ErrorTable) -> list[tuple[int, str]]:
+    """Return status and code of all errors that a service may answer, in order."""
+    codes = {(refusal.status, refusal.code) for refusal in _REFUSALS}
+    return sorted(
+        codes | set(HTTP_CODES.items()) | set(table.values()) | {INTERNAL_ERROR}
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An error as it is answered. ``field`` is ``""`` where none is at fault."""

@@ -7,25 +7,32 @@ from typing import Any  # JSON
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from .errors import error_codes
 from .spec import Model, Route, ServiceSpec
 
 _REFERENCE = "#/components/schemas/{model}"
 
 
 class ErrorFacts(Model):
-    """What went wrong, to what, and what to try; ``id`` is also in the log."""
+    """What went wrong, to what, and what to try."""
 
     code: str
+    """The kind of error, for programs."""
     message: str
+    """What happened, for people."""
     hint: str
+    """What to try; may be empty."""
     id: str
+    """Names the request; also in the log."""
     field: str = ""
+    """The value at fault, as `body.name`; empty if none is."""
 
 
 class ErrorAnswer(Model):
     """The shape of every error of every service."""
 
     error: ErrorFacts
+    """What went wrong."""
 
 
 def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any]:
@@ -36,6 +43,8 @@ def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any
         used += [(model, "validation") for model in (route.query, route.body) if model]
     unique = list(dict.fromkeys(used))
     schemas, definitions = models_json_schema(unique, ref_template=_REFERENCE)
+    codes = definitions["$defs"][ErrorFacts.__name__]["properties"]["code"]
+    codes["enum"] = list(dict.fromkeys(code for _, code in error_codes(spec.errors)))
     paths: dict[str, dict[str, Any]] = {}
     for route in spec.routes:
         methods = paths.setdefault(f"/{route.path}", {})
@@ -47,11 +56,15 @@ def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any
             "description": spec.description,
             "version": version,
         },
+        "tags": [
+            {"name": tag, "description": text}
+            for tag, text in {route.tag: route.subject for route in spec.routes}.items()
+        ],
         "servers": [{"url": f"{prefix}api/v1"}],
         "security": [{"token": []}, {"session": []}],
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": definitions["$defs"],
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "session": {
@@ -68,6 +81,7 @@ def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any
 def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
+        "tags": [route.tag],
         "summary": route.summary,
         "description": f"Needs the scope `{route.scope}`.",
         "parameters": [

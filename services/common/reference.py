@@ -1,12 +1,24 @@
-"""A service's REST API as a page of the reference, from its table of routes."""
+"""A service's REST API as a page of the reference, from its OpenAPI document."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any  # JSON schema
 
-from pydantic import BaseModel
+from .errors import error_codes
+from .openapi import document
+from .spec import ServiceSpec
 
-from .spec import Route, ServiceSpec
+_LIMITS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {}",
+    "maxItems": "at most {}",
+    "pattern": "`{}`",
+}
 
 
 def api_page(spec: ServiceSpec[Any]) -> str:
@@ -33,29 +45,125 @@ def api_page(spec: ServiceSpec[Any]) -> str:
         "| code | status |",
         "| --- | --- |",
     ]
-    codes = sorted(set(spec.errors.values()), key=lambda pair: pair[1])
-    lines += [f"| `{code}` | {status} |" for status, code in codes]
-    for route in spec.routes:
-        lines += _route(route)
-    return "\n".join(lines) + "\n"
+    lines += [f"| `{code}` | {status} |" for status, code in error_codes(spec.errors)]
+    page = _Page(document(spec, f"/services/{spec.name}/", ""))
+    for tag in page.document["tags"]:
+        lines += ["", f"## {tag['name'].capitalize()}", "", tag["description"]]
+        for route in spec.routes:
+            if route.tag == tag["name"]:
+                operation = page.operation(route.method, route.path)
+                lines += page.route(route.method, route.path, operation)
+    return "\n".join([*lines, "", "## Shapes", *page.shapes()]) + "\n"
 
 
-def _route(route: Route[Any]) -> list[str]:
-    lines = ["", f"## `{route.method} {route.path}`", "", route.summary, ""]
-    lines.append(f"Needs `{route.scope}`; answers {route.status}.")
-    for title, model in (("Query", route.query), ("Body", route.body)):
-        if model is not None:
-            lines += ["", f"{title}: {_fields(model, 'validation')}"]
-    answer = _fields(route.answer, "serialization")
-    lines += ["", f"Answer: {answer}"]
-    return lines
+class _Page:
+    """The parts of a page; remembers which shapes they name."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.document = told
+        self._shapes: Mapping[str, Any] = told["components"]["schemas"]
+        self._named: dict[str, None] = {}
+
+    def operation(self, method: str, path: str) -> Mapping[str, Any]:
+        operation: Mapping[str, Any]
+        operation = self.document["paths"][f"/{path}"][method.lower()]
+        return operation
+
+    def route(
+        self, method: str, path: str, operation: Mapping[str, Any]
+    ) -> Iterator[str]:
+        yield from ("", f"### `{method} {path}`", "", operation["summary"], "")
+        status = next(iter(operation["responses"]))
+        scope = operation["description"].removesuffix(".")
+        yield f"{scope}; answers {status}."
+        asked = [one for one in operation["parameters"] if one["in"] == "query"]
+        if asked:
+            yield from ("", "Query:", "", *_HEAD)
+            for one in asked:
+                needed = one["required"]
+                yield self._row(
+                    one["name"], one["schema"], one["description"], needed=needed
+                )
+        if "requestBody" in operation:
+            yield from ("", "Body:", "", *self._fields(operation["requestBody"]))
+        answer = operation["responses"][status]
+        yield from ("", f"Answer: {self._kind(_schema(answer))}.")
+
+    def shapes(self) -> Iterator[str]:
+        """The answers, and whatever they hold, each once."""
+        shown: set[str] = set()
+        while rest := [name for name in sorted(self._named) if name not in shown]:
+            for name in rest:
+                shown.add(name)
+                shape = self._shapes[name]
+                yield from (
+                    "",
+                    f"### Shape {name}",
+                    "",
+                    shape.get("description", ""),
+                    "",
+                )
+                yield from self._rows(shape)
+
+    def _fields(self, content: Mapping[str, Any]) -> Iterator[str]:
+        schema = _schema(content)
+        name = schema["$ref"].rpartition("/")[2]
+        yield from self._rows(self._shapes[name])
+
+    def _rows(self, shape: Mapping[str, Any]) -> Iterator[str]:
+        if "enum" in shape:
+            yield f"One of {self._kind(shape)}."
+            return
+        if not shape.get("properties"):
+            yield "`{}`"
+            return
+        yield from _HEAD
+        for name, schema in shape["properties"].items():
+            needed = name in shape.get("required", ())
+            yield self._row(name, schema, schema.get("description", ""), needed=needed)
+
+    def _row(
+        self, name: str, schema: Mapping[str, Any], meaning: str, *, needed: bool
+    ) -> str:
+        facts = [self._kind(schema)]
+        for word, text in _LIMITS.items():
+            facts += [text.format(_cell(limit)) for limit in _all(schema, word)]
+        default = schema.get("default")
+        if not needed and default not in (None, "", []):
+            facts.append(f"else `{json.dumps(default).strip(chr(34))}`")
+        optional = "" if needed else "?"
+        return f"| `{name}`{optional} | {', '.join(facts)} | {_cell(meaning)} |"
+
+    def _kind(self, schema: Mapping[str, Any]) -> str:
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            self._named[name] = None
+            return f"[{name}](#shape-{name.lower()})"
+        if "enum" in schema:
+            return " or ".join(f"`{value or chr(34) * 2}`" for value in schema["enum"])
+        if "anyOf" in schema:
+            return " or ".join(self._kind(one) for one in schema["anyOf"])
+        if schema.get("type") == "array":
+            return f"list of {self._kind(schema.get('items', {}))}"
+        inner = schema.get("additionalProperties")
+        if schema.get("type") == "object" and isinstance(inner, dict):
+            return f"object of {self._kind(inner)}"
+        return str(schema.get("format") or schema.get("type") or "anything")
 
 
-def _fields(model: type[BaseModel], mode: Any) -> str:
-    schema = model.model_json_schema(mode=mode)
-    required = schema.get("required", [])
-    shown = []
-    for name in schema.get("properties", {}):
-        optional = mode == "validation" and name not in required
-        shown.append(f"`{name}`" + ("?" if optional else ""))
-    return ", ".join(shown) + "." if shown else "`{}`."
+_HEAD = ("| field | kind | meaning |", "| --- | --- | --- |")
+
+
+def _schema(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema: Mapping[str, Any] = content["content"]["application/json"]["schema"]
+    return schema
+
+
+def _all(schema: Mapping[str, Any], word: str) -> list[Any]:
+    """Return a limit of a value, or of what it may be besides null."""
+    choices = schema.get("anyOf", [schema])
+    return [one[word] for one in choices if word in one]
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")

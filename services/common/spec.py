@@ -160,7 +160,13 @@ class Route(Generic[C]):
     @property
     def tag(self) -> str:
         """What the call is about: the file that holds its function, a noun."""
-        return self.run.__module__.rpartition(".")[2]
+        return self.run.__module__.rpartition(".")[2].replace("_", " ")
+
+    @property
+    def subject(self) -> str:
+        """The same in one line."""
+        module = inspect.getmodule(self.run)
+        return (inspect.getdoc(module) or self.tag).splitlines()[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,24 +18,33 @@ class AuditQuery(Model):
     """A page of the audit log, newest first."""
 
     before: Annotated[int, Field(ge=0)] = 0
+    """The `id` of the last entry of the page before; 0: the newest."""
     limit: Annotated[int, Field(ge=1, le=500)] = 100
+    """The most entries of a page."""
 
 
 class AuditFact(Model):
     """One thing that somebody did."""
 
     id: int
+    """Grows with each entry; `before` takes it."""
     at: datetime
+    """When."""
     actor: str
+    """Who did it."""
     action: str
+    """What was done, in one word."""
     bucket: str
+    """To which bucket; empty if to none."""
     detail: str
+    """More facts, as a JSON object in a text."""
 
 
 class AuditList(Model):
     """What the caller did, and what others did to the caller's buckets."""
 
     entries: list[AuditFact]
+    """The newest first."""
 
 
 def _shown(entry: AuditEntry, user: str) -> str:

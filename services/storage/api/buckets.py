@@ -30,10 +30,14 @@ class Me(Model):
     """Who asks, and what there is for them."""
 
     user: str
+    """The caller's name at the hub."""
     groups: list[str]
+    """The hub's groups that the caller is in."""
     scopes: list[str]
+    """What this session or token may."""
     bucket: str = Field(description="The default bucket; empty if there is none.")
     region: str
+    """For signatures of S3."""
     endpoint: str = Field(description="Where programs reach S3.")
     gateway: str = Field(
         description="The same, where it is the gateway's own address; else empty."
@@ -44,7 +48,9 @@ class Me(Model):
         "has a host of its own; else empty."
     )
     embedded: bool
+    """Whether the store is the gateway's own."""
     public_links: bool
+    """Whether the site allows public links."""
     credentials: Literal["sts", "web-identity", "keys", "pasted", "none"] = Field(
         description="How programs get keys; `pasted`: the caller enters one (`key`)."
     )
@@ -59,8 +65,11 @@ class Usage(Model):
     """What a bucket held when it was last measured."""
 
     bytes: int
+    """The size of all objects in it."""
     objects: int
+    """How many."""
     measured: datetime
+    """When it was counted."""
     complete: bool = Field(description="False: it holds at least this much.")
 
 
@@ -68,28 +77,40 @@ class Bucket(Model):
     """A bucket, or a prefix of one, that the caller may use."""
 
     name: str
+    """The bucket's full name."""
     prefix: str
+    """Only keys that begin so; empty: all of it."""
     mode: ModeName
+    """What the caller may do."""
     why: Literal["own", "group", "site", "share", "key"]
+    """By what right: her own, her group's, for all of the site, shared with her, or by
+    a key that she brought.
+    """
     owner: str = Field(description="Who shared it, or the group; else empty.")
     share: str = Field(description="The share's id, or empty.")
     expires: datetime | None
+    """When the right ends; null: not by itself."""
     quota: int | None = Field(
         description="Bytes that all buckets of its owner may hold; null: no limit."
     )
     usage: Usage | None
+    """What it held when last measured; null: not measured, or only a part is the
+    caller's.
+    """
 
 
 class Buckets(Model):
     """Every bucket that the caller may use."""
 
     buckets: list[Bucket]
+    """The strongest right first."""
 
 
 class NewBucket(Model):
     """A bucket to create; its full name is `OWN--NAME`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?$")]
+    """The part of the name that the caller chooses."""
 
 
 async def show_me(storage: Storage, call: Call) -> Me:

@@ -31,7 +31,9 @@ class GrantModel(Model):
 
     bucket: BucketName
     prefix: Prefix = ""
+    """Only names that begin so; empty: all."""
     mode: ModeName = "read-write"
+    """What may be done."""
 
 
 def _printable(text: str) -> str:
@@ -44,7 +46,9 @@ class NewCredentials(Model):
     """Keys to be made; without `grants`, for all that the caller may."""
 
     grants: Annotated[tuple[GrantModel, ...], Field(max_length=40)] = ()
+    """What they shall open; empty: all that the caller may."""
     seconds: Annotated[int, Field(ge=900, le=43_200)] = 3600
+    """How long they shall be good; the site may allow less."""
     purpose: Annotated[
         str,
         Field(max_length=80, description="Who they are for: shown to the caller only."),
@@ -62,27 +66,40 @@ class Credentials(Model):
     """Keys for an S3 client, shown once and never again."""
 
     id: str
+    """Names them later; no secret."""
     access_key: str
+    """For an S3 client."""
     secret_key: str
+    """For an S3 client."""
     session_token: str | None
+    """For an S3 client; null: these keys need none."""
     expires: datetime | None
+    """When they end; null: not by themselves."""
     grants: list[GrantModel]
+    """What they open."""
     left_out: list[GrantModel] = Field(
         description="What had no room in one set of keys: ask for it by `grants`."
     )
     rights: str = Field(description=_RIGHTS)
     endpoint: str
+    """Where programs reach S3."""
     region: str
+    """For signatures of S3."""
 
 
 class CredentialFact(Model):
     """Keys that were given out, without the keys."""
 
     id: str
+    """Names them; no secret."""
     purpose: str
+    """Who they are for, as was said."""
     grants: list[GrantModel]
+    """What they open."""
     created: datetime
+    """When they were made."""
     expires: datetime | None
+    """When they end; null: not by themselves."""
 
 
 class CredentialState(CredentialFact):
@@ -95,6 +112,7 @@ class CredentialList(Model):
     """The caller's keys that are still good."""
 
     credentials: list[CredentialFact]
+    """The newest first."""
 
 
 def _driver(storage: Storage) -> CredentialDriver:

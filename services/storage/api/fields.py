@@ -31,24 +31,42 @@ def _prefix(value: object) -> str:
 
 _KEY_SCHEMA = {"type": "string", "maxLength": LONGEST_KEY}
 Key = Annotated[
-    str, PlainValidator(_key), WithJsonSchema(_KEY_SCHEMA | {"minLength": 1})
+    str,
+    PlainValidator(_key),
+    WithJsonSchema(_KEY_SCHEMA | {"minLength": 1}),
+    Field(description="The name of an object."),
 ]
 """The name of an object: opaque, byte-faithful, never a path."""
 Prefix = Annotated[str, PlainValidator(_prefix), WithJsonSchema(_KEY_SCHEMA)]
 """The beginning of keys; may be empty."""
 
 BucketName = Annotated[
-    str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", max_length=63)
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        max_length=63,
+        description="The bucket's full name.",
+    ),
 ]
 ModeName = Literal["read", "read-write"]
 # Ids of all stores that are known; a slash would be a path to those that keep files.
 UploadId = Annotated[
-    str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9._~+=:-]+$")
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[A-Za-z0-9._~+=:-]+$",
+        description="The store's, as the upload was begun.",
+    ),
 ]
 Token = Annotated[str, Field(max_length=4096)]
 ContentType = Annotated[
     str,
-    Field(max_length=200, pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+;= -]+$"),
+    Field(
+        max_length=200,
+        pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+;= -]+$",
+        description="What the object is, for whoever downloads it.",
+    ),
 ]
-Size = Annotated[int, Field(ge=0, le=5 * 2**40)]
+Size = Annotated[int, Field(ge=0, le=5 * 2**40, description="In bytes.")]
 Checksum = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{6}==$")]

@@ -27,10 +27,15 @@ class ListQuery(Model):
 
     bucket: BucketName
     prefix: Prefix = ""
+    """Only names that begin so; empty: all."""
     delimiter: Literal["", "/"] = "/"
+    """`/`: keys with another slash after the prefix come as one "folder"; empty: all
+    keys.
+    """
     token: Token = Field("", description="Of the page before.")
     start_after: Prefix = Field("", description="Only keys after this: a jump.")
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
+    """The most entries of a page."""
 
 
 class Entry(Model):
@@ -38,16 +43,22 @@ class Entry(Model):
 
     key: Key
     size: int
+    """In bytes."""
     modified: datetime
+    """When it was stored."""
     etag: str
+    """Another one when it is another content."""
     storage_class: str
+    """In the store's words."""
 
 
 class Page(Model):
     """Objects and "folders" directly under a prefix, in the store's order."""
 
     objects: list[Entry]
+    """The objects."""
     prefixes: list[Prefix]
+    """The "folders", with the slash at their end."""
     token: str | None = Field(description="Gives the next page; null at the end.")
 
 
@@ -57,6 +68,7 @@ class ObjectQuery(Model):
     bucket: BucketName
     key: Key
     version: Annotated[str, Field(max_length=1024)] = ""
+    """Of a version; empty: the current one."""
 
 
 class Head(Model):
@@ -64,14 +76,23 @@ class Head(Model):
 
     key: Key
     size: int
+    """In bytes."""
     modified: datetime | None
+    """When it was stored; null: not told."""
     etag: str
+    """Another one when it is another content."""
     content_type: str
+    """As it was uploaded."""
     content_encoding: str
+    """As it was uploaded; else empty."""
     metadata: dict[str, str]
+    """What was stored beside it."""
     checksums: dict[str, str]
+    """By algorithm, in base64."""
     version: str | None
+    """Its version; null: the bucket keeps none."""
     storage_class: str
+    """In the store's words."""
 
 
 class VersionsQuery(Model):
@@ -79,8 +100,11 @@ class VersionsQuery(Model):
 
     bucket: BucketName
     prefix: Prefix = ""
+    """Only names that begin so; empty: all."""
     key_marker: Prefix = ""
+    """Of the page before."""
     version_marker: Annotated[str, Field(max_length=1024)] = ""
+    """Of the page before."""
 
 
 class VersionEntry(Model):
@@ -88,25 +112,35 @@ class VersionEntry(Model):
 
     key: Key
     version: str
+    """Names it, with the key."""
     latest: bool
+    """Whether it is the current one."""
     modified: datetime
+    """When it was stored."""
     size: int
+    """In bytes."""
     etag: str
+    """Another one when it is another content."""
     deleted: bool
+    """Whether it says that the object was deleted."""
 
 
 class Versions(Model):
     """One page of versions; both markers give the next one."""
 
     versions: list[VersionEntry]
+    """By key, the newest first."""
     key_marker: str | None
+    """For the next page; null at the end."""
     version_marker: str | None
+    """For the next page; null at the end."""
 
 
 class Tags(Model):
     """The tags of an object."""
 
     tags: dict[str, str]
+    """By name."""
 
 
 class NewTags(Model):
@@ -121,6 +155,7 @@ class NewTags(Model):
         ],
         Field(max_length=10),
     ]
+    """By name."""
 
 
 class Selection(Model):
@@ -128,7 +163,9 @@ class Selection(Model):
 
     bucket: BucketName
     keys: Annotated[tuple[Key, ...], Field(max_length=1000)] = ()
+    """The names of objects."""
     prefixes: Annotated[tuple[Prefix, ...], Field(max_length=100)] = ()
+    """All objects whose names begin so."""
 
 
 class KeysToDelete(Model):
@@ -136,20 +173,25 @@ class KeysToDelete(Model):
 
     bucket: BucketName
     keys: Annotated[tuple[Key, ...], Field(min_length=1, max_length=1000)]
+    """The names of the objects."""
 
 
 class Deleted(Model):
     """How many objects are gone, and why others are not."""
 
     deleted: int
+    """How many are gone."""
     failures: list[dict[str, str]]
+    """Of each other one: `key`, `code` and `message`."""
 
 
 class Count(Model):
     """What a selection holds now; nothing is changed by asking."""
 
     objects: int
+    """How many there are."""
     bytes: int
+    """Their size together."""
     complete: bool = Field(description="False: it holds at least this much.")
 
 
@@ -159,6 +201,7 @@ class VersionToRestore(Model):
     bucket: BucketName
     key: Key
     version: Annotated[str, Field(min_length=1, max_length=1024)]
+    """The one to be the current one again."""
 
 
 class Stored(Model):
@@ -166,6 +209,7 @@ class Stored(Model):
 
     key: Key
     etag: str
+    """Another one when it is another content."""
 
 
 async def list_objects(storage: Storage, call: Call, query: ListQuery) -> Page:

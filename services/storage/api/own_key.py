@@ -19,10 +19,13 @@ class NewKey(Model):
     """A key of the store that the caller has, with its secret."""
 
     access_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
+    """Its public part."""
     secret_key: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,256}$", repr=False)]
+    """Its secret part; never told again."""
     session_token: Annotated[
         str, Field(max_length=8192, pattern=r"^[\x21-\x7e]*$", repr=False)
     ] = ""
+    """For keys that need one."""
 
 
 class KeyFact(Model):

@@ -28,9 +28,13 @@ class NewShare(Model):
 
     bucket: BucketName
     prefix: Prefix = ""
+    """Only names that begin so; empty: all."""
     mode: ModeName = "read"
+    """What may be done."""
     kind: Literal["user", "group"]
+    """With whom: one user, or all of a group."""
     name: Annotated[str, Field(min_length=1, max_length=255)]
+    """The user's or group's."""
     expires: datetime | None = Field(
         None, description="With a zone; null: the longest."
     )
@@ -40,20 +44,30 @@ class ShareFact(Model):
     """A share."""
 
     id: str
+    """Names it."""
     bucket: str
+    """The bucket's full name."""
     prefix: str
+    """Only names that begin so; empty: all."""
     mode: ModeName
+    """What may be done."""
     by: str
+    """Who shared it."""
     kind: Literal["user", "group"]
+    """With whom: one user, or all of a group."""
     name: str
+    """The user's or group's."""
     created: datetime
+    """When it was shared."""
     expires: datetime
+    """When it ends."""
 
 
 class ShareList(Model):
     """What the caller shared."""
 
     shares: list[ShareFact]
+    """The newest first."""
 
 
 class NewLink(Model):
@@ -68,19 +82,27 @@ class LinkFact(Model):
     """A public link; its URL is told only when it is made."""
 
     id: str
+    """Names it; no secret."""
     bucket: str
+    """The bucket's full name."""
     key: Key
     url: str | None
+    """Where everybody can download it; null when it is only listed."""
     created: datetime
+    """When it was made."""
     expires: datetime
+    """When it ends."""
     uses: int
+    """How often it was followed."""
     last_used: datetime | None
+    """When it was followed last; null: never."""
 
 
 class LinkList(Model):
     """The caller's public links."""
 
     links: list[LinkFact]
+    """The newest first."""
 
 
 def _end_of(storage: Storage, wanted: datetime | None, usual: timedelta) -> datetime:

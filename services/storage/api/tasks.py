@@ -29,7 +29,9 @@ class NewTask(Model):
     """
 
     kind: Literal["copy", "move", "delete"]
+    """What is done."""
     source: Selection
+    """To what."""
     bucket: BucketName | None = Field(None, description="Where to.")
     prefix: Prefix = Field("", description="The new prefix there.")
     name: Prefix | None = Field(
@@ -42,24 +44,38 @@ class TaskAnswer(Model):
     """A piece of long work and how far it is."""
 
     id: str
+    """Names it."""
     kind: str
+    """What is done."""
     phase: Phase
+    """How far it is; `done`, `failed` and `cancelled` are its end."""
     facts: dict[str, object]
+    """What it was asked to do."""
     created: datetime
+    """When it was asked for."""
     updated: datetime
+    """When it got on last."""
     done: int
+    """Steps (objects) that are done."""
     total: int | None
+    """Of how many; null: not known yet."""
     bytes_done: int
+    """Bytes in the steps that are done."""
     failed: int
+    """Steps that did not work."""
     failures: list[dict[str, str]]
+    """The first fifty of these, with `key`, `code` and `message`."""
     cancel_wanted: bool
+    """Whether somebody wants it to end."""
     message: str
+    """Why it ended as it did, or what it waits for."""
 
 
 class TaskList(Model):
     """The caller's newest tasks."""
 
     tasks: list[TaskAnswer]
+    """The newest first."""
 
 
 def _task(task: Task) -> TaskAnswer:

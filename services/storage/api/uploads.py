@@ -33,9 +33,11 @@ class UploadUrl(Model):
     bucket: BucketName
     key: Key
     size: Annotated[int, Field(ge=0, le=5 * 2**30)]
+    """In bytes; the URL takes exactly as many."""
     content_type: ContentType = "application/octet-stream"
     crc32: Checksum | None = Field(None, description="Base64 of the 4 bytes.")
     overwrite: bool = False
+    """Whether an object of this name may be replaced."""
     if_match: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,80}$")] | None = Field(
         None, description="ETag that the object must have: nobody changed it."
     )
@@ -49,6 +51,7 @@ class NewUpload(Model):
     size: Size
     content_type: ContentType = "application/octet-stream"
     overwrite: bool = False
+    """Whether an object of this name may be replaced."""
 
 
 class UploadStart(Model):
@@ -57,15 +60,20 @@ class UploadStart(Model):
     bucket: BucketName
     key: Key
     upload_id: str
+    """The store's."""
     part_size: int
+    """Bytes of each part but the last."""
     parts: int
+    """How many parts it is to have."""
 
 
 class PartToSign(Model):
     """One part that will be sent."""
 
     number: Annotated[int, Field(ge=1, le=10_000)]
+    """Counted from 1."""
     crc32: Checksum | None = None
+    """Base64 of the 4 bytes; null: not checked."""
 
 
 class PartsToSign(Model):
@@ -75,12 +83,14 @@ class PartsToSign(Model):
     key: Key
     upload_id: UploadId
     parts: Annotated[list[PartToSign], Field(min_length=1, max_length=100)]
+    """Those that will be sent now."""
 
 
 class PartUrls(Model):
     """One URL for each part, in the order of the request."""
 
     urls: list[Url]
+    """In the order of the request."""
 
 
 class UploadQuery(Model):
@@ -95,21 +105,27 @@ class PartFact(Model):
     """A part that has arrived."""
 
     number: Annotated[int, Field(ge=1, le=10_000)]
+    """Counted from 1."""
     etag: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,80}$")]
+    """As the store answered the part."""
     size: int = 0
+    """In bytes."""
 
 
 class Parts(Model):
     """What has arrived of an upload, by number: enough to go on after a reload."""
 
     parts: list[PartFact]
+    """By number."""
 
 
 class UploadEnd(UploadQuery):
     """The parts that make the object."""
 
     parts: Annotated[list[PartFact], Field(min_length=1, max_length=10_000)]
+    """All of it, each once."""
     overwrite: bool = False
+    """Whether an object of this name may be replaced."""
 
 
 class UploadsQuery(Model):
@@ -117,8 +133,11 @@ class UploadsQuery(Model):
 
     bucket: BucketName
     prefix: Prefix = ""
+    """Only names that begin so; empty: all."""
     key_marker: Prefix = ""
+    """Of the page before."""
     upload_marker: Annotated[str, Field(max_length=1024)] = ""
+    """Of the page before."""
 
 
 class UploadFact(Model):
@@ -126,15 +145,20 @@ class UploadFact(Model):
 
     key: Key
     upload_id: str
+    """The store's."""
     started: datetime | None
+    """When it was begun; null: not told."""
 
 
 class UploadList(Model):
     """One page of unfinished uploads; both markers give the next one."""
 
     uploads: list[UploadFact]
+    """By key."""
     key_marker: str | None
+    """For the next page; null at the end."""
     upload_marker: str | None
+    """For the next page; null at the end."""
 
 
 async def _may_write(

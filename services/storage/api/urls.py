@@ -19,9 +19,12 @@ class Url(Model):
     """A URL that lets its bearer do one thing until it expires."""
 
     method: str
+    """HTTP's."""
     url: str
+    """Where to send it."""
     headers: dict[str, str] = Field(description="Must be sent exactly like this.")
     expires: datetime
+    """When it is good no more."""
 
 
 def url_of(storage: Storage, signed: PresignedUrl) -> Url:

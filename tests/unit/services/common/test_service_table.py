@@ -69,6 +69,42 @@ def test_operations_have_names_of_their_own_and_a_summary():
         assert route.answer.__doc__, route.path
 
 
+def test_every_field_that_is_sent_or_answered_has_a_meaning():
+    untold = [
+        f"{shape}.{name}"
+        for shape, schema in DOCUMENT["components"]["schemas"].items()
+        for name, field in schema.get("properties", {}).items()
+        if not field.get("description")
+    ]
+    untold += [
+        f"{path} {one['name']}"
+        for path, methods in DOCUMENT["paths"].items()
+        for operation in methods.values()
+        for one in operation["parameters"]
+        if one["in"] == "query" and not one["description"]
+    ]
+    assert untold == []
+
+
+def test_every_code_is_told():
+    told = DOCUMENT["components"]["schemas"]["ErrorFacts"]["properties"]["code"]["enum"]
+    refusals = [
+        kind.code
+        for kind in vars(common).values()
+        if inspect.isclass(kind) and issubclass(kind, common.Refusal)
+    ]
+    assert {*refusals, "internal-error", *(code for _, code in ERRORS.values())} <= set(
+        told
+    )
+
+
+def test_every_call_has_a_tag_that_is_told():
+    told = {tag["name"] for tag in DOCUMENT["tags"] if tag["description"]}
+    for methods in DOCUMENT["paths"].values():
+        for operation in methods.values():
+            assert set(operation["tags"]) <= told
+
+
 def test_every_reference_in_the_document_leads_somewhere():
     schemas = DOCUMENT["components"]["schemas"]
     for name in re.findall(r"#/components/schemas/([\w-]+)", str(DOCUMENT)):
