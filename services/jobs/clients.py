@@ -17,7 +17,7 @@ from hmac import compare_digest
 from pathlib import Path
 
 from spawners.batch.errors import InvalidSpec, NotPermitted
-from spawners.batch.jobs.wire import Submission, dump
+from spawners.batch.jobs.wire import SetSubmission, Submission, dump
 from spawners.common.files import write_whole
 from spawners.common.ownership import read_own
 
@@ -113,6 +113,19 @@ def check_rights(client: Client, asked: Submission) -> None:
             f"{client.name} may not send a script or options of the scheduler.",
             hint="Send a launch: its argv runs in the job.",
         )
+
+
+def check_owners(asked: SetSubmission) -> None:
+    """Refuse owners of a set that are not all of one user, or not all different.
+
+    Raises:
+        InvalidSpec: naming what they have to be.
+    """
+    begins = asked.each.owner
+    if not all(owner.startswith(begins) for owner in asked.owners):
+        raise InvalidSpec("owners", f"must all begin with {begins[:80]!r}.")
+    for owner in asked.owners:
+        whose(owner)
 
 
 def check_size(field: str, words: object) -> None:

@@ -20,7 +20,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from services.common.answers import AnswerHandler
 from services.common.errors import BadRequest, NotSignedIn, Refusal
 from services.common.listening import log_request
-from spawners.batch.errors import NotPermitted, SchedulerUnavailable
+from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.usage import Usage, UsageReport
 from spawners.batch.jobs.wire import (
@@ -32,13 +32,16 @@ from spawners.batch.jobs.wire import (
     ErrorFacts,
     Estimate,
     Events,
+    Listing,
+    Names,
     Note,
+    SetSubmission,
     Submission,
     dump,
     problem_of,
     read,
 )
-from spawners.batch.models import Launch
+from spawners.batch.models import MOST_TASKS, Launch
 from spawners.batch.rendezvous.messages import Answer as AgentAnswer
 from spawners.batch.rendezvous.rendezvous import Rendezvous
 from spawners.common.errors import GatewayError
@@ -194,6 +197,37 @@ class JobListHandler(JobsHandler):
         self.answer(Count(count), 202)
 
 
+class SetHandler(JobsHandler):
+    """``/v1/sets/{name}``: equal jobs, which are submitted at once."""
+
+    async def put(self, name: str) -> None:
+        """Submit them: 201, or 200 if this request came before."""
+        client = await self.client()
+        asked = self.body(SetSubmission)
+        records, first = await self.service.submit_set(client, name, asked)
+        feed, jobs = self.service.feed, self.service.jobs
+        entries = [feed.entry(jobs.get(record.name) or record) for record in records]
+        answer = Listing(feed.epoch, feed.revision, tuple(entries))
+        self.answer(answer, 201 if first else 200)
+
+    async def delete(self, name: str) -> None:
+        """Have all of them ended; also a set whose submission is on its way."""
+        known = await self.service.cancel_set(await self.client(), name)
+        self.answer(Cancelled(known), 202)
+
+
+class CancellationsHandler(JobsHandler):
+    """``/v1/cancellations``."""
+
+    async def post(self) -> None:
+        """Have many jobs ended at once; answer for how many that was new."""
+        client = await self.client()
+        names = self.body(Names).names
+        if len(names) > MOST_TASKS:
+            raise InvalidSpec("names", f"must be at most {MOST_TASKS}.")
+        self.answer(Count(await self.service.cancel_many(client, names)), 202)
+
+
 class FailureHandler(JobsHandler):
     """``/v1/jobs/{name}/failure``."""
 
@@ -243,9 +277,7 @@ class CheckHandler(JobsHandler):
     async def post(self) -> None:
         """Refuse what the scheduler would take and never start."""
         client = await self.client()
-        asked = self.body(Check)
-        self.service.check_account(client, asked.user)
-        await self.service.jobs.check(asked.resources, user=asked.user)
+        await self.service.check(client, self.body(Check))
         self.answer(Count(0))
 
 
@@ -471,6 +503,8 @@ def make_application(
         (f"/v1/jobs/{name}/failure", FailureHandler, shared),
         (f"/v1/jobs/{name}/launch", LaunchHandler, shared),
         (f"/v1/jobs/{name}/events", NoteHandler, shared),
+        (f"/v1/sets/{name}", SetHandler, shared),
+        ("/v1/cancellations", CancellationsHandler, shared),
         ("/v1/events", EventsHandler, shared),
         ("/v1/watch", WatchHandler, shared),
         ("/v1/check", CheckHandler, shared),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,8 +27,15 @@ from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import JobEvent, JobRecord, Line, Phase
 from spawners.batch.jobs.usage import UsageReport, Used
-from spawners.batch.jobs.wire import Listing, NameUsed, Note, Submission
-from spawners.batch.models import Launch
+from spawners.batch.jobs.wire import (
+    Check,
+    Listing,
+    NameUsed,
+    Note,
+    SetSubmission,
+    Submission,
+)
+from spawners.batch.models import Launch, submitted_name, task_name
 from spawners.batch.script import render_job_script
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
@@ -36,6 +43,7 @@ from spawners.common.errors import GatewayError
 from .clients import (
     Client,
     ClientTokens,
+    check_owners,
     check_rights,
     check_size,
     hashed,
@@ -62,15 +70,45 @@ _PRUNE_SECONDS = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _UnderWay:
-    """A submission that is being carried out, or was refused a short while ago.
+class _Order:
+    """One job that is asked for, or a set of them.
 
-    ``asked`` is who asked, and the digest of what.
+    Attributes:
+        client: who asks.
+        name: the job's or the set's.
+        each: what it is, or each of them.
+        digest: of the whole request.
+        owners: of a set, one for each of its jobs; ``None`` for a single job.
     """
 
-    asked: tuple[str, str]
-    owner: str
-    task: asyncio.Task[JobRecord]
+    client: Client
+    name: str
+    each: Submission
+    digest: str
+    owners: tuple[str, ...] | None = None
+
+    @property
+    def jobs(self) -> dict[str, str]:
+        """The owner of each job, by its name."""
+        if self.owners is None:
+            return {self.name: self.each.owner}
+        return {task_name(self.name, n): owner for n, owner in enumerate(self.owners)}
+
+    def is_same(self, other: _Order) -> bool:
+        """Whether it is the same request, sent again."""
+        return (self.client.name, self.digest) == (other.client.name, other.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A submission that is being carried out, or was refused a short while ago."""
+
+    order: _Order
+    task: asyncio.Task[list[JobRecord]]
+
+    def is_of(self, client: Client) -> bool:
+        """Whether it is being carried out for this client."""
+        return self.order.client.name == client.name and not self.task.done()
 
 
 class JobsService:
@@ -107,6 +145,8 @@ class JobsService:
         self._under_way: dict[str, _UnderWay] = {}
         # Names under way whose end was asked for before they had a record.
         self._cancelled: set[str] = set()
+        # Of those, what has a record since a moment ago.
+        self._ending: set[str] = set()
         self._notes: OrderedDict[tuple[str, str], asyncio.Task[JobEvent]]
         self._notes = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -119,10 +159,12 @@ class JobsService:
         """
         self.jobs.listen(self._changed)
         await self.jobs.start()
-        for name in await self._rows.cancelled_names():
-            # Asked for while it was being submitted, by a process that died then.
-            if self.jobs.get(name) is not None:
-                self._keep(self._end(name))
+        cancelled = await self._rows.cancelled_names()
+        names = {r.name: submitted_name(r.name) for r in self.jobs.records()}
+        await self._rows.written(set(names.values()))
+        # Asked for while they were being submitted, by a process that died then.
+        if ending := [n for n in names if {n, names[n]} & cancelled]:
+            self._keep(self._end(ending))
         self._keep(self._prune())
         self.ready = True
 
@@ -165,19 +207,36 @@ class JobsService:
             GatewayError: as :meth:`Jobs.submit`.
         """
         check_rights(client, asked)
-        digest = asked.digest
-        under_way = self._under_way.get(name)
-        same = under_way and under_way.asked == (client.name, digest)
+        records, first = await self._take(_Order(client, name, asked, asked.digest))
+        return records[0], first
+
+    async def submit_set(
+        self, client: Client, name: str, asked: SetSubmission
+    ) -> tuple[list[JobRecord], bool]:
+        """Submit a set; return its records, and whether this request was the first.
+
+        Jobs of a set have no token for this service.
+
+        Raises:
+            NotPermitted, NameUsed, LimitReached: as :meth:`submit`.
+            GatewayError: as :meth:`Jobs.submit_set`.
+        """
+        check_rights(client, asked.each)
+        check_owners(asked)
+        order = _Order(client, name, asked.each, asked.digest, asked.owners)
+        return await self._take(order)
+
+    async def _take(self, order: _Order) -> tuple[list[JobRecord], bool]:
+        under_way = self._under_way.get(order.name)
+        same = under_way is not None and under_way.order.is_same(order)
         if under_way is not None and not same and not under_way.task.done():
-            raise _used(name)
-        first = under_way is None or not same
+            raise _used(order.name)
         if under_way is None or not same:
             # Also for a caller that goes away: it asks again, or for the end.
-            task = self._keep(self._carry_out(client, name, asked, digest))
-            under_way = _UnderWay((client.name, digest), asked.owner, task)
-            self._under_way[name] = under_way
-            task.add_done_callback(partial(self._settled, name))
-        return await asyncio.shield(under_way.task), first
+            task = self._keep(self._carry_out(order))
+            under_way = self._under_way[order.name] = _UnderWay(order, task)
+            task.add_done_callback(partial(self._settled, order))
+        return await asyncio.shield(under_way.task), not same
 
     async def cancel(self, client: Client, name: str) -> bool:
         """Have a job ended, or refuse what comes by this name later.
@@ -189,22 +248,63 @@ class JobsService:
             LimitReached: too many names without a job.
             DatabaseUnavailable: it could not be written down.
         """
+        held, pending = await self._to_end(client, name)
+        if held:
+            await self.jobs.cancel(name)
+        return held or pending
+
+    async def cancel_many(self, client: Client, names: Collection[str]) -> int:
+        """Do :meth:`cancel` for many at once; return for how many that was new.
+
+        Raises:
+            UnknownJob, LimitReached, DatabaseUnavailable: as there.
+        """
+        count, held = 0, []
+        for name in names:
+            is_held, pending = await self._to_end(client, name)
+            count += pending
+            if is_held:
+                held.append(name)
+        return count + await self.jobs.cancel_many(held)
+
+    async def cancel_set(self, client: Client, name: str) -> bool:
+        """Have all jobs of a set ended, or refuse the set should it come later.
+
+        Returns whether there are, or are about to be, such jobs.
+
+        Raises:
+            UnknownJob, LimitReached, DatabaseUnavailable: as :meth:`cancel`.
+        """
+        _, pending = await self._to_end(client, name)
+        held = [r for r in self.jobs.records() if submitted_name(r.name) == name]
+        if not all(client.owns(record.owner) for record in held):
+            raise _unknown(name)
+        await self.jobs.cancel_many([record.name for record in held])
+        return bool(held) or pending
+
+    async def _to_end(self, client: Client, name: str) -> tuple[bool, bool]:
+        """Tell if there is a record of this name; without one, have none come.
+
+        And whether one was about to come.
+        """
         record = await self._record(name)
         if record is None:
+            asked = await self._rows.request(client.name, submitted_name(name))
+            if asked is not None and asked.written:
+                return False, False  # there was one, of which nothing is kept
             if not await self._rows.cancelled(client.name, name, _MOST_NAMES_CANCELLED):
                 raise LimitReached("Too many names were cancelled that have no job.")
-            under_way = self._under_way.get(name)
-            pending = under_way is not None and under_way.asked[0] == client.name
+            under_way = self._under_way.get(submitted_name(name))
+            pending = under_way is not None and under_way.is_of(client)
             if pending:
                 self._cancelled.add(name)
             # It may have been written down while we wrote.
             record = self.jobs.get(name)
             if record is None:
-                return pending
+                return False, pending
         if not client.owns(record.owner):
             raise _unknown(name)
-        await self.jobs.cancel(name)
-        return True
+        return True, False
 
     async def cancel_owned(self, client: Client, prefix: str) -> int:
         """Have all jobs ended whose owners begin with ``prefix``; return how many.
@@ -216,12 +316,11 @@ class JobsService:
         if not client.owns(prefix):
             raise NotPermitted(f"{client.name} has no jobs of {prefix[:80]!r}.")
         count = await self.jobs.cancel_owned(prefix)
-        for name, under_way in list(self._under_way.items()):
-            mine = under_way.asked[0] == client.name and not under_way.task.done()
-            if mine and under_way.owner.startswith(prefix):
-                record = self.jobs.get(name)
-                count += record is None or record.cancel_wanted is None
-                await self.cancel(client, name)
+        for under_way in list(self._under_way.values()):
+            if under_way.is_of(client):
+                owners = under_way.order.jobs.items()
+                names = [name for name, owner in owners if owner.startswith(prefix)]
+                count += await self.cancel_many(client, names)
         return count
 
     async def give_up(self, client: Client, name: str, failure: Failure) -> None:
@@ -304,6 +403,23 @@ class JobsService:
         if client.account is not None and client.account != user:
             raise NotPermitted(f"{client.name} has no jobs as {user[:80]!r}.")
 
+    async def check(self, client: Client, asked: Check) -> None:
+        """Refuse what a client may not have, or what would never start.
+
+        Raises:
+            NotPermitted: the client runs no jobs as this account.
+            LimitReached: it may never have so many at a time.
+            SubmitRejected: naming the field and saying what is allowed.
+        """
+        self.check_account(client, asked.user)
+        if asked.count > client.live_each:
+            raise LimitReached(
+                f"{asked.count} jobs are more than you may have at a time.",
+                hint=f"Ask for at most {client.live_each}.",
+                field="count",
+            )
+        await self.jobs.check(asked.resources, user=asked.user, count=asked.count)
+
     async def used(
         self, client: Client, user: str | None, since: datetime
     ) -> tuple[Used, ...]:
@@ -333,48 +449,65 @@ class JobsService:
 
     # Within
 
-    async def _carry_out(
-        self, client: Client, name: str, asked: Submission, digest: str
-    ) -> JobRecord:
-        token, launch = "", asked.launch
-        if launch is not None:
+    async def _carry_out(self, order: _Order) -> list[JobRecord]:
+        client, name = order.client.name, order.name
+        asked, token, launch = order.each, "", order.each.launch
+        if launch is not None and order.owners is None:
             token, launch = _with_token(name, asked.owner, asked.user, launch)
-        kept = await self._rows.request(client.name, name)
+        kept = await self._rows.request(client, name)
         again = kept is not None
         if kept is None:
-            if await self._record(name) is not None:
+            if await self._records([name, task_name(name, 0)]):
                 raise _used(name)
-            self._check_numbers(client, asked.owner)
+            self._check_numbers(order)
             kept = await self._rows.asked(
-                client.name, name, digest, hashed(token) if token else ""
+                client, name, order.digest, hashed(token) if token else ""
             )
         if kept.cancelled or name in self._cancelled:
             raise _was_cancelled(name)
-        if kept.digest != digest:
+        if kept.digest != order.digest:
             raise _used(name)
-        record = await self._record(name)
-        if record is not None:
-            return await self._outcome(record)
+        records = await self._records(order.jobs)
+        if records:
+            await self._rows.written([name])
+            return await self._outcome(records)
+        if kept.written:
+            raise _is_over(name)
         if again and token:
             # A process ended before it wrote the job down: the first token is lost.
             await self._rows.add_token(name, hashed(token))
-        return await self._begin(name, asked, launch)
+        if order.owners is not None:
+            # Of single jobs, before their set came.
+            cancelled = await self._rows.cancelled_names(client)
+            self._cancelled |= cancelled & order.jobs.keys()
+        records = await self._begin(order, launch)
+        await self._rows.written([name])
+        return records
 
-    async def _begin(
-        self, name: str, asked: Submission, launch: Launch | None
-    ) -> JobRecord:
-        if asked.script is None and launch is None:
-            raise InvalidSpec("launch", "must say what the job runs.")
-        script = asked.script
-        spec = asked.spec(
-            name, render_job_script(self._agent) if script is None else script
-        )
-        if name in self._cancelled:
-            raise _was_cancelled(name)
-        return await self.jobs.submit(
+    async def _begin(self, order: _Order, launch: Launch | None) -> list[JobRecord]:
+        asked, script = order.each, order.each.script
+        if script is None:
+            if launch is None:
+                raise InvalidSpec("launch", "must say what the job runs.")
+            script = render_job_script(self._agent)
+        spec = asked.spec(order.name, script)
+        if order.name in self._cancelled:
+            raise _was_cancelled(order.name)
+        if order.owners is None:
+            record = await self.jobs.submit(
+                spec,
+                user=asked.user,
+                owner=asked.owner,
+                facts=asked.facts,
+                launch=launch,
+                vocabulary=asked.vocabulary,
+                retain=asked.retain,
+            )
+            return [record]
+        return await self.jobs.submit_set(
             spec,
             user=asked.user,
-            owner=asked.owner,
+            owners=order.owners,
             facts=asked.facts,
             launch=launch,
             vocabulary=asked.vocabulary,
@@ -386,35 +519,51 @@ class JobsService:
             raise LimitReached(f"The story of {name} has {_MOST_LINES} lines.")
         return await self.jobs.note_once(name, line)
 
-    async def _outcome(self, record: JobRecord) -> JobRecord:
-        """Return what became of a submission that was written down before."""
-        record = await self.jobs.wait(
-            record.name, lambda record: record.phase is not Phase.INTENT
-        )
-        failure = record.failure
-        if record.phase is Phase.REFUSED and failure is not None:
+    async def _outcome(self, records: Sequence[JobRecord]) -> list[JobRecord]:
+        """Return what became of a submission that is written down.
+
+        Raises:
+            SubmitRejected: no job of it was ever taken.
+        """
+
+        def is_settled(record: JobRecord) -> bool:
+            return record.phase is not Phase.INTENT
+
+        settled = [
+            record
+            if is_settled(record)
+            else await self.jobs.wait(record.name, is_settled)
+            for record in records
+        ]
+        failure = settled[0].failure
+        if failure and all(record.phase is Phase.REFUSED for record in settled):
             text = f"{failure.title}. {failure.detail}".strip()
             raise SubmitRejected(text, hint=failure.hint)
-        return record
+        return settled
 
-    def _check_numbers(self, client: Client, owner: str) -> None:
-        """Refuse one job more than a client may have at a time."""
+    def _check_numbers(self, order: _Order) -> None:
+        """Refuse more jobs than a client may have at a time."""
+        client, new = order.client, len(order.jobs)
         owners = [record.owner for record in self.jobs.records()]
-        owners += [
-            one.owner
-            for name, one in self._under_way.items()
-            if not one.task.done() and self.jobs.get(name) is None
-        ]
+        for one in self._under_way.values():
+            jobs = one.order.jobs
+            if not one.task.done() and self.jobs.get(next(iter(jobs), "")) is None:
+                owners += jobs.values()
         own = sum(map(client.owns, owners))
-        user = whose(owner)
-        users = sum(one.startswith(user) for one in owners)
-        # The one that asks is under way by now.
+        user = whose(order.each.owner)
+        users = sum(owner.startswith(user) for owner in owners)
+        # Those that are asked for are under way by now.
         if own > client.live or users > client.live_each:
             raise LimitReached(
-                f"There are {users - 1} jobs of {user} already, and {own - 1} of "
-                f"{client.name}.",
+                f"There are {users - new} jobs of {user} already, and {own - new} of "
+                f"{client.name}; {new} more are too many.",
                 hint="End some of them first.",
             )
+
+    async def _records(self, names: Iterable[str]) -> list[JobRecord]:
+        """Return the records that there are of these names."""
+        records = [await self._record(name) for name in names]
+        return [record for record in records if record is not None]
 
     async def _record(self, name: str) -> JobRecord | None:
         try:
@@ -428,32 +577,40 @@ class JobsService:
             raise _unknown(name)
         return record
 
-    def _settled(self, name: str, task: asyncio.Task[JobRecord]) -> None:
-        self._cancelled.discard(name)
+    def _settled(self, order: _Order, task: asyncio.Task[list[JobRecord]]) -> None:
+        self._cancelled -= {order.name, *order.jobs}
         refused = not task.cancelled() and task.exception() is not None
         if not refused or len(self._under_way) > _MOST_KEPT:
-            self._forget(name, task)
+            self._forget(order.name, task)
             return
         # Whoever asks again is told the same, in the same words.
         loop = asyncio.get_running_loop()
-        loop.call_later(_REFUSALS_KEPT_SECONDS, self._forget, name, task)
+        loop.call_later(_REFUSALS_KEPT_SECONDS, self._forget, order.name, task)
 
-    def _forget(self, name: str, task: asyncio.Task[JobRecord]) -> None:
+    def _forget(self, name: str, task: asyncio.Task[list[JobRecord]]) -> None:
         under_way = self._under_way.get(name)
         if under_way is not None and under_way.task is task:
             del self._under_way[name]
 
     def _changed(self, name: str) -> None:
-        if name in self._cancelled and self.jobs.get(name) is not None:
+        asked = {name, submitted_name(name)} & self._cancelled
+        if asked and self.jobs.get(name) is not None:
+            self._ending.add(name)
             self._cancelled.discard(name)
-            self._keep(self._end(name))
+            if len(self._ending) == 1:
+                self._keep(self._end_together())
 
-    async def _end(self, name: str) -> None:
+    async def _end_together(self) -> None:
+        """End what was written down at one time, by as few commands."""
+        names, self._ending = self._ending, set()
+        await self._end(names)
+
+    async def _end(self, names: Collection[str]) -> None:
         for pause in growing(1.0, 60.0):
             try:
-                await self.jobs.cancel(name)
+                await self.jobs.cancel_many(names)
             except GatewayError as error:
-                log.warning("Cannot note the end of job %s: %s", name, error)
+                log.warning("Cannot note the end of %s jobs: %s", len(names), error)
                 await asyncio.sleep(pause)
             else:
                 return
@@ -521,6 +678,12 @@ def _used(name: str) -> NameUsed:
 def _was_cancelled(name: str) -> NameUsed:
     return NameUsed(
         f"The end of {name} was asked for before it was submitted.", field="name"
+    )
+
+
+def _is_over(name: str) -> NameUsed:
+    return NameUsed(
+        f"What was submitted as {name} is over.", hint="Draw another.", field="name"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +24,12 @@ class Request:
     Attributes:
         digest: of the submission, ``""`` for none.
         cancelled: whether its end was asked for before there was a job.
+        written: whether there was a record of it, or of each job of a set.
     """
 
     digest: str = ""
     cancelled: bool = False
+    written: bool = False
 
 
 async def open_rows(url: str) -> Rows:
@@ -99,10 +101,27 @@ class Rows:
 
         return await self._database.run(work)
 
-    async def cancelled_names(self) -> list[str]:
-        """Return the names whose end was asked for before there was a job."""
-        query = sa.select(tables.requests.c.name).where(tables.requests.c.cancelled)
-        return await self._database.read(lambda c: list(c.scalars(query)))
+    async def cancelled_names(self, client: str | None = None) -> set[str]:
+        """Return the names whose end was asked for before there was a job.
+
+        By one client, or by all.
+        """
+        t = tables.requests
+        query = sa.select(t.c.name).where(t.c.cancelled)
+        if client is not None:
+            query = query.where(t.c.client == client)
+        return await self._database.read(lambda c: set(c.scalars(query)))
+
+    async def written(self, names: Collection[str]) -> None:
+        """Keep that there were records of what was asked for by these names."""
+        t, asked = tables.requests, list(names)
+
+        def work(connection: Connection) -> None:
+            for start in range(0, len(asked), 500):
+                new = sa.and_(t.c.name.in_(asked[start : start + 500]), ~t.c.written)
+                connection.execute(sa.update(t).where(new).values(written=True))
+
+        await self._database.run(work)
 
     async def add_token(self, name: str, token_hash: str) -> None:
         """Keep the hash of a token that the job called ``name`` may have."""
@@ -145,11 +164,11 @@ class Rows:
 
 def _request(connection: Connection, client: str, name: str) -> Request | None:
     t = tables.requests
-    query = sa.select(t.c.digest, t.c.cancelled).where(
+    query = sa.select(t.c.digest, t.c.cancelled, t.c.written).where(
         t.c.client == client, t.c.name == name
     )
     row = connection.execute(query).first()
-    return None if row is None else Request(row.digest, row.cancelled)
+    return None if row is None else Request(*row)
 
 
 def _insert(connection: Connection, client: str, name: str, request: Request) -> None:

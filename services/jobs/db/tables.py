@@ -20,6 +20,8 @@ requests = sa.Table(
     # Of the request; "" if only its end was asked for.
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("cancelled", sa.Boolean, nullable=False),
+    # Whether its records were there: they may be over by now, and nothing kept of them.
+    sa.Column("written", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("created", UtcDateTime, nullable=False),
 )
 sa.Index("ix_landbridge_job_requests_created", requests.c.created)

@@ -14,7 +14,7 @@ False may be older than that, and nobody may conclude from it that a job ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -79,6 +79,43 @@ class JobsApi(Protocol):
             SchedulerUnavailable: it never became a job, and never will.
         """
 
+    async def submit_set(
+        self,
+        spec: JobSpec,
+        *,
+        user: str,
+        owners: Sequence[str],
+        facts: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
+    ) -> list[JobRecord]:
+        """Submit as many equal jobs as there are owners, at once; return their records.
+
+        Called by an adapter that has many of a kind: workers, replicas. The scheduler
+        is asked once; from then on each record is one like any other. Its name is
+        :func:`~spawners.batch.models.task_name` of the spec's and its place among
+        ``owners``, and what became of it is in it: after a lost answer some may be
+        ``REFUSED``, as never taken, beside others that run. One that is over by then
+        and of which nothing is kept may be missing.
+
+        Args:
+            spec: what each of them runs, with a fresh name for the set, the key of all
+                of it.
+            user: account to run as.
+            owners: the adapter's keys, 1 to 1,000, all different and of one user.
+            facts: of each, as the following; see :meth:`submit`.
+            launch: what each job starts.
+            vocabulary: how people call what runs in each.
+            retain: what is kept of each once it is over.
+
+        Raises:
+            AlreadyLive: one of the owners has a live job; nothing was done.
+            SubmitRejected: also ``InvalidSpec``, ``NotPermitted``,
+                ``AuthenticationBroken``; each record's phase is ``REFUSED``.
+            SchedulerUnavailable: none of them became a job, and none ever will.
+        """
+
     async def give_launch(self, name: str, launch: Launch) -> bool:
         """Hand in what a job starts that is there already; idempotent.
 
@@ -99,6 +136,13 @@ class JobsApi(Protocol):
 
         Raises:
             UnknownJob: there is no such record.
+        """
+
+    async def cancel_many(self, names: Collection[str]) -> int:
+        """Do :meth:`cancel` for many, by one command a user; return for how many.
+
+        Called by an adapter that needs fewer of a kind. Names that nobody knows, jobs
+        that ended and jobs whose end is asked for already count for nothing.
         """
 
     async def cancel_owned(self, prefix: str) -> int:
@@ -165,17 +209,26 @@ class JobsApi(Protocol):
         The caller sets the deadline.
         """
 
-    async def check(self, resources: Resources, *, user: str) -> None:
+    async def check(self, resources: Resources, *, user: str, count: int = 1) -> None:
         """Refuse what the scheduler would take and then never start.
 
         Called by forms, while somebody fills them in.
 
+        Args:
+            resources: of one job.
+            user: account to run as.
+            count: how many of these are to be there at once.
+
         Raises:
             SubmitRejected: naming the field and saying what is allowed.
+            LimitReached: the user may never have so many.
         """
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
-        """Guess when ``spec`` would start if submitted now. Never a promise."""
+        """Guess when ``spec`` would start if submitted now. Never a promise.
+
+        Of a set this is the first of its jobs.
+        """
 
     async def limits(self, user: str) -> UserLimits:
         """Return what the scheduler allows a user, a few minutes old at most.

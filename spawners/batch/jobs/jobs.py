@@ -28,6 +28,7 @@ The caller opens and closes store and scheduler. Nothing here knows Jupyter.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,12 +38,12 @@ from typing import Any  # the result of a task that never ends
 from spawners.common.backoff import growing
 from spawners.common.errors import DatabaseUnavailable
 
-from ..errors import InvalidSpec
+from ..errors import InvalidSpec, LimitReached
 from ..explain.failure import Failure
 from ..explain.vocabulary import JOB, Vocabulary
 from ..models import JobSpec, Launch, Resources
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
-from .errors import StaleReport
+from .errors import StaleReport, UnknownJob
 from .launches import Launches
 from .ledger import Ledger
 from .metered import MeteredScheduler
@@ -290,6 +291,26 @@ class Jobs:
         await self._ledger.recall(name)
         await self._cancel([name])
 
+    async def cancel_many(self, names: Collection[str]) -> int:
+        """Do :meth:`cancel` for many, by one command a user; return for how many.
+
+        Names that nobody knows, jobs that ended and jobs whose end is asked for
+        already count for nothing.
+
+        Raises:
+            DatabaseUnavailable: the requests are not written down yet; see
+                :meth:`cancel`.
+        """
+        ending = []
+        for name in dict.fromkeys(names):
+            await self._submission.written(name)
+            with contextlib.suppress(UnknownJob):
+                record = await self._ledger.recall(name)
+                if record.can_be_cancelled and record.cancel_wanted is None:
+                    ending.append(name)
+        await self._cancel(ending)
+        return len(ending)
+
     async def cancel_owned(self, prefix: str) -> int:
         """Have every job ended whose owner begins with ``prefix``; return how many.
 
@@ -302,17 +323,10 @@ class Jobs:
         """
         if not prefix.endswith(("/", ":")):
             raise InvalidSpec("owner", "must be a whole prefix, ending in / or :.")
-        for name in self._submission.writing(prefix):
-            await self._submission.written(name)
-        names = [
-            record.name
-            for record in self._ledger.open_records()
-            if record.owner.startswith(prefix)
-            and record.can_be_cancelled
-            and record.cancel_wanted is None
-        ]
-        await self._cancel(names)
-        return len(names)
+        names = self._submission.writing(prefix)
+        open_records = self._ledger.open_records()
+        names += [r.name for r in open_records if r.owner.startswith(prefix)]
+        return await self.cancel_many(names)
 
     async def give_up(self, name: str, failure: Failure) -> None:
         """Write down why a job is of no use any more, and have it ended.
@@ -497,13 +511,28 @@ class Jobs:
         """Return a snapshot of at most that age; the caller sets the deadline."""
         return await self._watcher.fresh_snapshot(max_age.total_seconds())
 
-    async def check(self, resources: Resources, *, user: str) -> None:
+    async def check(self, resources: Resources, *, user: str, count: int = 1) -> None:
         """Refuse what the scheduler would take and then never start.
+
+        Args:
+            resources: of one job.
+            user: account to run as.
+            count: how many of these are to be there at once.
 
         Raises:
             SubmitRejected: naming the field and saying what is allowed.
+            LimitReached: the user may never have so many.
         """
         await self._scheduler.check(resources, user=user)
+        if count == 1:
+            return
+        most = (await self.limits(user)).max_submit
+        if most is not None and count > most:
+            raise LimitReached(
+                f"{count} jobs are more than you may have at a time.",
+                hint=f"Ask for at most {most}.",
+                field="count",
+            )
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
         """Guess when ``spec`` would start if submitted now. Never a promise."""

@@ -17,9 +17,11 @@ import time
 from collections.abc import (
     AsyncIterator,
     Callable,
+    Collection,
     Coroutine,
     Iterable,
     Mapping,
+    Sequence,
 )
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -36,7 +38,14 @@ from spawners.common.errors import GatewayError
 from ..errors import InvalidSpec, SchedulerUnavailable
 from ..explain.failure import Failure
 from ..explain.vocabulary import JOB, Vocabulary
-from ..models import JobSpec, Launch, Resources
+from ..models import (
+    MOST_TASKS,
+    JobSpec,
+    Launch,
+    Resources,
+    checked_count,
+    task_name,
+)
 from ..scheduler import ClusterSnapshot, UserLimits
 from .api import JobsApi
 from .errors import AlreadyLive, UnknownJob
@@ -58,7 +67,9 @@ from .wire import (
     Estimate,
     Events,
     Listing,
+    Names,
     Note,
+    SetSubmission,
     Submission,
     read,
 )
@@ -118,7 +129,7 @@ class RemoteJobs:
         self._tasks: set[asyncio.Task[Any]] = set()
         # Answers about single jobs while a list is asked for.
         self._taken: dict[str, Answer] | None = None
-        # Submissions that have no answer yet, by name.
+        # The owners of jobs that are being submitted and have no answer yet, by name.
         self._submitting: dict[str, str] = {}
         self._snapshot: ClusterSnapshot | None = None
         self._snapshot_asked = float("-inf")
@@ -162,29 +173,75 @@ class RemoteJobs:
             vocabulary=vocabulary,
             retain=retain,
         )
+        owners = {spec.name: owner}
+        put = self._submit(_job(spec.name), Answer, asked, owners)
         # A caller that goes away leaves it to be finished, as with Jobs.
-        return await asyncio.shield(self._keep(self._submit(spec.name, asked)))
+        return self._take(await asyncio.shield(self._keep(put)))
 
-    async def _submit(self, name: str, asked: Submission) -> JobRecord:
-        self._submitting[name] = asked.owner
+    async def submit_set(
+        self,
+        spec: JobSpec,
+        *,
+        user: str,
+        owners: Sequence[str],
+        facts: Mapping[str, str] | None = None,
+        launch: Launch | None = None,
+        vocabulary: Vocabulary = JOB,
+        retain: Retain = Retain.NEWEST,
+    ) -> list[JobRecord]:
+        """See :class:`~.api.JobsApi`.
+
+        Raises:
+            ServiceAway: it did not answer for long; what is there of them ends.
+        """
+        checked_count(spec, len(owners))
+        each = Submission.of(
+            spec,
+            user=user,
+            owner=owners[0].partition("/")[0] + "/",
+            facts=facts or {},
+            launch=launch,
+            vocabulary=vocabulary,
+            retain=retain,
+        )
+        asked = SetSubmission(each, tuple(owners))
+        tasks = {task_name(spec.name, n): owner for n, owner in enumerate(owners)}
+        put = self._submit(_set(spec.name), Listing, asked, tasks)
+        answer = await asyncio.shield(self._keep(put))
+        return [self._take(Answer(answer.epoch, entry)) for entry in answer.entries]
+
+    async def _submit(
+        self, path: str, kind: type[T], asked: object, owners: Mapping[str, str]
+    ) -> T:
+        """Submit what will have these owners, by the jobs' names."""
+        self._submitting |= owners
         try:
-            answer = await self._client.ask("PUT", _job(name), Answer, asked)
+            return await self._client.ask("PUT", path, kind, asked)
         except AlreadyLive as error:
             await self._learn(error.record.name)
             raise
         except ServiceAway:
             # Nobody waits for it any more, so it must not come.
-            self._keep(self._end(name))
+            self._keep(self._end(path))
             raise
         finally:
-            self._submitting.pop(name, None)
-        return self._take(answer)
+            for name in owners:
+                self._submitting.pop(name, None)
 
     async def cancel(self, name: str) -> None:
         """See :class:`~.api.JobsApi`."""
         answer = await self._client.ask("DELETE", _job(name), Cancelled)
         if not answer.known and name not in self._submitting:
             raise UnknownJob(f"There is no job named {name[:80]!r}.")
+
+    async def cancel_many(self, names: Collection[str]) -> int:
+        """See :class:`~.api.JobsApi`."""
+        count, asked = 0, tuple(dict.fromkeys(names))
+        for start in range(0, len(asked), MOST_TASKS):
+            some = Names(asked[start : start + MOST_TASKS])
+            answer = await self._client.ask("POST", "/v1/cancellations", Count, some)
+            count += answer.count
+        return count
 
     async def cancel_owned(self, prefix: str) -> int:
         """See :class:`~.api.JobsApi`."""
@@ -195,9 +252,7 @@ class RemoteJobs:
         )
         # What may still be on its way there.
         mine = [n for n, owner in self._submitting.items() if owner.startswith(prefix)]
-        for name in mine:
-            await self._client.ask("DELETE", _job(name), Cancelled)
-        return answer.count
+        return answer.count + await self.cancel_many(mine)
 
     async def give_up(self, name: str, failure: Failure) -> None:
         """See :class:`~.api.JobsApi`."""
@@ -267,9 +322,9 @@ class RemoteJobs:
                 return
             await self._news.wait()
 
-    async def check(self, resources: Resources, *, user: str) -> None:
+    async def check(self, resources: Resources, *, user: str, count: int = 1) -> None:
         """See :class:`~.api.JobsApi`."""
-        asked = Check(user, resources)
+        asked = Check(user, resources, count)
         await self._client.ask("POST", "/v1/check", Count, asked, reads=True)
 
     async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
@@ -496,15 +551,15 @@ class RemoteJobs:
 
     # Asking
 
-    async def _end(self, name: str) -> None:
-        """Ask for a job's end until that is written down, however long it takes."""
+    async def _end(self, path: str) -> None:
+        """Ask for an end until that is written down, however long it takes."""
         while True:
             try:
-                await self._client.ask("DELETE", _job(name), Cancelled)
+                await self._client.ask("DELETE", path, Cancelled)
             except ServiceAway:
                 continue
             except GatewayError as error:
-                log.warning("Cannot have job %s ended: %s", name, error)
+                log.warning("Cannot have %s ended: %s", path, error)
             return
 
     def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -521,6 +576,10 @@ class RemoteJobs:
 
 def _job(name: str) -> str:
     return f"/v1/jobs/{quote(name, safe='')}"
+
+
+def _set(name: str) -> str:
+    return f"/v1/sets/{quote(name, safe='')}"
 
 
 def _path(path: str, **query: object) -> str:

@@ -203,12 +203,15 @@ class Submission:
             self._reconciler.submission_began(record.name)
         try:
             await self._write(order)
-            async with self._few:
-                records = await self._submit(order)
+            try:
+                async with self._few:
+                    records = await self._submit(order)
+            finally:
+                # Also of a refusal: in the store its owner would still have a job.
+                await self._ledger.flush()
         finally:
             for record in order.records:
                 self._reconciler.submission_over(record.name)
-        await self._ledger.flush()
         if any(record.phase is Phase.INTENT for record in records):
             return await self._resolve(records)
         return records

@@ -123,14 +123,37 @@ class Submission:
         What is as it would be without a word about it counts for nothing, so that a
         release which knows of more finds the requests of an earlier one to be the same.
         """
-        plain = to_jsonable_python(_said(self), fallback=_plain)
-        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self)
 
 
 _SPEC_FIELDS = frozenset(
     {item.name for item in fields(JobSpec)} & {item.name for item in fields(Submission)}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SetSubmission:
+    """What a client sends for a set of equal jobs; the set's name is in the address.
+
+    Attributes:
+        each: what each of them is; its ``owner`` is how all ``owners`` begin.
+        owners: one for each job, all different.
+    """
+
+    each: Submission
+    owners: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """As :attr:`Submission.digest`."""
+        return _digest(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of jobs."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +182,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All records that a client may see.
+    """Records, as they are now: all that a client may see, or those of a set.
 
     Attributes:
         epoch: names the process that counts revisions; another one starts anew.
@@ -222,10 +245,11 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Asks whether ``user`` could have these resources."""
+    """Asks whether ``user`` could have these resources, ``count`` times at once."""
 
     user: str
     resources: Resources
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +297,12 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _digest(value: object) -> str:
+    plain = to_jsonable_python(_said(value), fallback=_plain)
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _said(value: object) -> object:

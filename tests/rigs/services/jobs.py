@@ -8,6 +8,7 @@ cuts, delays, doubles or loses what passes, by order.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import tempfile
 from collections import deque
@@ -26,6 +27,7 @@ from spawners.batch.jobs.service_client import RemoteSettings
 from spawners.batch.jobs.settings import WatchSettings
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings
+from spawners.batch.scheduler import Scheduler
 from spawners.common.sockets import ListeningSocket
 
 AGENT_PATH = "/hub/api/landbridge/jobs"
@@ -50,10 +52,12 @@ QUICK = RemoteSettings(
 class Rig:
     """See the module. Attributes: scheduler, state, socket, service, tokens."""
 
-    def __init__(self, watch: WatchSettings) -> None:
+    def __init__(
+        self, watch: WatchSettings, scheduler: Scheduler | None = None
+    ) -> None:
         self.state = Path(tempfile.mkdtemp(prefix="lb-jobs-"))
         self.socket = self.state / "jobs.sock"
-        self.scheduler = FakeScheduler()
+        self.scheduler = scheduler or FakeScheduler()
         pki = ensure_hub_pki(self.state / "pki")
         self.tokens = ClientTokens(self.state, (*CLIENTS, CLUSTERS))
         self.parts = Parts(
@@ -142,7 +146,8 @@ class Rig:
 class Meddler:
     """A proxy at a socket of its own, which does to the next connections as told.
 
-    ``orders`` are taken one by one, by each connection that sends something:
+    ``orders`` are taken one by one, by each connection that sends something, and then
+    those of ``habit``:
 
     * ``"pass"``: nothing is done.
     * ``"refuse"``: the connection is cut before the request arrives.
@@ -156,6 +161,7 @@ class Meddler:
     def __init__(self, target: Path) -> None:
         self.path = target.with_name("meddler.sock")
         self.orders: deque[str] = deque()
+        self.habit = itertools.repeat("pass")
         self.seen: list[str] = []
         self._target = target
         self._late: list[bytes] = []
@@ -209,7 +215,7 @@ class Meddler:
         if " /v1/watch" in first:
             await self._stream(request, writer)
             return False
-        order = self.orders.popleft() if self.orders else "pass"
+        order = self.orders.popleft() if self.orders else next(self.habit)
         if order == "refuse":
             return False
         if order == "late":
