@@ -29,8 +29,8 @@ from .config.settings import Settings
 from .config.site import check_accounts, detect
 from .edge import edge_directory
 from .pages.spawn_form import options_form
-from .roles import CUSTOM_SCOPES, SERVER_STORAGE_SCOPES
-from .services import roles, service_sockets, service_specs
+from .roles import custom_scopes
+from .services import enabled_services, roles, service_sockets, service_specs
 from .subdomains import host_cookies, host_of
 
 HERE = Path(__file__).resolve().parent
@@ -188,14 +188,14 @@ def _services(c: Config, settings: Settings) -> None:
     specs = service_specs(settings, token)
     c.JupyterHub.services = [spec.to_hub() for spec in specs]
     c.HAProxyProxy.services = sorted(service_sockets(settings))
-    c.JupyterHub.load_roles = roles(specs)
-    c.JupyterHub.custom_scopes = {k: dict(v) for k, v in CUSTOM_SCOPES.items()}
-    if settings.storage.enabled:
-        # A notebook server fetches its user's keys; JupyterHub gives the other two.
+    c.JupyterHub.load_roles = roles(settings, specs)
+    c.JupyterHub.custom_scopes = custom_scopes()
+    if services := enabled_services(settings):
+        # A notebook server acts for its user; JupyterHub gives the other two.
         c.Spawner.server_token_scopes = [
             "users:activity!user",
             "access:servers!server",
-            *SERVER_STORAGE_SCOPES,
+            *(scope for service in services for scope in service.user_scopes),
         ]
 
 

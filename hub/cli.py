@@ -13,6 +13,7 @@ from spawners.common.settings import ConfigError
 from spawners.common.sockets import SocketTaken
 
 from .config.settings import Settings, load_settings
+from .registry import SERVICES
 from .run.up import CannotStart, up
 
 
@@ -77,7 +78,13 @@ COMMANDS = {
     "jobs": (_jobs, "run the jobs service alone: it submits, watches and ends jobs"),
     "edge": (_edge, "run HAProxy alone, and keep it running"),
     "hub": (_alone, "run JupyterHub alone, at a jobs service and an edge that run"),
-    "storage": (_alone, "run the storage service alone"),
+    **{
+        service.name: (
+            _alone,
+            f"run {service.title[0].lower()}{service.title[1:]} alone",
+        )
+        for service in SERVICES
+    },
     "culler": (_alone, "run alone what stops idle servers"),
     "units": (_units, "show a systemd unit for each process, or write them"),
     "doctor": (_doctor, "look for what is missing or wrong on this machine"),

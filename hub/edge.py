@@ -22,7 +22,6 @@ from .config.paths import hub_socket, jobs_socket, pki_directory
 from .config.ports import host_and_port
 from .config.settings import Settings
 from .config.store_address import PortNow, store_socket
-from .roles import STORAGE
 from .services import service_sockets
 from .subdomains import service_hosts
 
@@ -63,7 +62,7 @@ def _config(settings: Settings, site: Site, port: PortNow | None) -> EdgeConfig:
     hub, proxy, tls = settings.hub, settings.proxy, settings.hub.tls
     directory, pki = edge_directory(settings), edge_files(pki_directory(settings))
     most = proxy.max_connections or default_max_connections()
-    at_hosts = bool(hub.subdomains)
+    at_hosts, sockets = bool(hub.subdomains), service_sockets(settings)
     return EdgeConfig(
         directory=directory,
         runtime=str(runtime_path(directory)),
@@ -80,11 +79,11 @@ def _config(settings: Settings, site: Site, port: PortNow | None) -> EdgeConfig:
         jobs_certificate=Certificate(pki.server),
         jobs_ca=pki.jobs_ca,
         client_certificate=Certificate(pki.client),
-        services=service_sockets(settings),
+        services=sockets,
         agents=str(jobs_socket(settings)),
         host_routing=at_hosts,
         origin=settings.origin if at_hosts else "",
-        service_hosts=service_hosts(settings, [STORAGE.service]) if at_hosts else {},
+        service_hosts=service_hosts(settings, sockets) if at_hosts else {},
         hosts=tuple(served_hosts(settings)),
         jobs_hosts=tuple(jobs_hosts(settings, site)),
         trusted_proxies=proxy.trusted_proxies,

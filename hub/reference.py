@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,12 +19,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from services.common.reference import api_page
-from services.storage.spec import SPEC as STORAGE_SPEC
+from services.common.service import Service
 from spawners.batch.jobs.reconciler.picture import page as life_of_a_job
 
 from .cli import COMMANDS
 from .config.sections import SECTIONS
 from .config.settings import CHECKOUT, VARIABLES
+from .registry import SERVICES
 
 _INTRO = """\
 # Settings
@@ -196,10 +198,7 @@ and ends with a word about the one that does not answer. Ctrl-C or SIGTERM ends 
 servers go on. `--rotate SERVICE` gives the storage service, or `idle-culler`, another
 token by which the hub knows it: start the hub and then the service again.
 """,
-    "storage": """
-It serves at a socket in the state directory, `run/storage.sock`, and looks after the
-embedded store, which goes on when it ends.
-""",
+    **{service.name: f"\n{service.running}\n" for service in SERVICES},
     "culler": """
 It asks the hub for servers that nobody uses, and has it stop them.
 """,
@@ -236,13 +235,15 @@ def _summary(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().splitlines()[0]
 
 
-def storage_api_page() -> str:
-    """Return ``docs/reference/storage-api.md``."""
-    return api_page(STORAGE_SPEC)
+def _api_page(service: Service[Any]) -> str:
+    return api_page(service.spec())
 
 
-PAGES = {
-    "docs/reference/storage-api.md": storage_api_page,
+PAGES: dict[str, Callable[[], str]] = {
+    **{
+        f"docs/reference/{service.name}-api.md": partial(_api_page, service)
+        for service in SERVICES
+    },
     "docs/reference/settings.md": settings_page,
     "docs/reference/command.md": command_page,
     "docs/explanation/life-of-a-job.md": life_of_a_job,

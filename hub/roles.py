@@ -1,12 +1,18 @@
 """What each service may do on the hub, and why: one table.
 
-A service gets exactly these scopes. A new one is a new row here, with its reason.
+A service gets exactly these scopes. What has pages of its own says it in its own folder
+(:mod:`hub.registry`); else a new one is a new row here, with its reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from services.common.service import S, Service
+
+from .registry import SERVICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +54,33 @@ OPERATOR = Role(
     ("shutdown", "read:hub", "list:users", "read:servers", "delete:servers"),
     "The landbridge command on the hub's machine: status, and an orderly stop.",
 )
-STORAGE = Role(
-    "storage",
-    ("read:users:name", "read:users:groups", "read:groups"),
-    "Tells whether a person or group that something is shared with is there, which "
-    "groups somebody is in when a public link or long work of hers goes on, and who "
-    "has left a group, or has no account any more, and so loses keys.",
-)
-STORAGE_BY_IDENTITY = Role(
-    STORAGE.service,
-    (*STORAGE.scopes, "admin:auth_state"),
-    f"{STORAGE.why} Shows the identity provider's tokens of users to the store.",
-)
-ROLES = (CULLER, OPERATOR, STORAGE)
-
-# What users' own tokens may be cut down to. A token with no say has all of them.
-CUSTOM_SCOPES: Mapping[str, Mapping[str, object]] = {
-    "custom:storage:read": {"description": "See and download your stored objects"},
-    "custom:storage:write": {
-        "description": "Upload, change and delete your stored objects",
-        "subscopes": ["custom:storage:read"],
-    },
-    "custom:storage:share": {
-        "description": "Share your stored objects and make public links"
-    },
-}
-# What a notebook server may do with storage in its user's name.
-SERVER_STORAGE_SCOPES = (
-    "access:services!service=storage",
-    "custom:storage:write",
-    "custom:storage:share",
-)
+ROLES = (CULLER, OPERATOR)
 
 
-def user_role(*, storage: bool) -> dict[str, object]:
-    """Return JupyterHub's ``user`` role: oneself, and the services for users."""
-    scopes = ["self", *(SERVER_STORAGE_SCOPES if storage else ())]
-    return {"name": "user", "scopes": scopes}
+def service_role(service: Service[S], section: S) -> Role:
+    """Return the role of a service of the registry with these settings."""
+    rights = service.hub_rights(section)
+    return Role(service.name, rights.scopes, rights.why)
+
+
+def custom_scopes() -> dict[str, dict[str, object]]:
+    """Return what users' own tokens may be cut down to, as JupyterHub takes it.
+
+    A token with no say has all of them.
+    """
+    return {
+        name: dict(scope)
+        for service in SERVICES
+        for name, scope in service.scopes.items()
+    }
+
+
+def user_role(services: Iterable[Service[Any]]) -> dict[str, object]:
+    """Return JupyterHub's ``user`` role: oneself, and these services for users."""
+    return {
+        "name": "user",
+        "scopes": ["self", *(s for one in services for s in one.user_scopes)],
+    }
 
 
 def admin_role(service: str) -> dict[str, object]:

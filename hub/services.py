@@ -10,22 +10,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from services.common.service import Service
 from spawners.common.sockets import service_url, url_of_socket
 
 from .config.paths import hub_socket, short_socket
 from .config.secrets import ensure_service_token, service_token_file
 from .config.settings import Settings
-from .roles import (
-    CULLER,
-    OPERATOR,
-    SERVER_STORAGE_SCOPES,
-    STORAGE,
-    STORAGE_BY_IDENTITY,
-    Role,
-    admin_role,
-    user_role,
-)
+from .registry import SERVICES
+from .roles import CULLER, OPERATOR, Role, admin_role, service_role, user_role
 from .subdomains import service_url as public_url
 
 
@@ -68,16 +62,22 @@ class ServiceSpec:
         return entry
 
 
-def storage_socket(settings: Settings) -> Path:
-    """Return the Unix socket of the storage service."""
-    return short_socket(settings.state / "run", f"{STORAGE.service}.sock")
+def service_socket(settings: Settings, name: str) -> Path:
+    """Return the Unix socket of a service of the registry."""
+    return short_socket(settings.state / "run", f"{name}.sock")
+
+
+def enabled_services(settings: Settings) -> list[Service[Any]]:
+    """Return the services of the registry that this site has."""
+    return [one for one in SERVICES if settings.services[one.name].enabled]
 
 
 def service_sockets(settings: Settings) -> dict[str, str]:
     """Return where each service listens that people reach through the edge."""
-    if not settings.storage.enabled:
-        return {}
-    return {STORAGE.service: str(storage_socket(settings))}
+    return {
+        service.name: str(service_socket(settings, service.name))
+        for service in enabled_services(settings)
+    }
 
 
 def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec, ...]:
@@ -92,27 +92,26 @@ def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec,
     if settings.culling.enabled:
         token = ensure_service_token(settings, CULLER.service)
         specs.append(ServiceSpec(CULLER.service, CULLER, token))
-    if settings.storage.enabled:
-        by_identity = settings.storage.kind == "web-identity"
-        specs.append(
-            ServiceSpec(
-                STORAGE.service,
-                STORAGE_BY_IDENTITY if by_identity else STORAGE,
-                ensure_service_token(settings, STORAGE.service),
-                socket=storage_socket(settings),
-                browser_scopes=SERVER_STORAGE_SCOPES,
-            )
+    specs += [
+        ServiceSpec(
+            service.name,
+            service_role(service, settings.services[service.name]),
+            ensure_service_token(settings, service.name),
+            socket=service_socket(settings, service.name),
+            browser_scopes=service.user_scopes,
         )
+        for service in enabled_services(settings)
+    ]
     return tuple(specs)
 
 
-def roles(specs: tuple[ServiceSpec, ...]) -> list[dict[str, object]]:
+def roles(
+    settings: Settings, specs: tuple[ServiceSpec, ...]
+) -> list[dict[str, object]]:
     """Return ``JupyterHub.load_roles`` for these services."""
     entries = [spec.role.to_hub() for spec in specs if spec.role]
     entries += [admin_role(spec.name) for spec in specs if not spec.role]
-    entries.append(
-        user_role(storage=any(spec.name == STORAGE.service for spec in specs))
-    )
+    entries.append(user_role(enabled_services(settings)))
     return entries
 
 

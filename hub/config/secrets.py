@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from hub.roles import CULLER, STORAGE
+from hub.roles import CULLER
 from spawners.common.files import ensure_secret, write_whole
 
 from .settings import Settings
@@ -27,7 +27,8 @@ def operator_token_file(settings: Settings) -> Path:
 def token_names(settings: Settings) -> list[str]:
     """Return the services that have a token of their own."""
     names = [CULLER.service] if settings.culling.enabled else []
-    return names + ([STORAGE.service] if settings.storage.enabled else [])
+    enabled = [name for name, section in settings.services.items() if section.enabled]
+    return names + enabled
 
 
 def service_token_file(settings: Settings, name: str) -> Path:

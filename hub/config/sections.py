@@ -12,8 +12,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hub.registry import SERVICES
 from services.jobs.settings import JobsSettings, SchedulerSettings
-from services.storage.settings import StorageSettings
 from spawners.common.settings import Duration, Section
 
 from .kernels import KernelsSection
@@ -402,5 +402,5 @@ SECTIONS: dict[str, type[Section]] = {
     "kernels": KernelsSection,
     "proxy": ProxySettings,
     "culling": CullingSettings,
-    "storage": StorageSettings,
+    **{service.name: service.settings for service in SERVICES},
 }

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
 
+from hub.registry import SERVICES
+from services.common.service import ServiceSection
 from services.jobs.settings import JobsSettings, SchedulerSettings
 from services.storage.settings import StorageSettings
 from spawners.common.settings import (
@@ -58,6 +60,7 @@ class Settings:
     """Everything that the hub is told, checked.
 
     Attributes:
+        services: the section of each service of the registry.
         path: the file it came from, or ``None``.
         state: absolute state directory.
         password: the demo password, or ``""`` for "make one".
@@ -72,7 +75,7 @@ class Settings:
     kernels: KernelsSection
     proxy: ProxySettings
     culling: CullingSettings
-    storage: StorageSettings
+    services: Mapping[str, ServiceSection]
     path: Path | None
     state: Path
     password: str = ""
@@ -80,6 +83,13 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(path={self.path}, state={self.state})"
+
+    @property
+    def storage(self) -> StorageSettings:
+        """The storage service's section; the edge leads to its store."""
+        section = self.services["storage"]
+        assert isinstance(section, StorageSettings)  # noqa: S101 -- SECTIONS says so
+        return section
 
     @property
     def origin(self) -> str:
@@ -150,8 +160,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         raise ConfigError(where, problems)
     hub = parsed["hub"]
     assert isinstance(hub, HubSettings)  # noqa: S101 -- SECTIONS says so
+    services = {service.name: parsed.pop(service.name) for service in SERVICES}
     settings = Settings(
         **parsed,  # type: ignore[arg-type]  # each under its own section's name
+        services=services,  # type: ignore[arg-type]  # so does SECTIONS
         path=path,
         state=Path(hub.state).absolute(),
         password=environment.get("LANDBRIDGE_PASSWORD", ""),

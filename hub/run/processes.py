@@ -13,12 +13,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hub.config.paths import hub_socket, jobs_socket
 from hub.config.settings import CHECKOUT, Settings
 from hub.roles import CULLER
-from hub.services import hub_environment_of, page_environment_of, storage_socket
+from hub.services import (
+    enabled_services,
+    hub_environment_of,
+    page_environment_of,
+    service_socket,
+)
 from hub.subdomains import any_origin
+from services.common.service import Service
 from services.jobs.settings import Site
 
 # -P: a process runs in the state directory, and what lies there is no code of ours.
@@ -66,8 +73,7 @@ _SECRETS = ("LANDBRIDGE_PASSWORD", "LANDBRIDGE_ADMIN_TOKEN")
 def process_specs(settings: Settings) -> tuple[ProcessSpec, ...]:
     """Return every process of this site, in the order in which they are started."""
     specs = [jobs(settings), edge(), hub(settings)]
-    if settings.storage.enabled:
-        specs.append(storage(settings))
+    specs += [service(settings, one) for one in enabled_services(settings)]
     if settings.culling.enabled:
         specs.append(culler(settings))
     return tuple(specs)
@@ -124,25 +130,25 @@ def hub(settings: Settings) -> ProcessSpec:
     )
 
 
-def storage(settings: Settings) -> ProcessSpec:
-    """Return the storage service."""
+def service(settings: Settings, declared: Service[Any]) -> ProcessSpec:
+    """Return a service of the registry."""
+    name, socket = declared.name, service_socket(settings, declared.name)
     environment = {
-        **hub_environment_of(settings, "storage"),
-        **page_environment_of(settings, "storage"),
-        "LANDBRIDGE_SOCKET": str(storage_socket(settings)),
-        "LANDBRIDGE_STORE_URL": settings.origin,
+        **hub_environment_of(settings, name),
+        **page_environment_of(settings, name),
+        "LANDBRIDGE_SOCKET": str(socket),
+        "LANDBRIDGE_ORIGIN": settings.origin,
     }
     if settings.hub.subdomains:
-        # The panel is shown in JupyterLab, too, at each user's own host.
+        # Panels are shown in JupyterLab, too, at each user's own host.
         environment["LANDBRIDGE_PANEL_ORIGINS"] = any_origin(settings)
     return ProcessSpec(
-        "storage",
-        "The storage service",
-        "Buckets, shares and short-lived keys; looks after the embedded store, which "
-        "outlives it.",
-        (*_PYTHON, "services.storage.__main__"),
-        socket=storage_socket(settings),
-        health=f"{settings.hub.base_url}services/storage/health",
+        name,
+        declared.title,
+        declared.why,
+        (*_PYTHON, declared.module),
+        socket=socket,
+        health=f"{settings.hub.base_url}services/{name}/health",
         environment=environment,
     )
 

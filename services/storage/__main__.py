@@ -49,7 +49,7 @@ async def open_storage(
     auth = hub_auth()
     people = HubDirectory(auth.api_url, auth.api_token)
     stack.push_async_callback(people.close)
-    store_url = os.environ.get("LANDBRIDGE_STORE_URL", "")
+    store_url = os.environ.get("LANDBRIDGE_ORIGIN", "")
     origin = "://".join(urlsplit(store_url)[:2])
     storage = Storage(
         settings,

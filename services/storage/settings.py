@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from services.common.service import ServiceSection
 from spawners.common.settings import Duration, Memory, Section
 
 NAME = "storage"
@@ -25,10 +26,9 @@ class BucketRule(Section):
     mode: Literal["read", "read-write"] = Field("read", description="What they may.")
 
 
-class StorageSettings(Section):
+class StorageSettings(ServiceSection):
     """Object storage: which store, whose buckets, and for how long keys are good."""
 
-    enabled: bool = Field(default=True, description="Run the storage service at all.")
     endpoint: str = Field(
         "",
         description="An S3 store of the site: `https://rgw.example.org`. Empty: the "

@@ -17,7 +17,7 @@ from .api import (
     tasks,
     uploads,
 )
-from .api.scopes import READ, SHARE, WRITE
+from .registration import READ, SHARE, WRITE
 from .s3 import errors
 from .service import Storage
 from .settings import NAME

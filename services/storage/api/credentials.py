@@ -17,11 +17,11 @@ from ..access.rights import Right, fingerprint, require
 from ..access.sessions import FOR_BROWSER, IssuedSession
 from ..drivers.driver import CredentialDriver
 from ..drivers.policies import split
+from ..registration import WRITE
 from ..s3.errors import GrantRefused, GrantWidened, NotSupported, QuotaExceeded
 from ..s3.values import Grant, Mode, Session
 from ..service import Storage
 from .fields import BucketName, ModeName, Prefix
-from .scopes import WRITE
 
 log = logging.getLogger(__name__)
 

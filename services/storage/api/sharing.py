@@ -13,12 +13,12 @@ from services.common.spec import Call, Model, Nothing
 from ..access.rights import require_owner
 from ..access.shares import Link, Share
 from ..drivers.policies import split
+from ..registration import WRITE
 from ..s3.errors import KeyRefused, NotSupported
 from ..s3.values import Grant, Mode
 from ..service import Storage
 from .downloads import reachable
 from .fields import BucketName, Key, ModeName, Prefix
-from .scopes import WRITE
 
 _LINK_LIFE = timedelta(days=7)
 

@@ -210,7 +210,7 @@ class ServiceRig:
             "LANDBRIDGE_SOCKET": str(self._run / "storage.sock"),
             "LANDBRIDGE_STATE": str(self.state),
             "LANDBRIDGE_CONFIG": str(self._config),
-            "LANDBRIDGE_STORE_URL": self.origin,
+            "LANDBRIDGE_ORIGIN": self.origin,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -13,8 +13,9 @@ from traitlets.config import Config
 from hub.assemble import assemble, run_snippets
 from hub.config import paths as places
 from hub.config.settings import load_settings
-from hub.roles import ROLES, STORAGE_BY_IDENTITY
+from hub.roles import ROLES, service_role
 from services.jobs.settings import Site
+from services.storage.registration import SERVICE as STORAGE
 from spawners.common.settings import ConfigError
 
 LOCAL = Site("local", "self", "token", False, "127.0.0.1", "127.0.0.1", 8001)
@@ -104,7 +105,8 @@ def test_no_service_is_the_hubs_child_and_each_has_a_token_of_its_own(settings):
 def test_every_service_has_the_scopes_of_the_table_and_no_others(settings):
     c = assembled(settings)
     given = {role["name"]: role for role in c.JupyterHub.load_roles}
-    for role in ROLES:
+    declared = service_role(STORAGE, settings.storage)
+    for role in (*ROLES, declared):
         assert given[f"landbridge-{role.service}"]["scopes"] == list(role.scopes)
         assert role.why
     assert "admin" not in given
@@ -112,10 +114,11 @@ def test_every_service_has_the_scopes_of_the_table_and_no_others(settings):
 
 def test_only_a_store_that_trusts_the_provider_gives_storage_the_sign_ins(settings):
     storage = settings.storage.model_copy(update={"credentials": "web-identity"})
-    c = assembled(replace(settings, storage=storage))
+    c = assembled(replace(settings, services={"storage": storage}))
     given = {role["name"]: role["scopes"] for role in c.JupyterHub.load_roles}
-    assert given["landbridge-storage"] == list(STORAGE_BY_IDENTITY.scopes)
-    assert "admin:auth_state" in STORAGE_BY_IDENTITY.scopes
+    usual = service_role(STORAGE, settings.storage).scopes
+    assert given["landbridge-storage"] == [*usual, "admin:auth_state"]
+    assert "admin:auth_state" not in usual
 
 
 def test_the_admin_token_gets_the_admin_role(settings):

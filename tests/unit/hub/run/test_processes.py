@@ -31,6 +31,8 @@ def settings(tmp_path: Path) -> Settings:
 
 def without(settings: Settings, section: str) -> Settings:
     off = getattr(settings, section).model_copy(update={"enabled": False})
+    if section in settings.services:
+        return replace(settings, services={**settings.services, section: off})
     return replace(settings, **{section: off})
 
 

@@ -49,7 +49,7 @@ def test_models_are_those_of_the_signature():
     assert (route.name, route.summary, route.tag) == (
         "give",
         "Give it.",
-        "test_signatures",
+        "test signatures",
     )
 
 

@@ -1,0 +1,85 @@
+"""A service as the gateway has to know it: one object, made by the service itself.
+
+The hub's registry lists these objects and reads from them the section of the settings,
+scopes and roles, the process, the address and the reference. So a new service is a
+folder and one line. Nothing in here imports what runs; that is found by the names of
+the service's modules, which are the same in every service: ``__main__`` is its process
+and ``spec.SPEC`` its REST API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import Field
+
+from spawners.common.settings import Section
+
+if TYPE_CHECKING:
+    from .spec import ServiceSpec
+
+
+class ServiceSection(Section):
+    """What every service's section of ``gateway.toml`` has."""
+
+    enabled: bool = Field(default=True, description="Run the service at all.")
+
+
+S = TypeVar("S", bound=ServiceSection)
+
+
+@dataclass(frozen=True, slots=True)
+class HubRights:
+    """What a service may ask of the hub.
+
+    Attributes:
+        scopes: JupyterHub's, the fewest that do.
+        why: the reason, for whoever reviews them.
+    """
+
+    scopes: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S]):
+    """All that the gateway has to know of a service.
+
+    Attributes:
+        name: of its folder, section, process, and of its path below ``/services/``.
+        title: for people, as the subject of a sentence.
+        why: what it does, for whoever reviews the table of processes.
+        running: what an operator should know of its process.
+        settings: the model of its section.
+        hub_rights: what it may ask of the hub, with these settings.
+        scopes: what users' tokens may be cut down to, as JupyterHub's custom scopes.
+        session_scopes: of these, what a browser's session and a notebook server may do
+            in their user's name, besides reaching the service.
+    """
+
+    name: str
+    title: str
+    why: str
+    running: str = field(repr=False)
+    settings: type[S]
+    hub_rights: Callable[[S], HubRights] = field(repr=False)
+    scopes: Mapping[str, Mapping[str, object]] = field(repr=False)
+    session_scopes: tuple[str, ...] = ()
+
+    @property
+    def user_scopes(self) -> tuple[str, ...]:
+        """Scopes of everybody whom the site lets in."""
+        return (f"access:services!service={self.name}", *self.session_scopes)
+
+    @property
+    def module(self) -> str:
+        """What ``python -m`` runs."""
+        return f"services.{self.name}.__main__"
+
+    def spec(self) -> ServiceSpec[Any]:
+        """Return its REST API; imports all that serves it."""
+        spec: ServiceSpec[Any] = import_module(f"services.{self.name}.spec").SPEC
+        return spec
