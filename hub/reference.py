@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from services.common.openapi import document
 from services.common.reference import api_page
 from services.common.service import Service
 from spawners.batch.jobs.reconciler.picture import page as life_of_a_job
@@ -239,9 +240,19 @@ def _api_page(service: Service[Any]) -> str:
     return api_page(service.spec())
 
 
+def _document(service: Service[Any]) -> str:
+    """Return a service's OpenAPI document, of which panels' types are made."""
+    made = document(service.spec(), f"/services/{service.name}/", "v1")
+    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     **{
         f"docs/reference/{service.name}-api.md": partial(_api_page, service)
+        for service in SERVICES
+    },
+    **{
+        f"docs/reference/{service.name}.openapi.json": partial(_document, service)
         for service in SERVICES
     },
     "docs/reference/settings.md": settings_page,

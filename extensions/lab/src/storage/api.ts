@@ -1,162 +1,120 @@
-import { Refused } from '../gateway/refused';
+import { operations, OPERATIONS } from '../gateway/generated/storage';
+import { Asked, rest } from '../gateway/rest';
 import { Send } from '../gateway/send';
 
 import * as t from './types';
 
-function query(path: string, values: Record<string, string | number | null | undefined>): string {
-  const parts = Object.entries(values)
-    .filter(([, value]) => value !== '' && value !== null && value !== undefined)
-    .map(([name, value]) => `${name}=${encode(String(value))}`);
-  return parts.length ? `${path}?${parts.join('&')}` : path;
-}
+type Body<Name extends keyof operations> = Asked<operations[Name]> extends { body: infer Content } ? Content : never;
+type ObjectKey = { bucket: string; key: string };
 
-function encode(value: string): string {
-  try {
-    return encodeURIComponent(value);
-  } catch {
-    throw new Refused('This name is not Unicode, and no browser can ask for it.', 400, 'key-refused');
-  }
-}
-
-/** The storage service's REST API. Every call rejects with `Refused`. */
+/** The storage service's REST API, as its OpenAPI document has it. Every call rejects with `Refused`. */
 export class Api {
-  constructor(private readonly send: Send) {}
+  constructor(send: Send) {
+    this.ask = rest<operations>(OPERATIONS, send);
+  }
 
-  me = (): Promise<t.Me> => this.call('GET', 'me');
+  me = (): Promise<t.Me> => this.ask('show_me');
 
-  buckets = async (): Promise<t.Bucket[]> => (await this.call<{ buckets: t.Bucket[] }>('GET', 'buckets')).buckets;
+  buckets = async (): Promise<t.Bucket[]> => (await this.ask('list_buckets')).buckets;
 
-  createBucket = (name: string): Promise<t.Bucket> => this.call('POST', 'buckets', { name });
+  createBucket = (name: string): Promise<t.Bucket> => this.ask('create_bucket', { body: { name } });
 
-  deleteBucket = (name: string): Promise<void> => this.call('DELETE', `buckets/${encode(name)}`);
+  deleteBucket = (bucket: string) => this.ask('delete_bucket', { path: { bucket } });
 
   /** Measured lately, or now: may take seconds. */
-  usage = (name: string): Promise<t.Usage> => this.call('GET', `buckets/${encode(name)}/usage`);
+  usage = (bucket: string): Promise<t.Usage> => this.ask('measure_bucket', { path: { bucket } });
 
   page = (bucket: string, prefix: string, at: { token?: string; after?: string; limit?: number }): Promise<t.Page> =>
-    this.call('GET', query('objects', { bucket, prefix, token: at.token, start_after: at.after, limit: at.limit }));
+    this.ask('list_objects', { query: { bucket, prefix, token: at.token, start_after: at.after, limit: at.limit } });
 
-  head = (bucket: string, key: string): Promise<t.Head> => this.call('GET', query('objects/head', { bucket, key }));
+  head = (bucket: string, key: string): Promise<t.Head> => this.ask('head_object', { query: { bucket, key } });
 
   tags = async (bucket: string, key: string): Promise<Record<string, string>> =>
-    (await this.call<{ tags: Record<string, string> }>('GET', query('objects/tags', { bucket, key }))).tags;
+    (await this.ask('show_tags', { query: { bucket, key } })).tags;
 
-  setTags = (bucket: string, key: string, tags: Record<string, string>): Promise<unknown> =>
-    this.call('PUT', 'objects/tags', { bucket, key, tags });
+  setTags = (bucket: string, key: string, tags: Record<string, string>) =>
+    this.ask('set_tags', { body: { bucket, key, tags } });
 
   /** The versions of all keys that begin with `prefix`. */
-  versions = (bucket: string, prefix: string, after?: t.VersionsPage): Promise<t.VersionsPage> =>
-    this.call(
-      'GET',
-      query('objects/versions', {
-        bucket,
-        prefix,
-        key_marker: after?.key_marker,
-        version_marker: after?.version_marker
-      })
-    );
+  versions = (bucket: string, prefix: string, after?: t.VersionsPage): Promise<t.VersionsPage> => {
+    const { key_marker, version_marker } = after ?? {};
+    return this.ask('list_versions', { query: { bucket, prefix, key_marker, version_marker } });
+  };
 
   /** Make an earlier version the current one. */
-  restore = (bucket: string, key: string, version: string): Promise<unknown> =>
-    this.call('POST', 'objects/restore', { bucket, key, version });
+  restore = (bucket: string, key: string, version: string) =>
+    this.ask('restore_object', { body: { bucket, key, version } });
 
-  count = (selection: t.Selection): Promise<t.Count> => this.call('POST', 'objects/count', selection);
+  count = (selection: t.Selection): Promise<t.Count> => this.ask('count_objects', { body: selection });
 
   /** Delete up to 1,000 keys now. */
-  deleteKeys = (
-    bucket: string,
-    keys: string[]
-  ): Promise<{ deleted: number; failures: { key: string; message: string }[] }> =>
-    this.call('POST', 'objects/delete', { bucket, keys });
+  deleteKeys = (bucket: string, keys: string[]) => this.ask('delete_objects', { body: { bucket, keys } });
 
-  tasks = async (): Promise<t.Task[]> => (await this.call<{ tasks: t.Task[] }>('GET', 'tasks')).tasks;
+  tasks = async (): Promise<t.Task[]> => (await this.ask('list_tasks')).tasks;
 
-  begin = (task: t.NewTask): Promise<t.Task> => this.call('POST', 'tasks', task);
+  task = (id: string): Promise<t.Task> => this.ask('show_task', { path: { id } });
 
-  cancel = (id: string): Promise<t.Task> => this.call('POST', `tasks/${encode(id)}/cancel`);
+  begin = (task: t.NewTask): Promise<t.Task> => this.ask('begin_task', { body: task });
+
+  cancel = (id: string): Promise<t.Task> => this.ask('cancel_task', { path: { id } });
 
   /** `inline`: for reading by a script, not for saving. */
   downloadUrl = (bucket: string, key: string, inline = false, version = ''): Promise<t.SignedUrl> =>
-    this.call('POST', 'urls/download', { bucket, key, inline, version });
+    this.ask('sign_download', { body: { bucket, key, inline, version } });
 
-  uploadUrl = (upload: {
-    bucket: string;
-    key: string;
-    size: number;
-    content_type: string;
-    crc32: string;
-    overwrite: boolean;
-  }): Promise<t.SignedUrl> => this.call('POST', 'urls/upload', upload);
+  uploadUrl = (upload: Body<'sign_upload'>): Promise<t.SignedUrl> => this.ask('sign_upload', { body: upload });
 
-  beginUpload = (upload: {
-    bucket: string;
-    key: string;
-    size: number;
-    content_type: string;
-    overwrite: boolean;
-  }): Promise<t.UploadStart> => this.call('POST', 'uploads', upload);
+  beginUpload = (upload: Body<'begin_upload'>): Promise<t.UploadStart> => this.ask('begin_upload', { body: upload });
 
   partUrls = async (
-    of: { bucket: string; key: string; upload_id: string },
-    parts: { number: number; crc32: string }[]
-  ): Promise<t.SignedUrl[]> =>
-    (await this.call<{ urls: t.SignedUrl[] }>('POST', 'uploads/urls', { ...of, parts })).urls;
+    of: ObjectKey & { upload_id: string },
+    parts: Body<'sign_parts'>['parts']
+  ): Promise<t.SignedUrl[]> => (await this.ask('sign_parts', { body: { ...of, parts } })).urls;
 
   parts = async (bucket: string, key: string, upload_id: string): Promise<t.Part[]> =>
-    (await this.call<{ parts: t.Part[] }>('GET', query('uploads/parts', { bucket, key, upload_id }))).parts;
+    (await this.ask('list_parts', { query: { bucket, key, upload_id } })).parts;
 
-  complete = (end: {
-    bucket: string;
-    key: string;
-    upload_id: string;
-    parts: { number: number; etag: string }[];
-    overwrite: boolean;
-  }): Promise<{ key: string; etag: string }> => this.call('POST', 'uploads/complete', end);
+  complete = (end: Body<'complete_upload'>) => this.ask('complete_upload', { body: end });
 
-  abort = (bucket: string, key: string, upload_id: string): Promise<void> =>
-    this.call('POST', 'uploads/abort', { bucket, key, upload_id });
+  abort = (bucket: string, key: string, upload_id: string) =>
+    this.ask('abort_upload', { body: { bucket, key, upload_id } });
 
-  unfinished = (bucket: string, prefix: string, after?: t.UnfinishedPage): Promise<t.UnfinishedPage> =>
-    this.call(
-      'GET',
-      query('uploads', { bucket, prefix, key_marker: after?.key_marker, upload_marker: after?.upload_marker })
-    );
+  unfinished = (bucket: string, prefix: string, after?: t.UnfinishedPage): Promise<t.UnfinishedPage> => {
+    const { key_marker, upload_marker } = after ?? {};
+    return this.ask('list_uploads', { query: { bucket, prefix, key_marker, upload_marker } });
+  };
 
-  shares = async (): Promise<t.Share[]> => (await this.call<{ shares: t.Share[] }>('GET', 'shares')).shares;
+  shares = async (): Promise<t.Share[]> => (await this.ask('list_shares')).shares;
 
-  share = (share: t.NewShare): Promise<t.Share> => this.call('POST', 'shares', share);
+  share = (share: t.NewShare): Promise<t.Share> => this.ask('create_share', { body: share });
 
-  endShare = (id: string): Promise<void> => this.call('DELETE', `shares/${encode(id)}`);
+  endShare = (id: string) => this.ask('end_share', { path: { id } });
 
-  links = async (): Promise<t.Link[]> => (await this.call<{ links: t.Link[] }>('GET', 'links')).links;
+  links = async (): Promise<t.Link[]> => (await this.ask('list_links')).links;
 
   link = (bucket: string, key: string, expires: string | null): Promise<t.Link> =>
-    this.call('POST', 'links', { bucket, key, expires });
+    this.ask('create_link', { body: { bucket, key, expires } });
 
-  endLink = (id: string): Promise<void> => this.call('DELETE', `links/${encode(id)}`);
+  endLink = (id: string) => this.ask('end_link', { path: { id } });
 
   /** The keys of programs that are still good; not the keys themselves. */
-  credentials = async (): Promise<t.Credential[]> =>
-    (await this.call<{ credentials: t.Credential[] }>('GET', 'credentials')).credentials;
+  credentials = async (): Promise<t.Credential[]> => (await this.ask('list_credentials')).credentials;
 
-  endCredential = (id: string): Promise<void> => this.call('DELETE', `credentials/${encode(id)}`);
+  endCredential = (id: string) => this.ask('revoke_credentials', { path: { id } });
 
   /** What was done, newest first; with `before`, only what came before that entry. */
   audit = async (before: number, limit: number): Promise<t.AuditEntry[]> =>
-    (await this.call<{ entries: t.AuditEntry[] }>('GET', query('audit', { before: before || null, limit }))).entries;
+    (await this.ask('list_audit', { query: { before: before || null, limit } })).entries;
 
   /** Which key of the store its user entered; '' for none. */
-  ownKey = (): Promise<{ access_key: string }> => this.call('GET', 'key');
+  ownKey = () => this.ask('show_key');
 
-  forgetKey = (): Promise<void> => this.call('DELETE', 'key');
+  forgetKey = () => this.ask('forget_key');
 
   /** Keep a key of the store that its user has, where the site wants that. */
-  keepKey = (key: { access_key: string; secret_key: string; session_token: string }): Promise<void> =>
-    this.call('PUT', 'key', key);
+  keepKey = (key: Body<'keep_key'>) => this.ask('keep_key', { body: key });
 
-  private call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    return this.send(method, path, body) as Promise<T>;
-  }
+  private readonly ask;
 }
 
 /**

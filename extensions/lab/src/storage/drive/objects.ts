@@ -3,7 +3,7 @@ import { ServerConnection } from '@jupyterlab/services';
 import { Refused, words } from '../../gateway/refused';
 import { Send } from '../../gateway/send';
 import { Api, reach } from '../api';
-import { Count, Me, NewTask, Page, Task } from '../types';
+import { Count, Me, NewTask, Page } from '../types';
 import { checksum } from '../upload/crc32';
 
 import { Right } from './paths';
@@ -31,7 +31,7 @@ export interface Facts {
 
 /** Objects as a drive needs them; bytes go between the browser and the store only. */
 export class Objects {
-  constructor(private readonly send: Send) {
+  constructor(send: Send) {
     this.api = new Api(send);
   }
 
@@ -50,9 +50,8 @@ export class Objects {
   /** Return an object's facts; null if there is none. */
   async head(bucket: string, key: string): Promise<Facts | null> {
     try {
-      const found = await this.api.head(bucket, key);
-      const { modified } = found as unknown as { modified: string | null };
-      return { size: found.size, etag: found.etag, modified: modified ?? new Date(0).toISOString() };
+      const { size, etag, modified } = await this.api.head(bucket, key);
+      return { size, etag, modified: modified ?? new Date(0).toISOString() };
     } catch (error) {
       if (error instanceof Refused && error.status === 404) {
         return null;
@@ -140,8 +139,7 @@ export class Objects {
     while (phase === 'waiting' || phase === 'running') {
       await new Promise(resolve => setTimeout(resolve, pause));
       pause = Math.min(2 * pause, LONGEST_PAUSE);
-      const found = (await this.told(this.send('GET', `tasks/${encodeURIComponent(id)}`))) as Task;
-      ({ phase, message, failures } = found);
+      ({ phase, message, failures } = await this.told(this.api.task(id)));
     }
     if (phase !== 'done' || failures.length) {
       throw refused(409, failures[0]?.message || message || `This was ${phase}.`);
