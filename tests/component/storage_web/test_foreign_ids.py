@@ -27,10 +27,10 @@ def hers(
     alice: Person, bob: Person, person: Callable[..., Person]
 ) -> Iterator[dict[str, str]]:
     """One thing of each kind that is alice's, by the first word of its route."""
-    person("carol")
+    person("erin")  # carol is the browser's
     alice.put("ids/x", b"alice's", overwrite=True)
     bob.put("ids/x", b"bob's", overwrite=True)
-    wish = {"bucket": "alice", "kind": "user", "name": "carol", "prefix": "ids/"}
+    wish = {"bucket": "alice", "kind": "user", "name": "erin", "prefix": "ids/"}
     copy = {"bucket": "alice", "prefix": "ids/copy/", "overwrite": True}
     source = {"bucket": "alice", "keys": ["ids/x"]}
     begun = alice.call(
