@@ -13,14 +13,14 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from hub.api.usage import Report as UsageReport
 from hub.config.settings import load_settings
 from landbridge_lab.copies.journal import Journal
 from rigs.checkout import CHECKOUT
@@ -35,8 +35,20 @@ from services.storage.s3 import headers as s3_headers
 from services.storage.s3 import listing
 from services.storage.s3.errors import StorageError
 from services.storage.spec import SPEC
-from spawners.batch.errors import BatchError
+from spawners.batch.errors import BatchError, InvalidSpec
+from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.usage import JobUsage, UsageReport
+from spawners.batch.jobs.wire import (
+    Check,
+    Names,
+    Note,
+    SetSubmission,
+    Submission,
+    dump,
+    read,
+)
 from spawners.batch.local import files as local_files
+from spawners.batch.models import Launch, Resources
 from spawners.batch.rendezvous import messages as reports
 from spawners.batch.rendezvous import proofs as proof
 from spawners.batch.runners import launcher
@@ -53,6 +65,7 @@ from spawners.profiles.profiles import load_profiles
 
 SLOWEST_SECONDS = 5.0
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_JOB = "lb-" + "a" * 26
 _SCRATCH = Path(tempfile.gettempdir())
 
 
@@ -113,6 +126,39 @@ def _in_file(name: str, run: Callable[[Path], object]) -> Callable[[bytes], obje
 
 def _recorded(*files: str) -> tuple[bytes, ...]:
     return tuple((RECORDED / name).read_bytes() for name in files)
+
+
+# -- the jobs service ---------------------------------------------------------------
+
+
+def _requests() -> Iterable[Target]:
+    submission = Submission(
+        "alice",
+        "server:alice/",
+        Resources(cpus=2, time_limit=timedelta(hours=1)),
+        "/home/alice",
+        script="#!/bin/sh",
+        launch=Launch(("a", "b"), {"A": "1"}, {"f": "text"}),
+    )
+    job = JobUsage(_JOB, "12", _NOW, _NOW, ended=False, cpus=1, gpus=0, memory=1)
+    for name, body in {
+        "a submission": submission,
+        "a set of submissions": SetSubmission(
+            submission, ("set:alice/1", "set:alice/2")
+        ),
+        "names of jobs": Names((_JOB,)),
+        "a failure": Failure("It failed", "because", "try again"),
+        "a launch": Launch(("a",), {"A": "1"}),
+        "a note": Note("ended", "It ended.", {"a": 1, "b": None}, "k"),
+        "a check": Check("alice", Resources(gpus=1)),
+        "a usage report": UsageReport((job,)),
+    }.items():
+        yield Target(
+            f"asked of the jobs service: {name}",
+            partial(read, type(body)),
+            (InvalidSpec,),
+            (dump(body),),
+        )
 
 
 # -- the batch system ---------------------------------------------------------------
@@ -311,12 +357,6 @@ def _site() -> Iterable[Target]:
     )
     yield Target("spans", _plain(parse_duration), (ValueError,), (b"1d 2h 3min 4s",))
     yield Target("amounts", _plain(parse_memory), (ValueError,), (b"1.5GiB",))
-    yield Target(
-        "a server's usage report",
-        UsageReport.model_validate_json,
-        (ValidationError,),
-        (b'{"jobs": []}',),
-    )
 
 
 def _json(run: Callable[[Any], object]) -> Callable[[bytes], object]:
@@ -446,4 +486,4 @@ def _journal(path: Path) -> None:
     list(Journal(path.parent).read(()))
 
 
-TARGETS = (*_slurm(), *_jobs(), *_kernels(), *_site(), *_storage())
+TARGETS = (*_requests(), *_slurm(), *_jobs(), *_kernels(), *_site(), *_storage())
