@@ -44,7 +44,7 @@ from .config.paths import database_url, prepare_state
 from .config.secrets import operator_token_file
 from .config.settings import Settings, load_settings
 from .config.site import detect
-from .gateway import Gateway, open_gateway
+from .gateway import HubGateway, open_gateway
 from .http_server import bound_http_servers
 from .log_filter import keep_sessions_private
 from .mended import mended
@@ -79,7 +79,7 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gateway: Gateway | None = None
+        self.gateway: HubGateway | None = None
         self.keeper: SessionKeeper | None = None
         self._services_starting: set[asyncio.Task[bool]] = set()
         self._service_watch = ServiceWatch(self.log)

@@ -1,7 +1,7 @@
 """The hub's side of all jobs: a client of the jobs service, and what spawners ask for.
 
-:func:`open_gateway` makes it from the settings; :class:`Gateway` is what JupyterHub's
-side (app, spawners, handlers) holds on to.
+:func:`open_gateway` makes it from the settings; :class:`HubGateway` is what the side of
+JupyterHub (app, spawners, handlers) holds on to.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class JobPaths:
     python: str
 
 
-class Gateway:
+class HubGateway:
     """The hub's side of every server, kernel, model and cluster that is a job.
 
     Attributes:
@@ -234,7 +234,7 @@ def jobs_client(settings: Settings) -> RemoteJobs:
 
 async def open_gateway(
     settings: Settings, site: Site, *, patience_seconds: float = _START_SECONDS
-) -> Gateway:
+) -> HubGateway:
     """Return the hub's side of all jobs, once it knows of every one of them.
 
     Args:
@@ -262,4 +262,6 @@ async def open_gateway(
     except BaseException:
         await jobs.close()
         raise
-    return Gateway(jobs=jobs, tls=tls, places=places(settings, site), kernels=kernels)
+    return HubGateway(
+        jobs=jobs, tls=tls, places=places(settings, site), kernels=kernels
+    )

@@ -18,7 +18,7 @@ from jupyterhub.scopes import needs_scope
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from hub.gateway import Gateway
+from hub.gateway import HubGateway
 from spawners.common.errors import GatewayError
 from spawners.notebooks.start import owner_key
 
@@ -34,8 +34,8 @@ class _GatewayHandler(APIHandler):  # type: ignore[misc]  # JupyterHub is untype
     """What the pages' handlers share: the gateway and a user by name."""
 
     @property
-    def gateway(self) -> Gateway:
-        gateway: Gateway = self.settings["landbridge"]
+    def gateway(self) -> HubGateway:
+        gateway: HubGateway = self.settings["landbridge"]
         return gateway
 
     def asking(self) -> Any:

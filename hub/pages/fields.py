@@ -16,7 +16,7 @@ from spawners.profiles.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SchedulerFacts:
     """What the scheduler has told: the cluster, and the user's accounts."""
 
     snapshot: ClusterSnapshot | None = None
@@ -73,7 +73,7 @@ LABELS = {
 
 
 def fields_of(
-    profile: Profile, known: Known, given: Mapping[str, Any]
+    profile: Profile, known: SchedulerFacts, given: Mapping[str, Any]
 ) -> tuple[Field, ...]:
     """Return the fields that make sense here, filled in.
 
@@ -94,7 +94,9 @@ def fields_of(
     return tuple(fields)
 
 
-def _field(name: str, choice: Any, defaults: Resources, known: Known) -> Field | None:
+def _field(
+    name: str, choice: Any, defaults: Resources, known: SchedulerFacts
+) -> Field | None:
     if isinstance(choice, Count):
         return _count(name, choice, defaults, known)
     if isinstance(choice, Amount):
@@ -116,7 +118,9 @@ def _field(name: str, choice: Any, defaults: Resources, known: Known) -> Field |
     return _words(name, choice, getattr(defaults, name), known)
 
 
-def _count(name: str, choice: Count, defaults: Resources, known: Known) -> Field | None:
+def _count(
+    name: str, choice: Count, defaults: Resources, known: SchedulerFacts
+) -> Field | None:
     most = choice.max
     if known.open_partitions:
         counts = [
@@ -139,19 +143,21 @@ def _count(name: str, choice: Count, defaults: Resources, known: Known) -> Field
     )
 
 
-def _most_memory(limit: int, known: Known) -> int:
+def _most_memory(limit: int, known: SchedulerFacts) -> int:
     memories = [p.max_memory_per_node for p in known.open_partitions]
     return min(limit, max(memories, default=0) or limit)
 
 
-def _longest(limit: timedelta, known: Known) -> timedelta:
+def _longest(limit: timedelta, known: SchedulerFacts) -> timedelta:
     limits = [p.max_time for p in known.open_partitions]
     times = [time for time in limits if time is not None]
     return limit if not times or len(times) < len(limits) else min(limit, max(times))
 
 
-def _words(name: str, choice: Any, default: str | None, known: Known) -> Field | None:
-    offers: dict[str, Callable[[Known], list[Option]]] = {
+def _words(
+    name: str, choice: Any, default: str | None, known: SchedulerFacts
+) -> Field | None:
+    offers: dict[str, Callable[[SchedulerFacts], list[Option]]] = {
         "partition": _partitions,
         "gpu_model": _models,
         "account": _accounts,
@@ -182,7 +188,7 @@ def _hint(name: str) -> str:
     }.get(name, "")
 
 
-def _partitions(known: Known) -> list[Option]:
+def _partitions(known: SchedulerFacts) -> list[Option]:
     options = []
     for partition in known.open_partitions:
         facts = [pool_in_words(pool) for pool in partition.gpus if pool.total]
@@ -193,7 +199,7 @@ def _partitions(known: Known) -> list[Option]:
     return options
 
 
-def _models(known: Known) -> list[Option]:
+def _models(known: SchedulerFacts) -> list[Option]:
     best: dict[str, Option] = {}
     for partition in known.open_partitions:
         for pool in partition.gpus:
@@ -202,7 +208,7 @@ def _models(known: Known) -> list[Option]:
     return list(best.values())
 
 
-def _accounts(known: Known) -> list[Option]:
+def _accounts(known: SchedulerFacts) -> list[Option]:
     if known.limits is None:
         return []
     default = known.limits.default_account
@@ -212,7 +218,7 @@ def _accounts(known: Known) -> list[Option]:
     ]
 
 
-def _qualities(known: Known) -> list[Option]:
+def _qualities(known: SchedulerFacts) -> list[Option]:
     if known.limits is None:
         return []
     names = set().union(*known.limits.accounts.values())

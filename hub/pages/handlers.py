@@ -33,7 +33,7 @@ from spawners.common.errors import GatewayError
 from spawners.common.text import duration_in_words, iso
 from spawners.profiles.availability import availability
 
-from .fields import LABELS, Known
+from .fields import LABELS, SchedulerFacts
 from .pace import Buckets, TooOften
 from .spawn_form import cluster_table, limits_of, offered_profiles, profile_availability
 
@@ -126,7 +126,7 @@ class SpawnPageHandler(_PageHandler):
         """Answer ``{"availability": {KEY: {text, tone}}, "cluster": {...}}``."""
         spawner = self.spawner("read:servers")
         snapshot = spawner.requester.snapshot
-        known = Known(snapshot, await limits_of(spawner))
+        known = SchedulerFacts(snapshot, await limits_of(spawner))
         self.finish(
             json.dumps(
                 {

@@ -30,7 +30,7 @@ from spawners.profiles.availability import (
 )
 from spawners.profiles.profiles import Profile, Profiles
 
-from .fields import Field, Known, fields_of
+from .fields import Field, SchedulerFacts, fields_of
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
@@ -87,7 +87,7 @@ class Form:
 
 async def options_form(spawner: Any) -> str:
     """Return the spawn page's form for this spawner's user, as HTML."""
-    known = Known(spawner.requester.snapshot, await limits_of(spawner))
+    known = SchedulerFacts(spawner.requester.snapshot, await limits_of(spawner))
     form = build_form(
         offered_cards(spawner),
         known,
@@ -132,7 +132,7 @@ def offered_cards(spawner: Any) -> list[Profile | Card]:
 
 def build_form(
     offered: Sequence[Profile | Card],
-    known: Known,
+    known: SchedulerFacts,
     *,
     stored: Mapping[str, Any],
     linked: Mapping[str, str],
@@ -163,7 +163,9 @@ def build_form(
     )
 
 
-def _card(profile: Profile | Card, known: Known, given: Mapping[str, Any]) -> Card:
+def _card(
+    profile: Profile | Card, known: SchedulerFacts, given: Mapping[str, Any]
+) -> Card:
     if isinstance(profile, Card):
         return profile
     resources = profile.resources.to_resources()
@@ -199,7 +201,7 @@ def _chips(resources: Resources) -> tuple[str, ...]:
     return tuple(chips)
 
 
-def cluster_table(known: Known, now: datetime) -> ClusterTable:
+def cluster_table(known: SchedulerFacts, now: datetime) -> ClusterTable:
     """Return the table of what is free where the user may go."""
     if known.snapshot is None:
         return ClusterTable("Not read yet", [])

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from spawners.batch.jobs.record import JobRecord
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.batch.rendezvous.certificates import DOMAIN, HubPki, ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings
@@ -147,9 +147,9 @@ async def job_answers(tls: ssl.SSLContext, record: JobRecord) -> bool:
     return True
 
 
-def watch_settings(config: JobsConfig, pki: HubPki) -> WatchSettings:
+def watch_policy(config: JobsConfig, pki: HubPki) -> Policy:
     """Return how often the scheduler is asked, and who else is when it denies a job."""
-    return WatchSettings(
+    return Policy(
         fast=config.scheduler.fast_poll,
         slow=config.scheduler.slow_poll,
         submissions=config.scheduler.concurrent_submissions,
@@ -192,6 +192,6 @@ def build_parts(config: JobsConfig) -> Parts:
         agent_paths=config.agent_paths,
         lock=config.lock,
         python=config.jobs.python,
-        watch=watch_settings(config, pki),
+        watch=watch_policy(config, pki),
         munge=build_munge(config),
     )

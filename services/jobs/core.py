@@ -11,7 +11,7 @@ from tornado.web import Application
 
 from services.common.listening import listen
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.rendezvous.certificates import CertificateAuthority
 from spawners.batch.rendezvous.launch import JobSideSettings, agent_command
@@ -58,7 +58,7 @@ class Parts:
     agent_paths: tuple[str, ...]
     lock: Path
     python: str = "python3"
-    watch: WatchSettings | None = None
+    watch: Policy | None = None
     munge: MungeVerifier | None = None
 
 

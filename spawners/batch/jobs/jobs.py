@@ -60,7 +60,7 @@ from .record import (
     Transition,
     utc_now,
 )
-from .settings import WatchSettings, supervise
+from .settings import Policy, supervise
 from .store import JobStore
 from .submission import About, Submission
 from .watcher import JobWatcher
@@ -99,7 +99,7 @@ class Jobs:
     Args:
         scheduler: runs them.
         store: keeps their records.
-        settings: how often and how long is looked.
+        policy: how often and how long is looked.
         launches: keeps what jobs start until they ask; without it, nothing can be
             submitted with a launch.
     """
@@ -108,27 +108,27 @@ class Jobs:
         self,
         scheduler: Scheduler,
         store: JobStore,
-        settings: WatchSettings | None = None,
+        policy: Policy | None = None,
         *,
         launches: Launches | None = None,
     ) -> None:
-        settings = settings or WatchSettings()
-        self._settings = settings
+        policy = policy or Policy()
+        self._policy = policy
         self._scheduler = MeteredScheduler(scheduler)
         self._ledger = Ledger(store)
         self._reconciler = Reconciler(
-            self._scheduler, self._ledger, settings, self._read_soon
+            self._scheduler, self._ledger, policy, self._read_soon
         )
-        self._readings = Readings(self._ledger, self._reconciler, settings)
+        self._readings = Readings(self._ledger, self._reconciler, policy)
         self._watcher = JobWatcher(
             self._scheduler,
-            settings,
+            policy,
             wanted=self._readings.wanted,
             urgency=self._readings.urgency,
             apply=self._readings.apply,
         )
         self._submission = Submission(
-            self._scheduler, self._ledger, self._reconciler, settings, launches
+            self._scheduler, self._ledger, self._reconciler, policy, launches
         )
         self._launches = launches
         self._polled: set[str] = set()
@@ -637,7 +637,7 @@ class Jobs:
         """Delete what is old, for ever."""
         while True:
             try:
-                before = utc_now() - self._settings.keep
+                before = utc_now() - self._policy.keep
                 while count := await self._ledger.store.prune(before):
                     log.debug("Pruned %s old records", count)
             except DatabaseUnavailable as error:

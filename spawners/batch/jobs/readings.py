@@ -22,7 +22,7 @@ from .ledger import Ledger
 from .reconciler.reconciler import Reconciler
 from .reconciler.steps import Now, Verdict, judge
 from .record import JobRecord, Line, has_moved, utc_now
-from .settings import WatchSettings
+from .settings import Policy
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +49,10 @@ class _Story:
 class Readings:
     """Applies readings to the records in the ledger."""
 
-    def __init__(
-        self, ledger: Ledger, reconciler: Reconciler, settings: WatchSettings
-    ) -> None:
+    def __init__(self, ledger: Ledger, reconciler: Reconciler, policy: Policy) -> None:
         self._ledger = ledger
         self._reconciler = reconciler
-        self._settings = settings
+        self._policy = policy
         self._stories: dict[str, _Story] = {}
         ledger.listeners.append(self._changed)
 
@@ -100,7 +98,7 @@ class Readings:
     def _apply(self, record: JobRecord, status: JobStatus | None, now: Now) -> None:
         name, memory = record.name, self._reconciler.memory(record.name)
         absent = status is not None and status.reason == ABSENT
-        match judge(record, memory, status, now, self._settings, absent=absent):
+        match judge(record, memory, status, now, self._policy, absent=absent):
             case Verdict.READ if status is not None:
                 self._reconciler.missed(name, None)
                 self._read(record, status)
@@ -189,5 +187,5 @@ class Readings:
 
     def _quiet(self, story: _Story, now: float) -> float:
         """Seconds between two lines about the queue: fewer the longer it lasts."""
-        least = self._settings.event_interval.total_seconds()
+        least = self._policy.event_interval.total_seconds()
         return max(least, (now - story.queued_since) / 20)

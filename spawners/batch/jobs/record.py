@@ -169,7 +169,7 @@ class JobRecord:
         cancel_wanted: since when somebody wants its end, or ``None``.
         failure: set when it ended without being asked to, or was refused.
         search_until: until when it is looked whether its job comes after all or comes
-            back, as late twins and jobs of crashed controllers do; or ``None``.
+            back, as late duplicates and jobs of crashed controllers do; or ``None``.
         vocabulary: how people call what runs in it.
         retain: what is kept of it once it is over.
         created, updated: aware UTC.

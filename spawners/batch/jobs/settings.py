@@ -21,7 +21,7 @@ LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class WatchSettings:
+class Policy:
     """Periods of the watcher and its companions.
 
     The defaults cost 3 listings a minute in a steady state, and 2 more commands while
@@ -34,11 +34,11 @@ class WatchSettings:
         backoff: pause after a first failure; doubled with each further one.
         snapshot_age: how old a snapshot that is read may be before a new one is made.
         limits_age: likewise for a user's limits.
-        look_delays: when to look by name after a lost answer, each after the last
+        search_delays: when to look by name after a lost answer, each after the last
             good look; after the last of them the submission is given up.
         identity_delays: when to ask for the rest of an identity whose submission told
             the id alone.
-        twin_delays: when to look for a job that arrives later still.
+        duplicate_delays: when to look for a job that arrives later still.
         rest_time: for how long an ended job is still looked at, in listings that are
             made anyway: a controller that crashes forgets the last seconds, and what
             was cancelled in them runs again.
@@ -60,9 +60,9 @@ class WatchSettings:
     backoff: timedelta = _S
     snapshot_age: timedelta = _MIN
     limits_age: timedelta = 5 * _MIN
-    look_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
+    search_delays: tuple[timedelta, ...] = (0 * _S, 3 * _S, 12 * _S)
     identity_delays: tuple[timedelta, ...] = (2 * _S, 20 * _S, 2 * _MIN)
-    twin_delays: tuple[timedelta, ...] = (30 * _S, 2 * _MIN, 10 * _MIN, 60 * _MIN)
+    duplicate_delays: tuple[timedelta, ...] = (30 * _S, 2 * _MIN, 10 * _MIN, 60 * _MIN)
     rest_time: timedelta = _MIN
     lost_after: timedelta = 10 * _S
     cancel_delays: tuple[timedelta, ...] = (5 * _S, 15 * _S, 30 * _S, _MIN)
@@ -75,9 +75,9 @@ class WatchSettings:
 
     def late_until(self, now: datetime) -> datetime | None:
         """Return until when a job that was given up may still come, from ``now``."""
-        if not self.twin_delays:
+        if not self.duplicate_delays:
             return None
-        return now + sum(self.twin_delays, start=timedelta())
+        return now + sum(self.duplicate_delays, start=timedelta())
 
     def pause_after(self, failures: int, took: float = 0.0) -> float:
         """Return how long (s) to leave the controller alone.

@@ -22,7 +22,7 @@ from .launches import Alongside, Launches
 from .ledger import Ledger
 from .reconciler.reconciler import Reconciler
 from .record import JobRecord, Phase, Retain, utc_now
-from .settings import WatchSettings
+from .settings import Policy
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +80,15 @@ class Submission:
         scheduler: Scheduler,
         ledger: Ledger,
         reconciler: Reconciler,
-        settings: WatchSettings,
+        policy: Policy,
         launches: Launches | None,
     ) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
         self._reconciler = reconciler
-        self._settings = settings
+        self._policy = policy
         self._launches = launches
-        self._few = asyncio.Semaphore(settings.submissions)
+        self._few = asyncio.Semaphore(policy.submissions)
         # Intents that are being written down, by owner.
         self._reserved: dict[str, JobRecord] = {}
         self._writing: dict[str, asyncio.Event] = {}

@@ -20,7 +20,7 @@ from spawners.common.errors import GatewayError
 from ..models import BatchJob, JobStatus
 from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .record import JobRecord
-from .settings import WatchSettings
+from .settings import Policy
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class JobWatcher:
     def __init__(
         self,
         scheduler: Scheduler,
-        settings: WatchSettings,
+        policy: Policy,
         *,
         wanted: Callable[[], list[JobRecord]],
         urgency: Callable[[JobRecord], float],
@@ -54,7 +54,7 @@ class JobWatcher:
 
         Args:
             scheduler: whom to ask.
-            settings: periods.
+            policy: periods.
             wanted: the records to ask about, at each tick.
             urgency: for how long (s) a record's job has been as it is;
                 infinity for one that needs no attention.
@@ -63,7 +63,7 @@ class JobWatcher:
         self.healthy = True
         self.problem = ""
         self._scheduler = scheduler
-        self._settings = settings
+        self._policy = policy
         self._wanted = wanted
         self._urgency = urgency
         self._apply = apply
@@ -128,7 +128,7 @@ class JobWatcher:
     @property
     def snapshot(self) -> ClusterSnapshot | None:
         """The last good snapshot; reading it has a new one made if it is old."""
-        if self.snapshot_age > self._settings.snapshot_age.total_seconds():
+        if self.snapshot_age > self._policy.snapshot_age.total_seconds():
             self._snapshot_asked.set()
         return self._snapshot
 
@@ -160,7 +160,7 @@ class JobWatcher:
                 failures += 1
                 log.warning("Cannot read the cluster: %s", error)
                 took += time.monotonic()
-                await asyncio.sleep(self._settings.pause_after(failures, took))
+                await asyncio.sleep(self._policy.pause_after(failures, took))
                 continue
             failures = 0
             self._snapshot, self._snapshot_read_at = snapshot, time.monotonic()
@@ -178,7 +178,7 @@ class JobWatcher:
         """
         known = self._limits.get(user)
         age = time.monotonic() - known.read_at if known else 0.0
-        if known is None or age > self._settings.limits_age.total_seconds():
+        if known is None or age > self._policy.limits_age.total_seconds():
             task = self._limit_reads.get(user)
             if task is None:
                 task = asyncio.create_task(self._read_limits(user))
@@ -209,15 +209,15 @@ class JobWatcher:
 
     def _period(self, records: list[JobRecord]) -> float:
         """Seconds to the next reading: a tenth of the shortest time of rest."""
-        fast = self._settings.fast.total_seconds()
-        slow = self._settings.slow.total_seconds()
+        fast = self._policy.fast.total_seconds()
+        slow = self._policy.slow.total_seconds()
         youngest = min(map(self._urgency, records), default=float("inf"))
         return min(max(youngest / 10, fast), slow)
 
     def _rest(self) -> float:
         """Seconds that the controller gets between two readings, whatever happens."""
-        least = self._settings.rest.total_seconds()
-        return max(self._settings.pause_after(self._failures, self._took), least)
+        least = self._policy.rest.total_seconds()
+        return max(self._policy.pause_after(self._failures, self._took), least)
 
     def _failed(self, problem: str) -> None:
         self._failures += 1

@@ -12,7 +12,7 @@ from rigs.batch.fixtures import new_spec, quick
 from rigs.services.jobs import Meddler, Rig
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.api import JobsApi
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 
 __all__ = ["new_spec", "quick"]
 
@@ -26,7 +26,7 @@ class Use:
 
 
 @pytest.fixture
-async def rig(quick: WatchSettings) -> AsyncIterator[Rig]:
+async def rig(quick: Policy) -> AsyncIterator[Rig]:
     """The service, running."""
     rig = Rig(replace(quick, rest_time=timedelta(milliseconds=300)))
     await rig.start()

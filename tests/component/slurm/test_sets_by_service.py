@@ -8,7 +8,7 @@ import pytest
 from rigs.batch.worlds import CountingRunner, SlurmWorld
 from rigs.services.jobs import Rig
 from spawners.batch.jobs.service_client import RemoteSettings
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.models import JobState, Resources
 from spawners.batch.slurm.scheduler import SlurmScheduler
 
@@ -28,7 +28,7 @@ async def runner(slurm):
 @pytest.fixture
 async def rig(runner):
     # Nothing but what is asked for, and one listing a second beside it.
-    watch = WatchSettings(fast=timedelta(seconds=1), rest=timedelta(seconds=1))
+    watch = Policy(fast=timedelta(seconds=1), rest=timedelta(seconds=1))
     rig = Rig(watch, SlurmScheduler(runner))
     await rig.start()
     yield rig

@@ -13,7 +13,7 @@ from rigs.batch.jobs import OWNER
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import JobRecord
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.batch.scheduler import Scheduler
@@ -25,16 +25,16 @@ Submit = Callable[..., Awaitable[JobRecord]]
 
 
 @pytest.fixture
-def quick() -> WatchSettings:
+def quick() -> Policy:
     """Periods for tests: the shape of the real ones, a hundred times as fast."""
-    return WatchSettings(
+    return Policy(
         fast=10 * _MS,
         slow=200 * _MS,
         rest=2 * _MS,
         backoff=100 * _MS,
-        look_delays=(0 * _MS, 30 * _MS, 60 * _MS),
+        search_delays=(0 * _MS, 30 * _MS, 60 * _MS),
         identity_delays=(20 * _MS, 100 * _MS),
-        twin_delays=(100 * _MS, 200 * _MS, 400 * _MS),
+        duplicate_delays=(100 * _MS, 200 * _MS, 400 * _MS),
         lost_after=20 * _MS,
         cancel_delays=(50 * _MS, 100 * _MS),
         cancel_alarm=300 * _MS,
@@ -87,13 +87,13 @@ def store_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def open_jobs(
-    fake: FakeScheduler, quick: WatchSettings, store_url: str
+    fake: FakeScheduler, quick: Policy, store_url: str
 ) -> AsyncIterator[OpenJobs]:
     """Start a ``Jobs`` on this test's store; more than one is a restart."""
     opened: list[tuple[Jobs, JobStore]] = []
 
     async def open_one(
-        scheduler: Scheduler | None = None, settings: WatchSettings | None = None
+        scheduler: Scheduler | None = None, settings: Policy | None = None
     ) -> Jobs:
         store = await JobStore.open(store_url, timeout_seconds=0.3)
         jobs = Jobs(scheduler or fake, store, settings or quick)

@@ -19,7 +19,7 @@ import pytest
 
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, JobState, Launch, Resources, new_job_name
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
@@ -28,7 +28,7 @@ from spawners.batch.rendezvous.launches import StoredLaunches
 from spawners.batch.rendezvous.rendezvous import Rendezvous, RendezvousSettings
 from spawners.batch.rendezvous.store import StoredProofs
 
-QUICK = WatchSettings(fast=timedelta(seconds=0.05), slow=timedelta(seconds=0.2))
+QUICK = Policy(fast=timedelta(seconds=0.05), slow=timedelta(seconds=0.2))
 NONCE = "n" * 32
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.record import JobRecord
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.local.scheduler import LocalScheduler, LocalSettings
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name, task_name
 from spawners.batch.runners.direct import (
@@ -30,13 +30,13 @@ _MS = timedelta(milliseconds=1)
 _MIB = 1024**2
 
 #: Periods for real schedulers: short, but not shorter than their commands take.
-SETTINGS = WatchSettings(
+SETTINGS = Policy(
     fast=200 * _MS,
     slow=1000 * _MS,
     rest=50 * _MS,
     backoff=200 * _MS,
-    look_delays=(0 * _MS, 500 * _MS, 1000 * _MS),
-    twin_delays=(1000 * _MS, 2000 * _MS, 2000 * _MS, 5000 * _MS),
+    search_delays=(0 * _MS, 500 * _MS, 1000 * _MS),
+    duplicate_delays=(1000 * _MS, 2000 * _MS, 2000 * _MS, 5000 * _MS),
     lost_after=3000 * _MS,
     cancel_delays=(2000 * _MS, 4000 * _MS),
 )

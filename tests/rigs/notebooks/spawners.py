@@ -18,7 +18,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import Address, JobRecord
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import BatchJob, JobState
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
@@ -26,10 +26,10 @@ from spawners.batch.rendezvous.launch import JobSideSettings
 from spawners.batch.rendezvous.launches import StoredLaunches
 from spawners.notebooks.spawner import BatchJobSpawner
 
-QUICK = WatchSettings(
+QUICK = Policy(
     fast=timedelta(milliseconds=20),
     slow=timedelta(milliseconds=50),
-    look_delays=(timedelta(0), timedelta(milliseconds=20)),
+    search_delays=(timedelta(0), timedelta(milliseconds=20)),
     lost_after=timedelta(milliseconds=10),
 )
 

@@ -24,7 +24,7 @@ from services.jobs.handlers import LARGEST_BODY
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.remote import RemoteJobs
 from spawners.batch.jobs.service_client import RemoteSettings
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.rendezvous.certificates import ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings
 from spawners.batch.scheduler import Scheduler
@@ -52,9 +52,7 @@ QUICK = RemoteSettings(
 class Rig:
     """See the module. Attributes: scheduler, state, socket, service, tokens."""
 
-    def __init__(
-        self, watch: WatchSettings, scheduler: Scheduler | None = None
-    ) -> None:
+    def __init__(self, watch: Policy, scheduler: Scheduler | None = None) -> None:
         self.state = Path(tempfile.mkdtemp(prefix="lb-jobs-"))
         self.socket = self.state / "jobs.sock"
         self.scheduler = scheduler or FakeScheduler()

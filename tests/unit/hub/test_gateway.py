@@ -13,7 +13,7 @@ import pytest
 
 from hub import gateway as wiring
 from hub.config.settings import load_settings
-from hub.gateway import Gateway, JobPaths
+from hub.gateway import HubGateway, JobPaths
 from services.jobs.settings import Site
 from spawners.batch.errors import NotPermitted
 from spawners.batch.jobs.errors import UnknownJob
@@ -38,8 +38,8 @@ class Jobs:
         self.closed = True
 
 
-def gateway(tmp_path: Path, jobs: Any, *, users: Path | None = None) -> Gateway:
-    return Gateway(
+def gateway(tmp_path: Path, jobs: Any, *, users: Path | None = None) -> HubGateway:
+    return HubGateway(
         jobs=jobs,
         tls=ssl.create_default_context(),
         places=JobPaths(

@@ -13,7 +13,7 @@ from ...models import JobState, JobStatus
 from ...scheduler import Scheduler
 from ..ledger import Ledger
 from ..record import JobRecord, Phase, Transition, utc_now
-from ..settings import WatchSettings
+from ..settings import Policy
 from .steps import Report
 
 log = logging.getLogger(__name__)
@@ -22,16 +22,14 @@ log = logging.getLogger(__name__)
 class Closing:
     """Tells of ends."""
 
-    def __init__(
-        self, scheduler: Scheduler, ledger: Ledger, settings: WatchSettings
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, ledger: Ledger, policy: Policy) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
-        self._settings = settings
+        self._policy = policy
 
     async def answers(self, record: JobRecord) -> bool:
         """Whether the job itself says that it is there: a listing can be wrong."""
-        ask = self._settings.answers
+        ask = self._policy.answers
         return record.address is not None and ask is not None and await ask(record)
 
     async def close(
@@ -50,7 +48,7 @@ class Closing:
         if record.cancel_wanted is None and record.phase is Phase.SUBMITTED:
             tail = report.log if report and report.log else await self._tail(record)
         now = utc_now()
-        until = now + self._settings.rest_time
+        until = now + self._policy.rest_time
 
         def end(record: JobRecord) -> Transition:
             if not record.needs_polling:
@@ -64,7 +62,7 @@ class Closing:
                 vocabulary=record.vocabulary,
             )
             if status.state is JobState.LOST:
-                late = self._settings.late_until(now) or now
+                late = self._policy.late_until(now) or now
                 return record.vanished(failure, now, late)
             return record.ended(status, failure, until)
 
@@ -78,7 +76,7 @@ class Closing:
             return ""
         path = record.output.replace("%j", record.job.id)
         try:
-            async with asyncio.timeout(self._settings.output_timeout.total_seconds()):
+            async with asyncio.timeout(self._policy.output_timeout.total_seconds()):
                 return await self._scheduler.read_output(record.job, path)
         except (GatewayError, OSError, TimeoutError) as error:
             log.warning("Cannot read the output of job %s: %s", record.name, error)

@@ -8,7 +8,7 @@ the documentation by ``python -m hub.reference``.
 from __future__ import annotations
 
 from ..record import Situation
-from ..settings import WatchSettings
+from ..settings import Policy
 from .examples import MOMENT, RECORDS, edges
 from .steps import FRESH, NEVER, Now, Step, follow, next_step
 
@@ -96,7 +96,7 @@ def _rows() -> list[str]:
 
 def _next(situation: Situation) -> str:
     """Return in words what is done about records of a situation, and how soon."""
-    now, policy, found = Now(MOMENT, 0.0), WatchSettings(), []
+    now, policy, found = Now(MOMENT, 0.0), Policy(), []
     for record in RECORDS[situation]:
         memory = follow(record, FRESH, now, policy)
         step, due = next_step(record, memory, now)

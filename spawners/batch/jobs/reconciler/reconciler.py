@@ -27,7 +27,7 @@ from ...models import (
 from ...scheduler import Scheduler
 from ..ledger import Ledger
 from ..record import JobRecord, Transition, utc_now
-from ..settings import WatchSettings
+from ..settings import Policy
 from .closing import Closing
 from .queue import DelayQueue, Lane
 from .search import Searcher
@@ -60,7 +60,7 @@ class Reconciler:
         self,
         scheduler: Scheduler,
         ledger: Ledger,
-        settings: WatchSettings,
+        policy: Policy,
         nudge: Callable[[], None],
     ) -> None:
         """Make a reconciler; :meth:`run` does the work.
@@ -68,20 +68,20 @@ class Reconciler:
         Args:
             scheduler: whom to ask.
             ledger: the records; its changes are listened to.
-            settings: periods.
+            policy: periods.
             nudge: have the jobs read soon.
         """
         self._scheduler = scheduler
         self._ledger = ledger
-        self._settings = settings
+        self._policy = policy
         self._nudge = nudge
         self._memories: dict[str, Memory] = {}
         self._submitting: set[str] = set()
         self._asking: set[str] = set()
         self._asked: dict[str, asyncio.Future[None]] = {}
         self._queue = DelayQueue()
-        self._searcher = Searcher(scheduler, ledger, settings)
-        self._closing = Closing(scheduler, ledger, settings)
+        self._searcher = Searcher(scheduler, ledger, policy)
+        self._closing = Closing(scheduler, ledger, policy)
         self._failures = 0
         self._no_look_before = -NEVER
         self._looks = Lane(self._look, self._done, at_once=1)
@@ -163,7 +163,7 @@ class Reconciler:
 
     def search_anew(self, name: str) -> None:
         """Search for the job of a record that was given up: it was heard of."""
-        until = self._settings.late_until(utc_now())
+        until = self._policy.late_until(utc_now())
         if until is not None:
             self._memories.pop(name, None)
             self._ledger.note(name, lambda record: record.searched_again(until))
@@ -237,7 +237,7 @@ class Reconciler:
         """Bring the memory up to date; return what is due next, and when."""
         name = record.name
         old = replace(self.memory(name), submitting=name in self._submitting)
-        memory = follow(record, old, now, self._settings)
+        memory = follow(record, old, now, self._policy)
         self._remember(name, memory)
         step, due = next_step(record, memory, now)
         if step in SEARCHES:
@@ -284,7 +284,7 @@ class Reconciler:
             return
         self._failures += 1
         now = time.monotonic()
-        rest = self._settings.pause_after(self._failures, now - began)
+        rest = self._policy.pause_after(self._failures, now - began)
         self._no_look_before = now + rest
 
     def _siblings(self, record: JobRecord) -> list[str]:
@@ -312,7 +312,7 @@ class Reconciler:
         kept, then = memory.search, search
         if (kept.step, kept.planned) != (then.step, then.planned):
             return
-        memory, last = after_look(memory, began, now, self._settings)
+        memory, last = after_look(memory, began, now, self._policy)
         self._remember(name, memory)
         if last:
             self._searcher.give_up(name)
@@ -342,7 +342,7 @@ class Reconciler:
         records = [r for name in names if (r := self._due(name, Step.CANCEL))]
         for record in records:
             memory = self.memory(record.name)
-            self._remember(record.name, after_ask(memory, now, self._settings))
+            self._remember(record.name, after_ask(memory, now, self._policy))
         asking = {record.name for record in records}
         self._asking |= asking
         try:
@@ -378,7 +378,7 @@ class Reconciler:
         if record is None or record.cancel_wanted is None or memory.alarmed:
             return
         age = utc_now() - record.cancel_wanted
-        if age < self._settings.cancel_alarm or not record.needs_polling:
+        if age < self._policy.cancel_alarm or not record.needs_polling:
             return
         self._remember(name, replace(memory, alarmed=True))
         job = record.job.id if record.job else "?"

@@ -21,7 +21,7 @@ from ...models import BatchJob
 from ...scheduler import Scheduler
 from ..ledger import Ledger
 from ..record import JobRecord, Phase, Situation, utc_now
-from ..settings import WatchSettings
+from ..settings import Policy
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,10 @@ _EXTRA_SECONDS = 5.0
 class Searcher:
     """Concludes from what was found under a record's name."""
 
-    def __init__(
-        self, scheduler: Scheduler, ledger: Ledger, settings: WatchSettings
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, ledger: Ledger, policy: Policy) -> None:
         self._scheduler = scheduler
         self._ledger = ledger
-        self._settings = settings
+        self._policy = policy
         self._extra: set[BatchJob] = set()
         self._more = asyncio.Event()
 
@@ -82,7 +80,7 @@ class Searcher:
         if record.phase is Phase.INTENT:
             log.warning("Job %s of %s was never submitted", name, record.user)
             now = utc_now()
-            until = self._settings.late_until(now)
+            until = self._policy.late_until(now)
             self._ledger.note(
                 name, lambda record: record.refused(NEVER_TAKEN, now, until)
             )

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from ...models import JobState, JobStatus
 from ..record import JobRecord, Phase, Situation
-from ..settings import WatchSettings
+from ..settings import Policy
 
 
 class Step(StrEnum):
@@ -154,9 +154,7 @@ def wanted_search(record: JobRecord) -> Step:
     return Step.NONE
 
 
-def follow(
-    record: JobRecord, memory: Memory, now: Now, policy: WatchSettings
-) -> Memory:
+def follow(record: JobRecord, memory: Memory, now: Now, policy: Policy) -> Memory:
     """Return the memory that goes with a record that may have changed.
 
     A search that is no longer wanted is dropped, another one begun; what was
@@ -176,7 +174,7 @@ def follow(
 
 
 def after_look(
-    memory: Memory, began: float, now: Now, policy: WatchSettings
+    memory: Memory, began: float, now: Now, policy: Policy
 ) -> tuple[Memory, bool]:
     """Return the memory after a look that was answered, and if it was the last one.
 
@@ -198,7 +196,7 @@ def after_look(
     return replace(memory, search=Search(search.step, planned, looks)), last
 
 
-def after_ask(memory: Memory, now: Now, policy: WatchSettings) -> Memory:
+def after_ask(memory: Memory, now: Now, policy: Policy) -> Memory:
     """Return the memory of a job whose end is being asked for."""
     delays = policy.cancel_delays
     delay = delays[min(memory.asked, len(delays) - 1)].total_seconds()
@@ -228,7 +226,7 @@ def judge(
     memory: Memory,
     status: JobStatus | None,
     now: Now,
-    policy: WatchSettings,
+    policy: Policy,
     *,
     absent: bool,
 ) -> Verdict:
@@ -266,11 +264,11 @@ def judge(
     )
 
 
-def _delays(step: Step, policy: WatchSettings) -> tuple[float, ...]:
+def _delays(step: Step, policy: Policy) -> tuple[float, ...]:
     delays = {
-        Step.FIND: policy.look_delays,
+        Step.FIND: policy.search_delays,
         Step.COMPLETE_IDENTITY: policy.identity_delays,
-        Step.SEARCH_LATE: policy.twin_delays,
+        Step.SEARCH_LATE: policy.duplicate_delays,
     }
     return tuple(delay.total_seconds() for delay in delays.get(step, ()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from hub.pages.fields import Field, Known, fields_of
+from hub.pages.fields import Field, SchedulerFacts, fields_of
 from rigs.hub.cluster_pictures import CLOSED, CPU, GPU, LIMITS, STAFF, picture
 from spawners.profiles.profiles import Profile
 
@@ -28,10 +28,10 @@ CUSTOM = Profile.model_validate(
         },
     }
 )
-KNOWN = Known(picture(CPU, GPU, STAFF, CLOSED), LIMITS)
+KNOWN = SchedulerFacts(picture(CPU, GPU, STAFF, CLOSED), LIMITS)
 
 
-def fields(known: Known = KNOWN, **given: object) -> dict[str, Field]:
+def fields(known: SchedulerFacts = KNOWN, **given: object) -> dict[str, Field]:
     return {field.name: field for field in fields_of(CUSTOM, known, given)}
 
 
@@ -59,7 +59,7 @@ def test_defaults_are_written_as_people_write_them() -> None:
 def test_only_partitions_that_the_user_may_enter_are_offered() -> None:
     assert values(fields()["partition"]) == ["", "cpu", "gpu"]
     staff = replace(LIMITS, accounts={"staff": frozenset()})
-    known = Known(KNOWN.snapshot, staff)
+    known = SchedulerFacts(KNOWN.snapshot, staff)
     assert values(fields(known)["partition"]) == ["", "cpu", "gpu", "staff"]
 
 
@@ -94,14 +94,14 @@ def test_a_list_of_the_sites_is_offered_as_it_is() -> None:
 
 
 def test_without_a_reading_the_profiles_own_bounds_are_shown() -> None:
-    found = fields(Known())
+    found = fields(SchedulerFacts())
     assert found["cpus"].max == 256
     assert "partition" not in found
     assert "account" not in found
 
 
 def test_where_there_are_no_gpus_none_can_be_chosen() -> None:
-    found = fields(Known(picture(CPU)))
+    found = fields(SchedulerFacts(picture(CPU)))
     assert "gpus" not in found
     assert "gpu_model" not in found
 
@@ -109,10 +109,10 @@ def test_where_there_are_no_gpus_none_can_be_chosen() -> None:
 def test_the_longest_time_is_the_longest_of_any_open_partition() -> None:
     assert "1 min to 1 d" in fields()["time_limit"].hint
     endless = replace(CPU, max_time=None)
-    hint = fields(Known(picture(endless, GPU)))["time_limit"].hint
+    hint = fields(SchedulerFacts(picture(endless, GPU)))["time_limit"].hint
     assert "to 7 d" in hint
 
 
 def test_limits_smaller_than_a_default_do_not_break_the_form() -> None:
     tiny = replace(CPU, max_cpus_per_node=0, max_time=timedelta(minutes=1))
-    assert fields(Known(picture(tiny)))["cpus"].value == "1"
+    assert fields(SchedulerFacts(picture(tiny)))["cpus"].value == "1"

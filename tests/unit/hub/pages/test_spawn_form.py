@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from hub.pages import spawn_form as spawnpage
-from hub.pages.fields import Known
+from hub.pages.fields import SchedulerFacts
 from hub.pages.spawn_form import (
     build_form,
     cluster_table,
@@ -32,7 +32,7 @@ BIG = Profile.model_validate(
         "choices": {"cpus": {"min": 1, "max": 8}, "time_limit": {"max": "4h"}},
     }
 )
-KNOWN = Known(picture(CPU, GPU), LIMITS)
+KNOWN = SchedulerFacts(picture(CPU, GPU), LIMITS)
 
 
 def form(stored: object = None, linked: object = None) -> spawnpage.Form:
@@ -184,7 +184,7 @@ def test_limits_are_told_in_one_line() -> None:
 
 
 def test_the_table_tells_its_age() -> None:
-    assert cluster_table(Known(), NOW).rows == []
+    assert cluster_table(SchedulerFacts(), NOW).rows == []
     table = cluster_table(KNOWN, NOW + timedelta(seconds=30))
     assert table.age_text == "Read 30 s ago"
     assert [row.name for row in table.rows] == ["cpu", "gpu"]

@@ -26,19 +26,19 @@ from spawners.batch.errors import (
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import Address, Phase
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, JobState, Resources, new_job_name
 
 MS = timedelta(milliseconds=1)
-QUICK = WatchSettings(
+QUICK = Policy(
     fast=2 * MS,
     slow=5 * MS,
     rest=1 * MS,
     backoff=1 * MS,
-    look_delays=(0 * MS, 5 * MS, 5 * MS),
+    search_delays=(0 * MS, 5 * MS, 5 * MS),
     identity_delays=(),
-    twin_delays=(5 * MS,) * 20_000,
+    duplicate_delays=(5 * MS,) * 20_000,
     lost_after=5 * MS,
     cancel_delays=(5 * MS, 10 * MS),
 )

@@ -33,10 +33,10 @@ from spawners.batch.jobs.reconciler.steps import (
     wanted_search,
 )
 from spawners.batch.jobs.record import IllegalTransition, Situation
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.models import JobState, JobStatus
 
-POLICY = WatchSettings()
+POLICY = Policy()
 NOW = Now(MOMENT, 1000.0)
 ALL = [(s, record) for s, records in RECORDS.items() for record in records]
 INTENT = RECORDS[Situation.INTENT][0]
@@ -120,7 +120,7 @@ def test_a_search_that_is_wanted_no_more_is_dropped_and_another_begun():
 
 
 def test_where_nothing_is_searched_late_what_was_given_up_is_forgotten():
-    policy = replace(POLICY, twin_delays=())
+    policy = replace(POLICY, duplicate_delays=())
     memory = follow(GIVEN_UP, FRESH, NOW, policy)
     assert next_step(GIVEN_UP, memory, NOW)[0] is Step.FORGET
 

@@ -13,7 +13,7 @@ from spawners.batch.jobs.readings import Readings
 from spawners.batch.jobs.reconciler import closing as closing_module
 from spawners.batch.jobs.reconciler.reconciler import Reconciler
 from spawners.batch.jobs.record import JobRecord, Phase, utc_now
-from spawners.batch.jobs.settings import WatchSettings
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.jobs.store import JobStore
 from spawners.batch.jobs.watcher import JobWatcher
 from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
@@ -96,7 +96,7 @@ async def until(condition):
 
 
 async def test_the_period_follows_the_last_change(fake, record):
-    bench = Bench(fake, WatchSettings(), record)
+    bench = Bench(fake, Policy(), record)
     assert bench.period() == 1
     for age, period in ((5, 1), (50, 5), (150, 15), (10_000, 20)):
         bench.age = age
@@ -104,7 +104,7 @@ async def test_the_period_follows_the_last_change(fake, record):
 
 
 async def test_the_youngest_job_sets_the_period(fake, record):
-    bench = Bench(fake, WatchSettings(), record)
+    bench = Bench(fake, Policy(), record)
     bench.records.append(replace(record, name="lb-b"))
     ages = {"lb-a": 10_000, "lb-b": 30}
     bench.watcher._urgency = lambda r: ages[r.name]
@@ -112,7 +112,7 @@ async def test_the_youngest_job_sets_the_period(fake, record):
 
 
 def test_a_steady_state_costs_at_most_six_commands_a_minute():
-    settings = WatchSettings()
+    settings = Policy()
     quickest = settings.slow * 0.9  # jitter
     listings = timedelta(minutes=1) / quickest
     snapshots = 2 * (timedelta(minutes=1) / settings.snapshot_age)
@@ -195,7 +195,7 @@ async def test_a_nudge_is_followed_by_a_reading(running, fake):
     running.age = 1e9
     await until(lambda: running.readings)
     count = len(running.readings)
-    running.watcher._settings = replace(running.watcher._settings, slow=60_000 * MS)
+    running.watcher._policy = replace(running.watcher._policy, slow=60_000 * MS)
     await until(lambda: len(running.readings) > count)
     count = len(running.readings)
     running.watcher.nudge()
@@ -211,8 +211,8 @@ async def test_a_first_job_wakes_an_idle_watcher(running, fake, record):
 
 
 async def test_many_nudges_are_one_reading(running, fake):
-    running.watcher._settings = replace(
-        running.watcher._settings, rest=50 * MS, fast=60_000 * MS, slow=60_000 * MS
+    running.watcher._policy = replace(
+        running.watcher._policy, rest=50 * MS, fast=60_000 * MS, slow=60_000 * MS
     )
     for _ in range(30):
         running.watcher.nudge()
@@ -231,8 +231,8 @@ async def test_nudges_do_not_wake_a_controller_that_is_away(running, fake):
 
 
 async def test_a_process_that_was_stopped_asks_once(running, fake, monkeypatch):
-    running.watcher._settings = replace(
-        running.watcher._settings, fast=40 * MS, slow=40 * MS
+    running.watcher._policy = replace(
+        running.watcher._policy, fast=40 * MS, slow=40 * MS
     )
     await until(lambda: running.readings)
     before = fake.calls["status"]
@@ -260,7 +260,7 @@ async def test_a_snapshot_is_made_when_somebody_reads_it(running, fake):
 
 
 async def test_an_old_snapshot_is_shown_while_a_new_one_is_made(running, fake):
-    running.watcher._settings = replace(running.watcher._settings, snapshot_age=20 * MS)
+    running.watcher._policy = replace(running.watcher._policy, snapshot_age=20 * MS)
     first = await running.watcher.fresh_snapshot(1)
     await asyncio.sleep(0.05)
     assert fake.calls["snapshot"] == 1
@@ -271,8 +271,8 @@ async def test_an_old_snapshot_is_shown_while_a_new_one_is_made(running, fake):
 
 async def test_the_last_good_snapshot_is_kept(running, fake):
     first = await running.watcher.fresh_snapshot(1)
-    running.watcher._settings = replace(
-        running.watcher._settings, snapshot_age=timedelta(0)
+    running.watcher._policy = replace(
+        running.watcher._policy, snapshot_age=timedelta(0)
     )
     fake.fail_next("snapshot", times=1)
     assert running.watcher.snapshot is first
@@ -309,7 +309,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 async def reconciler(fake, ledger):
-    reconciler = Reconciler(fake, ledger, WatchSettings(), lambda: None)
+    reconciler = Reconciler(fake, ledger, Policy(), lambda: None)
     running = asyncio.create_task(reconciler.run())
     yield reconciler
     running.cancel()
@@ -319,7 +319,7 @@ async def reconciler(fake, ledger):
 
 @pytest.fixture
 def readings(ledger, reconciler):
-    return Readings(ledger, reconciler, WatchSettings())
+    return Readings(ledger, reconciler, Policy())
 
 
 def pending(place, estimate=None):
