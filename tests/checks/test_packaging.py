@@ -137,6 +137,31 @@ def test_the_compose_file_names_files_that_are_there():
             assert name in services
 
 
+def test_a_container_of_the_demo_is_given_what_it_needs_and_no_more():
+    compose = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text())
+    has = {
+        name: {volume.split(":")[0] for volume in service["volumes"]}
+        for name, service in compose["services"].items()
+    }
+    assert has == {
+        # Whoever has munge's key is anybody for Slurm.
+        "jobs": {"state", "home", "munge"},
+        "edge": {"state"},
+        "hub": {"state"},
+        "storage": {"state", "key"},
+        "culler": {"state"},
+        "slurm": {"home", "munge", "queue"},
+        "store": {"data", "key"},
+    }
+    secret = {
+        name
+        for name, service in compose["services"].items()
+        if "LANDBRIDGE_ADMIN_TOKEN" in service.get("environment", {})
+    }
+    settings = load_settings({})
+    assert secret == {spec.name for spec in process_specs(settings) if spec.secrets}
+
+
 def test_pre_commit_reaches_for_nothing():
     hooks = yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text())
     assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
