@@ -29,6 +29,7 @@ from spawners.batch.explain.failure import Failure
 from spawners.common.errors import GatewayError
 from spawners.common.file_lock import hold_for_life
 from spawners.common.files import ensure_secret
+from spawners.common.request_id import log_requests
 from spawners.common.settings import ConfigError
 from spawners.common.sockets import service_url
 from spawners.notebooks.spawner import BatchJobSpawner
@@ -87,10 +88,12 @@ class LandbridgeHub(JupyterHub):  # type: ignore[misc]  # it is untyped
     # -- start ---------------------------------------------------------------------
 
     def init_logging(self) -> None:
-        """Log as JupyterHub does, in short lines and without the values of cookies."""
+        """Log as JupyterHub does: short lines, requests' ids, no values of cookies."""
         super().init_logging()
         keep_sessions_private()
-        keep_lines_short([*self.log.handlers, *logging.getLogger().handlers])
+        handlers = [*self.log.handlers, *logging.getLogger().handlers]
+        keep_lines_short(handlers)
+        log_requests(handlers)
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """Read the site's file; without one, the settings say everything."""

@@ -12,12 +12,14 @@ from collections.abc import Iterable
 
 from tornado.httpserver import HTTPServer
 
+from services.common.listening import NamedRequests
+
 LARGEST_BODY = 1024**2
 BODY_SECONDS = 20
 _BACKLOG = 1024
 
 
-class BoundedServer(HTTPServer):
+class BoundedServer(NamedRequests):
     """Takes small bodies that come in time, and many connections at a moment."""
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 from types import MappingProxyType
 from typing import Any
 
 from tornado.web import HTTPError, RequestHandler
+
+from spawners.common.request_id import HEADER, begin_request, current_request
 
 from .errors import (
     HTTP_CODES,
@@ -41,11 +42,13 @@ class AnswerHandler(RequestHandler):
     """The headers of every answer, and the one shape of every error."""
 
     error_table: ErrorTable = MappingProxyType({})
+    asked_by = ""
+    """Who asks, for the log; empty while it is not known."""
 
     def prepare_answer(self, error_table: ErrorTable) -> None:
         """Begin a request whose errors are told by ``error_table``."""
         self.error_table = error_table
-        self.error_id = secrets.token_hex(8)
+        self.error_id = current_request() or begin_request("")
 
     def set_default_headers(self) -> None:
         """Say what browsers may do with the answer: little."""
@@ -53,6 +56,8 @@ class AnswerHandler(RequestHandler):
             self.set_header(name, value)
         self.set_header("Content-Security-Policy", _API_POLICY)
         self.clear_header("Server")
+        if request_id := current_request():
+            self.set_header(HEADER, request_id)
 
     def hang_up(self) -> None:
         """End an answer that has begun, so that nobody takes it for whole."""

@@ -81,6 +81,7 @@ class BaseHandler(AnswerHandler):
         )
         if reason:
             raise Forbidden(reason)
+        self.asked_by = caller.name if caller else ""
         return caller
 
     async def caller_now(self) -> Caller | None:

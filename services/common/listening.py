@@ -14,9 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.web import Application
 
+from spawners.common.request_id import HEADER, begin_request, log_requests
 from spawners.common.sockets import ListeningSocket
 
 from .short_lines import keep_lines_short
@@ -27,18 +35,58 @@ _DRAIN_SECONDS = 10.0
 _HEADER_BYTES = 32_768
 
 
+class NamedRequests(HTTPServer):
+    """Has each request served under its id (:mod:`spawners.common.request_id`)."""
+
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        """Return what takes a request in."""
+        return _Named(super().start_request(server_conn, request_conn))
+
+
+class _Named(HTTPMessageDelegate):
+    """Begins a request when its headers are there: in the task that serves it."""
+
+    def __init__(self, delegate: HTTPMessageDelegate) -> None:
+        self._delegate = delegate
+
+    def headers_received(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+    ) -> Awaitable[None] | None:
+        begin_request(headers.get(HEADER, ""))
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()
+
+
+# Asked every few seconds by whoever watches.
+_SELDOM_OF_INTEREST = ("/health", "/metrics")
+
+
 def log_request(handler: Any) -> None:
     """Log one line for a request: no query, which may hold names and rights."""
     request: HTTPServerRequest = handler.request
     status = handler.get_status()
-    level = logging.DEBUG if status < 400 else logging.INFO
+    # An address that is a right by itself is not written down.
+    path = getattr(handler, "shown_path", request.path)
+    quiet = status < 400 and path.endswith(_SELDOM_OF_INTEREST)
     log.log(
-        level,
-        "%d %s %s (%.0f ms)",
+        logging.DEBUG if quiet else logging.INFO,
+        "%d %s %s %s (%.0f ms)",
         status,
         request.method,
-        # An address that is a right by itself is not written down.
-        getattr(handler, "shown_path", request.path),
+        path,
+        getattr(handler, "asked_by", "") or "-",
         1000 * request.request_time(),
     )
 
@@ -63,7 +111,7 @@ async def listen(
     Raises:
         SocketTaken: another process listens there.
     """
-    server = HTTPServer(
+    server = NamedRequests(
         application,
         xheaders=True,
         max_body_size=largest_body,
@@ -94,7 +142,9 @@ def run_until_stopped(
         level=logging.INFO,
         format=f"[%(levelname).1s %(asctime)s {name} %(name)s] %(message)s",
     )
-    keep_lines_short(logging.getLogger().handlers)
+    handlers = logging.getLogger().handlers
+    keep_lines_short(handlers)
+    log_requests(handlers)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 

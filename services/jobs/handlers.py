@@ -95,6 +95,7 @@ class JobsHandler(AnswerHandler):
         client = await self.service.client_of(token) if token else None
         if client is None:
             raise NotSignedIn("This token is not good, or not any more.")
+        self.asked_by = client.name
         return client
 
     def body(self, kind: type[T]) -> T:

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from spawners.common.request_id import request_headers
+
 from .answers import LONGEST_ANSWER, retry_after
 from .disk import is_full
 from .errors import StorageError, StoreAnswerInvalid, StoreFull, StoreUnavailable
@@ -212,7 +214,8 @@ class Transport:
         if call.query:
             target += f"?{encode_query(call.query)}"
         url = f"{self._base}{target}"
-        headers = self._sign(call, url)
+        # Not signed: who signs a URL for a browser knows no request of hers.
+        headers = {**self._sign(call, url), **request_headers()}
         request = self._client.build_request(
             call.method,
             self._base,

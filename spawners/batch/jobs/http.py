@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from spawners.common.request_id import request_headers
+
 _CONNECT_SECONDS = 5.0
 #: Bytes of the longest line of a stream: a record with the end of its job's output.
 _LONGEST_LINE = 4 * 1024**2
@@ -163,6 +165,7 @@ def _request(method: str, path: str, token: str, body: bytes | None) -> bytes:
         "Host: jobs",
         f"Authorization: Bearer {token}",
         "Accept: application/json",
+        *(f"{name}: {value}" for name, value in request_headers().items()),
     ]
     if body is not None:
         head += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
