@@ -157,6 +157,26 @@ def put_off_grammar() -> None:
     sys.modules[name] = stand_in
 
 
+def start_without_hub() -> None:
+    """Let the server start while the hub is away, as it does when that is restarted.
+
+    JupyterHub asks the hub for its release first, to log a warning if they differ, and
+    ends after some 45 s without an answer: with it a job that had waited for hours, or
+    a server that crashed and that kernels in other jobs wait for.
+    """
+
+    async def check_hub_version(app: Any) -> None:
+        app.log.debug("The hub is not asked for its release.")
+
+    for module, name in (
+        ("jupyterhub.singleuser.extension", "JupyterHubSingleUser"),
+        ("jupyterhub.singleuser.mixins", "SingleUserNotebookAppMixin"),
+    ):
+        app = getattr(sys.modules.get(module), name, None)
+        if hasattr(app, "check_hub_version"):
+            app.check_hub_version = check_hub_version  # type: ignore[union-attr]
+
+
 def keep_pipes_private() -> None:
     """Let no kernel beside this server listen where other accounts can reach it."""
     try:
@@ -210,6 +230,7 @@ def main() -> None:
     except ImportError as error:
         fail_missing(error)
     beside("server_rights").install()
+    start_without_hub()
     keep_pipes_private()
     sys.argv[0] = "jupyterhub-singleuser"
     sys.exit(singleuser())

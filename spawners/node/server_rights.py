@@ -7,15 +7,29 @@ that still goes out. Here the answer is kept for :data:`CACHE_SECONDS` at most, 
 the user's own configuration says, and asked for again while anything is open.
 
 A right is ended by the hub's word only. A hub that is away, slow or confused ends
-nothing.
+nothing of what is open. While none runs at all, as the gateway's edge says, what it
+said last of somebody counts on for :data:`AWAY_SECONDS`, so that open notebooks are
+saved and kernels started and ended while it is restarted: nobody can revoke anything
+then.
 """
 
 import asyncio
+import inspect
 import logging
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
 import weakref
+from collections import OrderedDict
 from typing import Any, Dict, List, Optional, Tuple
 
 CACHE_SECONDS = 15
+AWAY_SECONDS = 900
+MOST_REMEMBERED = 1000
+# What the edge alone says, and only where nobody is at the hub's socket.
+AWAY_HEADER, AWAY = "X-Landbridge-Hub", "away"
 LOOK_SECONDS = 5.0  # all is over within 30 s, of which the hub itself may need five
 ASK_SECONDS = 20.0
 # JupyterLab connects again after any other code but 1000, and would be refused.
@@ -167,6 +181,66 @@ def keep_short(hub_auth: Any) -> None:
     hub_auth.__init__ = begin_short
 
 
+def is_away(auth: Any) -> bool:
+    """Ask the edge whether there is no hub. A hub that is slow or confused is there."""
+    context = None
+    if urllib.parse.urlsplit(auth.api_url).scheme == "https":
+        context = ssl.create_default_context(cafile=auth.client_ca or None)
+        context.check_hostname = False  # as JupyterHub does, with the gateway's own CA
+        if auth.certfile:
+            context.load_cert_chain(auth.certfile, auth.keyfile or None)
+    handlers: List[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    try:
+        urllib.request.build_opener(*handlers).open(auth.api_url, timeout=ASK_SECONDS)
+    except urllib.error.HTTPError as answer:
+        with answer:
+            return answer.headers.get(AWAY_HEADER) == AWAY
+    except OSError:
+        pass  # the edge is away, too: nothing says that there is no hub
+    return False
+
+
+def be_patient(hub_auth: Any) -> None:
+    """Have every ``HubAuth`` believe the hub's last answer while there is no hub."""
+    ask = getattr(hub_auth, "_check_hub_authorization", None)
+    if not inspect.iscoroutinefunction(ask):
+        log.warning("This JupyterHub is unknown: without the hub nobody is recognized")
+        return
+
+    async def ask_patiently(
+        self: Any,
+        url: str,
+        api_token: str,
+        cache_key: Optional[str] = None,
+        use_cache: bool = True,  # noqa: FBT001, FBT002 -- as JupyterHub has it
+    ) -> Any:
+        if not hasattr(self, "_landbridge_last"):
+            self._landbridge_last = OrderedDict()
+        last = self._landbridge_last
+        key = cache_key or ""
+        try:
+            user = await ask(self, url, api_token, cache_key, use_cache)
+        except Exception:
+            said_at, user = last.get(key, (0.0, None))
+            is_old = time.monotonic() - said_at > AWAY_SECONDS
+            if user is None or is_old:
+                raise
+            loop = asyncio.get_running_loop()
+            if not await loop.run_in_executor(None, is_away, self):
+                raise
+            return user
+        last.pop(key, None)
+        if user and key:
+            last[key] = (time.monotonic(), user)
+        while len(last) > MOST_REMEMBERED:
+            last.popitem(last=False)
+        return user
+
+    hub_auth._check_hub_authorization = ask_patiently
+
+
 def follow(hub_auth: Any) -> Rights:
     """Have every request that ``hub_auth`` identifies watched; return who does it."""
     rights = Rights()
@@ -201,5 +275,6 @@ def install() -> None:
     from jupyterhub.services.auth import HubAuth
 
     keep_short(HubAuth)
+    be_patient(HubAuth)
     follow(HubAuth)
     logging.getLogger("tornado.application").addFilter(WithoutSessions())

@@ -11,17 +11,28 @@ from jupyterhub.services import auth as jupyterhub_auth
 from tornado import httpserver, netutil, web, websocket
 
 from spawners.node import server_rights
-from spawners.node.server_rights import Rights, WithoutSessions, follow, keep_short
+from spawners.node.server_rights import (
+    Rights,
+    WithoutSessions,
+    be_patient,
+    follow,
+    keep_short,
+)
 
 MAY = ["access:servers!server=alice/"]
 
 
 class StubHub:
-    """Says whose a token is. Attributes: known (token to scopes), down, asked."""
+    """Says whose a token is.
+
+    Attributes: known (token to scopes), down (its status if it is), edge (what is said
+    of it by the edge), asked.
+    """
 
     def __init__(self):
         self.known = {"one": MAY, "two": MAY, "other": MAY}
-        self.down = False
+        self.down = 0
+        self.edge = ""
         self.asked = []
 
     def app(self):
@@ -32,12 +43,18 @@ class StubHub:
                 token = self.request.headers["Authorization"].rpartition(" ")[2]
                 hub.asked.append(token)
                 if hub.down:
-                    raise web.HTTPError(503)
+                    raise web.HTTPError(hub.down)
                 if token not in hub.known:
                     raise web.HTTPError(403)
                 self.write({"name": "alice", "scopes": hub.known[token]})
 
-        return web.Application([("/hub/api/user", User)])
+        class Root(web.RequestHandler):
+            def get(self):
+                self.set_status(hub.down or 200)
+                if hub.edge:
+                    self.set_header("X-Landbridge-Hub", hub.edge)
+
+        return web.Application([("/hub/api/user", User), ("/hub/api", Root)])
 
 
 @pytest.fixture
@@ -184,7 +201,7 @@ async def test_an_answer_that_still_goes_out_is_cut(served):
 async def test_a_hub_that_is_away_ends_nothing(served, caplog):
     async with served.connect("one") as socket:
         assert await says(socket, "a")
-        served.hub.down = True
+        served.hub.down = 503
         until = len(served.hub.asked) + 5
         async with asyncio.timeout(10):
             while len(served.hub.asked) < until:
@@ -192,7 +209,7 @@ async def test_a_hub_that_is_away_ends_nothing(served, caplog):
         assert await says(socket, "b")
         del served.hub.known["one"]
         assert await says(socket, "c")
-        served.hub.down = False
+        served.hub.down = 0
         async with asyncio.timeout(5):
             with pytest.raises(websockets.ConnectionClosed):
                 await socket.recv()
@@ -253,3 +270,91 @@ async def test_requests_of_other_threads_are_left_alone(auth_class):
     rights = Rights()
     await asyncio.to_thread(rights.note, auth_class(api_token="x"), object())
     assert rights.open == []
+
+
+@pytest.fixture
+async def patient(monkeypatch, served, auth_class):
+    """The same server, which believes the hub's last answer while that is away."""
+    monkeypatch.setattr(server_rights, "CACHE_SECONDS", 1)
+    be_patient(auth_class)
+    url = f"{served.auth.api_url}/user"
+
+    async def who(token="one", session="s"):
+        # As if the answer that is kept for a while had been forgotten by now.
+        served.auth.cache.clear()
+        model = await served.auth._check_hub_authorization(
+            url, token, cache_key=f"token:{session}:{token}"
+        )
+        return model and model["name"]
+
+    served.who = who
+    return served
+
+
+def go(hub):
+    hub.down, hub.edge = 503, "away"
+
+
+async def test_who_was_known_is_known_while_there_is_no_hub(patient):
+    assert await patient.who() == "alice"
+    go(patient.hub)
+    assert await patient.who() == "alice"
+    patient.hub.down = 0
+    del patient.hub.known["one"]
+    assert await patient.who() is None
+    go(patient.hub)
+    with pytest.raises(web.HTTPError):
+        await patient.who()
+
+
+async def test_nobody_is_known_by_anothers_answer(patient):
+    assert await patient.who() == "alice"
+    go(patient.hub)
+    for token, session in [("two", "s"), ("one", "another")]:
+        with pytest.raises(web.HTTPError):
+            await patient.who(token, session)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 502, 503, 504])
+async def test_a_hub_that_is_there_is_never_gone_past(patient, status):
+    """However slow or confused it is, and also where the server's own token ended."""
+    assert await patient.who() == "alice"
+    patient.hub.down = status
+    with pytest.raises(web.HTTPError):
+        await patient.who()
+
+
+async def test_a_hub_that_is_away_for_long_is_believed_no_more(patient, monkeypatch):
+    assert await patient.who() == "alice"
+    go(patient.hub)
+    assert await patient.who() == "alice"
+    monkeypatch.setattr(server_rights, "AWAY_SECONDS", -1)
+    with pytest.raises(web.HTTPError):
+        await patient.who()
+
+
+async def test_an_edge_that_is_away_says_nothing_of_the_hub(patient):
+    assert await patient.who() == "alice"
+    patient.auth.api_url = "http://127.0.0.1:1/hub/api"
+    assert not server_rights.is_away(patient.auth)
+
+
+async def test_so_many_answers_are_remembered_and_no_more(patient, monkeypatch):
+    monkeypatch.setattr(server_rights, "MOST_REMEMBERED", 2)
+    for session in ("a", "b", "c"):
+        assert await patient.who(session=session) == "alice"
+    go(patient.hub)
+    assert await patient.who(session="c") == "alice"
+    with pytest.raises(web.HTTPError):
+        await patient.who(session="a")
+
+
+def test_a_jupyterhub_that_asks_in_another_way_is_left_as_it_is():
+    class Other:
+        def _check_hub_authorization(self):
+            return None
+
+    ask = Other._check_hub_authorization
+    be_patient(Other)
+    be_patient(int)
+    assert Other._check_hub_authorization is ask
