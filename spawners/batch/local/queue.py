@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -36,6 +36,23 @@ log = logging.getLogger(__name__)
 
 # A launch takes some 0.1 s; this is for a machine on its knees.
 _LAUNCH_SECONDS = 30
+# For so long an end is kept whatever there is besides: it is evidence, and has to be
+# read by whoever waits for it.
+_UNREAD_SECONDS = 600.0
+# So many more than are kept are let lie, for each look sorts them all.
+_SLACK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long what has ended is remembered: so many jobs, for so many seconds.
+
+    Everything that is remembered is listed at each look, and read by each process that
+    begins.
+    """
+
+    seconds: float
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +105,9 @@ class _Entry:
 class LocalQueue:
     """Jobs of one directory, run on this machine within ``total`` slots."""
 
-    def __init__(self, directory: Path, total: Slots) -> None:
+    def __init__(self, directory: Path, total: Slots, keeping: Keeping) -> None:
         self._directory = directory
+        self._keeping = keeping
         self._jobs = directory / "jobs"
         own_directory(directory)
         own_directory(self._jobs)
@@ -103,7 +121,9 @@ class LocalQueue:
         """Put jobs at the end of the queue, on disk before this returns."""
         added = []
         with self._locked():
-            last = max((e.ticket.order for e in self._entries()), default=0)
+            entries = self._entries()
+            self._forget(entries)
+            last = max((entry.ticket.order for entry in entries), default=0)
             order = max(time.time_ns(), last + 1)
             try:
                 for number, ticket in enumerate(tickets):
@@ -130,10 +150,20 @@ class LocalQueue:
             shutil.rmtree(new, ignore_errors=True)
             raise
 
-    def statuses(self) -> dict[str, tuple[Ticket, JobStatus]]:
-        """Return every job that is known, by id, with its state now."""
+    def statuses(
+        self, jobs: Collection[str] | None = None
+    ) -> dict[str, tuple[Ticket, JobStatus]]:
+        """Return jobs by their ids, with their states now.
+
+        Args:
+            jobs: which, besides those that have not ended; ``None`` for all.
+        """
         now = datetime.now(UTC)
-        entries = self._settled()
+        entries = [
+            entry
+            for entry in self._settled()
+            if entry.end is None or jobs is None or entry.ticket.id in jobs
+        ]
         places = {
             entry.ticket.id: place
             for place, entry in enumerate(_waiting(entries), start=1)
@@ -241,13 +271,19 @@ class LocalQueue:
                 ends.append((now + ticket.time_limit, ticket, gpus))
         return starts
 
-    def forget(self, older_than: float) -> None:
-        """Remove the files of jobs that ended more than so many seconds ago."""
-        with self._locked():
-            for entry in self._entries():
-                if entry.end and time.time() - entry.end.ended > older_than:
-                    self._ended.pop(entry.ticket.id, None)
-                    shutil.rmtree(entry.directory, ignore_errors=True)
+    def _forget(self, entries: Sequence[_Entry]) -> None:
+        """Remove the files of jobs that ended long ago, or before many others."""
+        now, keeping = time.time(), self._keeping
+        ended = sorted(
+            (entry.end.ended, entry.ticket.id) for entry in entries if entry.end
+        )
+        spare = len(ended) - keeping.jobs
+        for place, (then, job) in enumerate(ended):
+            crowded = spare > _SLACK and place < spare
+            least = min(_UNREAD_SECONDS, keeping.seconds)
+            if now - then > (least if crowded else keeping.seconds):
+                self._ended.pop(job, None)
+                shutil.rmtree(self._jobs / job, ignore_errors=True)
 
     # Files
 

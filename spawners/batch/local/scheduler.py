@@ -42,7 +42,7 @@ from ..models import (
 from ..scheduler import ClusterSnapshot, GpuPool, Partition, UserLimits
 from .files import Account, Ticket, read_tail
 from .gpus import list_gpus
-from .queue import LocalQueue, Slots, Step
+from .queue import Keeping, LocalQueue, Slots, Step
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,6 @@ PARTITION = "local"
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _FULL_PAUSE_SECONDS = 0.3
 _FAILED_PAUSE_SECONDS = 2.0
-_FORGET_EVERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,7 @@ class LocalSettings:
         lowest_uid: with ``switch_user``, accounts below are the system's.
         kill_wait: how long a job that is to end has between TERM and KILL.
         keep: how long an ended job is remembered.
+        keep_jobs: how many are, at most, of those that ended a while ago.
     """
 
     directory: Path
@@ -85,6 +85,7 @@ class LocalSettings:
     lowest_uid: int = LOWEST_UID
     kill_wait: timedelta = timedelta(seconds=10)
     keep: timedelta = timedelta(days=1)
+    keep_jobs: int = 1_000
 
 
 class LocalScheduler:
@@ -100,7 +101,6 @@ class LocalScheduler:
         self._gpu_model = ""
         self._pump: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._forgot_at = -_FORGET_EVERY_SECONDS
 
     async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
         """Put ``spec`` at the end of the queue; it may start at once."""
@@ -122,16 +122,9 @@ class LocalScheduler:
         tickets = [self._ticket(spec, user, account, base, n) for n in numbers]
         environment.update(spec.environment)
 
-        keep = self._settings.keep.total_seconds()
-        tidy = time.monotonic() - self._forgot_at > _FORGET_EVERY_SECONDS
-        self._forgot_at = time.monotonic() if tidy else self._forgot_at
-
-        def add(queue: LocalQueue) -> tuple[Ticket, ...]:
-            if tidy:
-                queue.forget(keep)
-            return queue.add(tickets, spec.script, environment)
-
-        added = await self._do(add)
+        added = await self._do(
+            lambda queue: queue.add(tickets, spec.script, environment)
+        )
         self._start_waiting()
         return tuple(_job(ticket) for ticket in added)
 
@@ -190,7 +183,7 @@ class LocalScheduler:
 
     async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
         """Read all ``jobs`` from the queue's files and the processes that live."""
-        known = await self._read()
+        known = await self._read({job.id for job in jobs})
         unknown = JobStatus(JobState.UNKNOWN, read_at=datetime.now(UTC))
         answer = {}
         for job in jobs:
@@ -329,7 +322,7 @@ class LocalScheduler:
         """
         deadline = time.monotonic() + patience.total_seconds()
         while time.monotonic() < deadline:
-            known = await self._do(LocalQueue.statuses)
+            known = await self._do(lambda queue: queue.statuses(()))
             live = [t for t, status in known.values() if not status.state.ended]
             if not live:
                 break
@@ -372,10 +365,14 @@ class LocalScheduler:
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         cpus = settings.cpus or 4 * (os.cpu_count() or 1)
         directory = settings.directory.absolute()
-        return LocalQueue(directory, Slots(cpus, memory, tuple(range(gpus))))
+        keeping = Keeping(settings.keep.total_seconds(), settings.keep_jobs)
+        slots = Slots(cpus, memory, tuple(range(gpus)))
+        return LocalQueue(directory, slots, keeping)
 
-    async def _read(self) -> Mapping[str, tuple[Ticket, JobStatus]]:
-        known = await self._do(LocalQueue.statuses)
+    async def _read(
+        self, jobs: Collection[str] | None = None
+    ) -> Mapping[str, tuple[Ticket, JobStatus]]:
+        known = await self._do(lambda queue: queue.statuses(jobs))
         if any(status.state.queued for _, status in known.values()):
             self._start_waiting()
         return known

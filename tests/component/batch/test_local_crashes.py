@@ -165,6 +165,38 @@ async def test_ended_jobs_are_forgotten_after_a_while(rig):
     await until(again, other, JobState.COMPLETED)
 
 
+async def test_of_many_ended_jobs_the_newest_are_remembered(rig, monkeypatch):
+    """So that a look, and a process that begins, costs no more with each job."""
+    monkeypatch.setattr(local_queue, "_SLACK", 0)
+    monkeypatch.setattr(local_queue, "_UNREAD_SECONDS", 0)
+    scheduler = rig.open(keep_jobs=2)
+    ended = []
+    for _ in range(4):
+        ended.append(await submit(scheduler, rig.spec("true")))
+        await until(scheduler, ended[-1], JobState.COMPLETED)
+    running = await submit(scheduler, rig.spec(SLEEP))
+    kept = [job for job in ended if rig.directory(job).exists()]
+    assert kept == ended[2:]
+    status = await rig.open().status([*ended, running])
+    assert [status[job].state for job in ended[1:]] == [
+        JobState.UNKNOWN,
+        JobState.COMPLETED,
+        JobState.COMPLETED,
+    ]
+    assert not status[running].state.ended
+
+
+async def test_an_end_that_may_be_unread_is_remembered_among_many(rig, monkeypatch):
+    monkeypatch.setattr(local_queue, "_SLACK", 0)
+    scheduler = rig.open(keep_jobs=1)
+    jobs = [await submit(scheduler, rig.spec("true")) for _ in range(3)]
+    for job in jobs:
+        await until(scheduler, job, JobState.COMPLETED)
+    await submit(scheduler, rig.spec("true"))
+    status = await scheduler.status(jobs)
+    assert {reading.state for reading in status.values()} == {JobState.COMPLETED}
+
+
 async def test_shutdown_ends_all_jobs(rig, scheduler):
     running = await submit(scheduler, rig.spec(SLEEP, resources=Resources(cpus=4)))
     await until(scheduler, running, JobState.RUNNING)
