@@ -12,9 +12,11 @@ import itertools
 import shutil
 import tempfile
 from collections import deque
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 
 from tornado.httpserver import HTTPServer
 
@@ -40,6 +42,8 @@ CLUSTERS = Client(
     live=6,
     live_each=4,
 )
+#: How long an event of a stream is held back.
+HELD_SECONDS = 0.4
 QUICK = RemoteSettings(
     patience=timedelta(seconds=15),
     answer_within=timedelta(seconds=1),
@@ -154,13 +158,24 @@ class Meddler:
     * ``"double"``: the request arrives twice, at the same time.
     * ``"late"``: the client hears nothing, and the request arrives when
       :meth:`deliver` is called.
+
+    Attributes:
+        first: an order for each request of a client's that was not seen before.
+        stream: what is done to each event of a stream: ``"cut"`` behind it,
+            ``"delay"``, ``"double"``, ``"reorder"``, or nothing.
+        away: nobody gets through.
+        harmed: how often something was done by these three.
     """
 
-    def __init__(self, target: Path) -> None:
-        self.path = target.with_name("meddler.sock")
+    def __init__(self, target: Path, path: Path | None = None) -> None:
+        self.path = path or target.with_name("meddler.sock")
         self.orders: deque[str] = deque()
         self.habit = itertools.repeat("pass")
         self.seen: list[str] = []
+        self.first = self.stream = ""
+        self.away = False
+        self.harmed = 0
+        self._known: set[bytes] = set()
         self._target = target
         self._late: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,12 +223,15 @@ class Meddler:
             if line.startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
         request = head + await reader.readexactly(length)
-        first = head.split(b"\r\n", 1)[0].decode()
-        self.seen.append(first)
-        if " /v1/watch" in first:
+        line = head.split(b"\r\n", 1)[0].decode()
+        self.seen.append(line)
+        if self.away:
+            self.harmed += 1
+            return False
+        if " /v1/watch" in line:
             await self._stream(request, writer)
             return False
-        order = self.orders.popleft() if self.orders else next(self.habit)
+        order = self._order(request)
         if order == "refuse":
             return False
         if order == "late":
@@ -232,6 +250,16 @@ class Meddler:
         await writer.drain()
         return order != "half"
 
+    def _order(self, request: bytes) -> str:
+        if self.orders:
+            return self.orders.popleft()
+        is_new = b" /v1/" in request and request not in self._known
+        if not self.first or not is_new:
+            return next(self.habit)
+        self._known.add(request)
+        self.harmed += 1
+        return self.first
+
     async def _exchange(self, request: bytes) -> bytes:
         """Send a request over a connection of its own; return the whole answer."""
         reader, writer = await asyncio.open_unix_connection(self._target)
@@ -248,14 +276,66 @@ class Meddler:
             writer.close()
 
     async def _stream(self, request: bytes, writer) -> None:
-        """Pass a stream on, each piece twice over if it is a whole event."""
+        """Pass a stream on, with what is ordered done to each event."""
         reader, upstream = await asyncio.open_unix_connection(self._target)
         self._writers.add(upstream)
+        held = b""
         try:
             upstream.write(request)
-            while piece := await reader.read(65536):
-                writer.write(piece)
+            writer.write(await reader.readuntil(b"\r\n\r\n"))
+            while True:
+                try:
+                    async with asyncio.timeout(HELD_SECONDS if held else None):
+                        event = await reader.readuntil(b"\n\n")
+                except TimeoutError:
+                    event = b""  # nothing came that could have overtaken it
+                is_news = event.startswith(b"id:")
+                if self.stream == "reorder" and is_news and not held:
+                    held = event
+                    continue
+                self.harmed += bool(held and event)
+                writer.write(await self._altered(event) if is_news else event)
+                writer.write(held)
+                held = b""
                 await writer.drain()
+                if self.stream == "cut" and is_news:
+                    self.harmed += 1
+                    return
         finally:
             self._writers.discard(upstream)
             upstream.close()
+
+    async def _altered(self, event: bytes) -> bytes:
+        if self.stream not in ("delay", "double"):
+            return event
+        self.harmed += 1
+        if self.stream == "double":
+            return event + event
+        await asyncio.sleep(HELD_SECONDS)
+        return event
+
+
+@contextmanager
+def between(service: Path) -> Iterator[Meddler]:
+    """Put a meddler at the socket of a jobs service that runs, in a thread of its own.
+
+    For who connects from now on; in the end the service has its socket back.
+    """
+    target = service.with_name("behind.sock")
+    service.rename(target)
+    meddler, loop = Meddler(target, service), asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, name="meddler")
+    thread.start()
+
+    def do(work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, loop).result(20)
+
+    try:
+        do(meddler.start())
+        yield meddler
+        do(meddler.close())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        target.rename(service)
