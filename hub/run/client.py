@@ -1,11 +1,13 @@
-"""Asking the running hub, from its own machine, with the operator's token.
+"""Asking the processes of a running gateway at their sockets.
 
-The hub's Unix socket is in a directory that only its account (and root) may enter,
-so who can read the token can also connect, and nobody else.
+These are in a directory that only the gateway's account (and root) may enter, so who
+can read the operator's token for the hub can also connect, and nobody else. What
+answers there serves, be it in another container, where pids mean nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -13,9 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hub.config.paths import hub_socket
+from hub.config.paths import hub_socket, jobs_socket
 from hub.config.secrets import operator_token_file
 from hub.config.settings import Settings
+from hub.edge import edge_directory
+from services.edge.config import runtime_path
+from services.edge.errors import RuntimeFault
+from services.edge.runtime import RuntimeSocket
 
 _TIMEOUT_SECONDS = 20.0
 _SERVICE_SECONDS = 5.0
@@ -80,6 +86,36 @@ def service_answers(socket_path: Path, url_path: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def scheduler_reached(settings: Settings) -> bool | None:
+    """Return whether the jobs service's last question was answered. Blocks.
+
+    Returns:
+        ``None`` where the service does not answer itself.
+    """
+    connection = _UnixConnection(str(jobs_socket(settings)), _SERVICE_SECONDS)
+    try:
+        connection.request("GET", "/health")
+        facts = json.loads(connection.getresponse().read())
+        return bool(facts["scheduler_answers"])
+    except (OSError, http.client.HTTPException, ValueError, LookupError):
+        return None
+    finally:
+        connection.close()
+
+
+def haproxy_version(settings: Settings) -> str:
+    """Return the release of the HAProxy that serves; empty if none does. Blocks.
+
+    Raises:
+        PermissionError: somebody else has made the directory for deep sockets.
+    """
+    runtime = RuntimeSocket(str(runtime_path(edge_directory(settings))))
+    try:
+        return asyncio.run(runtime.info()).get("Version", "")
+    except RuntimeFault:
+        return ""
 
 
 def all_users(settings: Settings) -> Iterator[dict[str, Any]]:

@@ -37,11 +37,11 @@ from spawners.common.errors import GatewayError
 from spawners.common.ownership import NotOurs, check_way
 from spawners.common.settings import ConfigError
 
-from .cleanup import edge_process, edge_runs
-from .client import service_answers
+from .cleanup import edge_runs
+from .client import haproxy_version, service_answers
 from .finding import Finding
 from .origins import check_origins
-from .processes import ProcessSpec, process_specs
+from .processes import EDGE, ProcessSpec, process_specs
 
 _TIMEOUT_SECONDS = 20
 _LOW_DISK = 1024**3
@@ -126,7 +126,7 @@ def check_database(settings: Settings, site: Site) -> Iterator[Finding]:
 
 def check_ports(settings: Settings, site: Site) -> Iterator[Finding]:
     """Ask whether the edge can listen where the settings say."""
-    if edge_runs(settings):
+    if edge_runs(settings) or haproxy_version(settings):
         yield Finding("ok", "ports", "HAProxy is listening")
         return
     wanted = [(settings.hub.bind_address, settings.hub.port)]
@@ -377,11 +377,12 @@ def check_processes(settings: Settings, site: Site) -> Iterator[Finding]:
         return
     for spec in specs:
         yield judge_process(spec)
-    if settings.proxy.managed:
-        process = edge_process(settings)
-        text = f"HAProxy serves, pid {process.pid}" if process else "it does not run"
-        hint = "" if process else "Start it: landbridge edge."
-        yield Finding("ok" if process else "fail", "edge", text, hint)
+    version = haproxy_version(settings)
+    if version:
+        yield Finding("ok", EDGE, f"HAProxy {version} serves")
+    else:
+        whose = "landbridge edge" if settings.proxy.managed else "the site's HAProxy"
+        yield Finding("fail", EDGE, "HAProxy does not answer", f"Start {whose}.")
 
 
 def judge_process(spec: ProcessSpec) -> Finding:

@@ -7,22 +7,23 @@ from collections.abc import Callable
 from hub.config.settings import Settings
 from hub.config.site import slurm_answers
 
-from .cleanup import edge_process
-from .client import HubUnreachable, all_users, ask_hub, service_answers
+from .client import (
+    HubUnreachable,
+    all_users,
+    ask_hub,
+    haproxy_version,
+    scheduler_reached,
+    service_answers,
+)
 from .processes import process_specs
 
 
 def status(settings: Settings, say: Callable[[str], None]) -> int:
     """Tell what runs; return 0 if the hub answers, 3 if it does not (as init does)."""
-    edge = edge_process(settings)
-    proxy = f"HAProxy serves, pid {edge.pid}" if edge else "HAProxy does not run"
-    kind = settings.scheduler.kind
-    if kind != "local":
-        slurm = "answers" if slurm_answers() else "does not answer"
-        say(f"scheduler  {kind}: Slurm {slurm}")
-    else:
-        say("scheduler  local: processes of this machine")
-    say(f"proxy      {proxy}")
+    say(f"scheduler  {_scheduler(settings)}")
+    version = haproxy_version(settings)
+    serves = f"HAProxy {version} serves" if version else "HAProxy does not answer"
+    say(f"proxy      {serves}")
     for spec in process_specs(settings):
         if spec.socket is not None and spec.name != "hub":
             answers = service_answers(spec.socket, spec.health)
@@ -44,3 +45,16 @@ def status(settings: Settings, say: Callable[[str], None]) -> int:
         state = "ready" if server.get("ready") else server.get("pending") or "stopped"
         say(f"  {user}/{name}  {state}, since {server.get('started')}")
     return 0
+
+
+def _scheduler(settings: Settings) -> str:
+    """Return what runs jobs, and whether it answers those that ask it."""
+    kind = settings.scheduler.kind
+    if kind == "local":
+        return "local: processes of this machine"
+    reached = scheduler_reached(settings)
+    if reached is None:
+        return f"{kind}: Slurm {'answers' if slurm_answers() else 'does not answer'}"
+    # Slurm may answer on the jobs service's machine only.
+    does = "answers" if reached else "does not answer"
+    return f"{kind}: the scheduler {does} the jobs service"

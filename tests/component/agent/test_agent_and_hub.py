@@ -268,7 +268,7 @@ async def test_a_job_without_its_variables_says_so(served, start):
 
 def test_the_environment_is_lines_that_every_tool_can_carry(tmp_path):
     ca = Rig(tmp_path).pki.hub_ca.certificate
-    side = JobSideSettings("https://10.0.0.1:8443/hub/api/landbridge/jobs", ca)
+    side = JobSideSettings("https://10.0.0.1:8443/jobs/agent", ca)
     environment = job_environment("lb-one", side)
     for name, value in environment.items():
         assert name.startswith("LANDBRIDGE_")

@@ -301,7 +301,7 @@ async def test_websockets_pass_both_ways_and_outlive_a_reload(make_edge):
                 await socket.send(message)
                 assert await socket.recv() == message
             before = edge.pid
-            edge.proxy.tunnel_timeout += 1
+            edge.told["tunnel_timeout"] = 301
             await edge.reload()
             assert edge.pid != before
             await socket.send("still here")

@@ -20,7 +20,8 @@ import pytest
 
 from hub.config.settings import load_settings
 from hub.config.site import detect
-from hub.run.doctor import check_jobs
+from hub.run.doctor import judge_process
+from hub.run.processes import jobs
 from rigs.batch.agent import stub
 from rigs.batch.rendezvous import HubDouble
 from services.jobs.lock import CoreLock, CoreRuns
@@ -152,7 +153,7 @@ class Edge:
         transport = httpx.AsyncHTTPTransport(uds=str(self.process.socket))
         async with httpx.AsyncClient(transport=transport, timeout=30) as client:
             answer = await client.post(
-                f"http://jobs/hub/api/landbridge/jobs/{verb}",
+                f"http://jobs/jobs/agent/{verb}",
                 content=body,
                 headers={"X-Forwarded-For": peer},
             )
@@ -236,14 +237,12 @@ async def test_a_token_is_rotated_while_it_runs(process):
 
 
 async def test_the_doctor_looks_at_its_socket(process):
-    site = await asyncio.to_thread(detect, process.settings)
+    def verdict():
+        return judge_process(jobs(process.settings)).verdict
 
-    def found():
-        return [finding.verdict for finding in check_jobs(process.settings, site)]
-
-    assert found() == []
+    assert verdict() == "fail"
     await process.start()
     await process.client()
-    assert await asyncio.to_thread(found) == ["ok"]
+    assert await asyncio.to_thread(verdict) == "ok"
     await process.end(signal.SIGKILL)
-    assert await asyncio.to_thread(found) == ["fail"]
+    assert await asyncio.to_thread(verdict) == "fail"

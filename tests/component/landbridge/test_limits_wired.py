@@ -59,7 +59,9 @@ def test_strangers_meet_bounds_and_users_do_not(run, place):
 
     with httpx.Client(base_url=origin, timeout=30) as stranger:
         for path, status in {
+            # Jobs' agents call at a port of their own.
             "/hub/api/landbridge/jobs/fetch": 404,
+            "/jobs/agent/fetch": 404,
             "/hub/api/authorizations/token/name": 404,
             "/hub/api/authorizations/token": 404,
         }.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,39 @@ def test_what_a_killed_up_left_goes_on_and_is_adopted(run, whole):
     assert all_of(whole) == before
     assert second.end() == 0
     assert not any(process.alive for process in before.values())
+
+
+@pytest.mark.root
+def test_status_and_doctor_know_what_runs_in_another_container(run, whole, place):
+    """There the sockets are the same, and pids mean nothing."""
+    up = run("up")
+    up.wait_for("Landbridge is ready at")
+
+    def elsewhere(command: str) -> str:
+        done = subprocess.run(
+            [
+                *("unshare", "--pid", "--fork", "--mount-proc"),
+                *(sys.executable, "-m", "hub.cli", command),
+            ],
+            env={
+                **os.environ,
+                "LANDBRIDGE_SCHEDULER": "local",
+                "LANDBRIDGE_EVERYBODY_IS_ROOT": "yes",
+                **place,
+            },
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    assert re.search(r"^proxy +HAProxy 2\.\S+ serves$", elsewhere("status"), re.M)
+    findings = elsewhere("doctor")
+    assert "ok    ports        HAProxy is listening" in findings
+    assert re.search(r"^ok +edge +HAProxy 2\.\S+ serves$", findings, re.M)
+    assert up.end() == 0
+    assert "HAProxy does not answer" in elsewhere("status")
 
 
 def test_other_settings_replace_what_a_killed_up_left(run, whole, place):

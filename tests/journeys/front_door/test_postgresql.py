@@ -44,5 +44,6 @@ def test_one_postgresql_holds_everything(shared: Path, postgresql_url: str) -> N
     tables = {name for (name,) in found}
     assert {"spawners", "landbridge_jobs", "alembic_version"} <= tables
     assert {"landbridge_sessions", "landbridge_identities"} <= tables
-    # Each of the four knows its own version of the schema.
-    assert sum("version" in name for name in tables) == 4
+    # JupyterHub, its sessions, the records of jobs, the jobs service and the storage
+    # service: each of the five knows its own version of the schema.
+    assert sum("version" in name for name in tables) == 5

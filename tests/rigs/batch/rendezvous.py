@@ -30,6 +30,7 @@ from spawners.batch.rendezvous.store import StoredProofs
 
 QUICK = Policy(fast=timedelta(seconds=0.05), slow=timedelta(seconds=0.2))
 NONCE = "n" * 32
+AGENT_PATH = "/jobs/agent"
 
 
 class Rig:
@@ -52,7 +53,7 @@ class Rig:
         """Start, or start again over the same store as after a crash."""
         self.store = await JobStore.open(f"sqlite:///{self.directory}/jobs.sqlite")
         side = JobSideSettings(
-            f"https://127.0.0.1:{self.port}/hub/api/landbridge/jobs",
+            f"https://127.0.0.1:{self.port}{AGENT_PATH}",
             self.pki.hub_ca.certificate,
             proof=self.proof,
             munge_socket=self.munge_socket,
@@ -163,7 +164,7 @@ class HubDouble:
         headers = {k.lower(): v for k, _, v in (x.partition(": ") for x in head[1:])}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         verb = path.rpartition("/")[2]
-        if "/landbridge/jobs/" in path:
+        if path.startswith(AGENT_PATH):
             peer = writer.get_extra_info("peername")[0]
             answer = await self.rig.call(verb, body, peer)
             status, value = answer.status, answer.json
@@ -174,7 +175,7 @@ class HubDouble:
             if callable(value):
                 token = headers.get("authorization", "").rpartition(" ")[2]
                 status, value = value(token)
-        if self.lose and "/landbridge/jobs/" in path:
+        if self.lose and path.startswith(AGENT_PATH):
             self.lose -= 1
             writer.transport.abort()
             return

@@ -430,7 +430,9 @@ async def make_edge(directory: Path) -> AsyncIterator[Callable[..., Any]]:
         proxy = HAProxyProxy(
             app=stub_app(base_url),
             hub=SimpleNamespace(
-                base_url=f"{base_url}hub/", host="http://hub.internal:1"
+                base_url=f"{base_url}hub/",
+                routespec=base_url,
+                host="http://hub.internal:1",
             ),
             public_url=f"http://127.0.0.1:{port}{base_url}",
             host_routing=host_routing,

@@ -155,7 +155,7 @@ class HubProcess:
 
     def _names(self) -> list[str]:
         """The siblings that this site has; none of a release that had children."""
-        if self.checkout != CHECKOUT:
+        if self.python != sys.executable:
             return []
         specs = process_specs(load_settings(self.environment))
         return [spec.name for spec in specs if spec.name != "hub"]

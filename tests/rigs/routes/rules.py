@@ -251,12 +251,6 @@ HUB: Mapping[str, Rule] = {
         "landbridge/accounts/refused", GET="read:users:name"
     ),
     r"/hub/api/landbridge/job$": api("landbridge/job", GET=ANYBODY),
-    **{
-        rf"/hub/api/landbridge/jobs/{name}$": Rule(
-            f"/hub/api/landbridge/jobs/{name}", {"POST": PROVEN}
-        )
-        for name in ("fetch", "ready", "ended")
-    },
 }
 
 _STORAGE_WRITES = {"uploads", "uploads/parts"}  # GET, and of one's own writing
