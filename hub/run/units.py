@@ -55,9 +55,12 @@ def unit_of(spec: ProcessSpec, settings: Settings, account: str) -> str:
         "",
         "[Service]",
         f"User={account}",
-        f"WorkingDirectory={settings.state}",
-        f"Environment=LANDBRIDGE_CONFIG={settings.path}",
-        f"ExecStart={program} {spec.name}",
+        # The process makes it where it is not there yet.
+        f"WorkingDirectory=-{_specifiers_escaped(settings.state)}",
+        f"Environment={_word(f'LANDBRIDGE_CONFIG={settings.path}')}",
+        # In the file it may be relative to where we are now.
+        f"Environment={_word(f'LANDBRIDGE_STATE={settings.state}')}",
+        f"ExecStart={_word(program)} {spec.name}",
         *_EXTRA.get(spec.name, ()),
         # Jobs of this machine, HAProxy and the embedded store outlive a process that
         # looks after them: the next one goes on with them.
@@ -72,6 +75,17 @@ def unit_of(spec: ProcessSpec, settings: Settings, account: str) -> str:
         f"WantedBy={_TARGET}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _specifiers_escaped(text: object) -> str:
+    """Return a text in which systemd sees no specifier such as ``%h``."""
+    return str(text).replace("%", "%%")
+
+
+def _word(text: object) -> str:
+    """Return one word of a unit's line, whatever characters it holds."""
+    escaped = _specifiers_escaped(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _after(spec: ProcessSpec) -> tuple[str, ...]:

@@ -106,14 +106,25 @@ def test_units_are_the_table(settings, tmp_path):
     }
     for name in names:
         text = (tmp_path / f"landbridge-{name}.service").read_text()
-        assert f"/landbridge {name}\n" in text
+        assert f'/landbridge" {name}\n' in text
         for line in ("Restart=always", "StartLimitIntervalSec=0", "KillMode=process"):
             assert f"{line}\n" in text
-        assert f"Environment=LANDBRIDGE_CONFIG={settings.path}\n" in text
+        assert f'Environment="LANDBRIDGE_CONFIG={settings.path}"\n' in text
+        assert f'Environment="LANDBRIDGE_STATE={settings.state}"\n' in text
+        assert f"WorkingDirectory=-{settings.state}\n" in text
         assert "TOKEN" not in text
     target = (tmp_path / "landbridge.target").read_text()
     for name in names:
         assert f"landbridge-{name}.service" in target
+
+
+def test_systemd_understands_paths_of_any_characters(settings, tmp_path):
+    state = tmp_path / 'a state of 100% "ours"'
+    write_units(replace(settings, state=state), str(tmp_path), lambda line: None)
+    text = (tmp_path / "landbridge-hub.service").read_text()
+    escaped = str(tmp_path / "a state of 100%% ")
+    assert f'Environment="LANDBRIDGE_STATE={escaped}\\"ours\\""\n' in text
+    assert f'WorkingDirectory=-{escaped}"ours"\n' in text
 
 
 def test_units_need_a_file_of_settings(settings):
