@@ -46,7 +46,7 @@ from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
 from .errors import StaleReport, UnknownJob
 from .launches import Launches
 from .ledger import Ledger
-from .metered import MeteredScheduler
+from .metered import CallMeter
 from .readings import Readings
 from .reconciler.reconciler import Reconciler
 from .reconciler.steps import Report
@@ -114,7 +114,8 @@ class Jobs:
     ) -> None:
         policy = policy or Policy()
         self._policy = policy
-        self._scheduler = MeteredScheduler(scheduler)
+        self._meter = CallMeter()
+        self._scheduler = self._meter.on(scheduler)
         self._ledger = Ledger(store)
         self._reconciler = Reconciler(
             self._scheduler, self._ledger, policy, self._read_soon
@@ -563,8 +564,8 @@ class Jobs:
         """Numbers for metrics, as of now."""
         return Counters(
             live=len(self.records()),
-            calls=dict(self._scheduler.calls),
-            calls_per_minute=self._scheduler.per_minute,
+            calls=dict(self._meter.calls),
+            calls_per_minute=self._meter.per_minute,
             cancels_overdue=self._reconciler.overdue,
             unsaved=self._ledger.unsaved,
             scheduler_healthy=self._watcher.healthy,

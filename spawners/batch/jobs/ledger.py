@@ -136,17 +136,6 @@ class Ledger:
 
     # Changing
 
-    async def insert(
-        self, record: JobRecord, *, alongside: Alongside | None = None
-    ) -> JobRecord:
-        """Do :meth:`insert_all` for one record.
-
-        Raises:
-            AlreadyLive, DatabaseUnavailable: as there.
-        """
-        await self.insert_all([record], alongside=alongside)
-        return record
-
     async def insert_all(
         self, records: Sequence[JobRecord], *, alongside: Alongside | None = None
     ) -> None:

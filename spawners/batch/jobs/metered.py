@@ -1,28 +1,24 @@
-"""A scheduler that counts what it is asked, for metrics and benchmarks."""
+"""Counting what a scheduler is asked, for metrics and benchmarks."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Callable
+from typing import Any, cast  # Any: whatever the scheduler's methods take
 
-from ..errors import BatchError
-from ..models import BatchJob, JobSpec, JobStatus, Resources
-from ..scheduler import ClusterSnapshot, Scheduler, UserLimits
+from ..scheduler import Scheduler
 
 
-class MeteredScheduler:
-    """Passes every call on to another scheduler, and counts it.
+class CallMeter:
+    """Counts the calls of schedulers.
 
     Attributes:
         calls: number of calls by method since the start.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        self.name = scheduler.name
+    def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self._scheduler = scheduler
         self._recent: deque[float] = deque(maxlen=10_000)
 
     @property
@@ -33,62 +29,27 @@ class MeteredScheduler:
             self._recent.popleft()
         return len(self._recent)
 
-    async def submit(self, spec: JobSpec, *, user: str) -> BatchJob:
-        """See :class:`Scheduler`."""
-        return await self._count("submit").submit(spec, user=user)
+    def on(self, scheduler: Scheduler) -> Scheduler:
+        """Return ``scheduler`` with each call of it counted here."""
+        return cast("Scheduler", _Metered(scheduler, self._count))
 
-    async def submit_set(
-        self, spec: JobSpec, count: int, *, user: str
-    ) -> tuple[BatchJob, ...]:
-        """See :class:`Scheduler`."""
-        return await self._count("submit_set").submit_set(spec, count, user=user)
-
-    async def status(self, jobs: Collection[BatchJob]) -> Mapping[BatchJob, JobStatus]:
-        """See :class:`Scheduler`."""
-        return await self._count("status").status(jobs)
-
-    async def cancel(self, job: BatchJob) -> None:
-        """See :class:`Scheduler`."""
-        await self._count("cancel").cancel(job)
-
-    async def cancel_many(
-        self, jobs: Collection[BatchJob]
-    ) -> Mapping[BatchJob, BatchError | None]:
-        """See :class:`Scheduler`."""
-        return await self._count("cancel_many").cancel_many(jobs)
-
-    async def find(self, name: str, *, user: str) -> tuple[BatchJob, ...]:
-        """See :class:`Scheduler`."""
-        return await self._count("find").find(name, user=user)
-
-    async def check(self, resources: Resources, *, user: str) -> None:
-        """See :class:`Scheduler`."""
-        await self._count("check").check(resources, user=user)
-
-    async def snapshot(self) -> ClusterSnapshot:
-        """See :class:`Scheduler`."""
-        return await self._count("snapshot").snapshot()
-
-    async def limits(self, user: str) -> UserLimits:
-        """See :class:`Scheduler`."""
-        return await self._count("limits").limits(user)
-
-    async def estimate(self, spec: JobSpec, *, user: str) -> datetime | None:
-        """See :class:`Scheduler`."""
-        return await self._count("estimate").estimate(spec, user=user)
-
-    async def read_output(
-        self, job: BatchJob, path: str, *, max_bytes: int = 16_384
-    ) -> str:
-        """See :class:`Scheduler`."""
-        scheduler = self._count("read_output")
-        return await scheduler.read_output(job, path, max_bytes=max_bytes)
-
-    async def close(self) -> None:
-        """See :class:`Scheduler`."""
-        await self._scheduler.close()
-
-    def _count(self, method: str) -> Scheduler:
+    def _count(self, method: str) -> None:
         self.calls[method] += 1
         self._recent.append(time.monotonic())
-        return self._scheduler
+
+
+class _Metered:
+    def __init__(self, scheduler: Scheduler, count: Callable[[str], None]) -> None:
+        self._scheduler = scheduler
+        self._count = count
+
+    def __getattr__(self, name: str) -> object:
+        value = getattr(self._scheduler, name)
+        if not callable(value):
+            return value
+
+        def counted(*args: Any, **given: Any) -> object:
+            self._count(name)
+            return value(*args, **given)
+
+        return counted

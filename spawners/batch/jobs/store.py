@@ -155,26 +155,6 @@ class JobStore:
 
         return await self.read(work)
 
-    async def insert(
-        self,
-        record: JobRecord,
-        events: Sequence[JobEvent] = (),
-        *,
-        alongside: Alongside | None = None,
-    ) -> None:
-        """Do :meth:`insert_all` for one record, which has a story already.
-
-        Raises:
-            OwnerTaken, DatabaseUnavailable: as there.
-        """
-
-        def write(connection: Connection) -> None:
-            _insert_events(connection, events)
-            if alongside is not None:
-                alongside(connection)
-
-        await self.insert_all([record], alongside=write)
-
     async def insert_all(
         self, records: Sequence[JobRecord], *, alongside: Alongside | None = None
     ) -> None:

@@ -67,7 +67,7 @@ def remember(settings: Settings, phase: Phase) -> None:
             created=NOW,
             updated=NOW,
         )
-        await store.insert(record)
+        await store.insert_all([record])
         await store.close()
 
     asyncio.run(work())

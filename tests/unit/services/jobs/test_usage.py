@@ -107,7 +107,7 @@ async def test_kernels_count_to_the_end_of_the_server_that_ran_them(ledger):
         created=NOW - 3 * HOUR,
         updated=NOW,
     )
-    await ledger._store.insert(record)
+    await ledger._store.insert_all([record])
     await ledger.take_records()
     found = {
         used.usage.name: used.usage.until
@@ -138,7 +138,7 @@ def server_record(name: str, **changes) -> JobRecord:
 
 async def test_nobody_erases_a_server_by_reporting_its_name(ledger):
     name = new_job_name()
-    await ledger._store.insert(server_record(name))
+    await ledger._store.insert_all([server_record(name)])
     nothing = usage(name=name, cpus=0, gpus=0, memory=0, title="nothing")
     for user in ("ann", "bob"):
         with pytest.raises(InvalidSpec):
@@ -156,7 +156,7 @@ async def test_what_the_hub_knows_overwrites_an_earlier_claim(ledger):
     """As after an attack on a gateway that still believed it."""
     name = new_job_name()
     await ledger.report("ann", [usage(name=name, cpus=0, gpus=0, until=NOW)])
-    await ledger._store.insert(server_record(name))
+    await ledger._store.insert_all([server_record(name)])
     await ledger.take_records()
     (used,) = await ledger.read("ann", NOW - timedelta(days=1))
     assert (used.kind, used.usage.cpus, used.usage.title) == ("server", 4, "")

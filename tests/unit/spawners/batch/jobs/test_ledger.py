@@ -35,7 +35,7 @@ async def store(store_url):
 @pytest.fixture
 async def ledger(store):
     ledger = Ledger(store)
-    await ledger.insert(POLLED)
+    await ledger.insert_all([POLLED])
     return ledger
 
 
@@ -147,7 +147,7 @@ async def test_promises_about_one_record_are_made_one_after_the_other(
 
 async def test_promises_about_many_are_kept_together(ledger, store):
     other = replace(POLLED, name="lb-other", owner="server:bob/")
-    await ledger.insert(other)
+    await ledger.insert_all([other])
     with pytest.raises(IllegalTransition):
         await ledger.promise_all(
             [NAME, "lb-other"],
@@ -162,7 +162,7 @@ async def test_promises_about_many_are_kept_together(ledger, store):
 
 
 async def test_crossing_promises_about_many_end(ledger):
-    await ledger.insert(replace(POLLED, name="lb-other", owner="server:bob/"))
+    await ledger.insert_all([replace(POLLED, name="lb-other", owner="server:bob/")])
     names = [NAME, "lb-other"]
     await asyncio.gather(
         *(ledger.promise_all(order, request_end) for order in (names, names[::-1]) * 5)

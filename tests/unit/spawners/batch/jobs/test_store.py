@@ -88,7 +88,15 @@ async def store(url):
 
 async def test_a_record_comes_back_as_it_was(store):
     record = full_record()
-    await store.insert(record, [event(record, 1), event(record, 2, place=3, at=None)])
+    await store.insert_all([record])
+    await store.save(
+        [
+            Change(
+                record,
+                events=(event(record, 1), event(record, 2, place=3, at=None)),
+            )
+        ]
+    )
     (stored,) = await store.load()
     assert stored.record == record
     assert stored.last_seq == 2
@@ -101,7 +109,8 @@ async def test_a_record_comes_back_as_it_was(store):
 async def test_an_event_is_found_by_the_request_that_it_came_by(store):
     record = full_record()
     kept = replace(event(record, 2), key="abc")
-    await store.insert(record, [event(record, 1), kept])
+    await store.insert_all([record])
+    await store.save([Change(record, events=(event(record, 1), kept))])
     assert await store.event_by(record.name, "abc") == kept
     assert await store.event_by(record.name, "abd") is None
     assert await store.event_by("lb-other", "abc") is None
@@ -109,7 +118,7 @@ async def test_an_event_is_found_by_the_request_that_it_came_by(store):
 
 async def test_records_survive_a_new_connection(store, url):
     record = full_record()
-    await store.insert(record)
+    await store.insert_all([record])
     again = await JobStore.open(url)
     stored = await again.get(record.name)
     await again.close()
@@ -118,22 +127,22 @@ async def test_records_survive_a_new_connection(store, url):
 
 
 async def test_an_owner_has_one_live_record(store):
-    await store.insert(make_record())
+    await store.insert_all([make_record()])
     with pytest.raises(OwnerTaken):
-        await store.insert(make_record(generation=2))
+        await store.insert_all([make_record(generation=2)])
     assert len(await store.load()) == 1
 
 
 async def test_a_generation_is_never_used_twice(store):
-    await store.insert(make_record(phase=Phase.REFUSED))
+    await store.insert_all([make_record(phase=Phase.REFUSED)])
     with pytest.raises(OwnerTaken):
-        await store.insert(make_record(phase=Phase.INTENT))
-    await store.insert(make_record(generation=2))
+        await store.insert_all([make_record(phase=Phase.INTENT)])
+    await store.insert_all([make_record(generation=2)])
 
 
 async def test_a_change_writes_its_fields_and_no_others(store):
     record = make_record(phase=Phase.SUBMITTED)
-    await store.insert(record)
+    await store.insert_all([record])
     wish = replace(record, cancel_wanted=utc_now())
     await store.save([Change(wish, frozenset({"cancel_wanted"}), (event(record, 1),))])
     ready = replace(record, address=Address("n01", "::1", 5000))
@@ -146,7 +155,8 @@ async def test_a_change_writes_its_fields_and_no_others(store):
 
 async def test_changes_are_written_together_or_not_at_all(store):
     record = make_record()
-    await store.insert(record, [event(record, 1)])
+    await store.insert_all([record])
+    await store.save([Change(record, events=(event(record, 1),))])
     ended = replace(record, phase=Phase.ENDED)
     twice = (event(record, 2), event(record, 1))
     with pytest.raises(DatabaseUnavailable):
@@ -160,7 +170,7 @@ async def test_loading_skips_old_closed_records(store):
     twin = make_record(generation=2, phase=Phase.REFUSED, search_until=utc_now())
     newest = make_record(generation=3, phase=Phase.ENDED)
     for record in (old, twin, newest):
-        await store.insert(record)
+        await store.insert_all([record])
     assert [s.record for s in await store.load()] == [twin, newest]
     assert (await store.get(old.name)).record == old
     assert await store.name_of(old.owner, 1) == old.name
@@ -168,12 +178,12 @@ async def test_loading_skips_old_closed_records(store):
 
 
 async def test_keepers_do_not_see_each_other_but_share_owners(store, url):
-    await store.insert(make_record())
+    await store.insert_all([make_record()])
     other = await JobStore.open(url, keeper="clusters")
     try:
         assert await other.load() == []
         with pytest.raises(OwnerTaken):
-            await other.insert(make_record(generation=2))
+            await other.insert_all([make_record(generation=2)])
     finally:
         await other.close()
 
@@ -190,7 +200,8 @@ async def test_pruning_keeps_the_open_the_young_and_the_newest(store):
         old(owner="server:bob/", phase=Phase.SUBMITTED),
     ]
     for record in (gone, *kept):
-        await store.insert(record, [event(record, 1)])
+        await store.insert_all([record])
+        await store.save([Change(record, events=(event(record, 1),))])
     assert await store.prune(utc_now() - timedelta(days=30)) == 1
     assert await store.get(gone.name) is None
     assert await store.events(gone.name) == []
@@ -202,7 +213,7 @@ async def test_pruning_keeps_the_open_the_young_and_the_newest(store):
 async def test_times_keep_their_moment_whatever_their_zone(store):
     east = datetime(2026, 3, 29, 12, tzinfo=timezone(timedelta(hours=5)))
     record = make_record(cancel_wanted=east)
-    await store.insert(record)
+    await store.insert_all([record])
     read = (await store.get(record.name)).record.cancel_wanted
     assert read == east
     assert read.utcoffset() == timedelta(0)
@@ -210,7 +221,7 @@ async def test_times_keep_their_moment_whatever_their_zone(store):
 
 async def test_calls_are_done_in_their_order(store):
     record = make_record()
-    await store.insert(record)
+    await store.insert_all([record])
     changes = [
         store.save([Change(record, frozenset(), (event(record, n, f"line {n}"),))])
         for n in range(1, 30)
@@ -237,7 +248,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(store):
 
 async def test_a_row_of_an_earlier_release_is_a_servers_and_kept(store):
     record = make_record()
-    await store.insert(record)
+    await store.insert_all([record])
     await store.transact(
         lambda c: c.execute(sa.text("UPDATE landbridge_jobs SET vocabulary = NULL"))
     )
@@ -248,7 +259,7 @@ async def test_a_row_of_an_earlier_release_is_a_servers_and_kept(store):
 
 async def test_opening_twice_changes_nothing(store, url):
     record = make_record()
-    await store.insert(record)
+    await store.insert_all([record])
     await (await JobStore.open(url)).close()
     assert len(await store.load()) == 1
 
@@ -264,7 +275,7 @@ async def test_a_database_of_a_newer_release_is_refused_untouched(store, url):
 
 async def test_a_record_of_an_earlier_release_is_read(store):
     record = full_record()
-    await store.insert(record)
+    await store.insert_all([record])
 
     def age(connection):  # resources had an array's size
         column = jobs.c.resources
@@ -277,7 +288,7 @@ async def test_a_record_of_an_earlier_release_is_read(store):
 
 async def test_a_damaged_record_is_told_as_such(store):
     record = make_record()
-    await store.insert(record)
+    await store.insert_all([record])
     await store.transact(
         lambda c: c.execute(sa.text("UPDATE landbridge_jobs SET status = '{\"a\"'"))
     )
@@ -292,9 +303,9 @@ async def test_a_lock_of_somebody_else_is_waited_for_not_for_ever(store_url):
     try:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(DatabaseUnavailable, match="locked"):
-            await store.insert(record)
+            await store.insert_all([record])
         other.rollback()
-        await store.insert(record)
+        await store.insert_all([record])
     finally:
         other.close()
         await store.close()
@@ -308,8 +319,8 @@ async def test_a_lock_in_postgresql_is_waited_for_not_for_ever(postgresql_url):
         with engine.connect() as other:
             other.execute(sa.text("LOCK TABLE landbridge_jobs"))
             with pytest.raises(DatabaseUnavailable, match="lock timeout"):
-                await store.insert(record)
-        await store.insert(record)
+                await store.insert_all([record])
+        await store.insert_all([record])
     finally:
         engine.dispose()
         await store.close()
@@ -318,7 +329,7 @@ async def test_a_lock_in_postgresql_is_waited_for_not_for_ever(postgresql_url):
 async def test_a_connection_that_was_cut_is_made_anew(postgresql_url):
     store = await JobStore.open(postgresql_url)
     try:
-        await store.insert(make_record())
+        await store.insert_all([make_record()])
         engine = sa.create_engine(postgresql_url)
         with engine.connect() as other:
             other.execute(
@@ -343,10 +354,10 @@ async def test_a_full_disk_changes_nothing_and_ends_with_the_fullness(store_url)
         await store.transact(limit(1))
         record = make_record(facts={"x": "y" * 200_000})
         with pytest.raises(DatabaseUnavailable, match="full"):
-            await store.insert(record)
+            await store.insert_all([record])
         await store.transact(limit(100_000))
         assert await store.load() == []
-        await store.insert(record)
+        await store.insert_all([record])
     finally:
         await store.close()
 

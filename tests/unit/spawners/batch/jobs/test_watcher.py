@@ -295,7 +295,7 @@ async def test_a_fresh_snapshot_is_waited_for(running, fake):
 async def ledger(store_url, record):
     store = await JobStore.open(store_url)
     ledger = Ledger(store)
-    await ledger.insert(record)
+    await ledger.insert_all([record])
     yield ledger
     await store.close()
 
