@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from rigs.browser.browser import Browser
 from rigs.browser.storage_page import CONTRAST, DIALOG, StoragePage
-from rigs.browser.stored import Stored, as_store, store_of
+from rigs.browser.stored import Stored, as_store, open_bucket, store_of
 from rigs.hub.process import running_hub, until
 from rigs.stores.sites import WeedRig
 from services.storage.drivers.admin_users import AdminUsersDriver, IamUsers
@@ -269,7 +270,7 @@ def test_a_quota_is_of_all_own_buckets_together(
         assert page.web.run(CONTRAST, page.within) == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def portal() -> Iterator[Path]:
     """A site's store whose portal makes keys, with alice's bucket; yields its place."""
     place = Path(tempfile.mkdtemp(prefix="lbportal-", dir="/var/tmp"))
@@ -288,15 +289,61 @@ def portal() -> Iterator[Path]:
         shutil.rmtree(place)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def brought(
-    portal: Path, running_browser: Browser, tmp_path: Path
+    portal: Path, running_browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StoragePage]:
-    """The page of a gateway where users bring keys of a site's store."""
-    endpoint, _ = store_of(portal)
-    settings = f'endpoint = "{endpoint}"\ncredentials = "pasted"'
-    with another(tmp_path, running_browser, settings) as (_, page):
+    """The page of a gateway where users bring keys of a site's store.
+
+    Nobody has entered one, and browsers reach the store by themselves.
+    """
+    endpoint = store_of(portal)[0].replace("127.0.0.1", "localhost")
+    settings = f'endpoint = "{endpoint}"\nroute = "direct"\ncredentials = "pasted"'
+    place = tmp_path_factory.mktemp("brought")
+    with another(place, running_browser, settings) as (_, page):
+        open_bucket(portal, "alice", page.web.home)
         yield page
+
+
+def test_a_key_is_pasted_and_bytes_go_straight_to_the_store(
+    brought: StoragePage, portal: Path, tmp_path: Path
+) -> None:
+    page, there = brought, brought.web
+    key = store_of(portal)[1]
+    there.open("/services/storage/")
+    there.wait_text("#storage [role=alert]", "key")
+    there.find("#storage button[data-kind=main]").click()
+    fill(page, key.access_key, "x" * 40, "Keep")
+    there.wait_text(f"{DIALOG} [role=alert]", "key", "store")
+    field = there.find(f"{DIALOG} [name=secret_key]")
+    field.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.BACKSPACE)
+    page.answer("Keep", secret_key=key.secret_key)
+    page.wait_closed()
+    there.find(page.css("[data-bucket=alice]")).find_element(
+        "css selector", "button"
+    ).click()
+    page.wait_rows("seen.txt")
+    assert key.secret_key not in there.driver.page_source
+    assert "Share this" not in there.driver.page_source  # nobody can narrow her key
+    given = tmp_path / "straight.bin"
+    content = random.Random(4).randbytes(12_000_000)  # two parts
+    given.write_bytes(content)
+    page.give("files", given)
+    page.wait_rows(given.name, seconds=60)
+
+    async def arrived(client: S3Client) -> bytes:
+        async with client.stream("alice", given.name) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+    assert as_store(portal, arrived) == content
+    sent_to = there.run(
+        "return performance.getEntriesByType('resource').map(e => e.name)"
+        ".filter(name => name.includes('partNumber='))"
+    )
+    assert sent_to and all(url.startswith("http://localhost:") for url in sent_to)
+    page.row("seen.txt").find_element("css selector", "button").click()
+    there.find(page.css(".lb-Storage-look iframe"))
+    remove_key(page)
 
 
 def test_a_key_is_changed_removed_and_missed(
@@ -344,12 +391,7 @@ def test_a_key_is_changed_removed_and_missed(
     page.wait_closed()
     page.wait_rows("seen.txt")
 
-    page.press("Your key")
-    page.answer("Remove key")
-    page.web.wait_text(DIALOG, "forgets")
-    page.answer("Remove key")
-    page.web.wait_text(page.within, "not entered a key")
-    assert not page.web.all(page.css(".lb-Storage-bucket"))
+    remove_key(page)
     as_store(state, lambda client: keys(client).revoke(first))
 
 
@@ -360,8 +402,22 @@ def is_locked(page: StoragePage) -> bool:
     return not page.web.all(page.css(".lb-Storage-bucket"))
 
 
+def remove_key(page: StoragePage) -> None:
+    page.press("Your key")
+    page.answer("Remove key")
+    page.web.wait_text(DIALOG, "forgets")
+    page.answer("Remove key")
+    page.web.wait_text(page.within, "not entered a key")
+    assert not page.web.all(page.css(".lb-Storage-bucket"))
+
+
 def enter(page: StoragePage, button: str, key: str, secret: str, done: str) -> None:
     """Press the button, and enter a key in the window that comes."""
+    buttons = page.css("button")
+    page.web.until(
+        f"a button {button}",
+        lambda: any(one.text == button for one in page.web.all(buttons)),
+    )
     page.web.press(page.web.find(page.within), button)
     fill(page, key, secret, done)
 

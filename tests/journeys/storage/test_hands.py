@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 
 import pytest
-from selenium.webdriver.common.keys import Keys
 
-from rigs.browser.browser import PHONE, Browser
-from rigs.browser.storage_page import CONTRAST, DIALOG, StoragePage
-from rigs.browser.stored import open_bucket, standing_still, store_of
-from rigs.hub.process import PASSWORD, HubProcess, running_hub, until
+from rigs.browser.browser import PHONE
+from rigs.browser.storage_page import CONTRAST, DIALOG
+from rigs.browser.stored import standing_still
 
 pytestmark = [pytest.mark.browser, pytest.mark.slurm, pytest.mark.root]
 
@@ -102,59 +99,3 @@ def test_a_store_that_stands_still_is_told_of_and_comes_back(page, stored, site)
     page.web.driver.switch_to.window(old)
     page.press("Read again")
     page.web.wait_text(page.css("[role=alert]"), "You are signed out")
-
-
-@pytest.fixture(scope="module")
-def own_keys(running_site, tmp_path_factory) -> Iterator[HubProcess]:
-    """A gateway whose users bring keys to that store, and reach it by themselves."""
-    directory = tmp_path_factory.mktemp("own-keys")
-    endpoint = store_of(running_site.hub.state)[0].replace("127.0.0.1", "localhost")
-    settings = directory / "gateway.toml"
-    settings.write_text(
-        f'[storage]\nendpoint = "{endpoint}"\nroute = "direct"\n'
-        'credentials = "pasted"\n'
-    )
-    with running_hub(directory, LANDBRIDGE_CONFIG=str(settings)) as hub:
-        hub.add_user("alice")
-        health = "/services/storage/health"
-        until("storage is ready", lambda: hub.api.get(health).status_code == 200)
-        yield hub
-
-
-def test_a_key_is_pasted_and_bytes_go_straight_to_the_store(
-    web: Browser, stored, site, own_keys, tmp_path
-) -> None:
-    stored.put({"here.txt": b"here"})
-    there = Browser(web.driver, f"http://127.0.0.1:{own_keys.port}")
-    open_bucket(site.hub.state, "alice", there.home)
-    there.sign_in("alice", PASSWORD)
-    there.open("/services/storage/")
-    page = StoragePage(there)
-    there.wait_text("#storage [role=alert]", "key")
-    there.find("#storage button[data-kind=main]").click()
-    key = store_of(site.hub.state)[1]
-    page.answer("Keep", access_key=key.access_key, secret_key="x" * 40)
-    there.wait_text(f"{DIALOG} [role=alert]", "key", "store")
-    field = there.find(f"{DIALOG} [name=secret_key]")
-    field.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.BACKSPACE)
-    page.answer("Keep", secret_key=key.secret_key)
-    page.wait_closed()
-    there.find(page.css("[data-bucket=alice]")).find_element(
-        "css selector", "button"
-    ).click()
-    page.wait_rows("here.txt")
-    assert key.secret_key not in there.driver.page_source
-    assert "Share this" not in there.driver.page_source  # nobody can narrow her key
-    given = tmp_path / "straight.bin"
-    content = random.Random(4).randbytes(12_000_000)  # two parts
-    given.write_bytes(content)
-    page.give("files", given)
-    page.wait_rows(given.name, seconds=60)
-    assert stored.sha256(given.name) == hashlib.sha256(content).hexdigest()
-    sent_to = there.run(
-        "return performance.getEntriesByType('resource').map(e => e.name)"
-        ".filter(name => name.includes('partNumber='))"
-    )
-    assert sent_to and all(url.startswith("http://localhost:") for url in sent_to)
-    page.row("here.txt").find_element("css selector", "button").click()
-    there.find(page.css(".lb-Storage-look iframe"))
