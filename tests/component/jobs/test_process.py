@@ -246,3 +246,40 @@ async def test_the_doctor_looks_at_its_socket(process):
     assert await asyncio.to_thread(verdict) == "ok"
     await process.end(signal.SIGKILL)
     assert await asyncio.to_thread(verdict) == "fail"
+
+
+async def test_a_conquered_service_has_no_way_in_by_its_own_token(process, tmp_path):
+    """Storage, the culler and the operator are known to the hub, and to it alone."""
+    await process.start()
+    hub = await process.client()
+    user = getpass.getuser()
+    record = await hub.submit(spec(tmp_path, 600), user=user, owner=OWNER)
+    secrets = process.settings.state / "secrets"
+    tokens = {
+        file.name: file.read_text().strip()
+        for name in ("service-storage.token", "service-*.token", "operator-token")
+        for file in secrets.glob(name)
+    }
+    assert {"service-storage.token", "operator-token"} <= tokens.keys()
+    transport = httpx.AsyncHTTPTransport(uds=str(process.socket))
+    async with httpx.AsyncClient(transport=transport, timeout=30) as client:
+        for token in tokens.values():
+            # As it is, and under the names of those who are known.
+            for shown in (token, f"hub.{token}", f"{record.name}.{token}"):
+                headers = {"Authorization": f"Bearer {shown}"}
+                for method, path in [
+                    ("GET", "/v1/jobs"),
+                    ("GET", f"/v1/jobs/{record.name}"),
+                    ("PUT", "/v1/jobs/lb-theirs"),
+                    ("DELETE", f"/v1/jobs/{record.name}"),
+                    ("DELETE", "/v1/jobs?owner=server:"),
+                    ("POST", "/v1/cancellations"),
+                ]:
+                    answer = await client.request(
+                        method, f"http://jobs{path}", headers=headers
+                    )
+                    assert answer.status_code == 401, (method, path)
+    assert hub.get(record.name).live
+    await hub.cancel(record.name)
+    async with asyncio.timeout(60):
+        await hub.wait(record.name, lambda r: not r.live)

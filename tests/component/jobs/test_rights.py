@@ -111,6 +111,10 @@ class TestTheSocket:
             ("GET", "/v1/users/alice/limits"),
             ("POST", "/v1/check"),
             ("POST", "/v1/estimate"),
+            ("PUT", "/v1/sets/lb-set"),
+            ("POST", "/v1/cancellations"),
+            ("GET", "/v1/usage?since=2026-01-01T00:00:00Z"),
+            ("POST", "/v1/users/alice/usage"),
             ("GET", "/metrics"),
         ]:
             for token in ("", "hub.wrong", "hub", f"{name}.wrong", "."):
@@ -395,6 +399,43 @@ class TestTokensOfJobs:
             await kernels.limits("bob")
         assert (await raw(rig, "GET", "/metrics", token)).status_code == 403
         assert await kernels.limits("alice") == rig.scheduler.user_limits
+
+    async def test_bobs_token_does_nothing_to_alices_jobs(
+        self, rig, hub, kernels, server, new_spec
+    ):
+        """Her server, her kernel, and a kernel of his under her kernel's name."""
+        alices = await kernels.submit(
+            bare(new_spec()), user="alice", owner="kernel:alice/1", launch=LAUNCH
+        )
+        bobs = await hub.submit(
+            new_spec(), user="bob", owner="server:bob/", launch=LAUNCH
+        )
+        launch = await rig.service.jobs._launches.load(bobs.name)
+        token = launch.environment[TOKEN_VARIABLE]
+        bob = await rig.client_with(lambda: token, prefix="kernel:bob/")
+        for name in (server[0].name, alices.name):
+            with pytest.raises(UnknownJob):
+                await bob.cancel(name)
+            with pytest.raises(UnknownJob):
+                await bob.give_up(name, Failure("Why"))
+            with pytest.raises(UnknownJob):
+                await bob.note(name, "line", "Words")
+            with pytest.raises(UnknownJob):
+                await bob.give_launch(name, LAUNCH)
+            with pytest.raises(NameUsed):
+                await bob.submit(
+                    bare(new_spec(name=name)),
+                    user="bob",
+                    owner="kernel:bob/1",
+                    launch=LAUNCH,
+                )
+        for prefix in ("kernel:alice/", "kernel:", "server:bob/"):
+            with pytest.raises(NotPermitted):
+                await bob.cancel_owned(prefix)
+        assert await bob.events("kernel:alice/1") == []
+        assert bob.records(live_only=False) == []
+        assert hub.get(alices.name).live
+        assert hub.get(server[0].name).live
 
     async def test_it_ends_with_its_job(self, rig, hub, server, new_spec):
         record, token = server
