@@ -27,11 +27,11 @@ from spawners.batch.rendezvous.launch import agent_command
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 from spawners.common.ownership import own_directory, read_own
-from spawners.profiles.profiles import load_profiles
 
 from .config.kernels import KernelOffer
-from .config.paths import jobs_socket, pki_directory, site_profiles
+from .config.paths import jobs_socket, kernel_profiles, pki_directory
 from .config.settings import Settings
+from .config.site import jobs_config
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,13 @@ class HubGateway:
             return None
         own = self._places.users is not None
         home = Path(self._home(user_name)) if own else None
-        return self._kernels.config_for(groups, admin=admin, home=home)
+        return self._kernels.config_for(
+            user_name,
+            groups,
+            account=self.account_of(user_name),
+            admin=admin,
+            home=home,
+        )
 
     def agent_command(self) -> tuple[str, ...]:
         """Return what runs the agent in a job, as argv."""
@@ -210,17 +216,11 @@ def kernel_offer(settings: Settings, site: Site) -> KernelOffer | None:
     """
     if not settings.kernels.enabled:
         return None
-    scheduler, name = settings.scheduler, settings.kernels.profiles
-    profiles = load_profiles(settings.folder / name) if name else None
     return KernelOffer(
         section=settings.kernels,
-        profiles=profiles or site_profiles(settings),
+        profiles=kernel_profiles(settings),
         scheduler=site.scheduler,
-        queue="" if site.own_accounts else str(settings.state / "local"),
-        cpus=scheduler.slots_cpus,
-        gpus=scheduler.slots_gpus,
-        munge_socket=settings.jobs.munge_socket,
-        python=settings.jobs.python,
+        url=f"{site.jobs_origin}{jobs_config(settings, site).agent_path}",
     )
 
 

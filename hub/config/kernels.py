@@ -1,13 +1,13 @@
 """What a notebook server is told about kernels that are jobs of their own.
 
-It submits them itself, as its user, so it gets what the user may know anyway:
-profiles, limits, and where the scheduler's commands are. Nothing of it is secret.
+It asks the jobs service for them, with the token of its own job, so it gets what the
+user may know anyway: profiles, limits, and where that service is. Nothing of it is
+secret.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import Any  # JSON
 from pydantic import Field, field_validator
 
 from spawners.common.settings import Duration, Section
-from spawners.kernels.settings import KernelSettings, slurm_directory
+from spawners.kernels.settings import KernelSettings
 from spawners.profiles.profiles import Profile, Profiles
 
 _PORTS = re.compile(r"([0-9]{4,5})-([0-9]{4,5})\Z")
@@ -30,7 +30,7 @@ class KernelsSection(Section):
     enabled: bool = Field(
         default=True,
         description="Offer every kernel as a job, too, with the resources of a "
-        "profile. Compute nodes must be allowed to submit jobs.",
+        "profile.",
     )
     profiles: str = Field(
         "",
@@ -88,45 +88,42 @@ class KernelOffer:
         section: the site's settings.
         profiles: what may be picked; ``None`` lets everything be chosen.
         scheduler: ``"slurm"`` or ``"local"``.
-        queue: the local scheduler's directory where all jobs run as one account, so
-            that servers and kernels share what the machine has; else ``""``.
-        cpus, gpus: slots of this machine for the local scheduler; 0: what there is.
-        munge_socket: ``""`` for the standard one.
-        python: the launcher's interpreter on the nodes.
+        url: where jobs reach the jobs service.
     """
 
     section: KernelsSection
     profiles: Profiles | None
     scheduler: str
-    queue: str
-    cpus: int
-    gpus: int
-    munge_socket: str
-    python: str
+    url: str
 
     def config_for(
-        self, groups: Collection[str], *, admin: bool, home: Path | None
+        self,
+        user: str,
+        groups: Collection[str],
+        *,
+        account: str,
+        admin: bool,
+        home: Path | None,
     ) -> str:
         """Return the file's text for one user.
 
         Args:
+            user: JupyterHub's name.
             groups: those that the user is in.
+            account: that the user's jobs run as.
             admin: whether all profiles are open to the user.
             home: the user's directory where all jobs run as one account, else
                 ``None``: the account's own home serves.
         """
         section = self.section
         data: dict[str, Any] = {
+            "gateway": {"url": self.url, "user": user, "account": account},
             "scheduler": self.scheduler,
-            "commands": slurm_directory(),
-            "slurm_conf": os.environ.get("SLURM_CONF", ""),
-            "local": {
-                "directory": self.queue,
-                "cpus": self.cpus or None,
-                "gpus": self.gpus or None,
-            },
             "profiles": {
-                profile.key: profile.model_dump(mode="json", exclude={"key", "groups"})
+                # The operator's shell lines are the service's to know.
+                profile.key: profile.model_dump(
+                    mode="json", exclude={"key", "groups", "prologue"}
+                )
                 for profile in self._open_to(groups, admin=admin)
             },
             "state": "" if home is None else str(home / ".local/state/landbridge"),
@@ -134,8 +131,6 @@ class KernelOffer:
             "ports": [int(p) for p in section.ports.split("-")]
             if section.ports
             else None,
-            "munge_socket": self.munge_socket,
-            "python": self.python,
             "lease": section.lease.total_seconds(),
             "keep_limit": section.keep_limit.total_seconds(),
             "idle_after": section.idle_after.total_seconds() or None,

@@ -148,3 +148,13 @@ def site_profiles(settings: Settings) -> Profiles | None:
     path = settings.folder / settings.jobs.profiles
     named = settings.jobs.profiles != JobsSettings().profiles
     return load_profiles(path) if named or path.exists() else None
+
+
+def kernel_profiles(settings: Settings) -> Profiles | None:
+    """Return what users may pick for kernels; ``None`` if the site says nothing.
+
+    Raises:
+        ConfigError: as :func:`site_profiles`.
+    """
+    name = settings.kernels.profiles
+    return load_profiles(settings.folder / name) if name else site_profiles(settings)

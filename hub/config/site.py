@@ -10,7 +10,7 @@ from pathlib import Path
 from services.jobs.settings import JobsConfig, Site
 from spawners.common.settings import ConfigError
 
-from .paths import database_url
+from .paths import database_url, kernel_profiles
 from .ports import jobs_port
 from .settings import Settings, is_loopback
 
@@ -119,7 +119,12 @@ def check_accounts(settings: Settings, site: Site) -> None:
 
 
 def jobs_config(settings: Settings, site: Site) -> JobsConfig:
-    """Return what the jobs service is told of these settings."""
+    """Return what the jobs service is told of these settings.
+
+    Raises:
+        ConfigError: the profiles for kernels cannot be used.
+    """
+    profiles = kernel_profiles(settings)
     return JobsConfig(
         scheduler=settings.scheduler,
         jobs=settings.jobs,
@@ -128,4 +133,8 @@ def jobs_config(settings: Settings, site: Site) -> JobsConfig:
         database=database_url(settings, "jobs"),
         base_url=settings.hub.base_url,
         lowest_uid=settings.auth.lowest_uid,
+        # Without profiles, everything may be chosen, in one that is called so.
+        prologues={"default": ""}
+        if profiles is None
+        else {profile.key: profile.prologue for profile in profiles},
     )

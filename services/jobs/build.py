@@ -194,4 +194,5 @@ def build_parts(config: JobsConfig) -> Parts:
         python=config.jobs.python,
         watch=watch_policy(config, pki),
         munge=build_munge(config),
+        prologues=config.prologues,
     )

@@ -44,6 +44,8 @@ class Client:
         live: how many jobs it may have at a time.
         live_each: of those, how many of one user.
         account: the only account that its jobs run as; ``None``: any.
+        is_job: whether it is a job, and no row of the table: it may come by the edge,
+            where a token of the table is good for nothing.
         why: the reason, for whoever reviews the table.
     """
 
@@ -54,6 +56,7 @@ class Client:
     live: int
     live_each: int
     account: str | None = None
+    is_job: bool = False
     why: str = ""
 
     def owns(self, owner: str) -> bool:
@@ -157,6 +160,7 @@ def of_server(name: str, owner: str, account: str) -> Client | None:
         live=_KERNELS_AT_A_TIME,
         live_each=_KERNELS_AT_A_TIME,
         account=account,
+        is_job=True,
         why="A notebook server starts its own user's kernels.",
     )
 

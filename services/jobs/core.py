@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class Parts:
         python: the agent's interpreter on the nodes.
         watch: how often and how long is looked.
         munge: decodes jobs' credentials; ``None`` for the standard way.
+        prologues: shell lines of profiles, by key, for jobs without a script.
     """
 
     scheduler: Scheduler
@@ -60,11 +62,12 @@ class Parts:
     python: str = "python3"
     watch: Policy | None = None
     munge: MungeVerifier | None = None
+    prologues: Mapping[str, str] = field(default_factory=dict)
 
 
 async def open_service(
     parts: Parts, stack: AsyncExitStack
-) -> tuple[JobsService, Application]:
+) -> tuple[JobsService, Application, Rendezvous]:
     """Open all that the service needs, and take the records up; ``stack`` closes it.
 
     Raises:
@@ -85,7 +88,9 @@ async def open_service(
         rows,
         UsageLedger(store),
         parts.tokens,
+        authority=parts.jobs_ca,
         agent=agent_command(parts.python),
+        prologues=parts.prologues,
     )
     rendezvous = Rendezvous(
         jobs,
@@ -97,7 +102,8 @@ async def open_service(
     )
     await service.start()
     stack.push_async_callback(service.close)
-    return service, make_application(service, rendezvous, parts.agent_paths)
+    application = make_application(service, rendezvous, parts.agent_paths)
+    return service, application, rendezvous
 
 
 async def serve(parts: Parts, socket: Path, stop: asyncio.Event) -> None:
@@ -108,7 +114,7 @@ async def serve(parts: Parts, socket: Path, stop: asyncio.Event) -> None:
         GatewayError: it cannot begin; an operator has to act.
     """
     async with AsyncExitStack() as stack:
-        service, application = await open_service(parts, stack)
+        service, application, _ = await open_service(parts, stack)
 
         async def let_readers_go() -> None:
             await stop.wait()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -73,10 +73,11 @@ class Outdated(Refusal):
 class JobsHandler(AnswerHandler):
     """Who asks, and errors of the batch core as they travel."""
 
-    def initialize(self, service: JobsService) -> None:
-        """Take the service."""
+    def initialize(self, service: JobsService, *, for_jobs: bool = False) -> None:
+        """Take the service; ``for_jobs`` is the entrance by the edge."""
         self.prepare_answer({})
         self.service = service
+        self.for_jobs = for_jobs
 
     def check_xsrf_cookie(self) -> None:
         """No browser asks here: each request has its token."""
@@ -93,7 +94,8 @@ class JobsHandler(AnswerHandler):
         """
         token = self._token()
         client = await self.service.client_of(token) if token else None
-        if client is None:
+        # A token of the table that leaked is of no use but to who may open the socket.
+        if client is None or (self.for_jobs and not client.is_job):
             raise NotSignedIn("This token is not good, or not any more.")
         self.asked_by = client.name
         return client
@@ -239,6 +241,25 @@ class FailureHandler(JobsHandler):
         self.answer(Cancelled(known=True), 202)
 
 
+class ReleaseHandler(JobsHandler):
+    """``/v1/jobs/{name}/release``."""
+
+    async def post(self, name: str) -> None:
+        """Have nothing kept of the job once it is over."""
+        await self.service.release(await self.client(), name)
+        self.answer(Cancelled(known=True))
+
+
+class CredentialHandler(JobsHandler):
+    """``/v1/jobs/{name}/credential``: a secret."""
+
+    async def post(self, name: str) -> None:
+        """Give the job's owner what opens the job's server."""
+        credential = await self.service.credential(await self.client(), name)
+        self.set_header("Cache-Control", "no-store")
+        self.answer(credential)
+
+
 class LaunchHandler(JobsHandler):
     """``/v1/jobs/{name}/launch``."""
 
@@ -381,6 +402,7 @@ class WatchHandler(JobsHandler):
             raise Outdated("This revision is not known here: list the jobs again.")
         self.set_header("Content-Type", "text/event-stream")
         self.write(":\n\n")
+        self.service.readers += 1
         try:
             await self._drained()
             await self._follow(client, prefix, number)
@@ -388,6 +410,8 @@ class WatchHandler(JobsHandler):
             log.debug("A reader of %s went away", client.name)
         except NotSignedIn:
             log.info("The stream of %s ends with its right", client.name)
+        finally:
+            self.service.readers -= 1
 
     async def _follow(self, client: Client, prefix: str, number: int) -> None:
         feed = self.service.feed
@@ -487,9 +511,12 @@ class AgentHandler(RequestHandler):
 
 
 def make_application(
-    service: JobsService, rendezvous: Rendezvous, agent_paths: Iterable[str]
+    service: JobsService, rendezvous: Rendezvous, agent_paths: Sequence[str]
 ) -> Application:
     """Return the Tornado application.
+
+    What clients ask for at ``/v1``, jobs ask for below the first of ``agent_paths``:
+    only those does the edge show to compute nodes.
 
     Args:
         service: does the work.
@@ -497,34 +524,52 @@ def make_application(
         agent_paths: where they call, without a slash at the end.
     """
     name, user = "([A-Za-z0-9][A-Za-z0-9-]{0,63})", "([^/]{1,255})"
+    calls: list[tuple[str, type[JobsHandler]]] = [
+        ("/v1/jobs", JobListHandler),
+        (f"/v1/jobs/{name}", JobHandler),
+        (f"/v1/jobs/{name}/failure", FailureHandler),
+        (f"/v1/jobs/{name}/launch", LaunchHandler),
+        (f"/v1/jobs/{name}/release", ReleaseHandler),
+        (f"/v1/jobs/{name}/credential", CredentialHandler),
+        (f"/v1/jobs/{name}/events", NoteHandler),
+        ("/v1/events", EventsHandler),
+        ("/v1/watch", WatchHandler),
+        ("/v1/check", CheckHandler),
+        ("/v1/estimate", EstimateHandler),
+        ("/v1/cluster", ClusterHandler),
+        (f"/v1/users/{user}/limits", LimitsHandler),
+    ]
     shared = {"service": service}
-    rules: list[Any] = [
-        ("/v1/jobs", JobListHandler, shared),
-        (f"/v1/jobs/{name}", JobHandler, shared),
-        (f"/v1/jobs/{name}/failure", FailureHandler, shared),
-        (f"/v1/jobs/{name}/launch", LaunchHandler, shared),
-        (f"/v1/jobs/{name}/events", NoteHandler, shared),
+    by_the_edge = {"service": service, "for_jobs": True}
+    rules: list[Any] = [(path, handler, shared) for path, handler in calls]
+    rules += [(agent_paths[0] + path, handler, by_the_edge) for path, handler in calls]
+    rules += [
         (f"/v1/sets/{name}", SetHandler, shared),
         ("/v1/cancellations", CancellationsHandler, shared),
-        ("/v1/events", EventsHandler, shared),
-        ("/v1/watch", WatchHandler, shared),
-        ("/v1/check", CheckHandler, shared),
-        ("/v1/estimate", EstimateHandler, shared),
-        ("/v1/cluster", ClusterHandler, shared),
         ("/v1/usage", UsageHandler, shared),
-        (f"/v1/users/{user}/limits", LimitsHandler, shared),
         (f"/v1/users/{user}/usage", UserUsageHandler, shared),
         ("/health", HealthHandler, shared),
         ("/metrics", MetricsHandler, shared),
     ]
-    rules += [
-        (f"{path}/{verb}", AgentHandler, {"rendezvous": rendezvous, "verb": verb})
-        for path in agent_paths
-        for verb in ("fetch", "ready", "ended")
-    ]
+    rules += _agent_rules(rendezvous, agent_paths)
     return Application(
         rules,
         default_handler_class=NowhereHandler,
         default_handler_args=shared,
         log_function=log_request,
     )
+
+
+def make_agent_application(rendezvous: Rendezvous, agent_path: str) -> Application:
+    """Return an application that answers jobs' agents and nobody else."""
+    return Application(
+        _agent_rules(rendezvous, (agent_path,)), log_function=log_request
+    )
+
+
+def _agent_rules(rendezvous: Rendezvous, agent_paths: Iterable[str]) -> list[Any]:
+    return [
+        (f"{path}/{verb}", AgentHandler, {"rendezvous": rendezvous, "verb": verb})
+        for path in agent_paths
+        for verb in ("fetch", "ready", "ended")
+    ]

@@ -29,6 +29,7 @@ from spawners.batch.jobs.record import JobEvent, JobRecord, Line, Phase
 from spawners.batch.jobs.usage import UsageReport, Used
 from spawners.batch.jobs.wire import (
     Check,
+    Credential,
     Listing,
     NameUsed,
     Note,
@@ -36,6 +37,7 @@ from spawners.batch.jobs.wire import (
     Submission,
 )
 from spawners.batch.models import Launch, submitted_name, task_name
+from spawners.batch.rendezvous.certificates import CertificateAuthority, job_host
 from spawners.batch.script import render_job_script
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
@@ -119,11 +121,14 @@ class JobsService:
         rows: what is kept of requests and tokens.
         usage: what jobs used.
         tokens: of the table's clients.
+        authority: signs the jobs' certificates, and those of their owners.
         agent: what runs the agent in a job that has no script of its own.
+        prologues: shell lines of the site's profiles, by their keys, for such jobs.
 
     Attributes:
         feed: what changed since when.
         ready: True once the records were taken up.
+        readers: how many streams are open.
     """
 
     def __init__(
@@ -133,15 +138,20 @@ class JobsService:
         usage: UsageLedger,
         tokens: ClientTokens,
         *,
+        authority: CertificateAuthority,
         agent: tuple[str, ...],
+        prologues: Mapping[str, str] | None = None,
     ) -> None:
         self.jobs = jobs
         self.feed = Feed(jobs)
         self.ready = False
+        self.readers = 0
         self._rows = rows
         self._usage = usage
         self._tokens = tokens
+        self._authority = authority
         self._agent = agent
+        self._prologues = prologues or {}
         self._under_way: dict[str, _UnderWay] = {}
         # Names under way whose end was asked for before they had a record.
         self._cancelled: set[str] = set()
@@ -334,6 +344,28 @@ class JobsService:
         await self._own(client, name)
         await self.jobs.give_up(name, failure)
 
+    async def release(self, client: Client, name: str) -> None:
+        """Have nothing kept of a job once it is over.
+
+        Raises:
+            UnknownJob: there is no such job, or it is another client's.
+        """
+        await self._own(client, name)
+        await self.jobs.release(name)
+
+    async def credential(self, client: Client, name: str) -> Credential:
+        """Return what opens the server of a client's own job.
+
+        Raises:
+            UnknownJob: there is no such job, it is another client's, or over.
+        """
+        record = await self._own(client, name)
+        if not record.live:
+            raise _unknown(name)
+        host = job_host(name)
+        pair = self._authority.issue_client(host)
+        return Credential(pair.key, pair.certificate, self._authority.certificate, host)
+
     async def give_launch(self, client: Client, name: str, launch: Launch) -> bool:
         """Hand in what a job starts that is there already.
 
@@ -489,7 +521,7 @@ class JobsService:
         if script is None:
             if launch is None:
                 raise InvalidSpec("launch", "must say what the job runs.")
-            script = render_job_script(self._agent)
+            script = self._script(asked)
         spec = asked.spec(order.name, script)
         if order.name in self._cancelled:
             raise _was_cancelled(order.name)
@@ -513,6 +545,20 @@ class JobsService:
             vocabulary=asked.vocabulary,
             retain=asked.retain,
         )
+
+    def _script(self, asked: Submission) -> str:
+        """Return the script of a job that runs the agent, as its profile wants it.
+
+        Raises:
+            InvalidSpec: it names a profile that the site does not have.
+        """
+        profile = asked.facts.get("profile")
+        if profile is None:
+            return render_job_script(self._agent)
+        if profile not in self._prologues:
+            raise InvalidSpec("profile", "is none of the site's.")
+        prologue = self._prologues[profile].splitlines()
+        return render_job_script(self._agent, prologue=prologue)
 
     async def _append(self, name: str, line: Line) -> JobEvent:
         if self.jobs.last_event(name) >= _MOST_LINES:

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -190,6 +191,7 @@ class JobsConfig:
         database: SQLAlchemy URL of the records' database.
         base_url: the gateway's path, with slashes at both ends.
         lowest_uid: accounts below are the system's and run no jobs.
+        prologues: shell lines of the profiles for kernels, by their keys.
     """
 
     scheduler: SchedulerSettings
@@ -199,6 +201,7 @@ class JobsConfig:
     database: str
     base_url: str = "/"
     lowest_uid: int = 1000
+    prologues: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def queue(self) -> Path:

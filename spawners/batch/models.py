@@ -312,7 +312,8 @@ class Launch:
 
     Attributes:
         argv: the command. An item may start with ``{python}`` (the environment's
-            interpreter) or ``{dir}`` (the job's private directory).
+            interpreter), ``{agent}`` (the one that the agent runs under, 3.6 or newer)
+            or ``{dir}`` (the job's private directory).
         environment: variables, on top of the job's own.
         files: name to text; written 0600 into the private directory before.
 

@@ -1,60 +1,146 @@
-"""What all kernels of one process share: scheduler, watch, records, addresses.
+"""What all kernels of one process share: the jobs service, profiles, logs.
 
-Parts that talk to the scheduler are for the tunnels' loop only.
+What asks the jobs service is for the tunnels' loop only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from spawners.batch.errors import SchedulerUnavailable
 from spawners.batch.explain.states import explain_refusal
-from spawners.batch.models import BatchJob, Resources
-from spawners.batch.rendezvous.proofs import MungeVerifier
-from spawners.batch.scheduler import ClusterSnapshot
-from spawners.common.addresses import plain_address, resolve
+from spawners.batch.jobs.http import TlsWay
+from spawners.batch.jobs.record import JobRecord
+from spawners.batch.jobs.remote import RemoteJobs
+from spawners.batch.rendezvous.certificates import HUB_NAME
+from spawners.batch.scheduler import ClusterSnapshot, UserLimits
 from spawners.common.errors import GatewayError
 from spawners.profiles.profiles import Resolved
 
+from .claim import Claims
 from .errors import KernelNotStarted
-from .record import KernelRecords
-from .rendezvous import own_addresses
+from .facts import KernelFacts, is_let_go
+from .own import OwnService
 from .settings import KernelSettings
-from .watch import KernelWatch
 
+_TOKEN = "LANDBRIDGE_JOBS_TOKEN"  # noqa: S105 -- the variable's name
+_AUTHORITY = "JUPYTERHUB_SSL_CLIENT_CA"
 _SNAPSHOT_AGE = timedelta(seconds=10)
-_PROBED_NODES = 5
+_SNAPSHOT_SECONDS = 15.0
+_START_SECONDS = 60.0
 _LOG_AGE = timedelta(days=14)
 
 
 class KernelContext:
-    """The scheduler and what is known of it, for one set of settings."""
+    """The jobs service and what is known of it, for one set of settings.
+
+    Attributes:
+        settings: those.
+        account: that the jobs run as.
+        user: whose they are: the part of an owner's key.
+        home: the account's directory.
+        profiles: what may be chosen.
+        state: directory of locks, and of what the previous release left.
+        claims: which kernels are this process's.
+    """
 
     def __init__(self, settings: KernelSettings) -> None:
+        facts, gateway = pwd.getpwuid(os.getuid()), settings.gateway
         self.settings = settings
-        self.user = pwd.getpwuid(os.getuid()).pw_name
-        self.home = pwd.getpwuid(os.getuid()).pw_dir
+        self.account = gateway.account if gateway else facts.pw_name
+        self.user = gateway.user if gateway else facts.pw_name
+        self.home = facts.pw_dir
         self.profiles = settings.read_profiles()
-        self.records = KernelRecords(settings.directory / "kernels")
-        self.scheduler = settings.build_scheduler()
-        self.watch = KernelWatch(self.scheduler)
-        self.munge = (
-            MungeVerifier(socket=settings.munge_socket or None)
-            if settings.proves_by_munge
-            else None
+        self.state = settings.directory / "kernels"
+        self.claims = Claims(self.state)
+        self._jobs: RemoteJobs | None = None
+        self._starting = asyncio.Lock()
+
+    async def jobs(self) -> RemoteJobs:
+        """Return the jobs service's client, which mirrors this user's kernels.
+
+        Raises:
+            SchedulerUnavailable: the service does not answer.
+        """
+        async with self._starting:
+            if self._jobs is None:
+                jobs = self._client()
+                try:
+                    async with asyncio.timeout(_START_SECONDS):
+                        await jobs.start()
+                except TimeoutError:
+                    await jobs.close()
+                    raise SchedulerUnavailable(
+                        "The jobs service does not answer.",
+                        hint="Try again in a minute; running kernels go on.",
+                    ) from None
+                self._jobs = jobs
+            return self._jobs
+
+    async def close(self) -> None:
+        """Disconnect from the jobs service; kernels go on."""
+        async with self._starting:
+            jobs, self._jobs = self._jobs, None
+            if jobs is not None:
+                await jobs.close()
+
+    def _client(self) -> RemoteJobs:
+        prefix, gateway = f"kernel:{self.user}/", self.settings.gateway
+        if gateway is None:
+            own = OwnService(self.settings)
+            return RemoteJobs(own, own.token, prefix=prefix)
+        way = TlsWay(gateway.url, Path(os.environ.get(_AUTHORITY, "")), HUB_NAME)
+        return RemoteJobs(
+            way,
+            lambda: os.environ.get(_TOKEN, ""),
+            prefix=prefix,
+            sends_scripts=False,
         )
-        self._snapshot: ClusterSnapshot | None = None
+
+    async def kernels(self, server: str) -> list[tuple[KernelFacts, JobRecord]]:
+        """Return the newest job of each kernel of a server, the oldest kernel first.
+
+        Those that somebody ended are no more.
+
+        Raises:
+            SchedulerUnavailable: the service does not answer.
+        """
+        newest: dict[str, tuple[KernelFacts, JobRecord]] = {}
+        for record in (await self.jobs()).records(live_only=False):
+            facts = KernelFacts.of(record)
+            if facts is not None and facts.server == server:
+                newest.pop(facts.kernel_id, None)
+                newest[facts.kernel_id] = facts, record
+        return [pair for pair in newest.values() if not is_let_go(pair[1])]
 
     async def snapshot(self) -> ClusterSnapshot:
-        """Return the cluster as it was a few seconds ago."""
-        oldest = datetime.now(UTC) - _SNAPSHOT_AGE
-        if self._snapshot is None or self._snapshot.taken_at < oldest:
-            self._snapshot = await self.scheduler.snapshot()
-        return self._snapshot
+        """Return the cluster as it was a few seconds ago.
+
+        Raises:
+            SchedulerUnavailable: it cannot be read.
+        """
+        jobs = await self.jobs()
+        try:
+            async with asyncio.timeout(_SNAPSHOT_SECONDS):
+                snapshot = await jobs.fresh_snapshot(_SNAPSHOT_AGE)
+        except TimeoutError:
+            snapshot = None
+        if snapshot is None:
+            raise SchedulerUnavailable("The cluster cannot be read now.")
+        return snapshot
+
+    async def limits(self) -> UserLimits:
+        """Return what the scheduler allows the account.
+
+        Raises:
+            GatewayError: that cannot be read now.
+        """
+        return await (await self.jobs()).limits(self.account)
 
     async def resolve(self, options: object) -> Resolved:
         """Return what a choice comes to as a job, by the site's profiles.
@@ -71,43 +157,6 @@ class KernelContext:
             )
         except GatewayError as error:
             raise KernelNotStarted(explain_refusal(error)) from error
-
-    def resources_of(self, asked: Mapping[str, str | int]) -> Resources:
-        """Return what a recorded choice asked for, as far as profiles still tell."""
-        try:
-            return self.profiles.resolve(asked, admin=True).resources
-        except GatewayError:  # the site's profiles changed; its job is as it was
-            return Resources()
-
-    async def addresses(self) -> tuple[str, ...]:
-        """Return where jobs may reach this process, the likeliest first."""
-        if self.settings.address:
-            return (self.settings.address,)
-        if not self.settings.is_slurm:
-            return ("127.0.0.1",)
-        nodes = list((await self.snapshot()).node_addresses.values())
-        probed = nodes[:: max(1, len(nodes) // _PROBED_NODES)][:_PROBED_NODES]
-        found: list[str] = []
-        for node in probed:
-            found += await resolve(node)
-        return tuple(own_addresses(found))
-
-    async def is_from_job(self, job: BatchJob, address: str) -> bool:
-        """Tell whether an address is one of the nodes that ``job`` runs on."""
-        own = {plain_address(each) for each in own_addresses([address])}
-        if not self.settings.is_slurm:
-            return address in own
-        try:
-            status = (await self.scheduler.status([job]))[job]
-            known = (await self.snapshot()).node_addresses
-        except GatewayError:
-            return False  # it tries again
-        places: set[str] = set()
-        for node in status.nodes:
-            places.update(await resolve(known.get(node, node)))
-        # A node that is this very machine shows any of our addresses.
-        here = not places.isdisjoint({*own, "127.0.0.1", "::1"})
-        return address in places or (here and address in own)
 
     def log_path(self, name: str) -> str:
         """Return where a job's output goes, ``""`` for nowhere."""
@@ -128,6 +177,11 @@ def context_for(settings: KernelSettings) -> KernelContext:
     if key not in _contexts:
         _contexts[key] = KernelContext(settings)
     return _contexts[key]
+
+
+def open_contexts() -> list[KernelContext]:
+    """Return the contexts of this process."""
+    return [context for (pid, _), context in _contexts.items() if pid == os.getpid()]
 
 
 def _forget_logs(directory: Path) -> None:

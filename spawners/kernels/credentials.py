@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from spawners.node.kernel.credentials import loopback_identity
 from spawners.node.kernel.tunnel import Json
 
-from .record import KernelRecord
 from .tunnel import Tunnel
 
 Answer = tuple[int, str, str]
@@ -68,15 +67,14 @@ def prepare(env: dict[str, str]) -> Json | None:
     }
 
 
-async def answer(message: Json, record: KernelRecord, tunnel: Tunnel) -> None:
+async def answer(message: Json, kernel_id: str, notebook: str, tunnel: Tunnel) -> None:
     """Answer what a program in a kernel's job asks for."""
     status, kind, text = 503, "text/plain", "The notebook server has no keys.\n"
     if _offers:
         target = str(message.get("target"))
         loop = asyncio.get_running_loop()
-        notebook = str(record.launch.get("env", {}).get("JPY_SESSION_NAME", ""))
         status, kind, text = await loop.run_in_executor(
-            None, _offers[0].answer, target, record.kernel_id, notebook
+            None, _offers[0].answer, target, kernel_id, notebook
         )
     reply = {"op": "keys", "asker": message.get("asker"), "status": status}
     tunnel.tell({**reply, "type": kind, "text": text})

@@ -1,7 +1,8 @@
-"""A kernel's job, from the intent to its end, as seen from the near side.
+"""A kernel's job, from its submission to its end, as seen from the near side.
 
-For the tunnels' loop only (:mod:`.tunnel`). What other threads read of it are
-single attributes that are replaced, never changed.
+What is true of the job is in its record, which the jobs service keeps; here is the end
+of the tunnel, and what its launcher tells. For the tunnels' loop only (:mod:`.tunnel`).
+What other threads read of it are single attributes that are replaced, never changed.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import operator
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any  # what is sent as JSON
 
 from spawners.batch.explain.ends import explain_end
 from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_state
 from spawners.batch.explain.vocabulary import KERNEL
-from spawners.batch.jobs.record import NOT_READ
-from spawners.batch.models import BatchJob, JobState, JobStatus, Resources
+from spawners.batch.jobs.errors import UnknownJob
+from spawners.batch.jobs.record import NOT_READ, JobRecord, Stage
+from spawners.batch.jobs.wire import Credential
+from spawners.batch.models import BatchJob, JobStatus, Resources
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 from spawners.node.kernel.tunnel import Json
@@ -29,25 +32,36 @@ from spawners.node.kernel.tunnel import Json
 from . import credentials as kernel_storage
 from .context import KernelContext, remove_log
 from .errors import KernelNotStarted
-from .record import KernelRecord, from_now
+from .facts import KernelFacts, owner_key
 from .status import KernelStatus, Missed, cannot_start, explain_death, read_gpu_use
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
 
 _BYE_SECONDS = 3.0
-_READ_SECONDS = 5.0
+_CANCEL_SECONDS = 3.0
 _LAST_READING_SECONDS = 10.0
 _RECONNECT_FIRST, _RECONNECT_LONGEST = 0.2, 10.0
-_CANCEL_FIRST, _CANCEL_LONGEST, _CANCEL_TRIES = 2.0, 60.0, 30
 _SIGKILL = 9
+KEPT = "kept"
+
+_FORGOTTEN = Failure(
+    "The kernel's job is over", "Nothing more is known of it.", "Start it again."
+)
+_PHASES = {
+    Stage.SUBMITTING: "intent",
+    Stage.QUEUED: "queued",
+    Stage.STARTING: "starting",
+    Stage.READY: "starting",  # until its owner is attached
+}
 
 
 class KernelJob:
     """One job and the kernel in it.
 
     Args:
-        record: as it is, or is to be, on disk.
+        facts: of the kernel.
+        name: the job's.
         resources: what it asks for.
         context: the process's.
         changed: called on the tunnels' loop after each change worth telling.
@@ -55,21 +69,28 @@ class KernelJob:
 
     def __init__(
         self,
-        record: KernelRecord,
+        facts: KernelFacts,
+        name: str,
         resources: Resources,
         context: KernelContext,
         changed: Callable[[], None],
     ) -> None:
-        self.record = record
+        self.facts = facts
+        self.name = name
         self.resources = resources
         self.context = context
-        self.tunnel = Tunnel(record.near, self._on_event, self._on_lost)
+        self.record: JobRecord | None = None
+        self.output = ""
+        self.tunnel = Tunnel(facts.near, self._on_event, self._on_lost)
+        self.launch: Json = {}
+        self.connection: Mapping[str, str] = {}
+        self.known: Json = {}  # of the launch, where its launcher does not tell it
+        self.kept_until: datetime | None = None
         self.run = 0
         self.host = ""
         self.notes: tuple[str, ...] = ()
         self.exits: Mapping[int, int] = {}
         self.exit_facts: Json = {}
-        self.reading: JobStatus = NOT_READ
         self.ended: Failure | None = None
         self.ending: Json = {}
         self.warned: datetime | None = None
@@ -78,10 +99,17 @@ class KernelJob:
         self._changed = changed
         self._bye = asyncio.Event()
         self.end_known = asyncio.Event()
+        self.moved = asyncio.Event()  # another one after each change of the record
+        self._credential: Credential | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._claim: int | None = None
 
     # -- what others read -------------------------------------------------------
+
+    @property
+    def owner(self) -> str:
+        """The batch core's key for this job."""
+        return owner_key(self.context.user, self.facts.kernel_id, self.name)
 
     @property
     def exit_code(self) -> int | None:
@@ -96,27 +124,28 @@ class KernelJob:
         """Whether a kernel can be started anew in this job."""
         return self.tunnel.attached and not (self.ending or self.ended or self.over)
 
+    @property
+    def identity(self) -> BatchJob | None:
+        """The job's identity, once there is one."""
+        return None if self.record is None else self.record.job
+
+    @property
+    def reading(self) -> JobStatus:
+        """The scheduler's last trusted word."""
+        return NOT_READ if self.record is None else self.record.status
+
     def status(self) -> KernelStatus:
         """Return where the kernel is now."""
-        failure, phase = self.ended, "running"
-        code = self.exits.get(self.run)
-        if self.ended is not None or self.over:
-            phase = "ended"
-        elif not self.run:
-            queued = self.reading.state.queued or self.reading.state is JobState.UNKNOWN
-            phase = "queued" if queued else "starting"
-            phase = phase if self.record.job is not None else "intent"
-        elif not self.tunnel.attached:
-            phase = "lost"
+        failure, code = self.ended, self.exits.get(self.run)
         if failure is None and code is not None:
             failure = self._death(code)
         words = (
             failure.title if failure else explain_state(self.reading, self.resources)
         )
         return KernelStatus(
-            phase=phase,
+            phase=self._phase(),
             words=words,
-            job=self.record.job,
+            job=self.identity,
             resources=self.resources,
             reading=self.reading,
             host=self.host,
@@ -127,7 +156,18 @@ class KernelJob:
             failure=failure,
         )
 
+    def _phase(self) -> str:
+        if self.ended is not None or self.over:
+            return "ended"
+        if self.run:
+            return "running" if self.tunnel.attached else "lost"
+        if self.record is None:
+            return "intent"
+        return _PHASES.get(self.record.stage, "ended")
+
     def _death(self, code: int) -> Failure:
+        if "failed" in self.exit_facts:
+            return cannot_start(str(self.exit_facts["failed"])[:1000], self.host)
         return explain_death(
             code,
             self.resources,
@@ -138,15 +178,10 @@ class KernelJob:
 
     # -- keeping ----------------------------------------------------------------
 
-    def save(self, **changes: Any) -> None:
-        """Change the record, on disk first."""
-        self.record = replace(self.record, **changes)
-        self.context.records.save(self.record)
-
     def claim(self) -> bool:
         """Take the kernel for this process; False while another one has it."""
         if self._claim is None:
-            self._claim = self.context.records.claim(self.record.kernel_id)
+            self._claim = self.context.claims.claim(self.facts.kernel_id)
         return self._claim is not None
 
     def spawn(self, work: Any) -> None:
@@ -155,11 +190,62 @@ class KernelJob:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def watch(self, job: BatchJob) -> None:
-        """Hear of the job from the scheduler from now on."""
-        self.context.watch.add(job, self._on_status)
+    def follow(self, record: JobRecord) -> None:
+        """Hear of the job from now on."""
+        self._on_record(record)
+        self.spawn(self._follow(record))
+
+    async def _follow(self, record: JobRecord) -> None:
+        jobs = await self.context.jobs()
+        pauses = growing(1.0, 30.0)
+        while record.live and not self.over:
+            try:
+                record = await jobs.wait(self.name, partial(operator.ne, record))
+            except UnknownJob:
+                self._end_is_known(_FORGOTTEN)
+                return
+            except GatewayError as error:
+                log.warning("Kernel job %s cannot be watched: %s", self.name, error)
+                await asyncio.sleep(next(pauses))
+            else:
+                pauses = growing(1.0, 30.0)
+                self._on_record(record)
 
     # -- what happens -----------------------------------------------------------
+
+    def _on_record(self, record: JobRecord) -> None:
+        self.record = record
+        self.moved, moved = asyncio.Event(), self.moved
+        moved.set()
+        if not record.live and not self.over:
+            self._end_is_known(
+                record.failure
+                or explain_end(
+                    record.status, self.resources, "", asked=True, vocabulary=KERNEL
+                )
+            )
+        self._changed()
+
+    def _end_is_known(self, failure: Failure) -> None:
+        """Positive evidence: the job is over, and why."""
+        if self.ended is not None or self.over:
+            return
+        self.ended = failure
+        log.info("Kernel job %s ended: %s", self.name, failure.title)
+        self.end_known.set()
+        self.tunnel.forget_job()
+        kernel_storage.ended(self.facts.kernel_id)
+        self.spawn(self._release())
+        self._changed()
+
+    async def _release(self) -> None:
+        """Have the record forgotten: whoever uses the kernel knows what it says."""
+        try:
+            await (await self.context.jobs()).release(self.name)
+        except UnknownJob:
+            return
+        except GatewayError as error:
+            log.warning("The record of job %s stays: %s", self.name, error)
 
     def _on_event(self, message: Json) -> None:
         event = message.get("event")
@@ -167,15 +253,21 @@ class KernelJob:
             self._note_exit(message)
         elif event == "ending":
             self.ending = message
-            self._hurry()
         elif event == "bye":
             self._bye.set()
         elif event == "time-limit":
             self.warned = datetime.now(UTC)
         elif event == "keys" and not self.over:
-            self.spawn(kernel_storage.answer(message, self.record, self.tunnel))
+            self.spawn(
+                kernel_storage.answer(
+                    message, self.facts.kernel_id, self._notebook(), self.tunnel
+                )
+            )
             return
         self._changed()
+
+    def _notebook(self) -> str:
+        return str(self.launch.get("env", {}).get("JPY_SESSION_NAME", ""))
 
     def _note_exit(self, facts: Json) -> None:
         run, code = facts.get("run"), facts.get("rc")
@@ -188,54 +280,10 @@ class KernelJob:
         self.notes = tuple(str(note)[:500] for note in facts.get("notes") or ())
         self.run = int(facts["run"])
 
-    def _hurry(self) -> None:
-        if self.record.job is not None:
-            self.context.watch.hurry(self.record.job)
-
-    def _settle(self) -> None:
-        """Ask seldom once the launcher is heard and a reading tells of the run."""
-        known = self.tunnel.attached and self.reading.state.on_nodes
-        if known and not self.ending and self.record.job is not None:
-            self.context.watch.settle(self.record.job)
-
-    def _on_status(self, status: JobStatus) -> None:
-        self.reading = status
-        self._settle()
-        if status.state.ended and not self.over and self.ended is None:
-            self.spawn(self._explain(status))
-        self._changed()
-
-    async def _explain(self, status: JobStatus) -> None:
-        """Positive evidence: the job is over. Say why."""
-        tail = str(self.exit_facts.get("tail", "")) or await self._read_log()
-        if self.ended is None:
-            self.ended = explain_end(
-                status, self.resources, tail, asked=self.over, vocabulary=KERNEL
-            )
-            log.info("Kernel job %s ended: %s", self.record.name, self.ended.title)
-            self.end_known.set()
-            self.tunnel.forget_job()
-            if self.record.job is not None:
-                self.context.watch.remove(self.record.job)
-            self.context.records.remove(self.record.kernel_id)
-            kernel_storage.ended(self.record.kernel_id)
-            self._changed()
-
-    async def _read_log(self) -> str:
-        if not self.record.output or self.record.job is None:
-            return ""
-        with contextlib.suppress(GatewayError, TimeoutError):
-            async with asyncio.timeout(_READ_SECONDS):
-                return await self.context.scheduler.read_output(
-                    self.record.job, self.record.output
-                )
-        return ""
-
     def _on_lost(self) -> None:
         if self.over or self.ended is not None:
             return
         self._bye.set()
-        self._hurry()
         self.spawn(self._reconnect())
         self._changed()
 
@@ -244,10 +292,9 @@ class KernelJob:
         while not (self.over or self.ended or self.tunnel.attached):
             try:
                 await self.attach()
-            except (OSError, TimeoutError) as error:
-                log.debug("Kernel %s is not reached: %s", self.record.kernel_id, error)
+            except (OSError, TimeoutError, GatewayError) as error:
+                log.debug("Kernel %s is not reached: %s", self.facts.kernel_id, error)
                 await asyncio.sleep(next(pauses))
-                self._hurry()
 
     # -- what is done -----------------------------------------------------------
 
@@ -256,22 +303,40 @@ class KernelJob:
 
         Raises:
             OSError, TimeoutError: its launcher is not reached.
+            GatewayError: the jobs service does not give what opens it.
         """
-        hello = await self.tunnel.attach(
-            self.record.far_address,
-            self.record.far_port,
-            key=self.record.key,
-            certificate=self.record.certificate,
-        )
+        hello = await self.tunnel.attach(*await self._far())
+        hello = {**self.known, **hello}
         self._note_run(hello)
+        self.launch = {"env": hello.get("env") or {}, "cwd": hello.get("cwd") or ""}
+        self.connection = hello.get("connection") or {}
         self.ending = hello if hello.get("ending") else self.ending
         if hello.get("warned") and self.warned is None:
             self.warned = datetime.now(UTC)
         self.host = str(hello.get("host") or self.host)[:255]
         self._has_missed = bool(hello.get("missed"))
-        self.tunnel.tell({"op": "keep", "seconds": self.record.keep_seconds})
-        self._settle()
+        self._agree_on_keeping(float(hello.get("keep") or 0))
         self._changed()
+
+    async def _far(self) -> tuple[str, int, Credential]:
+        """Return where its launcher answers, and what opens it."""
+        address = None if self.record is None else self.record.address
+        if address is None:
+            raise OSError("the job has not told where it answers")
+        if self._credential is None:
+            self._credential = await (await self.context.jobs()).credential(self.name)
+        # Jobs of this machine listen for nobody else.
+        host = address.address if self.context.settings.is_slurm else "127.0.0.1"
+        return host, address.port, self._credential
+
+    def _agree_on_keeping(self, told: float) -> None:
+        """Tell the launcher what is wanted, or learn what was wanted before."""
+        now = datetime.now(UTC)
+        if self.kept_until is None and told > 0:
+            self.kept_until = now + timedelta(seconds=told)
+        elif self.kept_until is not None:
+            left = max(0.0, (self.kept_until - now).total_seconds())
+            self.tunnel.tell({"op": "keep", "seconds": left})
 
     async def restart(self, launch: Json) -> None:
         """Start the kernel anew in the same job.
@@ -280,17 +345,17 @@ class KernelJob:
             KernelUnreachable: its launcher does not answer.
             KernelNotStarted: it cannot be started.
         """
-        self.save(launch=launch)
         answer = await self.tunnel.ask({"op": "restart", "launch": launch})
+        if "run" in answer:
+            self._note_run(answer)
+            self.launch = launch
+        self._changed()
         if "failed" in answer:
             raise KernelNotStarted(cannot_start(str(answer["failed"]), self.host))
-        self._note_run(answer)
-        self._changed()
 
     async def settle_end(self) -> Failure | None:
         """Wait a little for the scheduler's word on a job that is ending."""
         if self.ending and not self.ended:
-            self._hurry()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_READING_SECONDS):
                     await self.end_known.wait()
@@ -301,9 +366,27 @@ class KernelJob:
 
         Raises:
             KernelUnreachable: its launcher does not answer.
+            GatewayError: it cannot be written down.
         """
-        self.save(keep_until=from_now(seconds))
+        until = datetime.now(UTC) + timedelta(seconds=max(0.0, seconds))
+        self.kept_until = until
+        await self._note_keeping(until, kept=seconds > 0)
         await self.tunnel.ask({"op": "keep", "seconds": seconds})
+
+    async def _note_keeping(self, until: datetime, *, kept: bool) -> None:
+        """Write it down for whoever finds the job again before it has started."""
+        words = "Kept by its user" if kept else "Not kept any more"
+        jobs = await self.context.jobs()
+        await jobs.note(self.name, KEPT, words, until=until.isoformat())
+
+    async def recall_keeping(self) -> None:
+        """Learn until when its user keeps it, from the job's story."""
+        jobs = await self.context.jobs()
+        for event in await jobs.events(self.owner):
+            if event.kind == KEPT:
+                with contextlib.suppress(KeyError, ValueError):
+                    until = datetime.fromisoformat(str(event.data["until"]))
+                    self.kept_until = until
 
     async def signal(self, number: int) -> None:
         """Send a signal to the kernel and its children."""
@@ -324,10 +407,11 @@ class KernelJob:
         """End the job, whatever state it is in. Asking twice does nothing."""
         if self.over:
             return
+        ended = self.ended is not None
         self.over = True
-        kernel_storage.ended(self.record.kernel_id)
+        kernel_storage.ended(self.facts.kernel_id)
         self.end_known.set()
-        job, ended = self.record.job, self.ended is not None
+        self.moved.set()
         if self.tunnel.attached:
             self._bye.clear()
             self.tunnel.tell({"op": "end"})
@@ -335,58 +419,31 @@ class KernelJob:
                 async with asyncio.timeout(_BYE_SECONDS):
                     await self._bye.wait()
                     ended = True
-        if not ended:
-            await self._cancel()
+        if self.ended is None:
+            self.spawn(self._finish(cancels=not ended))
+            await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
         await self._leave()
-        if job is not None:
-            self.context.watch.remove(job)
-        if ended:
-            self.context.records.remove(self.record.kernel_id)
+        self.context.claims.remove(self.facts.kernel_id)
         if ended and self.ended is None:  # there is nothing to look up in it
-            remove_log(self.record.output)
+            remove_log(self.output)
         self._changed()
 
-    async def _cancel(self) -> None:
-        """Cancel once now; if nobody answers, go on in the background."""
-        with contextlib.suppress(OSError):
-            self.save(ending=True)
-        if not await self._cancelled():
-            self.spawn(self._go_on_cancelling())
-
-    async def cancel_late(self, job: BatchJob) -> None:
-        """Cancel a job whose submission was answered after its end was wanted."""
-        self.record = replace(self.record, job=job)
-        await self._cancel()
-
-    async def _cancelled(self) -> bool:
-        scheduler, record = self.context.scheduler, self.record
+    async def _finish(self, *, cancels: bool) -> None:
+        """Have the job ended, and its record forgotten; the service keeps at it."""
         try:
-            jobs: tuple[BatchJob, ...] = (record.job,) if record.job else ()
-            jobs = jobs or await scheduler.find(record.name, user=record.user)
-            for job in jobs:
-                await scheduler.cancel(job)
+            if cancels:
+                await (await self.context.jobs()).cancel(self.name)
+        except UnknownJob:
+            return
         except GatewayError as error:
-            log.warning("Kernel job %s is not cancelled yet: %s", record.name, error)
-            return False
-        if record.uncertain and not jobs:
-            return False  # it may become a job later
-        self.context.records.remove(record.kernel_id)
-        return True
-
-    async def _go_on_cancelling(self) -> None:
-        for pause in islice(growing(_CANCEL_FIRST, _CANCEL_LONGEST), _CANCEL_TRIES):
-            await asyncio.sleep(pause)
-            if await self._cancelled():
-                return
-        log.error("Kernel job %s could not be cancelled", self.record.name)
+            log.warning("Kernel job %s is not cancelled: %s", self.name, error)
+        await self._release()
 
     async def detach(self) -> None:
         """Let go of the kernel without ending it; its record stays."""
         if self.over:
             return
         self.over = True
-        if self.record.job is not None:
-            self.context.watch.remove(self.record.job)
         await self._leave()
 
     async def _leave(self) -> None:

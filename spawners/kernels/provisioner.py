@@ -24,8 +24,9 @@ import contextlib
 import os
 import signal
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from spawners.batch.explain.failure import Failure
+from spawners.batch.models import new_job_name
 from spawners.common.settings import ConfigError
 from spawners.node.kernel.tunnel import CHANNELS, Json
 from spawners.profiles.profiles import Resolved
@@ -42,8 +44,9 @@ from . import start as kernel_start
 from .context import KernelContext, context_for
 from .environment import kernel_argv, kernel_environment
 from .errors import KernelJobEnded, KernelJobError, KernelNotStarted
+from .facts import KernelFacts
 from .job import KernelJob
-from .record import KernelRecord, new_record
+from .previous import PreviousJob, PreviousKernel, previous_kernels
 from .settings import load_kernel_settings
 from .status import KernelStatus, Missed
 from .tunnel import begin, on_near_loop, private_directory
@@ -239,22 +242,23 @@ class BatchKernelProvisioner(KernelProvisionerBase):
                 os.rmdir(self._directory)  # noqa: PTH106
             raise
         environment = {**resolved.environment, **launch["env"]}
+        launch = {**launch, "env": environment, "connection": self._keys()}
         manager = self.parent
-        record = new_record(
+        facts = KernelFacts(
             str(self.kernel_id),
+            str(getattr(manager, "kernel_name", "")),
+            self._server(),
+            self._directory,
             resolved.options,
-            self.connection_info,
-            kernel_name=str(getattr(manager, "kernel_name", "")),
-            owner=str(getattr(manager, "kernel_owner", "")),
-            user=context.user,
-            near=self._directory,
-            lease=context.settings.lease.total_seconds(),
         )
-        job = KernelJob(record, resolved.resources, context, self._teller())
+        job = KernelJob(
+            facts, new_job_name(), resolved.resources, context, self._teller()
+        )
+        job.launch = launch
         self._hold(job)
         work = kernel_start.start(
             job,
-            {**launch, "env": environment},
+            launch,
             tuple(resolved.prologue.splitlines()),
         )
         try:
@@ -264,6 +268,19 @@ class BatchKernelProvisioner(KernelProvisionerBase):
             if not isinstance(error, KernelJobError):
                 begin(job.end())  # the interrupted start may still be on its way
             raise
+
+    def _server(self) -> str:
+        return str(getattr(self.parent, "kernel_owner", ""))
+
+    def _keys(self) -> dict[str, str]:
+        """Return what the kernel's messages are signed with."""
+        info = self.connection_info
+        key = info.get("key", b"")
+        scheme = info.get("signature_scheme", "hmac-sha256")
+        return {
+            "key": key.decode() if isinstance(key, bytes) else str(key),
+            "signature_scheme": str(scheme),
+        }
 
     async def _resolve(self, context: KernelContext) -> Resolved:
         choices = getattr(self.parent, "kernel_choices", None)
@@ -342,8 +359,10 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         job = self._job
         return {
             "kernel_id": self.kernel_id,
-            "job": None if job is None or job.record.job is None else job.record.job.id,
-            "name": None if job is None else job.record.name,
+            "job": None
+            if job is None or job.record is None or job.record.job is None
+            else job.record.job.id,
+            "name": None if job is None else job.name,
         }
 
     async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
@@ -357,38 +376,57 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         """
         self.kernel_id = provisioner_info["kernel_id"]
         context = self._context()
-        try:
-            record = context.records.load(str(self.kernel_id))
-        except ValueError as error:
-            raise KernelNotStarted(
-                Failure("The kernel's record cannot be used", str(error))
-            ) from error
-        if record is None:
-            raise KernelNotStarted(Failure("Nothing is known of this kernel"))
-        await self._adopt(context, record)
+        for left in previous_kernels(context.state, self._server()):
+            if left.facts.kernel_id == str(self.kernel_id):
+                await self._adopt_previous(context, left)
+                return
+        facts, record = await on_near_loop(
+            kernel_start.find(context, str(self.kernel_id))
+        )
+        self._directory = private_directory(facts.near)
+        facts = replace(facts, near=self._directory)
+        job = KernelJob(facts, record.name, record.resources, context, self._teller())
+        await self._become(job, kernel_start.adopt(job, record))
 
-    async def _adopt(self, context: KernelContext, record: KernelRecord) -> None:
-        resources = context.resources_of(record.asked)
-        self._directory = private_directory(record.near)
-        record = replace(record, near=self._directory)
-        job = KernelJob(record, resources, context, self._teller())
+    async def _adopt_previous(
+        self, context: KernelContext, left: PreviousKernel
+    ) -> None:
+        self._directory = private_directory(left.facts.near)
+        facts = replace(left.facts, near=self._directory)
+        job = PreviousJob(left, facts, context, self._teller())
+        await self._become(job, job.adopt())
+
+    async def _become(
+        self, job: KernelJob, adopting: Coroutine[Any, Any, None]
+    ) -> None:
         self._hold(job)
         try:
-            await on_near_loop(kernel_start.adopt(job))
+            await on_near_loop(adopting)
         except BaseException:
             self._forget()
             raise
         self._waited = False
-        self._load_connection(record)
+        self._load_connection(job)
 
-    def _load_connection(self, record: KernelRecord) -> None:
+    def _load_connection(self, job: KernelJob) -> None:
         manager = self.parent
         if manager is None:
             return
         self._take_sockets(manager)
-        manager.session.key = record.connection["key"].encode()
-        manager.session.signature_scheme = record.connection["signature_scheme"]
+        manager.session.key = job.connection["key"].encode()
+        manager.session.signature_scheme = job.connection["signature_scheme"]
         self.connection_info = manager.get_connection_info()
+
+    @property
+    def launched(self) -> Mapping[str, Any]:
+        """The kernel's variables and directory, as its launcher has them."""
+        return {} if self._job is None else self._job.launch
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """Until when its user keeps it; ``None`` if not, or no longer."""
+        until = None if self._job is None else self._job.kept_until
+        return until if until is not None and until > datetime.now(UTC) else None
 
 
 def _end_and_wait(job: KernelJob, owner: int) -> None:

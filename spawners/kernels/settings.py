@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -58,10 +59,27 @@ class LocalMachine(Section):
     gpu_model: str | None = None
 
 
+class Gateway(Section):
+    """The jobs service of the gateway that a notebook server belongs to.
+
+    Attributes:
+        url: where jobs reach it, ``https://HOST:PORT/…``.
+        user: JupyterHub's name of the server's user.
+        account: that the user's jobs run as.
+    """
+
+    url: str
+    user: str
+    account: str
+
+
 class KernelSettings(Section):
     """How kernels run as jobs. All of it may be known to the user.
 
     Attributes:
+        gateway: the jobs service; ``None``: one of the user's own, which is told
+            ``commands``, ``slurm_conf``, ``local``, ``proof``, ``munge_socket``,
+            ``python``, ``prologue`` and ``options``. A gateway knows all that itself.
         scheduler: ``auto`` takes Slurm if there is ``sbatch``.
         commands: directories to look for the scheduler's commands in, first.
         slurm_conf: path, ``""`` for what the environment or Slurm itself says.
@@ -92,6 +110,7 @@ class KernelSettings(Section):
         options: further options of the scheduler, as argv items.
     """
 
+    gateway: Gateway | None = None
     scheduler: Literal["auto", "slurm", "local"] = "auto"
     commands: tuple[str, ...] = ()
     slurm_conf: str = ""
@@ -157,6 +176,14 @@ class KernelSettings(Section):
             return Path(self.state)
         base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         return Path(base).expanduser() / "landbridge"
+
+    @property
+    def jobs_directory(self) -> Path:
+        """Where the user's own jobs service of this machine keeps what it needs.
+
+        Machines may share a home, and locks and databases are not to be trusted there.
+        """
+        return self.directory / "jobs" / socket.gethostname()
 
     @property
     def log_directory(self) -> Path | None:

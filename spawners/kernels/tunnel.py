@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar  # Any: what a coroutine is sent
 
 from spawners.batch.explain.failure import Failure
+from spawners.batch.jobs.wire import Credential
 from spawners.common.files import write_private
 from spawners.common.sockets import LONGEST_PATH
 from spawners.node.kernel.tunnel import (
@@ -148,6 +149,7 @@ class Tunnel:
         self._tasks: set[asyncio.Task[None]] = set()
         self._far: tuple[str, int] | None = None
         self._tls: ssl.SSLContext | None = None
+        self._host = ""
         self._open = asyncio.Event()
         self._control: Lines | None = None
         self._answers: dict[int, asyncio.Future[Json]] = {}
@@ -214,14 +216,17 @@ class Tunnel:
                 make,
                 *self._far,
                 ssl=self._tls,
-                server_hostname="",
+                server_hostname=self._host,
             )
         return protocol
 
-    async def attach(
-        self, address: str, port: int, *, key: str, certificate: str
-    ) -> Json:
+    async def attach(self, address: str, port: int, credential: Credential) -> Json:
         """Take the job as its owner; return the launcher's greeting.
+
+        Args:
+            address: of its launcher.
+            port: likewise.
+            credential: opens it, and says who it has to be.
 
         Raises:
             OSError, TimeoutError: it is not reached, or is not the one.
@@ -229,11 +234,12 @@ class Tunnel:
         self._drop_control()
         identity = Path(self.directory) / "identity.pem"
         identity.unlink(missing_ok=True)
-        write_private(identity, key + certificate)
+        write_private(identity, credential.key + credential.certificate)
         self._tls = mutual_context(
-            server=False, identity=str(identity), certificate=certificate
+            server=False, identity=str(identity), authority=credential.authority
         )
         identity.unlink()
+        self._host = credential.host
         self._far = (address, port)
         self._hello = asyncio.get_running_loop().create_future()
         control = await self._connect(lambda: Lines(self._on_line, self._on_lost))

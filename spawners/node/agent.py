@@ -7,12 +7,14 @@ starts:
 1. fetch: prove who we are to the hub, whose certificate is pinned; get the command,
    its environment, and a key and certificate, all kept in a private directory;
 2. start the command in a process group of its own; pass on and remember its output;
-3. ready: once it says on a pipe which port it bound, tell the hub;
-4. when it crashes, start it again on the same port: kernels in jobs of their own
-   are waiting for it;
+3. ready: once it says on a pipe which port it bound, tell the hub. Behind the port may
+   stand words of :data:`ONCE` and :data:`WARNED`;
+4. when it crashes, start it again on the same port, unless it said ``once``: kernels in
+   jobs of their own are waiting for it;
 5. ended: when it ends, tell the hub how, and end with the same code.
 
-SIGTERM and SIGINT end the command and the job; SIGUSR1 says that time is short.
+SIGTERM and SIGINT end the command and the job; SIGUSR1 says that time is short, and is
+passed on to a command that said ``warned``.
 """
 
 import base64
@@ -44,6 +46,7 @@ KEPT_OUTPUT = 8 * 1024
 RESTARTS, WITHIN = 2, 600.0  # what crashes more often in so many seconds is given up
 ASKED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+ONCE, WARNED = b"once", b"warned"  # a crash ends it for good; it knows SIGUSR1
 
 
 def prctl(option: int, value: int) -> None:
@@ -60,6 +63,8 @@ class Signals:
     def __init__(self) -> None:
         self.ending = False
         self.interrupts = True
+        self.time_is_short = False
+        self.warned: Optional[Server] = None
         self.pipe, writer = os.pipe()
         for end in (self.pipe, writer):
             os.set_blocking(end, False)
@@ -77,6 +82,19 @@ class Signals:
 
     def _warn(self, number: int, frame: Optional[FrameType]) -> None:
         say("This job's time limit is near. Save your work now.")
+        self.time_is_short = True
+        self._pass_on()
+
+    def warn(self, server: "Server") -> None:
+        """Tell ``server`` from now on, and of what was said before."""
+        self.warned = server
+        if self.time_is_short:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self.warned is not None and self.warned.process.poll() is None:
+            # To the command alone: what it started may not expect it.
+            os.kill(self.warned.process.pid, signal.SIGUSR1)
 
     def wait(self, seconds: float, *others: int) -> List[int]:
         """Wait for a signal or for one of ``others`` to be readable; return those."""
@@ -244,6 +262,8 @@ def environment_for(launch: Json, directory: str, authority: bytes) -> Dict[str,
     environment["JUPYTER_RUNTIME_DIR"] = runtime
     environment.update(launch["environment"])
     pem = ssl.DER_cert_to_PEM_cert(authority)
+    if "authority" in launch:
+        write_private(directory, "jobs-ca.crt", launch["authority"])
     files = {
         "JUPYTERHUB_SSL_KEYFILE": ("server.key", launch["key"]),
         "JUPYTERHUB_SSL_CERTFILE": ("server.crt", launch["certificate"]),
@@ -263,6 +283,7 @@ class Service:
         self.hub, self.launch, self.signals = hub, launch, signals
         self.server: Optional[Server] = None
         self.port = 0  # as the hub knows it
+        self.once = False
         self.crashes: List[float] = []
 
     def run(self, argv: List[str], environment: Dict[str, str]) -> None:
@@ -280,7 +301,9 @@ class Service:
     def is_to_be_restarted(self, server: Server) -> bool:
         """Tell a crash of a server that was ready from an end."""
         code = server.process.poll() or 0
-        if not self.port or self.signals.ending or code >= 0 or code in ASKED:
+        if not self.port or self.once or self.signals.ending:
+            return False
+        if code >= 0 or code in ASKED:
             return False
         if oom_kills() > server.kills_before:
             return False  # its owner is to know, and to ask for more
@@ -302,8 +325,12 @@ class Service:
             data = os.read(server.ready, 64)
             line += data
             listening = bool(data) and b"\n" not in line
-            if not listening and line.strip().isdigit():
-                self.tell(server, int(line))
+            port, *words = line.split() or [b""]
+            if not listening and port.isdigit():
+                self.once = ONCE in words
+                if WARNED in words:
+                    self.signals.warn(server)
+                self.tell(server, int(port))
 
     def tell(self, server: Server, port: int) -> None:
         """Tell the hub where the server answers; after a restart it knows."""
@@ -337,7 +364,7 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
     launch = fetch(hub, facts, signals.wait)
     signals.interrupts = False
     environment = environment_for(launch, directory, authority)
-    places = {"{dir}": directory}
+    places = {"{dir}": directory, "{agent}": sys.executable or "python3"}
     ended: Optional[JobMustEnd] = None
     service = Service(hub, launch, signals)
     try:

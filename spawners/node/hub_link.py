@@ -11,13 +11,15 @@ import socket
 import ssl
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from spawners.node.output import say
 from spawners.node.proof import JobMustEnd, munge_credential
 
 HUB_NAME = "hub.landbridge.internal"
 HTTP_TIMEOUT = 45.0  # longer than the hub waits for the scheduler's word
+CONNECT_TIMEOUT = 10.0
+NO_ANSWER = 599  # no HTTP status, or of something between us and the hub
 
 Json = Dict[str, Any]
 
@@ -31,18 +33,20 @@ class Connection(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         """Connect straight to the hub, whatever proxies the environment names."""
-        plain = socket.create_connection((self.host, self.port), self.timeout)
+        plain = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT)
+        plain.settimeout(self.timeout)
         self.sock = self.tls.wrap_socket(plain, server_hostname=HUB_NAME)
 
 
 class Hub:
-    """The hub, which may be away for a while at any time."""
+    """The hub, which may be away for a while at any time.
 
-    def __init__(self, url: str, authority: bytes, job: str, patience: float) -> None:
-        parts = urlsplit(url)
-        self.address = parts.hostname or ""
-        self.port = parts.port or 443
-        self.path = parts.path.rstrip("/")
+    ``urls`` are its addresses, with spaces between: a machine with several networks may
+    not know by which of them a node reaches it. The one that answered comes first.
+    """
+
+    def __init__(self, urls: str, authority: bytes, job: str, patience: float) -> None:
+        self.places = [urlsplit(url) for url in urls.split()]
         self.job = job
         self.patience = patience
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -62,7 +66,7 @@ class Hub:
         deadline = time.monotonic() + (self.patience if patience is None else patience)
         pause, told = 0.25, False
         while True:
-            status, answer = self._post(what, body())
+            status, answer = self._post(what, body)
             if status == 200:
                 return answer
             message = str(answer.get("message"))
@@ -72,8 +76,9 @@ class Hub:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise JobMustEnd(
-                    "The hub at %s:%d cannot be reached from this node, so this job "
-                    "ends. Last answer: %s" % (self.address, self.port, message)
+                    "The hub at %s cannot be reached from this node, so this job "
+                    "ends. Last answer: %s"
+                    % (" or ".join(place.netloc for place in self.places), message)
                 )
             if not told:
                 told = True
@@ -81,19 +86,31 @@ class Hub:
             wait(min(pause * (0.5 + random.random()), left + 0.05))  # noqa: S311
             pause = min(pause * 2, 10.0)
 
-    def _post(self, what: str, body: Json) -> Tuple[int, Json]:
-        connection = Connection(self.address, self.port, self.tls)
+    def _post(self, what: str, body: Callable[[], Json]) -> Tuple[int, Json]:
+        trouble: Json = {"message": "no address was given"}
+        for place in list(self.places):
+            # A proof that was sent may be spent, answered or not: a new one each time.
+            status, answer = self._post_to(place, what, body())
+            if status != NO_ANSWER:
+                self.places.remove(place)
+                self.places.insert(0, place)
+                return status, answer
+            trouble = answer
+        return NO_ANSWER, trouble
+
+    def _post_to(self, place: SplitResult, what: str, body: Json) -> Tuple[int, Json]:
+        connection = Connection(place.hostname or "", place.port or 443, self.tls)
         try:
             connection.request(
                 "POST",
-                self.path + "/" + what,
+                place.path.rstrip("/") + "/" + what,
                 json.dumps(dict(body, job=self.job)),
                 {"Content-Type": "application/json"},
             )
             response = connection.getresponse()
             text = response.read(4 * 1024 * 1024)
         except (OSError, http.client.HTTPException) as error:
-            return 599, {"message": str(error) or type(error).__name__}
+            return NO_ANSWER, {"message": str(error) or type(error).__name__}
         finally:
             connection.close()
         try:
@@ -104,7 +121,7 @@ class Hub:
             response.status == 200 or answer.get("action") in ("end", "retry")
         )
         if not ours:  # of something between us and the hub: it is not there yet
-            return 599, {"message": "HTTP status %d" % response.status}
+            return NO_ANSWER, {"message": "HTTP status %d" % response.status}
         return response.status, answer
 
 

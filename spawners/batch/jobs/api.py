@@ -164,6 +164,16 @@ class JobsApi(Protocol):
             UnknownJob: there is no such record.
         """
 
+    async def release(self, name: str) -> None:
+        """Have nothing kept of a job once it is over, as with ``Retain.NONE``.
+
+        Called by an adapter whose owner key is used once, when it has told people how
+        the job ended, or when nobody will ask.
+
+        Raises:
+            UnknownJob: there is no such record.
+        """
+
     def get(self, name: str) -> JobRecord | None:
         """Return a record that has not ended, or its owner's newest. Never waits."""
 

@@ -1,17 +1,24 @@
-"""A small HTTP client, for a service of the gateway at its Unix socket.
+"""A small HTTP client, for a service of the gateway.
 
 One connection for each request, and HTTP/1.0: an answer is whole or it is none, and a
 stream is a row of lines until it ends. That is all that :mod:`.remote` needs, and every
 socket is closed however a request ends.
+
+There are two ways to a service: its Unix socket (:class:`SocketWay`), for who is on its
+machine and may open it, and TLS to the gateway's jobs frontend (:class:`TlsWay`), for
+who runs in a job.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
 
 from spawners.common.request_id import request_headers
 
@@ -67,15 +74,95 @@ class Stream:
             yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-class UnixClient:
-    """Asks a service at its socket.
+class Way(Protocol):
+    """How a service is reached.
 
-    Args:
-        socket: where it listens.
+    Attributes:
+        base: what stands before each path there, without a slash at the end.
     """
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    @property
+    def base(self) -> str:
+        """What stands before each path there."""
+
+    async def connect(
+        self, longest_line: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return a new connection.
+
+        Args:
+            longest_line: bytes of a line that can still be read.
+
+        Raises:
+            OSError: nobody listens, or it is somebody else.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SocketWay:
+    """A service at its Unix socket: whoever may open it, is told so by the system.
+
+    Attributes:
+        path: of the socket.
+        base: what stands before each path there.
+    """
+
+    path: Path
+    base: str = ""
+
+    async def connect(
+        self, longest_line: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See :class:`Way`."""
+        return await asyncio.open_unix_connection(self.path, limit=longest_line)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsWay:
+    """A service behind the gateway's frontend for jobs.
+
+    Its certificate must be of the gateway's own authority, and for the name that the
+    frontend has wherever it stands. No proxy of the environment is used.
+
+    Attributes:
+        url: ``https://HOST:PORT/PATH``; the calls are below it.
+        authority: path of that authority's certificate, PEM.
+        name: the name in the frontend's certificate.
+    """
+
+    url: str
+    authority: Path
+    name: str
+
+    @property
+    def base(self) -> str:
+        """The path of ``url``."""
+        return urlsplit(self.url).path.rstrip("/")
+
+    async def connect(
+        self, longest_line: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See :class:`Way`; a wrong certificate is an ``OSError``, too."""
+        parts = urlsplit(self.url)
+        context = ssl.create_default_context(cafile=str(self.authority))
+        return await asyncio.open_connection(
+            parts.hostname,
+            parts.port or 443,
+            limit=longest_line,
+            ssl=context,
+            server_hostname=self.name,
+        )
+
+
+class HttpClient:
+    """Asks a service.
+
+    Args:
+        way: how it is reached.
+    """
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
 
     async def request(
         self,
@@ -140,15 +227,13 @@ class UnixClient:
         """Send a request over a connection of its own, and close that at the end."""
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(
-                    self._socket, limit=_LONGEST_LINE
-                )
+                reader, writer = await self._way.connect(_LONGEST_LINE)
         except TimeoutError:
             raise NoAnswer("it takes no connection") from None
         except OSError as error:
             raise NoAnswer(_words(error)) from error
         try:
-            writer.write(_request(method, path, token, body))
+            writer.write(_request(method, self._way.base + path, token, body))
             await writer.drain()
             yield reader
         except (OSError, EOFError, asyncio.LimitOverrunError) as error:

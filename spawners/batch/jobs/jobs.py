@@ -348,6 +348,16 @@ class Jobs:
         )
         await self.cancel(name)
 
+    async def release(self, name: str) -> None:
+        """Have nothing kept of a job once it is over, as with ``Retain.NONE``.
+
+        Raises:
+            UnknownJob: there is no such record.
+            DatabaseUnavailable: nothing was changed.
+        """
+        await self._ledger.recall(name)
+        await self._ledger.promise(name, lambda record: record.released())
+
     def get(self, name: str) -> JobRecord | None:
         """Return a record that has not ended, or its owner's newest."""
         return self._ledger.get(name)

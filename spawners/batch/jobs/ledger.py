@@ -202,6 +202,9 @@ class Ledger:
                     (entry, entry.record, decide(entry.record)) for entry in entries
                 ]
                 await self._keep(made, decide)
+            for entry in entries:
+                if entry.record.is_disposable:
+                    self._mark_unsaved(entry)
             held = {entry.record.name: entry.record for entry in entries}
             return [held[name] for name in names]
 

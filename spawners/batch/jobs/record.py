@@ -505,6 +505,10 @@ class JobRecord:
         self._require("search_over", searched)
         return self._to(search_until=None)
 
+    def released(self) -> Transition:
+        """Its owner has seen all it wants to: nothing is kept of it once it is over."""
+        return self._to(retain=Retain.NONE)
+
     def noted(
         self, kind: str, message: str, data: EventData | None = None, key: str = ""
     ) -> Transition:

@@ -49,7 +49,7 @@ from ..models import (
 from ..scheduler import ClusterSnapshot, UserLimits
 from .api import JobsApi
 from .errors import AlreadyLive, UnknownJob
-from .http import NoAnswer
+from .http import NoAnswer, Way
 from .record import JobEvent, JobRecord, Retain
 from .service_client import (
     RemoteSettings,
@@ -63,6 +63,7 @@ from .wire import (
     Cancelled,
     Check,
     Count,
+    Credential,
     Entry,
     Estimate,
     Events,
@@ -97,10 +98,12 @@ class RemoteJobs:
     """The jobs of a gateway, through its jobs service. A :class:`~.api.JobsApi`.
 
     Args:
-        socket: where the service listens.
+        way: how the service is reached; a path is its socket's.
         token: reads this client's token; called again when one was refused.
         prefix: only records of owners that begin so are mirrored; ``""``: all that the
             client may see.
+        sends_scripts: whether the specs' scripts and options of the scheduler are sent,
+            or the service is to run each launch by a script of its own.
         settings: see :class:`RemoteSettings`.
 
     Attributes:
@@ -109,15 +112,17 @@ class RemoteJobs:
 
     def __init__(
         self,
-        socket: Path,
+        way: Path | Way,
         token: Callable[[], str],
         *,
         prefix: str = "",
+        sends_scripts: bool = True,
         settings: RemoteSettings | None = None,
     ) -> None:
         self.connected = False
-        self._client = ServiceClient(socket, token, settings)
+        self._client = ServiceClient(way, token, settings)
         self._prefix = prefix
+        self._sends_scripts = sends_scripts
         self._epoch = ""
         self._revision = 0
         self._held: dict[str, _Held] = {}
@@ -174,7 +179,7 @@ class RemoteJobs:
             retain=retain,
         )
         owners = {spec.name: owner}
-        put = self._submit(_job(spec.name), Answer, asked, owners)
+        put = self._submit(_job(spec.name), Answer, self._sent(asked), owners)
         # A caller that goes away leaves it to be finished, as with Jobs.
         return self._take(await asyncio.shield(self._keep(put)))
 
@@ -204,11 +209,17 @@ class RemoteJobs:
             vocabulary=vocabulary,
             retain=retain,
         )
-        asked = SetSubmission(each, tuple(owners))
+        asked = SetSubmission(self._sent(each), tuple(owners))
         tasks = {task_name(spec.name, n): owner for n, owner in enumerate(owners)}
         put = self._submit(_set(spec.name), Listing, asked, tasks)
         answer = await asyncio.shield(self._keep(put))
         return [self._take(Answer(answer.epoch, entry)) for entry in answer.entries]
+
+    def _sent(self, asked: Submission) -> Submission:
+        """Return what is sent of a submission."""
+        if self._sends_scripts:
+            return asked
+        return replace(asked, script=None, options=())
 
     async def _submit(
         self, path: str, kind: type[T], asked: object, owners: Mapping[str, str]
@@ -262,6 +273,18 @@ class RemoteJobs:
         """See :class:`~.api.JobsApi`."""
         answer = await self._client.ask("PUT", f"{_job(name)}/launch", Count, launch)
         return bool(answer.count)
+
+    async def release(self, name: str) -> None:
+        """See :class:`~.api.JobsApi`."""
+        await self._client.ask("POST", f"{_job(name)}/release", Cancelled)
+
+    async def credential(self, name: str) -> Credential:
+        """Return what opens the server of one's own job, for as long as that lives.
+
+        Raises:
+            UnknownJob: there is no such job, it is another client's, or over.
+        """
+        return await self._client.ask("POST", f"{_job(name)}/credential", Credential)
 
     async def note(
         self, name: str, kind: str, message: str, **data: str | float | None
@@ -331,7 +354,7 @@ class RemoteJobs:
         """See :class:`~.api.JobsApi`."""
         asked = Submission.of(spec, user=user, owner="", facts={})
         answer = await self._client.ask(
-            "POST", "/v1/estimate", Estimate, asked, reads=True
+            "POST", "/v1/estimate", Estimate, self._sent(asked), reads=True
         )
         return answer.start
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from spawners.common.backoff import growing
 
 from ..errors import InvalidSpec, NotPermitted, SchedulerUnavailable
-from .http import NoAnswer, Response, Stream, UnixClient
+from .http import HttpClient, NoAnswer, Response, SocketWay, Stream, Way
 from .wire import ErrorAnswer, dump, error_from, read
 
 T = TypeVar("T")
@@ -66,21 +66,21 @@ class ServiceClient:
     """A client of the jobs service.
 
     Args:
-        socket: where the service listens.
+        way: how the service is reached; a path is its socket's.
         token: reads this client's token; called again when one was refused.
         settings: see :class:`RemoteSettings`.
     """
 
     def __init__(
         self,
-        socket: Path,
+        way: Path | Way,
         token: Callable[[], str],
         settings: RemoteSettings | None = None,
     ) -> None:
         self._settings = settings or RemoteSettings()
         self._read_token = token
         self._token = ""
-        self._http = UnixClient(socket)
+        self._http = HttpClient(SocketWay(way) if isinstance(way, Path) else way)
 
     async def ask(
         self,

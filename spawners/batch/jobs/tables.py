@@ -181,6 +181,7 @@ MUTABLE = frozenset(
         "cancel_wanted",
         "failure",
         "search_until",
+        "retain",
     }
 )
 

@@ -214,6 +214,23 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What an owner shows to its job's server, and knows that server by.
+
+    Attributes:
+        key: PEM, of the certificate.
+        certificate: PEM; only this job's server takes it.
+        authority: PEM of the authority that signed it, and the server's own.
+        host: the name in the server's certificate.
+    """
+
+    key: str = field(repr=False)
+    certificate: str = field(repr=False)
+    authority: str = field(repr=False)
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A line for a job's story; ``key`` is the same when it is sent again."""
 

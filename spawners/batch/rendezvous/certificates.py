@@ -4,7 +4,9 @@
   (``hub.landbridge.internal``) and the client certificates that the proxy, the hub
   and the jobs service show to notebook servers, one each.
 * The **jobs CA** signs server certificates of jobs, ``<job>.landbridge.internal``,
-  and nothing else: a certificate that a job holds opens no other job's server.
+  and client certificates of the same name for whoever owns such a job and is to be let
+  in there (a kernel's notebook server). A certificate that a job holds opens no other
+  job's server: it is no client's, and that name is nobody else's.
 
 For the jobs service, which alone has the authorities' keys::
 
@@ -99,6 +101,13 @@ class CertificateAuthority:
         ``lifetime`` counts from now and is cut where the authority itself ends.
         """
         return self._issue([name], ExtendedKeyUsageOID.SERVER_AUTH, lifetime)
+
+    def issue_client(self, name: str, *, lifetime: timedelta = _LEAF_LIFE) -> KeyPair:
+        """Make a key and a certificate by which to be let in by ``name``'s server.
+
+        ``lifetime`` is as in :meth:`issue_server`.
+        """
+        return self._issue([name], ExtendedKeyUsageOID.CLIENT_AUTH, lifetime)
 
     def _issue(
         self, names: Sequence[str], usage: x509.ObjectIdentifier, lifetime: timedelta

@@ -32,7 +32,8 @@ class JobSideSettings:
 
     Attributes:
         hub_url: where jobs report, ``https://ADDRESS:PORT/hub/api/…`` without a
-            slash at the end; the three calls are below it.
+            slash at the end; the three calls are below it. Where nodes may reach it
+            at several addresses, all of them, with spaces between.
         hub_ca: PEM of the authority that signed that address's certificate.
         proof: ``"munge"`` or ``"token"``.
         munge_socket: munged's socket on the nodes, or ``None`` for the standard.
@@ -118,19 +119,32 @@ def job_environment(
 
 @cache
 def _packed_agent() -> str:
-    """Return a program that makes the agent's modules from their texts and runs it."""
+    """Return what :data:`_RUN` unpacks and runs."""
+    program = travelling_program(("memory", "output", "proof", "hub_link", "agent"))
+    return base64.b64encode(zlib.compress(program.encode(), 9)).decode("ascii")
+
+
+@cache
+def travelling_program(names: tuple[str, ...]) -> str:
+    """Return a program that makes modules of ``spawners.node`` and runs the last one.
+
+    Read once: what is installed may be replaced by another release while we run.
+
+    Args:
+        names: the modules, in an order in which each finds what it imports; dots for
+            those of a folder.
+    """
     modules = [
-        (f"{node.__name__}.{name}", _source(f"{name}.py"))
-        for name in ("memory", "output", "proof", "hub_link", "agent")
+        (f"{node.__name__}.{name}", _source(f"{name.replace('.', '/')}.py"))
+        for name in names
     ]
-    program = (
+    return (
         "import sys, types\n"
         f"for name, text in {modules!r}:\n"
         "    sys.modules[name] = types.ModuleType(name)\n"
         "    exec(text, sys.modules[name].__dict__)\n"
         "sys.exit(sys.modules[name].main())\n"
     )
-    return base64.b64encode(zlib.compress(program.encode(), 9)).decode("ascii")
 
 
 def _source(name: str) -> str:

@@ -255,6 +255,7 @@ class Rendezvous:
             "key": pair.key,
             "certificate": pair.certificate,
             "fingerprint": pair.fingerprint,
+            "authority": self._ca.certificate,
             "environment": {**launch.environment, **_times(record)},
             "argv": list(launch.argv),
             "files": dict(launch.files),

@@ -79,9 +79,7 @@ class SiteOffer:
             self._limits_read = now
             try:
                 async with asyncio.timeout(_ASK_SECONDS):
-                    self._limits = await on_near_loop(
-                        self._context.scheduler.limits(self._context.user)
-                    )
+                    self._limits = await on_near_loop(self._context.limits())
             except (GatewayError, TimeoutError) as error:
                 log.warning("The limits cannot be read: %s", error)
         return self._limits

@@ -10,7 +10,7 @@ from typing import Any  # a ServerApp; jupyter_server's hooks pass it untyped
 from spawners.common.settings import ConfigError
 
 from ..context import context_for
-from ..script import travelling_program
+from ..launch import launcher_program
 from ..settings import VARIABLE, load_kernel_settings
 from .channels import LandbridgeWebsocketConnection
 from .cluster import SiteOffer
@@ -57,7 +57,7 @@ def link(server_app: Any) -> bool:
 def _prepared_directory() -> Path:
     settings = load_kernel_settings()
     context_for(settings)  # every fault of the settings shows here
-    travelling_program()  # as of this release, whatever is installed over it later
+    launcher_program()  # as of this release, whatever is installed over it later
     directory = settings.directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,8 +20,8 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.models import Resources
 
 from ..errors import KernelJobEnded, KernelJobError
+from ..facts import KernelFacts
 from ..provisioner import BatchKernelProvisioner
-from ..record import KernelRecord
 from ..settings import KernelSettings
 from ..status import KernelStatus
 from .choices import Options
@@ -259,26 +259,26 @@ class LandbridgeServerKernelManager(ServerKernelManager):
             self._restarter._restart_count = 0
         await self.start_kernel(**(self._launch_args or {}))
 
-    async def adopt(self, record: KernelRecord) -> None:
+    async def adopt(self, facts: KernelFacts) -> None:
         """Become the owner of a kernel that an earlier server left.
 
         Raises:
             KernelJobError: it is gone, and why.
             NoSuchKernel: its kernelspec is no longer there.
         """
-        self.kernel_id = record.kernel_id
-        launch: Mapping[str, Any] = record.launch
-        arguments: Any = {"env": dict(launch.get("env", {}))}
-        if launch.get("cwd"):
-            arguments["cwd"] = launch["cwd"]
-        self._launch_args = arguments
+        self.kernel_id = facts.kernel_id
         self._attempted_start = True  # else it could not be restarted
-        self._chosen, self._asked_choice = record.asked, True
-        self._make_provisioner(record.kernel_id)
+        self._chosen, self._asked_choice = facts.asked, True
+        self._make_provisioner(facts.kernel_id)
         if self.batch is None:
             raise KernelJobEnded(Failure("This kernel is no job any more"))
-        self.pinned_until = record.kept
-        await self.batch.load_provisioner_info({"kernel_id": record.kernel_id})
+        await self.batch.load_provisioner_info({"kernel_id": facts.kernel_id})
+        launched = self.batch.launched
+        arguments: Any = {"env": dict(launched.get("env") or {})}
+        if launched.get("cwd"):
+            arguments["cwd"] = launched["cwd"]
+        self._launch_args = arguments
+        self.pinned_until = self.batch.kept_until
         self.write_connection_file()
         await self._async_post_start_kernel()
 

@@ -24,11 +24,14 @@ from tornado import web
 from traitlets import Instance, Unicode, default
 
 from spawners.batch.explain.failure import Failure
+from spawners.common.errors import GatewayError
 
 from ..context import KernelContext, context_for
 from ..errors import KernelJobError, KernelUnreachable
-from ..record import KernelRecord
+from ..facts import KernelFacts
+from ..previous import previous_kernels
 from ..settings import KernelSettings, load_kernel_settings
+from ..tunnel import begin
 from .choices import ChoiceStore
 from .kernel import KernelPhase, LandbridgeServerKernelManager
 from .specs import is_job
@@ -36,6 +39,7 @@ from .specs import is_job
 _KERNEL_ID = re.compile(r"\w+(-\w+){4}\Z", re.ASCII)
 _LONGEST_ID = 100
 _DELETE_SECONDS = 2.0
+_LIST_SECONDS = 20.0
 
 _pending: ContextVar[bool] = ContextVar("pending", default=False)
 
@@ -87,24 +91,35 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
 
     # -- kernels that an earlier server left ------------------------------------------
 
-    def _list_what_is_left(self) -> list[KernelRecord]:
-        """List stored kernels at once: sessions of unlisted ones are deleted."""
-        records = self.context_of_jobs.records.all(self.kernel_owner)
-        left = [record for record in records if not record.ending]
-        for record in left:
+    def _list_what_is_left(self) -> list[KernelFacts]:
+        """List recorded kernels at once: sessions of unlisted ones are deleted.
+
+        The jobs service tells of them, in a moment if it is there; the server does not
+        start for ever if it is not.
+        """
+        kernels = begin(self.context_of_jobs.kernels(self.kernel_owner))
+        try:
+            left = [facts for facts, _ in kernels.result(_LIST_SECONDS)]
+        except (GatewayError, TimeoutError) as error:
+            kernels.cancel()
+            self.log.warning("Kernels of an earlier server are not found: %s", error)
+            left = []
+        state = self.context_of_jobs.state
+        left += [one.facts for one in previous_kernels(state, self.kernel_owner)]
+        for facts in left:
             kernel = self.kernel_manager_factory(
-                connection_file=self._connection_file(record.kernel_id),
+                connection_file=self._connection_file(facts.kernel_id),
                 parent=self,
                 log=self.log,
-                kernel_name=record.kernel_name,
+                kernel_name=facts.kernel_name,
                 kernel_spec_manager=self.kernel_spec_manager,
             )
-            kernel.kernel_id, kernel.adopted = record.kernel_id, True
-            KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=record.kernel_name).inc()
+            kernel.kernel_id, kernel.adopted = facts.kernel_id, True
+            KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=facts.kernel_name).inc()
             kernel.last_activity = utcnow()
             kernel.execution_state = KernelPhase.STARTING.value
-            self._kernels[record.kernel_id] = kernel
-            self._kernel_connections[record.kernel_id] = 0
+            self._kernels[facts.kernel_id] = kernel
+            self._kernel_connections[facts.kernel_id] = 0
         return left
 
     def _connection_file(self, kernel_id: str) -> str:
@@ -113,29 +128,29 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
     def adopt_left(self) -> None:
         """Re-attach what is left, in the background; called once the loop runs."""
         left, self._left = self._left, []
-        for record in left:
-            self._do(record.kernel_id, self._adopt(record))
+        for facts in left:
+            self._do(facts.kernel_id, self._adopt(facts))
 
-    async def _adopt(self, record: KernelRecord) -> None:
-        kernel = self.job(record.kernel_id)
+    async def _adopt(self, facts: KernelFacts) -> None:
+        kernel = self.job(facts.kernel_id)
         if kernel is None:
             return
         try:
-            await kernel.adopt(record)
+            await kernel.adopt(facts)
         except KernelJobError as error:
-            self.log.info("Kernel %s is not had again: %s", record.kernel_id, error)
+            self.log.info("Kernel %s is not had again: %s", facts.kernel_id, error)
             kernel.set_phase(KernelPhase.DEAD, error.failure)
             return
         except NoSuchKernel:
             why = Failure(
                 "The kernel's environment is gone",
-                f"There is no kernelspec {record.kernel_name} any more.",
+                f"There is no kernelspec {facts.kernel_name} any more.",
             )
             kernel.set_phase(KernelPhase.DEAD, why)
             return
         _resolve(kernel)
-        self._watch(record.kernel_id, kernel)
-        self.log.info("Kernel %s was found again", record.kernel_id)
+        self._watch(facts.kernel_id, kernel)
+        self.log.info("Kernel %s was found again", facts.kernel_id)
         self._ask_whether_busy(kernel)
 
     def _ask_whether_busy(self, kernel: LandbridgeServerKernelManager) -> None:

@@ -9,7 +9,13 @@ import functools
 import time
 from typing import Any, Callable, Set
 
-from spawners.node.kernel.tunnel import CHANNELS, CONTROL, Pipe, join
+from spawners.node.kernel.tunnel import (
+    CHANNELS,
+    CONTROL,
+    Pipe,
+    join,
+    shows_name,
+)
 
 HEAD_START = 0.03  # seconds; a subscription is to be there before what it is to hear
 _ASKING = ("shell", "control")
@@ -20,6 +26,7 @@ class Doors:
     """All connections to one launcher.
 
     Args:
+        host: the name in the owner's certificate; whoever shows another is cut off.
         prefix: tells what the names of the present run's sockets begin with.
         attach: takes a control connection, and what came after its name.
         spawn: keeps a task until it is done.
@@ -27,11 +34,13 @@ class Doors:
 
     def __init__(
         self,
+        host: str,
         prefix: Callable[[], str],
         attach: Callable[[asyncio.Transport, bytes], None],
         spawn: Callable[[Any], None],
     ) -> None:
-        self.prefix, self.attach, self.spawn = prefix, attach, spawn
+        self.host, self.prefix = host, prefix
+        self.attach, self.spawn = attach, spawn
         self._subscribing: Set[Pipe] = set()
         self._subscribed_at = 0.0
 
@@ -76,6 +85,12 @@ class Entry(Pipe):
         super().__init__()
         self.doors = doors
         self.named = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hear nobody but the owner of this very job."""
+        super().connection_made(transport)
+        if self.transport is not None and not shows_name(transport, self.doors.host):
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read the name, then pass on."""

@@ -1,13 +1,14 @@
-"""The launcher: a kernel job's first process. It stands between kernel and network.
+"""The launcher: the command of a kernel's job. It stands between kernel and network.
 
-It travels in the job's script (see ``spawners.kernels.script``), takes the place of the
-batch shell, and needs nothing but Python 3.6 or newer:
+The job's agent has fetched it (see ``spawners.kernels.launch``), proved the job, and
+starts it. It needs nothing but Python 3.6 or newer, and:
 
-1. dials home to a pinned certificate, proves which job it is, and gets the kernel's
-   command, variables and keys, which no file, script or argument ever held;
-2. starts the kernel, which listens on sockets in a private directory only;
-3. listens on one port, where whoever holds the kernel's certificate gets its five
-   channels and a control connection (``ctl``): restart, signal, exit code;
+1. reads what the agent laid into the job's private directory: the kernel's command,
+   variables and keys, which no script or argument ever held; and removes it;
+2. starts the kernel, which listens on sockets in that directory only;
+3. listens on one port, and tells it to the agent. There the job's owner, who shows a
+   certificate of the jobs' authority for this very job, gets the kernel's five channels
+   and a control connection (``ctl``): restart, signal, exit code;
 4. ends the job when asked to, when nobody has been attached for the lease's time,
    when the kernel has been dead for as long, or with the scheduler's SIGTERM.
 
@@ -19,19 +20,16 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from typing import Any, Dict, List, Optional, Set
 
 from spawners.node.kernel.channels import Doors
 from spawners.node.kernel.credentials import Keys
 from spawners.node.kernel.iopub_buffer import Ring
-from spawners.node.kernel.link import Home, hear, host_name, tell
-from spawners.node.kernel.process import CannotStart, Kernel, gpu_use, write_private
+from spawners.node.kernel.process import gpu_use, start_kernel, write_private
 from spawners.node.kernel.tunnel import (
     CHANNELS,
     SILENCE_SECONDS,
@@ -39,8 +37,7 @@ from spawners.node.kernel.tunnel import (
     Lines,
     mutual_context,
 )
-from spawners.node.output import make_private, say
-from spawners.node.proof import JobMustEnd
+from spawners.node.output import say
 
 GRACE = 4.0  # from SIGTERM to SIGKILL; a scheduler may give as little as 5 s
 
@@ -49,15 +46,25 @@ GRACE = 4.0  # from SIGTERM to SIGKILL; a scheduler may give as little as 5 s
 
 
 class Launcher:
-    """The job from the first answer of home to its end."""
+    """The job from its first moment to its end.
 
-    def __init__(self, directory: str, launch: Json) -> None:
+    Args:
+        directory: the job's private one.
+        launch: what is in ``kernel.json``; see ``spawners.kernels.launch``.
+        identity: PEM of the job's key and certificate.
+        authority: PEM of the authority that signed it, and the owner's.
+    """
+
+    def __init__(
+        self, directory: str, launch: Json, identity: str, authority: str
+    ) -> None:
         self.directory = directory
         self.launch = launch
+        self.identity, self.authority = identity, authority
         self.owner: Optional[Lines] = None
         self.keys = Keys(directory, self.report)
         launch["keys"] = self.keys.environment(launch.get("storage"))
-        self.kernel = Kernel(1, directory, launch, launch["connection"])
+        self.kernel = start_kernel(1, directory, launch, launch["connection"])
         self.lease = float(launch["lease"])
         self.keep_until = 0.0
         self.ending = ""  # why, once it is
@@ -66,40 +73,38 @@ class Launcher:
         self.listeners: List[Lines] = []
         self.tasks: Set[Any] = set()
         self.ring = Ring()
-        self.doors = Doors(lambda: self.kernel.prefix, self.attach, self.spawn)
+        self.doors = Doors(
+            launch["host"], lambda: self.kernel.prefix, self.attach, self.spawn
+        )
         self.alone_since = self.dead_since = time.monotonic()
 
-    def listen(self, address: str, ports: Optional[List[int]]) -> int:
-        """Take a port on the address that reaches home; return its number."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        # asyncio sends small messages at once only on what says that it is TCP.
-        self.socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    def listen(self) -> int:
+        """Take a port on all addresses, or on one that was named; return its number.
+
+        Raises:
+            OSError: none is free.
+        """
+        address, ports = self.launch.get("address") or "", self.launch.get("ports")
         choices = [0]
         if ports:
             choices = list(range(ports[0], ports[1] + 1))
             random.shuffle(choices)
         for port in choices:
             try:
-                self.socket.bind((address, port))
-                break
+                self.socket = bind(address, port)
             except OSError:
                 continue
-        else:
-            raise CannotStart(
-                "All ports %d to %d are in use here." % tuple(ports or ())
-            )
-        self.socket.listen(100)
-        return int(self.socket.getsockname()[1])
+            self.socket.listen(100)
+            return int(self.socket.getsockname()[1])
+        raise OSError("all ports %d to %d are in use" % tuple(ports or (0, 0)))
 
     async def run(self) -> None:
         """Serve until the job ends."""
         loop = asyncio.get_event_loop()
         loop.set_exception_handler(lambda loop, context: None)  # refused peers
         identity = os.path.join(self.directory, "identity.pem")
-        write_private(identity, self.launch["key"] + self.launch["certificate"])
-        tls = mutual_context(
-            server=True, identity=identity, certificate=self.launch["certificate"]
-        )
+        write_private(identity, self.identity)
+        tls = mutual_context(server=True, identity=identity, authority=self.authority)
         os.unlink(identity)
         patience: Dict[str, Any] = {}
         if sys.version_info >= (3, 7):
@@ -116,6 +121,7 @@ class Launcher:
         events = os.path.join(self.directory, "events")
         await loop.create_unix_server(self.new_listener, path=events)
         await self.keys.serve()
+        announce(int(self.socket.getsockname()[1]))
         self.look()
         while not self.done.is_set():
             self.tick()
@@ -235,6 +241,9 @@ class Launcher:
         hello["ending"] = self.ending
         hello["host"] = host_name()
         hello["missed"] = self.ring.keeping
+        hello["keep"] = max(0.0, self.keep_until - time.monotonic())
+        for name in ("connection", "env", "cwd"):
+            hello[name] = self.launch[name]
         owner.send(hello)
         if rest:
             owner.data_received(rest)
@@ -286,82 +295,85 @@ class Launcher:
         self.ring.clear()
         self.kernel.kill()
         self.launch.update(message["launch"])
-        try:
-            self.kernel = Kernel(
-                self.kernel.run + 1,
-                self.directory,
-                self.launch,
-                self.launch["connection"],
-            )
-        except CannotStart as problem:
-            return {"failed": str(problem)}
+        self.kernel = start_kernel(
+            self.kernel.run + 1, self.directory, self.launch, self.launch["connection"]
+        )
+        self.dead_since = time.monotonic()
         # A kernel that died at once is told of in the answer, and by its exit.
         asyncio.get_event_loop().call_soon(self.look)
         return self.kernel.facts()
 
 
-def begin(facts: Json, directory: str) -> Launcher:
-    """Dial home until somebody answers, start the kernel, tell where we listen."""
-    home, launcher, port = Home(facts), None, 0
-    deadline, pause = time.monotonic() + float(facts["patience"]), 0.2
-    while True:
+def host_name() -> str:
+    """Return this node's name, as the scheduler spells it if it tells."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Return a bound socket, of both families where no address is named.
+
+    Raises:
+        OSError: the port is taken, or the address is none of ours.
+    """
+    families = [(socket.AF_INET6 if ":" in address else socket.AF_INET, address)]
+    if not address:
+        families = [(socket.AF_INET6, "::"), (socket.AF_INET, "")]
+    trouble = OSError("no network")
+    for family, host in families:
         try:
-            link, stream, address = home.dial()
-            with link, stream:
-                launch = hear(stream)
-                try:
-                    if launcher is None:
-                        launcher = Launcher(directory, launch)
-                        port = launcher.listen(address, facts.get("ports"))
-                except CannotStart as problem:
-                    tell(stream, {"failed": str(problem)})
-                    raise JobMustEnd(str(problem), 127) from None
-                where = {"address": address, "port": port}
-                tell(stream, dict(launcher.kernel.facts(), **where))
-                hear(stream)
-                return launcher
+            # asyncio sends small messages at once only on what says that it is TCP.
+            one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError as error:
-            if time.monotonic() > deadline:
-                raise JobMustEnd(
-                    "Nobody answers for this kernel (%s)." % error
-                ) from None
-            time.sleep(pause)
-            pause = min(5.0, pause * 1.5)
+            trouble = error
+            continue  # this family does not exist here
+        try:
+            if not address and family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            one.bind((host, port))
+        except OSError as error:
+            one.close()
+            trouble = error
+        else:
+            return one
+    raise trouble
+
+
+def announce(port: int) -> None:
+    """Tell the agent, and what it has to know of us (``agent.ONCE``, ``WARNED``)."""
+    descriptor = int(os.environ.pop("LANDBRIDGE_READY_FD"))
+    os.write(descriptor, b"%d once warned\n" % port)
+    os.close(descriptor)
+
+
+def take(directory: str, name: str) -> str:
+    """Return the text of a file that is then no more."""
+    path = os.path.join(directory, name)
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    os.unlink(path)
+    return text
 
 
 def main() -> int:
-    """Run the job; return its exit code."""
-    make_private()
-    facts = json.loads(os.environ["LANDBRIDGE_KERNEL"])
-    parent = os.environ.get("TMPDIR", "")
-    # Paths of unix sockets end at 107 bytes.
-    if not parent or len(parent) > 60 or not os.access(parent, os.W_OK | os.X_OK):
-        parent = "/tmp"  # noqa: S108
-    directory, launcher = "", None
-
-    def leave(number: int, frame: Any) -> None:
-        raise JobMustEnd("The job was asked to end.", 128 + number)
-
-    signal.signal(signal.SIGTERM, leave)
+    """Run the job's command; return its exit code."""
+    directory = sys.argv[1]
+    os.set_inheritable(int(os.environ["LANDBRIDGE_READY_FD"]), False)  # noqa: FBT003
+    launch = json.loads(take(directory, "kernel.json"))
+    identity = take(directory, "server.key") + take(directory, "server.crt")
+    authority = take(directory, "jobs-ca.crt")
+    launcher = Launcher(directory, launch, identity, authority)
     try:
-        directory = tempfile.mkdtemp(prefix="lbk-", dir=parent)
-        launcher = begin(facts, directory)
+        launcher.listen()
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         loop.run_until_complete(launcher.run())
-    except JobMustEnd as end:
-        say(str(end))
-        return end.code
     except OSError as error:
         say("This node cannot run the kernel: %s." % error)
         return 1
     else:
         return launcher.code
     finally:
-        if launcher is not None:
-            launcher.kernel.kill()
-        if directory:
-            shutil.rmtree(directory, ignore_errors=True)
+        launcher.kernel.kill()
 
 
 if __name__ == "__main__":

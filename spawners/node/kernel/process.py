@@ -10,7 +10,7 @@ import pwd
 import signal
 import subprocess
 import threading
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Union
 
 from spawners.node.kernel.tunnel import CHANNELS, Json
 from spawners.node.kernel_pipe import with_private_pipe
@@ -20,7 +20,15 @@ from spawners.node.output import output
 KEPT_OUTPUT = 8 * 1024
 # The kernel, which has the data, is to be killed for memory; not who tells of it.
 _OOM_SCORE = "600"
-_HIDDEN = ("SLURM_EXPORT_ENV", "SBATCH_EXPORT")
+# Of the agent's, and of a server's own, beside all of ours.
+_HIDDEN = (
+    "SLURM_EXPORT_ENV",
+    "SBATCH_EXPORT",
+    "JUPYTER_RUNTIME_DIR",
+    "JUPYTERHUB_SSL_KEYFILE",
+    "JUPYTERHUB_SSL_CERTFILE",
+    "JUPYTERHUB_SSL_CLIENT_CA",
+)
 _GPU_QUERY = [
     "nvidia-smi",
     "--query-gpu=index,utilization.gpu,memory.used,memory.total",
@@ -170,6 +178,43 @@ class Kernel:
             facts["oom"] = code == -signal.SIGKILL and oom_kills() > self.kills_before
             facts["tail"] = bytes(self.tail)[-2048:].decode("utf-8", "replace")
         return facts
+
+
+class NoKernel:
+    """A run that could not be started: it has ended as soon as it begins.
+
+    Attributes are those of :class:`Kernel`.
+    """
+
+    def __init__(self, run: int, directory: str, why: str) -> None:
+        self.run = run
+        self.prefix = os.path.join(directory, "k%d" % run)
+        self.told = True
+        self.why = why
+
+    def poll(self) -> int:
+        """Return a shell's code for what it does not find."""
+        return 127
+
+    def send(self, number: int) -> None:
+        """Do nothing: nobody is there."""
+
+    def kill(self) -> None:
+        """Do nothing: nobody is there."""
+
+    def facts(self) -> Json:
+        """Return what the other end wants to know, and why there is no kernel."""
+        return {"run": self.run, "pid": 0, "rc": self.poll(), "failed": self.why}
+
+
+def start_kernel(
+    run: int, directory: str, launch: Json, key: Json
+) -> Union[Kernel, NoKernel]:
+    """Start the kernel for the ``run``-th time; see :class:`Kernel`."""
+    try:
+        return Kernel(run, directory, launch, key)
+    except CannotStart as problem:
+        return NoKernel(run, directory, str(problem))
 
 
 def gpu_use() -> Optional[List[Dict[str, int]]]:

@@ -155,16 +155,26 @@ def tls_context(*, server: bool) -> ssl.SSLContext:
     return context
 
 
-def mutual_context(*, server: bool, identity: str, certificate: str) -> ssl.SSLContext:
-    """Return a context in which both ends show the one certificate they share.
+def mutual_context(*, server: bool, identity: str, authority: str) -> ssl.SSLContext:
+    """Return a context in which both ends show a certificate of one authority.
+
+    Whose it is, is still to be looked at: by :func:`shows_name`, or by the host name
+    that a client expects.
 
     Args:
         server: which end this is.
         identity: path of a PEM file with key and certificate.
-        certificate: the certificate's PEM: the only one that is trusted.
+        authority: PEM of the only authority that is trusted.
     """
     context = tls_context(server=server)
     context.load_cert_chain(identity)
-    context.load_verify_locations(cadata=certificate)
+    context.load_verify_locations(cadata=authority)
+    context.check_hostname = not server
     context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def shows_name(transport: asyncio.BaseTransport, host: str) -> bool:
+    """Tell whether the peer's certificate, which was verified, is for ``host``."""
+    shown = transport.get_extra_info("peercert") or {}
+    return ("DNS", host) in shown.get("subjectAltName", ())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rigs.batch.agent import is_ready, log_of, ours, stub
-from spawners.batch.models import JobState
+from spawners.batch.models import JobState, Launch
 from spawners.batch.rendezvous.launch import agent_command
 from spawners.node import agent, kernel_pipe, server_rights
 from spawners.node import hub_link as agent_hub
@@ -117,6 +117,73 @@ async def test_the_time_limits_warning_is_shown_and_ends_nothing(served, start):
         while b"time limit is near" not in seen:
             seen += await agent.process.stdout.read(1000)
     assert agent.process.returncode is None
+    agent.process.terminate()
+    await agent.finish()
+
+
+# Says that it is warned, and that a crash is its end; ends as its argument says.
+SPEAKER = """\
+import os, signal, sys, time
+signal.signal(signal.SIGUSR1, lambda number, frame: print("warned", flush=True))
+os.write(int(os.environ["LANDBRIDGE_READY_FD"]), b"41000 once warned\\n")
+if sys.argv[1] == "crash":
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGSEGV)
+while True:
+    time.sleep(60)
+"""
+
+
+def speaker(*arguments):
+    return Launch(
+        ("{agent}", "{dir}/speaker.py", *arguments), {}, {"speaker.py": SPEAKER}
+    )
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_command_that_wants_the_warning_gets_it(served, start, early):
+    rig, hub = served
+    rig.launch = speaker("stay")
+    if early:  # it comes before the command can say so
+        await hub.down()
+    record, environment = await rig.submit()
+    agent = await start(environment)
+    if early:
+        assert await agent.process.stdout.readline()  # it waits for the hub
+    else:
+        await is_ready(rig, record)
+    agent.process.send_signal(signal.SIGUSR1)
+    await hub.down()
+    await hub.up()
+    seen = b""
+    async with asyncio.timeout(20):
+        while b"\nwarned" not in seen:
+            seen += b"\n" + await agent.process.stdout.readline()
+    agent.process.terminate()
+    await agent.finish()
+
+
+async def test_what_says_so_is_not_started_again_after_a_crash(served, start, tmp_path):
+    rig, _ = served
+    rig.launch = speaker("crash", str(tmp_path / "go"))
+    record, environment = await rig.submit()
+    agent = await start(environment)
+    await is_ready(rig, record)
+    # Its answer has reached the agent once it asks for nothing more.
+    (tmp_path / "go").touch()
+    code, output = await agent.finish()
+    assert code == 128 + signal.SIGSEGV
+    assert "started again" not in output
+
+
+async def test_one_of_several_addresses_is_enough(served, start):
+    rig, _ = served
+    record, environment = await rig.submit()
+    there = environment["LANDBRIDGE_HUB"]
+    dead = "https://127.0.0.1:9/hub/api/landbridge/jobs"
+    agent = await start(ours(environment, LANDBRIDGE_HUB=f"{dead} {there}"))
+    await is_ready(rig, record)
     agent.process.terminate()
     await agent.finish()
 

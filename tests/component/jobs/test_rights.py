@@ -14,7 +14,7 @@ from services.jobs.service import TOKEN_VARIABLE
 from spawners.batch.errors import InvalidSpec, LimitReached, NotPermitted
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
-from spawners.batch.jobs.http import UnixClient
+from spawners.batch.jobs.http import HttpClient, SocketWay
 from spawners.batch.jobs.record import Address
 from spawners.batch.jobs.wire import NameUsed
 from spawners.batch.models import JobState, Launch
@@ -454,7 +454,7 @@ class TestTokensOfJobs:
         record, token = server
         feed = rig.service.feed
         path = f"/v1/watch?after={feed.epoch}-{feed.revision}"
-        client = UnixClient(rig.socket)
+        client = HttpClient(SocketWay(rig.socket))
         async with client.stream(
             path, token=token, seconds=5, silence_seconds=5
         ) as stream:

@@ -50,7 +50,11 @@ def test_a_prologue_that_fails_is_told_with_its_output(kernels):
 
 def test_settings_that_cannot_be_used_are_named(kernels):
     kernels.write(shedule="x")
-    assert "shedule" in refused(kernels, "batch-python")
+    manager = kernels.manager()
+    with pytest.raises(KernelNotStarted, match="shedule"):
+        manager.start_kernel()
+    assert not manager.has_kernel
+    del kernels.data["shedule"]
 
 
 def test_a_kernel_over_its_jobs_memory_is_told_so_and_not_started_again(kernels):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import socket
 import ssl
 import subprocess
-from pathlib import Path
 
 import pytest
 from jupyter_client import BlockingKernelClient
 from jupyter_client.session import Session
 
 from rigs.kernels.kernels import run, wait_until
-from spawners.batch.models import BatchJob
-from spawners.kernels.identity import new_identity
-from spawners.kernels.rendezvous import Home, Proofs, bind
+from spawners.batch.jobs.record import JobRecord
+from spawners.common.files import write_whole
+from spawners.kernels.context import context_for
+from spawners.kernels.tunnel import begin
 
 EVENTS = "import os; print(os.environ['LANDBRIDGE_EVENTS'])"
 SECRETS = {
@@ -38,16 +37,30 @@ def unverified() -> ssl.SSLContext:
     return context
 
 
-def record_of(kernels) -> dict:
-    (path,) = kernels.records
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    return json.loads(path.read_text())
+def record_of(kernels) -> JobRecord:
+    (record,) = kernels.records
+    return record
+
+
+def opener(kernels, record: JobRecord) -> ssl.SSLContext:
+    """Return what the owner of a job shows."""
+
+    async def ask():
+        return await (await context_for(kernels.settings).jobs()).credential(
+            record.name
+        )
+
+    credential = begin(ask()).result(20)
+    pem = kernels.path / "own.pem"
+    write_whole(pem, credential.key + credential.certificate)
+    own = unverified()
+    own.load_cert_chain(pem)
+    return own
 
 
 def knock(record, context: ssl.SSLContext | None, words: bytes = b"ctl\n") -> bytes:
     """Say ``words`` to a launcher; return what it answers before it hangs up."""
-    where = (record["far_address"], record["far_port"])
+    where = ("127.0.0.1", record.address.port)
     with socket.create_connection(where, timeout=10) as plain:
         try:
             if context is None:
@@ -76,7 +89,7 @@ def test_the_servers_secrets_do_not_reach_the_kernel(kernels, monkeypatch):
     assert "canary" not in job
     for passed in ("by the kernelspec", "/a.ipynb", "https://store.example"):
         assert passed in seen
-    assert "canary" not in json.dumps(record_of(kernels))
+    assert "canary" not in repr(record_of(kernels))
 
 
 def test_a_peer_without_the_certificate_is_refused(kernels):
@@ -84,11 +97,9 @@ def test_a_peer_without_the_certificate_is_refused(kernels):
     record = record_of(kernels)
     assert knock(record, None, b"GET / HTTP/1.1\r\n\r\n") == b""
     assert knock(record, unverified()) == b""
-    stranger = new_identity(record["name"])
-    pem = kernels.path / "stranger.pem"
-    pem.write_text(stranger.key + stranger.certificate)
-    impostor = unverified()
-    impostor.load_cert_chain(pem)
+    kernels.start()
+    (theirs,) = [one for one in kernels.records if one.name != record.name]
+    impostor = opener(kernels, theirs)
     for words in (b"ctl\n", b"shell\n", b"x" * 100):
         assert knock(record, impostor, words) == b""
     old = unverified()
@@ -100,10 +111,7 @@ def test_a_peer_without_the_certificate_is_refused(kernels):
 def test_the_owner_is_known_by_the_certificate_and_odd_words_hurt_nobody(kernels):
     _, client = kernels.start()
     record = record_of(kernels)
-    pem = kernels.path / "own.pem"
-    pem.write_text(record["key"] + record["certificate"])
-    own = unverified()
-    own.load_cert_chain(pem)
+    own = opener(kernels, record)
     assert b'"hello"' in knock(record, own)  # a newer owner takes over
     assert knock(record, own, b"nothing\n") == b""
     assert knock(record, own, b"ctl\nnot json\n")[:1] in (b"{", b"")
@@ -124,10 +132,9 @@ def test_a_client_without_the_hmac_key_is_not_heard(kernels):
 
 def test_no_secret_is_in_a_command_a_script_or_a_log(kernels):
     manager, client = kernels.start()
-    record = record_of(kernels)
+    opened = manager.provisioner._job._credential
     secrets = [
-        record["connection"]["key"],
-        record["key"].splitlines()[1],
+        opened.key.splitlines()[1],
         manager.session.key.decode(),
     ]
     script = run(
@@ -149,122 +156,6 @@ def test_no_secret_is_in_a_command_a_script_or_a_log(kernels):
             assert secret not in place
 
 
-# -- home ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def home(tmp_path):
-    """A home that waits for job 7 of the name ``lb-a``, with a token."""
-    pair = new_identity("lb-a")
-    pem = tmp_path / "home.pem"
-    pem.write_text(pair.key + pair.certificate)
-
-    async def job() -> BatchJob:
-        return BatchJob("7", "lb-a", "ada")
-
-    nodes = {"127.0.0.1"}
-
-    async def from_job(address: str) -> bool:
-        return address in nodes
-
-    proofs = Proofs("lb-a", pair.fingerprint, None, "the-token", job, from_job)
-    listener = bind("127.0.0.1", None)
-    waiting = Home(proofs, {"key": "canary-private"})
-    waiting.nodes, waiting.fingerprint = nodes, pair.fingerprint
-    waiting.port = listener.getsockname()[1]
-    await waiting.open(pem, listener)
-    yield waiting
-    waiting.close()
-
-
-async def report(home, **said: object) -> str:
-    """Report as a job would; return the answer."""
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", home.port, ssl=unverified()
-    )
-    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    assert hashlib.sha256(shown).hexdigest() == home.fingerprint
-    writer.write(json.dumps(said).encode() + b"\n")
-    answer = await asyncio.wait_for(reader.readline(), 10)
-    writer.close()
-    return answer.decode()
-
-
-GOOD = {"name": "lb-a", "job": "7", "proof": "the-token", "host": "n1"}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"name": "lb-b"},
-        {"job": "8"},
-        {"proof": "a-token"},
-        {"proof": ""},
-        {"proof": None},
-        {"proof": ["the-token"]},
-        {"name": {"lb-a": 1}},
-    ],
-)
-async def test_an_impostor_learns_nothing(home, wrong):
-    answer = await report(home, **{**GOOD, **wrong})
-    assert "canary" not in answer
-    assert not home.arrived.is_set()
-    assert "canary-private" in await report(home, **GOOD)
-
-
-async def test_the_right_token_from_another_node_is_refused(home):
-    home.nodes.clear()
-    assert "canary" not in await report(home, **GOOD)
-    home.nodes.add("127.0.0.1")
-    assert "canary-private" in await report(home, **GOOD)
-
-
-@pytest.mark.parametrize("words", [b"\n", b"[]\n", b"{" * 9000, b"\xff\n", b"", b"1\n"])
-async def test_garbage_is_dropped(home, words):
-    _, writer = await asyncio.open_connection("127.0.0.1", home.port, ssl=unverified())
-    writer.write(words)
-    writer.close()
-    assert "canary-private" in await report(home, **GOOD)
-
-
-def test_a_job_whose_home_was_taken_over_says_nothing(kernels, tmp_path):
-    """The launcher pins the certificate: a squatter on the port gets no proof."""
-    from spawners.kernels.script import Facts, render_kernel_script
-
-    pair, squatter = new_identity("lb-a"), new_identity("lb-a")
-    pem = tmp_path / "squatter.pem"
-    pem.write_text(squatter.key + squatter.certificate)
-    listener = bind("127.0.0.1", None)
-    listener.setblocking(True)
-    listener.settimeout(20)
-    facts = Facts(
-        "lb-a",
-        ("127.0.0.1",),
-        listener.getsockname()[1],
-        pair.fingerprint,
-        "token",
-        patience=1.0,
-    )
-    script = tmp_path / "job.sh"
-    script.write_text(render_kernel_script(facts))
-    job = subprocess.Popen(
-        ["bash", str(script)],
-        env={"PATH": os.environ["PATH"], "LANDBRIDGE_TOKEN": "canary"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    with listener:
-        plain, _ = listener.accept()
-        with context.wrap_socket(plain, server_side=True) as link:
-            assert link.recv(4096) == b""
-    out, _ = job.communicate(timeout=30)
-    assert job.returncode == 1
-    assert "Nobody answers for this kernel" in out
-    assert "canary" not in out
-
-
 @pytest.mark.root
 def test_another_account_gets_nothing(kernels, people):
     _, client = kernels.start()
@@ -273,7 +164,9 @@ def test_another_account_gets_nothing(kernels, people):
     far = run(
         client, "import os; print(os.path.dirname(os.environ['LANDBRIDGE_EVENTS']))"
     )
-    places = [record["near"], far, str(Path(kernels.records[0]))]
+    own = kernels.settings.jobs_directory
+    assert {path.name for path in own.iterdir()} >= {"jobs.sqlite", "jobs-own.token"}
+    places = [record.facts["near"], far, str(own), str(own / "jobs.sqlite")]
     code = (
         "import os, socket, sys\n"
         "for place in sys.argv[1:]:\n"

@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from rigs.kernels.kernels import run, wait_until
+from spawners.kernels import start
 from spawners.kernels.errors import KernelJobError
-from spawners.kernels.record import KernelRecords
 
 START = """
 import sys, time
@@ -135,11 +136,12 @@ async def test_a_kernel_that_is_kept_outlives_its_server(kernels):
     await asyncio.to_thread(program.wait, 20)
     leave(program)
     await asyncio.sleep(3)  # longer than the lease
-    record = KernelRecords(kernels.settings.directory / "kernels").load(kernel_id)
-    assert record.owner == "server:test"
-    assert 0 < record.keep_seconds < 58
+    (record,) = await asyncio.to_thread(lambda: kernels.records)
+    assert record.facts["server"] == "server:test"
     manager, client = await asyncio.to_thread(find_again, kernels, kernel_id)
     assert await asyncio.to_thread(run, client, "print(x)") == "4711"
+    left = manager.provisioner.kept_until - datetime.now(UTC)
+    assert timedelta(0) < left < timedelta(seconds=58)
     pid = launcher_of(kernels)
     await manager.provisioner.keep(0)
     await manager.provisioner.detach()
@@ -154,30 +156,27 @@ def test_a_kernel_in_the_queue_is_found_again(kernels):
     program = kernels.program(START.format(name=name, then=STAY))
 
     def queued():
-        found = [json.loads(path.read_text()) for path in kernels.records]
-        return next((r for r in found if r["job"] and r["owner"]), None)
+        return next((r for r in kernels.records if r.job and r.facts["server"]), None)
 
     record = wait_until(queued, 20, "a second record")
     leave(program)
     first.shutdown_kernel(now=True)
-    _, client = find_again(kernels, record["kernel_id"])
+    _, client = find_again(kernels, record.facts["kernel"])
     assert run(client, "print(6 * 7)") == "42"
 
 
-def test_what_a_killed_program_left_behind_is_ended_by_the_next(kernels):
+def test_what_a_killed_program_left_behind_is_ended_by_the_next(kernels, monkeypatch):
     program = kernels.program(
         START.format(name="batch-python", then=STAY).replace("server:test", "")
     )
     kernel_id = program.stdout.readline().strip()
     pid = launcher_of(kernels)
     leave(program)
-    path = kernels.records[0]
-    young = json.loads(path.read_text())
-    path.write_text(json.dumps({**young, "created": "2020-01-01T00:00:00+00:00"}))
+    monkeypatch.setattr(start, "_STALE", timedelta(0))
     other, kept = start_elsewhere(kernels)
     kernels.start()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15, "the end of the job")
-    names = {record.stem for record in kernels.records}
+    names = {record.facts["kernel"] for record in kernels.records}
     assert kernel_id not in names
     assert kept in names
     leave(other)

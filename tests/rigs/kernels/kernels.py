@@ -13,7 +13,11 @@ from typing import Any
 
 from jupyter_client.manager import KernelManager
 
+from rigs.kernels.own import OwnJobs
+from spawners.batch.jobs.record import JobRecord
+from spawners.kernels.context import open_contexts
 from spawners.kernels.settings import KernelSettings
+from spawners.kernels.tunnel import begin
 
 PROVISIONER = "landbridge-batch"
 
@@ -66,9 +70,14 @@ class KernelRig:
         return KernelSettings(**self.data)
 
     @property
-    def records(self) -> list[Path]:
-        """The files of kernels that are remembered."""
-        return sorted((self.path / "state" / "kernels").glob("*.json"))
+    def own(self) -> OwnJobs:
+        """The jobs service that was started for these kernels."""
+        return OwnJobs(Path(self.data["state"]))
+
+    @property
+    def records(self) -> list[JobRecord]:
+        """The records of kernels' jobs that are there and wanted."""
+        return self.own.records
 
     def spec(
         self, name: str, *argv: str, provisioner: str = PROVISIONER, **config: Any
@@ -131,6 +140,10 @@ class KernelRig:
             if manager.provisioner is not None:
                 manager.shutdown_kernel(now=True)
             manager.context.destroy(linger=0)
+        for context in open_contexts():
+            if context.settings.state == self.data["state"]:
+                begin(context.close()).result(20)
+        self.own.end()
 
     def program(self, code: str, *, cwd: str | None = None) -> subprocess.Popen[str]:
         """Start a Python program that uses kernels; it talks over its pipes."""

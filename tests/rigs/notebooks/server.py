@@ -18,6 +18,9 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from rigs.kernels.own import OwnJobs
+from spawners.batch.jobs.record import JobRecord
+
 PROFILES = {
     "cpu": {
         "title": "CPU",
@@ -332,8 +335,14 @@ class NotebookServer:
             return channel.run(code, seconds)
 
     @property
-    def records(self) -> list[Path]:
-        return sorted((self.path / "state/kernels").glob("*.json"))
+    def own(self) -> OwnJobs:
+        """The jobs service that was started for its kernels."""
+        return OwnJobs(Path(self.settings["state"]))
+
+    @property
+    def records(self) -> list[str]:
+        """The ids of the kernels whose jobs are there and wanted."""
+        return self.own.kernels
 
     def clear(self) -> None:
         """End every kernel."""
@@ -344,16 +353,16 @@ class NotebookServer:
     def close(self) -> None:
         """End the server and every job that is left of it."""
         self.stop()
-        for path in self.records:
-            record = json.loads(path.read_text())
+        for record in self.own.records:
             self.end_job(record)
+        self.own.end()
 
-    def end_job(self, record: Mapping[str, Any]) -> None:
+    def end_job(self, record: JobRecord) -> None:
         """End a job that no server has; a test may give other means."""
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 environ = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if b"LANDBRIDGE_KERNEL=" in environ and record["name"].encode() in environ:
+            if f"LANDBRIDGE_JOB={record.name}".encode() in environ:
                 os.kill(int(entry.name), signal.SIGTERM)

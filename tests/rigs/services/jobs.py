@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import ssl
 import tempfile
 from collections import deque
 from collections.abc import Coroutine, Iterator
@@ -19,15 +20,17 @@ from pathlib import Path
 from threading import Thread
 
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 
 from services.jobs.clients import CLIENTS, Client, ClientTokens
 from services.jobs.core import Parts, open_service
 from services.jobs.handlers import LARGEST_BODY
 from spawners.batch.fake import FakeScheduler
+from spawners.batch.jobs.http import TlsWay
 from spawners.batch.jobs.remote import RemoteJobs
 from spawners.batch.jobs.service_client import RemoteSettings
 from spawners.batch.jobs.settings import Policy
-from spawners.batch.rendezvous.certificates import ensure_hub_pki
+from spawners.batch.rendezvous.certificates import HUB_NAME, ensure_hub_pki
 from spawners.batch.rendezvous.launch import JobSideSettings
 from spawners.batch.scheduler import Scheduler
 from spawners.common.sockets import ListeningSocket
@@ -76,7 +79,9 @@ class Rig:
             agent_paths=(AGENT_PATH,),
             lock=self.state / "jobs.lock",
             watch=watch,
+            prologues={"gpu": "module load cuda\nulimit -c 0"},
         )
+        self._pki = pki
         self._stack = AsyncExitStack()
         self._clients: list[RemoteJobs] = []
         self._listener: ListeningSocket | None = None
@@ -84,10 +89,11 @@ class Rig:
     async def start(self) -> None:
         """Serve, over what an earlier start left."""
         self._stack = AsyncExitStack()
-        self.service, application = await open_service(self.parts, self._stack)
+        self.service, application, _ = await open_service(self.parts, self._stack)
         self._server = HTTPServer(
             application, xheaders=True, max_buffer_size=2 * LARGEST_BODY
         )
+        self._application = application
         self._listener = await ListeningSocket(self.socket).__aenter__()
         self._server.add_socket(self._listener.socket)
 
@@ -136,6 +142,18 @@ class Rig:
         if starts:
             await remote.start()
         return remote
+
+    async def listen_for_jobs(self) -> TlsWay:
+        """Serve by TLS as well, as the edge's frontend for jobs; return the way."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._pki.edge_pem)
+        server = HTTPServer(self._application, ssl_options=context)
+        (listener,) = bind_sockets(0, "127.0.0.1")
+        server.add_sockets([listener])
+        self._stack.callback(server.stop)
+        port = listener.getsockname()[1]
+        url = f"https://127.0.0.1:{port}{AGENT_PATH}"
+        return TlsWay(url, self._pki.hub_ca_file, HUB_NAME)
 
     async def close(self) -> None:
         for client in self._clients:

@@ -81,6 +81,7 @@ TRANSITIONS: Mapping[str, Decision] = {
     "duplicate_found": lambda record: record.duplicate_found(JOB, MOMENT),
     "searched_again": lambda record: record.searched_again(UNTIL),
     "search_over": lambda record: record.search_over(),
+    "released": lambda record: record.released(),
     "noted": lambda record: record.noted("server", "Hello"),
 }
 

@@ -1,25 +1,25 @@
-"""The parts of a kernel's job that need none: script, variables, record, settings."""
+"""The parts of a kernel's job that need none: launch, variables, facts, settings."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import zmq.asyncio
 
 from spawners.batch.errors import InvalidSpec
-from spawners.batch.models import BatchJob, Resources
+from spawners.batch.jobs.record import JobRecord, Phase, utc_now
+from spawners.batch.models import Resources
 from spawners.common.settings import ConfigError
+from spawners.kernels.claim import Claims
 from spawners.kernels.environment import kernel_argv, kernel_environment
 from spawners.kernels.errors import KernelNotStarted
-from spawners.kernels.record import KernelRecord, KernelRecords
-from spawners.kernels.script import Facts, render_kernel_script
+from spawners.kernels.facts import KernelFacts, owner_key
+from spawners.kernels.launch import kernel_launch, launcher_program
 from spawners.kernels.settings import KernelSettings, load_kernel_settings
 from spawners.kernels.status import Missed, explain_death
 from spawners.kernels.tunnel import private_directory
@@ -27,47 +27,32 @@ from spawners.node.kernel import iopub_buffer as kernel_ring
 from spawners.node.kernel.tunnel import Lines
 from spawners.node.memory import memory_groups, oom_kills
 
-FACTS = Facts("lb-a", ("10.0.0.1", "it's"), 4711, "ab" * 32, "munge")
+TOLD = {"argv": ["k"], "env": {"A": "canary"}, "cwd": "/", "storage": None}
 
 
 def test_an_upgrade_below_a_running_server_changes_nothing_for_its_kernels(monkeypatch):
     """What travels was read when the server started."""
-    before = render_kernel_script(FACTS)
+    before = launcher_program()
 
     def replaced(_: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr("spawners.kernels.script.resources.files", replaced)
-    assert render_kernel_script(FACTS) == before
+    monkeypatch.setattr("spawners.batch.rendezvous.launch.resources.files", replaced)
+    assert launcher_program() == before
 
 
-def test_the_script_holds_its_facts_quoted_and_is_a_shells():
-    script = render_kernel_script(FACTS, prologue=["module load x"], python="/opt/py 3")
-    assert script.startswith("#!/bin/bash\n")
-    assert "\nmodule load x\n" in script
-    assert len(script) < 100_000
-    check = subprocess.run(["bash", "-n"], input=script, text=True, check=False)
-    assert check.returncode == 0
-    printed = script.partition("exec 3")[0] + 'printf %s "$LANDBRIDGE_KERNEL"\n'
-    told = subprocess.run(
-        ["bash"],
-        input=printed.replace("module load x\n", ""),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert json.loads(told)["addresses"] == ["10.0.0.1", "it's"]
-    with pytest.raises(InvalidSpec):
-        render_kernel_script(FACTS, prologue=["a\0b"])
-
-
-def test_a_node_without_python_says_so(tmp_path):
-    script = render_kernel_script(FACTS, python="/no/such/python")
-    done = subprocess.run(
-        ["bash"], input=script, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 127
-    assert "no Python 3 on this node" in done.stderr
+@pytest.mark.parametrize("scheduler", ["local", "slurm"])
+def test_a_launch_holds_what_its_launcher_needs_and_shows_none_of_it(scheduler):
+    settings = KernelSettings(scheduler=scheduler, ports=(40000, 40100))
+    launch = kernel_launch("lb-a", TOLD, settings, warn_before=60)
+    facts = json.loads(launch.files["kernel.json"])
+    assert facts["host"] == "lb-a.landbridge.internal"
+    assert (facts["lease"], facts["warn_before"]) == (300, 60)
+    assert facts["ports"] == [40000, 40100]
+    assert facts["address"] == ("127.0.0.1" if scheduler == "local" else "")
+    assert "canary" not in repr(launch)
+    assert "canary" not in " ".join(launch.argv)
+    compile(launch.files["kernel.py"], "kernel.py", "exec")
 
 
 def test_only_what_differs_is_chosen_or_is_named_travels():
@@ -112,57 +97,51 @@ def test_python_is_that_of_the_kernelspecs_environment(tmp_path):
     assert kernel_argv(["R", "{b}"], [], str(place), {}) == ["R", "{b}"]
 
 
-RECORD = KernelRecord(
-    kernel_id="k-1",
-    kernel_name="python3",
-    owner="",
-    name="lb-a",
-    user="ada",
-    created="2026-01-01T00:00:00+00:00",
-    asked={"profile": "gpu"},
-    near="/tmp/x",
-    key="canary-key",
-    connection={"key": "canary-hmac"},
-    launch={"env": {"A": "canary-env"}},
-    job=BatchJob("7", "lb-a", "ada", 1, datetime.now(UTC), "c"),
-    home_addresses=("a", "b"),
-)
+FACTS = KernelFacts("k-1", "python3", "server:ada/", "/tmp/x", {"profile": "gpu"})
 
 
-def test_a_record_comes_back_as_it_was_and_is_private(tmp_path):
-    records = KernelRecords(tmp_path / "deep/er")
-    records.save(RECORD)
-    assert records.load("k-1") == RECORD
-    assert records.all() == [RECORD]
-    assert records.all(owner="other") == []
-    path = tmp_path / "deep/er/k-1.json"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert "canary" not in repr(RECORD)
-    path.chmod(0o644)
-    with pytest.raises(ValueError, match="open to others"):
-        records.load("k-1")
-    assert records.all() == []
-    records.remove("k-1")
-    assert records.load("k-1") is None
+def record_with(facts):
+    now = utc_now()
+    owner = owner_key("ada", "k-1", "lb-a")
+    return JobRecord(
+        "lb-a", owner, 1, "ada", Phase.INTENT, Resources(), now, now, facts
+    )
+
+
+def test_a_kernel_is_known_again_by_its_jobs_record():
+    facts = FACTS.to_facts()
+    assert facts["profile"] == "gpu"
+    assert KernelFacts.of(record_with(facts)) == FACTS
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "null", '{"job": 1}', '{"job": null}']
+    "wrong", [{"kernel": None}, {"asked": "{"}, {"asked": "1"}, {"near": None}], ids=str
 )
-def test_a_damaged_record_is_told_and_left_out(tmp_path, text):
-    records = KernelRecords(tmp_path)
-    (tmp_path / "k-1.json").write_text(text)
-    (tmp_path / "k-1.json").chmod(0o600)
-    with pytest.raises(ValueError):
-        records.load("k-1")
-    assert records.all() == []
+def test_a_record_of_something_else_is_no_kernels(wrong):
+    facts = {**FACTS.to_facts(), **wrong}
+    known = {name: value for name, value in facts.items() if value is not None}
+    assert KernelFacts.of(record_with(known)) is None
+
+
+def test_a_kernel_belongs_to_one_process_until_that_gives_it_up(tmp_path):
+    claims = Claims(tmp_path / "deep/er")
+    assert not claims.is_abandoned("k-1")
+    held = claims.claim("k-1")
+    assert held is not None
+    assert (tmp_path / "deep/er").stat().st_mode & 0o777 == 0o700
+    assert claims.claim("k-1") is None
+    assert not claims.is_abandoned("k-1")
+    os.close(held)
+    assert claims.is_abandoned("k-1")
+    claims.remove("k-1")
+    assert not claims.is_abandoned("k-1")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".x", "a\n", "x" * 200])
 def test_a_kernels_id_is_no_path(tmp_path, name):
     with pytest.raises(ValueError, match="no kernel's id"):
-        KernelRecords(tmp_path).load(name)
+        Claims(tmp_path).claim(name)
+    assert not Claims(tmp_path).is_abandoned(name)
 
 
 def test_settings_are_a_closed_schema(tmp_path, monkeypatch):

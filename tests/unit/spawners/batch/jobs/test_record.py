@@ -79,6 +79,7 @@ LEGAL = {
     "duplicate_found": {"searched": "duplicate"},
     "searched_again": {"searched": "searched", "closed": "searched"},
     "search_over": {"grace": "closed", "searched": "closed"},
+    "released": {situation.value: situation.value for situation in Situation},
     "noted": {situation.value: situation.value for situation in Situation},
 }
 

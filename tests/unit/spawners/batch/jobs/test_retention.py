@@ -143,6 +143,24 @@ async def test_a_refused_worker_is_told_why_and_forgotten(jobs, fake, new_spec, 
     assert rows() == 0
 
 
+@pytest.mark.parametrize("first", ["released", "ended"])
+async def test_nothing_is_kept_of_what_its_owner_lets_go(
+    jobs, fake, new_spec, rows, first
+):
+    record = await jobs.submit(new_spec(), user="alice", owner=OWNER)
+    if first == "released":
+        await jobs.release(record.name)
+        assert jobs.current(OWNER).live
+    await jobs.cancel(record.name)
+    if first == "ended":
+        await jobs.wait(record.name, lambda r: not r.is_open)
+        await jobs.release(record.name)
+    await forgotten(jobs)
+    assert rows() == 0
+    with pytest.raises(UnknownJob):
+        await jobs.release(record.name)
+
+
 async def test_an_owner_may_be_used_again_while_its_last_job_is_kept(
     open_jobs, fake, quick, new_spec
 ):

@@ -149,6 +149,35 @@ def test_a_job_may_not_pose_as_another_as_the_hub_or_as_the_proxy(pki, job):
         shake_hands(server, edge, "lb-one.landbridge.internal")
 
 
+def test_an_owners_certificate_opens_and_serves_nothing_but_as_such(pki, tmp_path):
+    pair = pki.jobs_ca.issue_client(job_host("a"))
+    cert, key = tmp_path / "owner.crt", tmp_path / "owner.key"
+    cert.write_text(pair.certificate)
+    key.write_text(pair.key)
+    own = pki.jobs_ca.issue_server(job_host("a"))
+    (tmp_path / "own.pem").write_text(own.key + own.certificate)
+    files = [str(tmp_path / "own.pem")] * 2
+    kernel = server_context(*files, client_ca=str(pki.jobs_ca_file))
+    shake_hands(kernel, client_context(str(pki.jobs_ca_file), cert, key), job_host("a"))
+    # A job's own certificate is none of a client.
+    with pytest.raises(ssl.SSLError):
+        shake_hands(
+            kernel, client_context(str(pki.jobs_ca_file), *files), job_host("a")
+        )
+    # And the owner's is none of a server, nor one that notebook servers take.
+    with pytest.raises(ssl.SSLError):
+        shake_hands(
+            server_context(cert, key),
+            client_context(str(pki.jobs_ca_file)),
+            job_host("a"),
+        )
+    server = server_context(*files, client_ca=str(pki.hub_ca_file))
+    with pytest.raises(ssl.SSLError):
+        shake_hands(
+            server, client_context(str(pki.jobs_ca_file), cert, key), job_host("a")
+        )
+
+
 def test_what_ends_soon_is_renewed_and_older_trust_still_holds(
     pki, tmp_path, monkeypatch
 ):
