@@ -3,7 +3,7 @@
 ``GET`` answers ``{"since", "totals": {"cpu_hours", "gpu_hours", "memory_gib_hours"},
 "users": {NAME: totals}, "jobs": [...]}`` of the last 30 days (``?days=N``, at most
 366) of whoever asks. Administrators add ``?user=NAME``, or ``?user=*`` for everybody.
-``POST`` takes a notebook server's report, a
+``POST`` takes the report of a notebook server of the last release, a
 :class:`~spawners.batch.jobs.usage.UsageReport`.
 
 ``GET`` needs the scope ``read:servers`` of the user, ``POST`` ``users:activity``, as

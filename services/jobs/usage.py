@@ -1,6 +1,7 @@
 """The table of what jobs used, beside the batch core's own.
 
-A job of the batch core is told of by its record, and by nobody else.
+A job of the batch core is told of by its record, and by nobody else. Notebook servers
+of the last release report kernels that are none of ours; that goes one release later.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from sqlalchemy.engine import Connection, RowMapping
 from spawners.batch.errors import InvalidSpec, LimitReached
 from spawners.batch.jobs import tables as rows
 from spawners.batch.jobs.store import JobStore
-from spawners.batch.jobs.usage import JobUsage, Used, usage_of
+from spawners.batch.jobs.usage import JobUsage, Used
+from spawners.batch.jobs.usage_rows import write_used
 
 _MOST_ROWS = 5000
 _CLOCKS_DIFFER = timedelta(minutes=2)
@@ -56,7 +58,7 @@ class UsageLedger:
                 raise LimitReached("Nobody has so many jobs in a day.")
             _refuse_ours(connection, user, [job.name for job in usable])
             for job in usable:
-                _write(connection, user, "kernel", job)
+                _write_claim(connection, user, job)
 
         await self._store.transact(work)
 
@@ -73,12 +75,9 @@ class UsageLedger:
                     record = rows.from_row(row)
                 except ValueError:
                     continue  # the store tells of damaged rows
-                if (job := usage_of(record, now)) is not None:
-                    kind, _, rest = record.owner.partition(":")
-                    name = rest.partition("/")[0] or record.user
-                    _write(connection, name, kind[:16], job)
-                    if kind == "server" and job.ended:
-                        _count_kernels_to(connection, name, job.until)
+                used = write_used(connection, record, now)
+                if used is not None and used.kind == "server" and used.usage.ended:
+                    _count_kernels_to(connection, used.user, used.usage.until)
 
         await self._store.transact(work)
         self._read_to = now - _CLOCKS_DIFFER
@@ -116,16 +115,13 @@ def _refuse_ours(connection: Connection, user: str, names: list[str]) -> None:
         raise InvalidSpec("jobs", f"{name} is a job of the gateway's.")
 
 
-def _write(connection: Connection, user: str, kind: str, job: JobUsage) -> None:
+def _write_claim(connection: Connection, user: str, job: JobUsage) -> None:
     table = rows.usage
     same = sa.and_(table.c.user_name == user, table.c.name == job.name)
     known = connection.execute(sa.select(table).where(same)).mappings().first()
-    values = asdict(job) | {"user_name": user, "kind": kind}
+    values = asdict(job) | {"user_name": user, "kind": "kernel"}
     if known is None:
         connection.execute(sa.insert(table), [values])
-    elif known["kind"] == "kernel" and kind != "kernel":
-        # What the core knows stands, whatever was claimed of its job before.
-        connection.execute(sa.update(table).where(same).values(values))
     elif job.until > known["until"] or (job.ended and not known["ended"]):
         change = {"until": max(job.until, known["until"]), "ended": job.ended}
         connection.execute(sa.update(table).where(same).values(change))
@@ -138,6 +134,7 @@ def _count_kernels_to(connection: Connection, user: str, end: datetime) -> None:
         table.c.user_name == user,
         table.c.kind == "kernel",
         sa.not_(table.c.ended),
+        table.c.name.not_in(sa.select(rows.jobs.c.name)),
         table.c.until.between(end - _UNTOLD, end),
     )
     connection.execute(sa.update(table).where(ran).values(until=end))

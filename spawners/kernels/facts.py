@@ -36,6 +36,7 @@ class KernelFacts:
             "server": self.server,
             "near": self.near,
             "asked": json.dumps(dict(self.asked)),
+            "title": self.kernel_name,
         }
         if profile := self.asked.get("profile"):
             facts["profile"] = str(profile)

@@ -35,7 +35,7 @@ class OwnService:
         settings: of this program's kernels.
     """
 
-    base = ""
+    base, host = "", "jobs"
 
     def __init__(self, settings: KernelSettings) -> None:
         self._settings = settings

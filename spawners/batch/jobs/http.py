@@ -79,11 +79,16 @@ class Way(Protocol):
 
     Attributes:
         base: what stands before each path there, without a slash at the end.
+        host: what it is called in a request.
     """
 
     @property
     def base(self) -> str:
         """What stands before each path there."""
+
+    @property
+    def host(self) -> str:
+        """What it is called in a request."""
 
     async def connect(
         self, longest_line: int
@@ -109,6 +114,7 @@ class SocketWay:
 
     path: Path
     base: str = ""
+    host: str = "jobs"
 
     async def connect(
         self, longest_line: int
@@ -138,6 +144,11 @@ class TlsWay:
     def base(self) -> str:
         """The path of ``url``."""
         return urlsplit(self.url).path.rstrip("/")
+
+    @property
+    def host(self) -> str:
+        """Host and port of ``url``: by another name the frontend answers nobody."""
+        return urlsplit(self.url).netloc
 
     async def connect(
         self, longest_line: int
@@ -233,7 +244,7 @@ class HttpClient:
         except OSError as error:
             raise NoAnswer(_words(error)) from error
         try:
-            writer.write(_request(method, self._way.base + path, token, body))
+            writer.write(_request(self._way, method, path, token, body))
             await writer.drain()
             yield reader
         except (OSError, EOFError, asyncio.LimitOverrunError) as error:
@@ -244,10 +255,10 @@ class HttpClient:
             writer.transport.abort()
 
 
-def _request(method: str, path: str, token: str, body: bytes | None) -> bytes:
+def _request(way: Way, method: str, path: str, token: str, body: bytes | None) -> bytes:
     head = [
-        f"{method} {path} HTTP/1.0",
-        "Host: jobs",
+        f"{method} {way.base}{path} HTTP/1.0",
+        f"Host: {way.host}",
         f"Authorization: Bearer {token}",
         "Accept: application/json",
         *(f"{name}: {value}" for name, value in request_headers().items()),

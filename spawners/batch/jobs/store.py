@@ -7,6 +7,7 @@ transactions; the event loop never waits for a disk. A call that fails raises
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -22,8 +23,10 @@ from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
 from . import tables as rows
 from .launches import Alongside
-from .record import JobEvent, JobRecord, Retain
+from .record import JobEvent, JobRecord, Retain, utc_now
+from .usage_rows import write_used
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _WHAT = "database of jobs"
@@ -339,8 +342,23 @@ def _insert_events(connection: Connection, events: Sequence[JobEvent]) -> None:
 
 
 def _delete(connection: Connection, names: Sequence[str]) -> None:
+    _keep_used(connection, names)
     for table in (rows.events, rows.launches, rows.jobs):
         connection.execute(sa.delete(table).where(table.c.name.in_(names)))
+
+
+def _keep_used(connection: Connection, names: Sequence[str]) -> None:
+    """Write down what jobs used whose records go: nobody may have asked yet."""
+    query = sa.select(rows.jobs).where(rows.jobs.c.name.in_(names))
+    for row in connection.execute(query).mappings().all():
+        try:
+            record = rows.from_row(row)
+        except ValueError:
+            log.warning(
+                "What job %s used is not known: its row is damaged", row["name"]
+            )
+            continue
+        write_used(connection, record, utc_now())
 
 
 def _erase_launch(connection: Connection, change: Change) -> None:

@@ -1,9 +1,9 @@
 """What jobs used, as values that travel: CPU-, GPU- and memory-hours, by user.
 
-Of servers the batch core's own records tell; of kernels that start as jobs without it,
-their notebook server does, every few minutes and at their end. So those numbers are a
-claim of their user's own process: good for people who look after what they use. Who
-bills by it takes the scheduler's accounting.
+The batch core's own records tell it. Kernels of the last release had none: their
+notebook servers report what they use, every few minutes and at their end, and such
+numbers are a claim of their user's own process. All of it is for people who look after
+what they use; who bills takes the scheduler's accounting.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class JobUsage:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """What a notebook server tells of its user's kernels."""
+    """What a notebook server of the last release tells of its user's kernels."""
 
     jobs: Annotated[tuple[JobUsage, ...], Field(max_length=_MOST_JOBS)]
 

@@ -11,7 +11,6 @@ Imported in the user's notebook server only, by the server extension
     choices.py     resources chosen in a dialog, until their kernel starts
     routes.py      the REST routes under ``landbridge/``; views.py: their JSON
     idle.py        ends GPU kernels that nobody uses
-    usage.py       tells the hub what kernels use
 
 Kernels without a job stay as jupyter_server has them.
 """

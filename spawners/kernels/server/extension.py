@@ -19,7 +19,6 @@ from .jobs import KernelJobs
 from .manager import LandbridgeMappingKernelManager
 from .routes import routes
 from .specs import LandbridgeKernelSpecManager
-from .usage import UsageReport
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def load(server_app: Any) -> list[KernelJobs]:
     loop = server_app.io_loop
     loop.add_callback(offer.refresh)
     loop.add_callback(kernels.adopt_left)
-    chores = Chores(kernels, UsageReport())
+    chores = Chores(kernels)
     kernels.at_the_end = chores.close
     loop.add_callback(chores.begin)
     return [KernelJobs(kernels, server_app.session_manager)]

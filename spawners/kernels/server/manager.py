@@ -51,11 +51,9 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         kernel_owner: this server's name, the same in each of its jobs.
         choices: resources that were chosen for kernels to come.
         context_of_jobs: the scheduler, the records, the profiles.
-        at_a_start: called when a kernel's job has come to run, or was found again.
         at_the_end: awaited before the server's end lets its kernels go.
     """
 
-    at_a_start: Callable[[], None] | None = None
     at_the_end: Callable[[], Awaitable[None]] | None = None
 
     kernel_owner = Unicode(help="The server's own name for itself, over all its jobs.")
@@ -244,8 +242,6 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
                 kernel_id, lambda: self._handle_kernel_died(kernel_id), "dead"
             )
         kernel.set_phase(KernelPhase.RUNNING)
-        if self.at_a_start is not None:
-            self.at_a_start()
 
     def _do(self, kernel_id: str, work: Any) -> None:
         task = asyncio.ensure_future(work)

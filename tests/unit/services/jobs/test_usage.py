@@ -162,6 +162,26 @@ async def test_what_the_hub_knows_overwrites_an_earlier_claim(ledger):
     assert (used.kind, used.usage.cpus, used.usage.title) == ("server", 4, "")
 
 
+async def test_what_a_job_used_stays_though_its_record_goes(ledger):
+    name = new_job_name()
+    record = server_record(
+        name,
+        owner="kernel:ann/1/2",
+        facts={"title": "python3"},
+        phase=Phase.ENDED,
+        status=JobStatus(JobState.COMPLETED, started=NOW - 2 * HOUR, ended=NOW - HOUR),
+    )
+    await ledger._store.insert(record)
+    await ledger._store.delete([name])
+    (used,) = await ledger.read("ann", NOW - timedelta(days=1))
+    assert (used.kind, used.usage.title, used.usage.ended) == (
+        "kernel",
+        "python3",
+        True,
+    )
+    assert used.hours == pytest.approx(1)
+
+
 async def test_a_flood_is_refused(ledger, monkeypatch):
     monkeypatch.setattr("services.jobs.usage._MOST_ROWS", 3)
     await ledger.report("ann", [usage(), usage(), usage()])
