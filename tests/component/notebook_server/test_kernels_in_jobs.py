@@ -127,6 +127,7 @@ def test_a_job_that_its_scheduler_ended_is_explained_and_not_taken_again(server)
         model = server.model(kernel)
         assert model["execution_state"] == "dead"
         assert view["failure"]["title"] in model["reason"]
+        until(lambda: server.records == [])  # the scheduler has told it, too
         time.sleep(1.5)  # some looks of a restarter
         assert server.records == []
         assert [k["id"] for k in server.api.get("api/kernels").json()] == [kernel]
