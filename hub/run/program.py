@@ -6,9 +6,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hub
+import services
+import spawners
 from hub.config.settings import Settings
 from spawners.common.daemon import Launch, NotStarted, Program
 from spawners.common.processes import ProcessId
@@ -20,6 +24,10 @@ Say = Callable[[str], None]
 
 # Of the environment, what changes how a process of ours works.
 _TOLD = ("LANDBRIDGE_", "JUPYTERHUB_", "SLURM_CONF", "PATH")
+# Where our own code lies, installed or in a checkout.
+_CODE = tuple(
+    Path(str(package.__file__)).parent for package in (hub, services, spawners)
+)
 
 
 class GatewayProgram(Program):
@@ -105,6 +113,7 @@ class GatewayProgram(Program):
             if name.startswith(_TOLD)
         )
         digest.update(json.dumps(told).encode())
+        digest.update(json.dumps(_code()).encode())
         for file in (
             self._settings.path,
             self._settings.folder / self._settings.jobs.profiles,
@@ -141,6 +150,16 @@ class GatewayProgram(Program):
             )
         words = last_words(error.lines)
         return f"{self.spec.title} ended at once: {words} (whole log: {self.log_file})"
+
+
+def _code() -> list[tuple[str, int, int]]:
+    """Return what tells the code of one release from that of another."""
+    facts = []
+    for file in sorted(file for place in _CODE for file in place.rglob("*.py")):
+        with suppress(FileNotFoundError):  # it is being replaced just now
+            status = file.stat()
+            facts.append((str(file), status.st_size, status.st_mtime_ns))
+    return facts
 
 
 def _again(pause: float) -> str:
