@@ -54,7 +54,12 @@ OPERATOR = Role(
     ("shutdown", "read:hub", "list:users", "read:servers", "delete:servers"),
     "The landbridge command on the hub's machine: status, and an orderly stop.",
 )
-ROLES = (CULLER, OPERATOR)
+METRICS = Role(
+    "metrics",
+    ("read:metrics",),
+    "Prometheus: reads the numbers of the hub; services know its token, too.",
+)
+ROLES = (CULLER, OPERATOR, METRICS)
 
 
 def service_role(service: Service[S], section: S) -> Role:

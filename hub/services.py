@@ -19,7 +19,7 @@ from .config.paths import hub_socket, short_socket
 from .config.secrets import ensure_service_token, service_token_file
 from .config.settings import Settings
 from .registry import SERVICES
-from .roles import CULLER, OPERATOR, Role, admin_role, service_role, user_role
+from .roles import CULLER, METRICS, OPERATOR, Role, admin_role, service_role, user_role
 from .subdomains import service_url as public_url
 
 
@@ -87,6 +87,8 @@ def service_specs(settings: Settings, operator_token: str) -> tuple[ServiceSpec,
         NotOurs: the file of a token is somebody else's, or open to others.
     """
     specs = [ServiceSpec(OPERATOR.service, OPERATOR, operator_token)]
+    token = ensure_service_token(settings, METRICS.service)
+    specs.append(ServiceSpec(METRICS.service, METRICS, token))
     if settings.admin_token:
         specs.append(ServiceSpec("admin-token", None, settings.admin_token))
     if settings.culling.enabled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from hub.roles import CULLER
+from hub.roles import CULLER, METRICS
 from spawners.common.files import ensure_secret, write_whole
 
 from .settings import Settings
@@ -26,7 +26,8 @@ def operator_token_file(settings: Settings) -> Path:
 
 def token_names(settings: Settings) -> list[str]:
     """Return the services that have a token of their own."""
-    names = [CULLER.service] if settings.culling.enabled else []
+    names = [METRICS.service]
+    names += [CULLER.service] if settings.culling.enabled else []
     enabled = [name for name, section in settings.services.items() if section.enabled]
     return names + enabled
 

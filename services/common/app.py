@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application, StaticFileHandler
@@ -25,6 +25,7 @@ from . import handlers
 from .auth import COOKIES, hub_auth, own_url
 from .handlers import RunningService
 from .listening import listen, log_request, run_until_stopped
+from .metrics import MetricsToken, Numbers
 from .openapi import document
 from .own_token import take_token
 from .spec import C, Route, ServiceSpec
@@ -53,6 +54,11 @@ class Environment:
     pages: str = ""
     hub: str = "/hub/"
 
+    @property
+    def metrics_token(self) -> Path:
+        """The file with the token of who may read this process's numbers."""
+        return self.state / "secrets" / "service-metrics.token"
+
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Environment:
         """Read it from the environment that the table of processes gives."""
@@ -73,15 +79,34 @@ class Environment:
 
 
 Health = Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
-Open = Callable[[Environment, AsyncExitStack], Awaitable[tuple[C, list[Any], Health]]]
-"""Opens a service: its context, its own URL rules (as Tornado's), its health."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenService(Generic[C]):
+    """A service that can serve.
+
+    Attributes:
+        context: what its route functions get first.
+        health: says whether it can work: (ready, facts to show).
+        numbers: what it is busy with, for Prometheus.
+        pages: its own URL rules, as Tornado's, below its path.
+    """
+
+    context: C
+    health: Health
+    numbers: Numbers
+    pages: Sequence[tuple[str, type[handlers.BaseHandler], Mapping[str, object]]] = ()
+
+
+Open = Callable[[Environment, AsyncExitStack], Awaitable[OpenService[C]]]
+"""Opens a service; what is to be closed goes into the stack."""
 
 
 def make_application(
     serving: RunningService[C],
     prefix: str,
     *,
-    pages: list[Any],
+    pages: Sequence[tuple[str, type[handlers.BaseHandler], Mapping[str, object]]],
     static: Path | None = None,
     cookie_secret: bytes,
 ) -> Application:
@@ -101,6 +126,7 @@ def make_application(
         by_path.setdefault(route.pattern, {})[route.method] = route
     rules: list[Any] = [
         (f"{prefix}health", handlers.HealthHandler, shared),
+        (f"{prefix}metrics", handlers.MetricsHandler, shared),
         (f"{prefix}oauth_callback", handlers.CallbackHandler, shared),
         (
             f"{prefix}api/v1/openapi.json",
@@ -116,7 +142,7 @@ def make_application(
         )
         for pattern, routes in by_path.items()
     ]
-    rules += [(f"{prefix}{path}", kind, shared | own) for path, kind, own in pages]
+    rules += [(f"{prefix}{path}", kind, {**shared, **own}) for path, kind, own in pages]
     if static is not None:
         rules.append((f"{prefix}static/(.*)", StaticFileHandler, {"path": static}))
     return Application(
@@ -147,13 +173,20 @@ async def serve(
     """Serve until ``stop``; then finish what is being answered and close all."""
     auth = hub_auth()
     async with AsyncExitStack() as stack:
-        context, pages, health = await open_service(environment, stack)
-        serving = RunningService(spec, context, auth, health)
+        opened = await open_service(environment, stack)
+        serving = RunningService(
+            spec,
+            opened.context,
+            auth,
+            opened.health,
+            opened.numbers,
+            MetricsToken(environment.metrics_token),
+        )
         static = Path(__file__).parent.parent / spec.name / "static"
         application = make_application(
             serving,
             environment.prefix,
-            pages=pages,
+            pages=opened.pages,
             static=static if static.is_dir() else None,
             cookie_secret=session_secret(auth),
         )

@@ -23,6 +23,7 @@ from .answers import HEADERS, AnswerHandler
 from .auth import Caller, identify, unknown_caller
 from .errors import BadRequest, Forbidden, NotReady, Problem
 from .fetches import refusal
+from .metrics import CONTENT_TYPE, MetricsToken, Numbers, exposition
 from .spec import C, Call, Route, ServiceSpec
 
 _LONGEST_QUERY = 16_384
@@ -37,12 +38,16 @@ class RunningService(Generic[C]):
         context: what its route functions get first.
         auth: the hub.
         health: says whether the service can work: (ready, facts to show).
+        numbers: what it is busy with.
+        metrics_token: of who may read its numbers.
     """
 
     spec: ServiceSpec[C]
     context: C
     auth: HubOAuth
     health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
+    numbers: Numbers
+    metrics_token: MetricsToken
 
 
 class BaseHandler(AnswerHandler):
@@ -109,6 +114,7 @@ class RouteHandler(BaseHandler):
         """Take the routes of this path, by method."""
         super().initialize(serving)
         self._routes = routes
+        self.route = next(iter(routes.values())).path
         self.SUPPORTED_METHODS = tuple(routes)
 
     async def _serve(self, **path: str) -> None:
@@ -205,6 +211,17 @@ class HealthHandler(BaseHandler):
         ready, facts = await self.serving.health()
         self.set_status(200 if ready else 503)
         self.answer_json({"status": "ready" if ready else "not-ready", **facts})
+
+
+class MetricsHandler(BaseHandler):
+    """Numbers of the process, for who has the metrics token."""
+
+    def get(self) -> None:
+        """Answer them in Prometheus' text format."""
+        authorization = self.request.headers.get("Authorization", "")
+        self.serving.metrics_token.require(authorization)
+        self.set_header("Content-Type", CONTENT_TYPE)
+        self.finish(exposition(self.serving.numbers))
 
 
 class OpenApiHandler(BaseHandler):

@@ -27,6 +27,7 @@ from tornado.web import Application
 from spawners.common.request_id import HEADER, begin_request, log_requests
 from spawners.common.sockets import ListeningSocket
 
+from .metrics import REQUESTS
 from .short_lines import keep_lines_short
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class _Named(HTTPMessageDelegate):
         self._delegate.on_connection_close()
 
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Asked every few seconds by whoever watches.
 _SELDOM_OF_INTEREST = ("/health", "/metrics")
 
@@ -79,6 +81,9 @@ def log_request(handler: Any) -> None:
     status = handler.get_status()
     # An address that is a right by itself is not written down.
     path = getattr(handler, "shown_path", request.path)
+    route = getattr(handler, "route", "") or type(handler).__name__
+    method = request.method if request.method in _METHODS else "other"
+    REQUESTS.labels(method, route, status).observe(request.request_time())
     quiet = status < 400 and path.endswith(_SELDOM_OF_INTEREST)
     log.log(
         logging.DEBUG if quiet else logging.INFO,

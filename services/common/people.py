@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from spawners.common.metrics import timed_call
 from spawners.common.request_id import request_headers
 from spawners.common.sockets import socket_of_url
 
@@ -103,9 +104,10 @@ class HubDirectory:
 
     async def _fetch(self, path: str) -> Any:
         try:
-            answer = await self._client.get(
-                f"{self._api_url}/{path}", headers=request_headers()
-            )
+            with timed_call("hub", path.partition("/")[0]):
+                answer = await self._client.get(
+                    f"{self._api_url}/{path}", headers=request_headers()
+                )
         except httpx.HTTPError as error:
             raise NotReady("The hub cannot be asked.", hint="Try again.") from error
         if answer.status_code == _NOT_FOUND:

@@ -33,6 +33,16 @@ class FairSlots:
         self._going: Counter[str] = Counter()
         self._queue: list[_Waiting] = []
 
+    @property
+    def going(self) -> int:
+        """How many have their turn now."""
+        return self._going.total()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for theirs."""
+        return len(self._queue)
+
     @asynccontextmanager
     async def of(self, user: str, name: str) -> AsyncIterator[None]:
         """Wait for a turn of ``user``, and keep it until the block is left."""

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from prometheus_client.core import Metric
 from sqlalchemy.engine import Connection, RowMapping
 
 from spawners.common.backoff import growing
@@ -27,6 +28,7 @@ from spawners.common.database import Database, UtcDateTime
 from spawners.common.errors import DatabaseUnavailable
 
 from .errors import ErrorTable, NotThere, TooMany, explain
+from .metrics import gauge
 from .turns import FairSlots
 
 log = logging.getLogger(__name__)
@@ -205,6 +207,11 @@ class Tasks:
         for work in running:
             work.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    def numbers(self) -> list[Metric]:
+        """Return how many tasks run and wait, for Prometheus."""
+        counts = {"running": self._turns.going, "waiting": self._turns.waiting}
+        return [gauge("tasks", "Tasks that are not over.", counts, "phase")]
 
     async def begin(self, kind: str, user: str, facts: Mapping[str, Any]) -> Task:
         """Write a task down and begin it.

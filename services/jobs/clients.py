@@ -221,6 +221,11 @@ class ClientTokens:
         """Return where a client finds its token."""
         return self._directory / f"jobs-{name}.token"
 
+    @property
+    def metrics_file(self) -> Path:
+        """Where the token lies of whoever collects numbers; it sees no jobs."""
+        return self._directory / "service-metrics.token"
+
     def client(self, token: str) -> Client | None:
         """Return whose token it is; ``None`` for nobody's.
 

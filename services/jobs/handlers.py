@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from tornado.iostream import StreamClosedError
@@ -20,6 +21,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from services.common.answers import AnswerHandler
 from services.common.errors import BadRequest, NotSignedIn, Refusal
 from services.common.listening import log_request
+from services.common.metrics import CONTENT_TYPE, exposition
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.usage import Usage, UsageReport
@@ -47,7 +49,7 @@ from spawners.batch.rendezvous.rendezvous import Rendezvous
 from spawners.common.errors import GatewayError
 
 from .clients import Client
-from .service import JobsService, health_of, metrics_of
+from .service import JobsService, health_of, numbers_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -464,11 +466,16 @@ class MetricsHandler(JobsHandler):
 
     async def get(self) -> None:
         """Answer them."""
-        client = await self.client()
-        if not client.reads_all:
-            raise NotPermitted(f"{client.name} does not see all jobs.")
-        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.finish(metrics_of(self.service))
+        if not self._collects():
+            client = await self.client()
+            if not client.reads_all:
+                raise NotPermitted(f"{client.name} does not see all jobs.")
+        self.set_header("Content-Type", CONTENT_TYPE)
+        self.finish(exposition(partial(numbers_of, self.service)))
+
+    def _collects(self) -> bool:
+        authorization = self.request.headers.get("Authorization", "")
+        return self.service.metrics_token.is_shown_by(authorization)
 
 
 class NowhereHandler(JobsHandler):

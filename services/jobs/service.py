@@ -16,6 +16,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any  # the result of a task that is only kept
 
+from prometheus_client.core import CounterMetricFamily, Metric
+
+from services.common.metrics import MetricsToken, gauge
 from spawners.batch.errors import (
     InvalidSpec,
     LimitReached,
@@ -150,6 +153,7 @@ class JobsService:
         self._usage = usage
         self._tokens = tokens
         self._authority = authority
+        self.metrics_token = MetricsToken(tokens.metrics_file)
         self._agent = agent
         self._prologues = prologues or {}
         self._under_way: dict[str, _UnderWay] = {}
@@ -693,26 +697,40 @@ def health_of(service: JobsService) -> tuple[bool, Mapping[str, object]]:
     }
 
 
-def metrics_of(service: JobsService) -> str:
-    """Return the service's numbers in Prometheus' text format."""
+def numbers_of(service: JobsService) -> list[Metric]:
+    """Return what Prometheus is told of the jobs."""
     counters = service.jobs.counters
-    gauges = {
-        "live": counters.live,
-        "cancels_overdue": counters.cancels_overdue,
-        "unsaved_records": counters.unsaved,
-        "scheduler_answers": int(counters.scheduler_healthy),
-        "scheduler_calls_per_minute": counters.calls_per_minute,
-    }
-    lines = []
-    for name, value in gauges.items():
-        lines.append(f"# TYPE landbridge_jobs_{name} gauge")
-        lines.append(f"landbridge_jobs_{name} {value}")
-    lines.append("# TYPE landbridge_jobs_scheduler_calls_total counter")
-    lines += [
-        f'landbridge_jobs_scheduler_calls_total{{call="{call}"}} {count}'
-        for call, count in sorted(counters.calls.items())
+    calls = CounterMetricFamily(
+        "landbridge_jobs_scheduler_calls",
+        "Commands of the scheduler that were run.",
+        labels=["call"],
+    )
+    for call, count in sorted(counters.calls.items()):
+        calls.add_metric([call], count)
+    return [
+        gauge("jobs_live", "Jobs that are not over.", {"": counters.live}),
+        gauge(
+            "jobs_cancels_overdue",
+            "Jobs that were to end and have not yet.",
+            {"": counters.cancels_overdue},
+        ),
+        gauge(
+            "jobs_unsaved_records",
+            "Records that the database does not have yet.",
+            {"": counters.unsaved},
+        ),
+        gauge(
+            "jobs_scheduler_answers",
+            "Whether the scheduler answers: 1 or 0.",
+            {"": int(counters.scheduler_healthy)},
+        ),
+        gauge(
+            "jobs_scheduler_calls_per_minute",
+            "Commands of the scheduler in the last minute.",
+            {"": counters.calls_per_minute},
+        ),
+        calls,
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _used(name: str) -> NameUsed:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.common.app import Environment, Health, run_service
+from services.common.app import Environment, OpenService, run_service
 from services.common.auth import hub_auth
 from services.common.people import HubDirectory
 from services.common.work import Tasks
@@ -37,7 +37,7 @@ PAGES: list[Any] = [
 
 async def open_storage(
     environment: Environment, stack: AsyncExitStack
-) -> tuple[Storage, list[Any], Health]:
+) -> OpenService[Storage]:
     """Open all that the service needs; see :data:`services.common.app.Open`."""
     settings = StorageSettings()
     if environment.config is not None:
@@ -82,7 +82,7 @@ async def open_storage(
     storage.quota.start()
     upkeep.start()
     await storage.tasks.start()
-    return storage, PAGES, storage.health
+    return OpenService(storage, storage.health, storage.tasks.numbers, PAGES)
 
 
 def main() -> None:

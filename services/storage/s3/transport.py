@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from spawners.common.metrics import timed_call
 from spawners.common.request_id import request_headers
 
 from .answers import LONGEST_ANSWER, retry_after
@@ -156,7 +157,8 @@ class Transport:
             attempt += 1
             wait: float | None = None
             try:
-                answer = await self._once(call)
+                with timed_call("store", f"{call.service} {call.method}"):
+                    answer = await self._once(call)
             except _Lost as lost:
                 failure: StorageError = StoreUnavailable(
                     f"The store did not answer: {call.what} ({lost.reason})."

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spawners.common.backoff import growing
+from spawners.common.metrics import timed_call
 
 from ..errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from .http import HttpClient, NoAnswer, Response, SocketWay, Stream, Way
@@ -111,13 +112,14 @@ class ServiceClient:
         refused = 0
         for pause in self.pauses():
             try:
-                response = await self._http.request(
-                    method,
-                    path,
-                    token=self._known_token(),
-                    body=content,
-                    seconds=self._settings.answer_within.total_seconds(),
-                )
+                with timed_call("jobs", f"{method} {_noun(path)}"):
+                    response = await self._http.request(
+                        method,
+                        path,
+                        token=self._known_token(),
+                        body=content,
+                        seconds=self._settings.answer_within.total_seconds(),
+                    )
                 return _answered(response, kind)
             except NotPermitted:
                 refused += response.status == _NOT_SIGNED_IN
@@ -192,3 +194,8 @@ def _answered(response: Response, kind: type[T]) -> T:
 def words_of(error: Exception) -> str:
     """Return an error's text for the middle of a sentence."""
     return str(error).rstrip(".") or type(error).__name__
+
+
+def _noun(path: str) -> str:
+    """Return what a path of the service is about, without anybody's names."""
+    return path.partition("?")[0].split("/")[2]

@@ -261,6 +261,7 @@ STORAGE_PAGES: Mapping[str, Rule] = {
     "content": page("content", EVERYBODY),
     "preview": page("preview", EVERYBODY),
     "health": files("health"),
+    "metrics": page("metrics", PROVEN),
     "oauth_callback": page("oauth_callback", PROVEN),
     "api/v1/openapi.json": page("api/v1/openapi.json", EVERYBODY),
 }

@@ -416,6 +416,7 @@ class Sweep:
         """Ask all of the storage service's routes."""
         known = {pattern for pattern, _, _ in PAGES} | {
             "health",
+            "metrics",
             "oauth_callback",
             "api/v1/openapi.json",
         }

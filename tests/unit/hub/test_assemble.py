@@ -95,8 +95,8 @@ def test_no_service_is_the_hubs_child_and_each_has_a_token_of_its_own(settings):
     services = assembled(settings).JupyterHub.services
     assert not any("command" in service for service in services)
     tokens = [service["api_token"] for service in services]
-    assert len(set(tokens)) == len(tokens) == 3
-    for name in ("storage", "idle-culler"):
+    assert len(set(tokens)) == len(tokens) == 4
+    for name in ("storage", "idle-culler", "metrics"):
         file = settings.state / "secrets" / f"service-{name}.token"
         assert file.read_text() in tokens
     assert assembled(settings).JupyterHub.services == services
