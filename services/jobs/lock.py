@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import os
-import time
 from pathlib import Path
 from types import TracebackType
 
 from spawners.common.errors import GatewayError
+from spawners.common.file_lock import locked_within
 
 _STEP_SECONDS = 0.2
 
@@ -37,26 +35,16 @@ class CoreLock:
         Raises:
             CoreRuns: somebody else has it, and keeps it.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            await self._wait(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+        self._descriptor = await locked_within(
+            self._path, self._patience, _STEP_SECONDS
+        )
+        if self._descriptor is None:
+            raise CoreRuns(
+                "Another process of this gateway looks after its jobs.",
+                hint="Stop the hub, or the jobs service, that runs with "
+                f"{self._path.parent.parent}.",
+            )
         return self
-
-    async def _wait(self, descriptor: int) -> None:
-        deadline = time.monotonic() + self._patience
-        while not _locked(descriptor):
-            if time.monotonic() > deadline:
-                raise CoreRuns(
-                    "Another process of this gateway looks after its jobs.",
-                    hint="Stop the hub, or the jobs service, that runs with "
-                    f"{self._path.parent.parent}.",
-                )
-            await asyncio.sleep(_STEP_SECONDS)
 
     async def __aexit__(
         self,
@@ -68,11 +56,3 @@ class CoreLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

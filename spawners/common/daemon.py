@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -29,6 +28,7 @@ from typing import Any
 
 from .backoff import Restarts
 from .errors import GatewayError
+from .file_lock import locked_within
 from .files import write_whole
 from .process_log import begin_log, cap_log, lines_since
 from .processes import ProcessId
@@ -483,24 +483,12 @@ class ManagedProcess:
         if self._lock is not None:
             return
         path = self._state_file.with_suffix(".lock")
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while not _locked(lock):
-            if time.monotonic() > deadline:
-                os.close(lock)
-                raise NotStarted(f"Another process looks after it ({path}).")
-            await asyncio.sleep(self._program.step_seconds)
+        lock = await locked_within(path, _LOCK_SECONDS, self._program.step_seconds)
+        if lock is None:
+            raise NotStarted(f"Another process looks after it ({path}).")
         self._lock = lock
 
     def _let_go(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _STEP_SECONDS = 0.002
 _LONGEST_STEP_SECONDS = 0.05
 
@@ -37,8 +38,7 @@ class FileLock:
         await self._tasks.acquire()
         try:
             if self._descriptor is None:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._descriptor = os.open(self._path, flags, 0o600)
+                self._descriptor = os.open(self._path, _FLAGS, 0o600)
             pause = _STEP_SECONDS
             while not _locked(self._descriptor):
                 await asyncio.sleep(pause)
@@ -65,6 +65,39 @@ class FileLock:
             self._descriptor = None
 
 
+async def locked_within(
+    path: Path, patience_seconds: float, step_seconds: float = _LONGEST_STEP_SECONDS
+) -> int | None:
+    """Take a lock for as long as what is returned stays open, or its process lives.
+
+    Args:
+        path: of the lock, in a directory that is ours alone; made if it is missing.
+        patience_seconds: how long to wait for a process that has it.
+        step_seconds: how often to look whether it is free.
+
+    Returns:
+        The descriptor, which the caller closes to give the lock back; ``None`` if
+        another process has it, and keeps it.
+
+    Raises:
+        OSError: the file cannot be made, or is a link.
+    """
+    descriptor = os.open(path, _FLAGS, 0o600)
+    deadline = time.monotonic() + patience_seconds
+    try:
+        while not _locked(descriptor):
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(step_seconds)
+        else:
+            return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
 def hold_for_life(path: Path, patience_seconds: float) -> bool:
     """Hold a lock for as long as this process lives; blocks.
 
@@ -74,8 +107,7 @@ def hold_for_life(path: Path, patience_seconds: float) -> bool:
     Raises:
         OSError: the file cannot be made.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
+    descriptor = os.open(path, _FLAGS, 0o600)
     deadline = time.monotonic() + patience_seconds
     while not _locked(descriptor):
         if time.monotonic() > deadline:

@@ -26,19 +26,17 @@ reason is.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import hashlib
 import os
 import socket
 import stat
 import string
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
+from .file_lock import locked_within
 from .ownership import own_directory
 
 LONGEST_PATH = 107
@@ -48,7 +46,6 @@ _SCHEME = "http+unix"
 _SERVICES = "services.landbridge.internal"
 _PLAIN = frozenset((string.ascii_lowercase + string.digits).encode())
 _BACKLOG = 512
-_STEP_SECONDS = 0.05
 _PATIENCE_SECONDS = 15.0
 
 
@@ -208,28 +205,14 @@ class ListeningSocket:
             self._lock = None
 
     async def _locked(self) -> int:
-        lock = os.open(
-            self.path.with_name(f"{self.path.name}.lock"),
-            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
-            0o600,
-        )
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise SocketTaken(
-                        f"Another process of the gateway listens at {self.path} and "
-                        "does not end: end it, or use another state directory."
-                    ) from None
-            except BaseException:
-                os.close(lock)
-                raise
-            else:
-                return lock
-            await asyncio.sleep(_STEP_SECONDS)
+        place = self.path.with_name(f"{self.path.name}.lock")
+        lock = await locked_within(place, self._patience)
+        if lock is None:
+            raise SocketTaken(
+                f"Another process of the gateway listens at {self.path} and "
+                "does not end: end it, or use another state directory."
+            )
+        return lock
 
 
 def _check_directory(directory: Path) -> None:

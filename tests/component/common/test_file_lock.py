@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spawners.common.file_lock import FileLock, hold_for_life
+import pytest
+
+from spawners.common.file_lock import FileLock, hold_for_life, locked_within
 
 HOLDER = """
 import asyncio, sys
@@ -96,3 +98,39 @@ def test_a_lock_for_life_ends_with_its_process(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(path)], capture_output=True, check=True
     )
     assert done.stdout == b"True False\n"
+
+
+async def test_a_lock_is_waited_for_until_it_is_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    held = await locked_within(path, 0)
+    assert held is not None
+    waiting = asyncio.create_task(locked_within(path, 60, 0.01))
+    assert not (await asyncio.wait({waiting}, timeout=0.1))[0]
+    os.close(held)
+    taken = await waiting
+    assert taken is not None
+    os.close(taken)
+
+
+async def test_a_lock_that_is_kept_is_given_up_and_no_file_stays_open(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lock"
+    held = await locked_within(path, 0)
+    assert held is not None
+    before = set(Path("/proc/self/fd").iterdir())
+    assert await locked_within(path, 0.05, 0.01) is None
+    waiting = asyncio.create_task(locked_within(path, 60, 0.01))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert set(Path("/proc/self/fd").iterdir()) == before
+    os.close(held)
+
+
+async def test_a_lock_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        await locked_within(tmp_path / "lock", 0)
+    assert not (tmp_path / "elsewhere").exists()
