@@ -82,6 +82,19 @@ class OwnServersHandler(_GatewayHandler):
         await ServersHandler.get(self, self.asking().name)
 
 
+def is_before(spawner: Any, view: Json) -> bool:
+    """Tell whether a view is of an earlier start than the one under way.
+
+    Between a click and its record there are some moments; how the start before ended
+    is not what became of this one.
+    """
+    return (
+        view["state"] in _FINAL
+        and getattr(spawner, "pending", None) == "spawn"
+        and getattr(spawner, "job_name", "") != view["job"]["name"]
+    )
+
+
 class ProgressHandler(_GatewayHandler):
     """``GET …/progress?after=N``: the stored log of the newest start.
 
@@ -89,6 +102,7 @@ class ProgressHandler(_GatewayHandler):
     ``seq`` is greater than ``after``. With ``Accept: text/event-stream`` the same
     events as a stream (``id`` is the ``seq``, ``Last-Event-ID`` counts as
     ``after``) that ends with an event named ``done`` whose data is the server.
+    404 until the first start, or the one under way, is written down.
     """
 
     @needs_scope("read:servers")  # type: ignore[untyped-decorator]
@@ -100,6 +114,8 @@ class ProgressHandler(_GatewayHandler):
         view = self.server_of(user, server_name)
         if view is None:
             raise web.HTTPError(404, "This server was never started.")
+        if is_before(user.spawners.get(server_name), view):
+            raise web.HTTPError(404, "This start is not written down yet.")
         after = self._after()
         self.set_header("Cache-Control", "no-cache")
         if "text/event-stream" in self.request.headers.get("Accept", ""):
