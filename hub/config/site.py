@@ -19,13 +19,29 @@ _MUNGE_SOCKETS = (Path("/run/munge/munge.socket.2"), Path("/var/run/munge.socket
 
 
 def slurm_answers() -> bool:
-    """True if Slurm's commands are here and a controller answers.
+    """True if Slurm's commands are here and a controller answers."""
+    controllers = _controllers()
+    return any(line.endswith(" UP") for line in controllers or ())
 
-    Read from ``scontrol ping``, whose lines end in ``is UP`` or ``is DOWN``
-    (Slurm 22.05); ``SLURM_CONF`` is honoured by ``scontrol`` itself.
+
+def slurm_is_here() -> bool:
+    """True if Slurm's commands are here and know a controller, up, down or hanging.
+
+    A gateway that is started while the controller is restarted must not turn to
+    another scheduler: its jobs are in Slurm's queue. Commands without a configuration,
+    as a distribution's package leaves them, are no Slurm.
+    """
+    return _controllers() != []
+
+
+def _controllers() -> list[str] | None:
+    """Return what ``scontrol ping`` says of each controller; ``None``: it hangs.
+
+    The lines read ``Slurmctld(primary) at HOST is UP`` (Slurm 22.05), or ``DOWN``;
+    ``SLURM_CONF`` is honoured by ``scontrol`` itself.
     """
     if not shutil.which("sbatch") or not shutil.which("scontrol"):
-        return False
+        return []
     try:
         answer = subprocess.run(
             ["scontrol", "ping"],  # noqa: S607 -- sites install Slurm anywhere
@@ -35,9 +51,12 @@ def slurm_answers() -> bool:
             timeout=_TIMEOUT_SECONDS,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return any(line.rstrip().endswith(" UP") for line in answer.stdout.splitlines())
+    except OSError:
+        return []
+    except subprocess.TimeoutExpired:
+        return None
+    lines = [line.rstrip() for line in answer.stdout.splitlines()]
+    return [line for line in lines if line.startswith("Slurmctld(")]
 
 
 def munge_socket(settings: Settings) -> Path | None:
@@ -53,7 +72,7 @@ def detect(settings: Settings) -> Site:
     """Return what ``auto`` means here. Asks Slurm's controller, once."""
     kind = settings.scheduler.kind
     if kind == "auto":
-        kind = "slurm" if slurm_answers() else "local"
+        kind = "slurm" if slurm_is_here() else "local"
     runner = settings.scheduler.runner
     if runner == "auto":
         shared = kind == "local" and settings.scheduler.everybody_is_root

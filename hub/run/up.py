@@ -345,7 +345,7 @@ def greeting(settings: Settings, site: Site, password: str, *, given: bool) -> s
         lines.append(f"  Sign in through {settings.auth.oidc.label}.")
     jobs = {
         "slurm": "Slurm",
-        "local": "processes of this machine (no Slurm answered)"
+        "local": "processes of this machine (no Slurm here)"
         if settings.scheduler.kind == "auto"
         else "processes of this machine",
     }[site.scheduler]

@@ -23,7 +23,8 @@ class SchedulerSettings(Section):
     kind: Literal["auto", "slurm", "local"] = Field(
         "auto",
         description="`slurm`, `local` (child processes of this machine), or `auto`: "
-        "Slurm if `sbatch` is here and its controller answers, else local.",
+        "Slurm if `sbatch` is here and configured, its controller up or down, else "
+        "local.",
     )
     runner: Literal["auto", "root", "sudo", "ssh", "self"] = Field(
         "auto",
