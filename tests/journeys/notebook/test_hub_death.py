@@ -125,6 +125,7 @@ def test_a_queued_start_of_the_version_before_is_taken_over(
     hub.start_server(bea)
     queued = hub.wait_state(bea, "queued")["job"]
     hub.kill()
+    hub.kill_sibling("jobs")
     as_before(hub)
     hub.start()
     hub.wait_state(bea, "queued")
@@ -143,11 +144,15 @@ def launches_of(hub: HubProcess) -> list[str]:
 
 
 def as_before(hub: HubProcess) -> None:
-    """Bring the databases of a dead hub into the form before launches were kept."""
+    """Bring the databases of a dead gateway into the form before launches were kept."""
     with closing(sqlite3.connect(hub.state / "db" / "jobs.sqlite")) as database:
         database.execute("drop table landbridge_job_launches")
-        for column in ("vocabulary", "retain"):
-            database.execute(f"alter table landbridge_jobs drop column {column}")
+        for table, column in (
+            ("landbridge_job_events", "request_key"),
+            ("landbridge_jobs", "vocabulary"),
+            ("landbridge_jobs", "retain"),
+        ):
+            database.execute(f"alter table {table} drop column {column}")
         database.execute("update landbridge_jobs_version set version_num = '0003'")
         database.commit()
     with closing(sqlite3.connect(hub.state / "db" / "jupyterhub.sqlite")) as database:

@@ -46,7 +46,8 @@ class Rig:
         )  # fmt: skip
 
     def output(self, job: BatchJob) -> str:
-        return (self.root / f"out-{job.id}").read_text()
+        """What the job has written; a job that runs may not have begun to."""
+        return readable(self.root / f"out-{job.id}")
 
     def directory(self, job: BatchJob) -> Path:
         return self.settings.directory / "jobs" / job.id
