@@ -186,13 +186,14 @@ def test_a_foreign_job_in_the_queue_blinds_nobody(site: FaultSite) -> None:
     try:
         again = site.ready("alice", "second")
         assert again["job"]["is_current"]
-        seen = site.hub.server("alice")["job"]["read_at"]
+        (name,) = site.names("server:alice/")
+        seen = site.read_at(name)
         site.wait_for(
             "alice's job is read again, and believed",
             lambda: (
                 (job := site.hub.server("alice")["job"])["is_current"]
                 and job["state"] == "RUNNING"
-                and job["read_at"] > seen
+                and site.read_at(name) > seen
             ),
         )
         site.hub.stop_server("alice")

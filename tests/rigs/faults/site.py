@@ -167,6 +167,21 @@ class FaultSite:
             if name.startswith("lb-") and user in ("", owner)
         )
 
+    def read_at(self, name: str) -> str:
+        """When the jobs service last read the state of a job, as ISO 8601.
+
+        Clients are told of what changed, not of each reading.
+        """
+        token = (self.hub.state / "secrets" / "jobs-hub.token").read_text().strip()
+        socket = str(self.hub.state / "run" / "jobs.sock")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket)) as client:
+            answer = client.get(
+                f"http://jobs/v1/jobs/{name}",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["entry"]["record"]["status"]["read_at"])
+
     def log(self) -> str:
         """All that hub and HAProxy have said."""
         return self.hub.log.read_text(errors="replace")
