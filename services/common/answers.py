@@ -24,6 +24,7 @@ from .errors import (
     Problem,
     explain,
 )
+from .shapes import Shape, ours
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class AnswerHandler(RequestHandler):
     """The headers of every answer, and the one shape of every error."""
 
     error_table: ErrorTable = MappingProxyType({})
+    error_shape: Shape = staticmethod(ours)
+    """How an error looks to whoever asks here."""
     asked_by = ""
     """Who asks, for the log; empty while it is not known."""
 
@@ -71,9 +74,9 @@ class AnswerHandler(RequestHandler):
         return f"{self.request.protocol}://{self.request.host}"
 
     def answer_problem(self, problem: Problem) -> None:
-        """Answer an error in its one shape."""
+        """Answer an error in the shape that is spoken here."""
         self.set_status(problem.status)
-        self.answer_json(problem.to_json(self.error_id))
+        self.answer_json(self.error_shape(problem, self.error_id))
 
     def answer_json(self, value: object) -> None:
         """Answer JSON that no browser takes for a page."""

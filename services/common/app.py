@@ -104,7 +104,6 @@ Open = Callable[[Environment, AsyncExitStack], Awaitable[OpenService[C]]]
 
 def make_application(
     serving: RunningService[C],
-    prefix: str,
     *,
     pages: Sequence[tuple[str, type[handlers.BaseHandler], Mapping[str, object]]],
     static: Path | None = None,
@@ -114,12 +113,11 @@ def make_application(
 
     Args:
         serving: the service that runs.
-        prefix: its path.
-        pages: the service's own rules; their paths are below ``prefix``.
+        pages: the service's own rules; their paths are below its own.
         static: directory of files that everybody may read.
         cookie_secret: signs the browser's session.
     """
-    spec = serving.spec
+    spec, prefix = serving.spec, serving.prefix
     shared = {"serving": serving}
     by_path: dict[str, dict[str, Route[C]]] = {}
     for route in spec.routes:
@@ -178,6 +176,7 @@ async def serve(
             spec,
             opened.context,
             auth,
+            environment.prefix,
             opened.health,
             opened.numbers,
             MetricsToken(environment.metrics_token),
@@ -185,7 +184,6 @@ async def serve(
         static = Path(__file__).parent.parent / spec.name / "static"
         application = make_application(
             serving,
-            environment.prefix,
             pages=opened.pages,
             static=static if static.is_dir() else None,
             cookie_secret=session_secret(auth),

@@ -37,6 +37,7 @@ class RunningService(Generic[C]):
         spec: the service.
         context: what its route functions get first.
         auth: the hub.
+        prefix: the service's path, with slashes at both ends.
         health: says whether the service can work: (ready, facts to show).
         numbers: what it is busy with.
         metrics_token: of who may read its numbers.
@@ -45,6 +46,7 @@ class RunningService(Generic[C]):
     spec: ServiceSpec[C]
     context: C
     auth: HubOAuth
+    prefix: str
     health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
     numbers: Numbers
     metrics_token: MetricsToken
@@ -60,6 +62,8 @@ class BaseHandler(AnswerHandler):
         self.serving = serving
         self.hub_auth = serving.auth
         self.prepare_answer(serving.spec.errors)
+        path = self.request.path.removeprefix(serving.prefix)
+        self.error_shape = serving.spec.shape_at(path)
 
     # What JupyterHub's OAuth asks of a handler.
 

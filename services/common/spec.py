@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .auth import Caller
 from .errors import ErrorTable
+from .shapes import Shape, ours
 
 
 class Model(BaseModel):
@@ -179,6 +180,8 @@ class ServiceSpec(Generic[C]):
         routes: its REST API.
         errors: of what it wraps.
         largest_body: bytes that a request may have.
+        shapes: how errors look below a path of the service's, such as ``v1/``, that
+            speaks another protocol; the first that fits counts.
     """
 
     name: str
@@ -187,3 +190,11 @@ class ServiceSpec(Generic[C]):
     routes: tuple[Route[C], ...] = field(repr=False)
     errors: ErrorTable = field(repr=False)
     largest_body: int = 2**20
+    shapes: tuple[tuple[str, Shape], ...] = ()
+
+    def shape_at(self, path: str) -> Shape:
+        """Return how errors look at a path below the service's."""
+        for beginning, shape in self.shapes:
+            if path.startswith(beginning):
+                return shape
+        return ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -12,6 +13,7 @@ from tornado.web import Application
 from services.common.answers import AnswerHandler
 from services.common.errors import NotThere
 from services.common.listening import NamedRequests, log_request
+from services.common.shapes import openai
 from spawners.common.request_id import (
     HEADER,
     begin_request,
@@ -35,6 +37,12 @@ class Handler(AnswerHandler):
         self.answer_json({"sent on": request_headers()})
 
 
+class SpeaksOpenAi(Handler):
+    def initialize(self) -> None:
+        super().initialize()
+        self.error_shape = openai
+
+
 class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +54,9 @@ class Lines(logging.Handler):
 
 class RequestIds(AsyncHTTPTestCase):
     def get_app(self) -> Application:
-        return Application([("/", Handler)], log_function=log_request)
+        return Application(
+            [("/", Handler), ("/v1", SpeaksOpenAi)], log_function=log_request
+        )
 
     def get_http_server(self) -> HTTPServer:
         return NamedRequests(self._app)
@@ -81,6 +91,11 @@ class RequestIds(AsyncHTTPTestCase):
             line.startswith("404 GET / ada") and line.endswith("[from-a-client.2]")
             for line in self.log.lines
         )
+
+    def test_another_protocols_error_has_it_in_the_header(self):
+        answer = self.fetch("/v1?fail=yes", headers={HEADER: "from-a-client.3"})
+        assert json.loads(answer.body)["error"]["type"] == "invalid_request_error"
+        assert answer.headers[HEADER] == "from-a-client.3"
 
     def test_each_request_has_its_own(self):
         ids = {self.fetch("/").headers[HEADER] for _ in range(3)}
