@@ -6,6 +6,7 @@ import re
 from rigs.checkout import CHECKOUT
 from services.jobs import handlers
 from services.jobs.handlers import make_application
+from spawners.batch.jobs import wire
 from spawners.batch.jobs.wire import CODES
 
 PAGE = (CHECKOUT / "docs" / "reference" / "jobs-api.md").read_text()
@@ -43,6 +44,7 @@ def test_every_error_is_told_with_its_status():
 
 def test_what_it_calls_by_name_is_there():
     bodies = set(re.findall(r"`([A-Z][A-Za-z]+)`", PAGE)) - {"JobsApi"}
-    known = {name for name, value in vars(handlers).items() if inspect.isclass(value)}
+    places = {**vars(wire), **vars(handlers)}
+    known = {name for name, value in places.items() if inspect.isclass(value)}
     others = {"ClusterSnapshot", "UserLimits"}
     assert bodies - others <= known

@@ -171,7 +171,7 @@ async def test_what_a_job_used_stays_though_its_record_goes(ledger):
         phase=Phase.ENDED,
         status=JobStatus(JobState.COMPLETED, started=NOW - 2 * HOUR, ended=NOW - HOUR),
     )
-    await ledger._store.insert(record)
+    await ledger._store.insert_all([record])
     await ledger._store.delete([name])
     (used,) = await ledger.read("ann", NOW - timedelta(days=1))
     assert (used.kind, used.usage.title, used.usage.ended) == (
