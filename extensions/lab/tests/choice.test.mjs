@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { firstChoice, models, outlook, readChoice } from '../lib/kernels/choice.js';
-import { choiceOfDraft, draftOf } from '../lib/kernels/draft.js';
+import { firstChoice, models, outlook, readChoice } from '../lib/kit/resources/choice.js';
+import { choiceOfDraft, draftOf } from '../lib/kit/resources/draft.js';
 
 const GIB = 1024 ** 3;
 const offer = {

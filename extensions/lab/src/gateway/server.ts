@@ -6,31 +6,28 @@ import { Send } from './send';
 
 /** Ask the notebook server, below its base URL; rejects with `Refused` for what it refuses. */
 export async function call<T>(path: string, method = 'GET', body?: unknown): Promise<T> {
-  const settings = ServerConnection.makeSettings();
-  const url = URLExt.join(settings.baseUrl, path);
-  const answer = await ServerConnection.makeRequest(url, request(method, body), settings);
-  if (!answer.ok) {
-    throw await refusal(answer, 'The notebook server');
-  }
+  const answer = await asked(base => URLExt.join(base, path), method, body, 'The notebook server');
   return (answer.status === 204 ? undefined : await answer.json()) as T;
 }
 
 /** Send to the storage service through the notebook server, which adds its own token; never an object's bytes. */
 export const relay: Send = async (method, path, body) => {
-  const settings = ServerConnection.makeSettings();
   // Not joined: names in the query are as they are.
-  const url = `${URLExt.join(settings.baseUrl, 'landbridge/storage')}/${path}`;
-  const answer = await ServerConnection.makeRequest(url, request(method, body), settings).catch(() => {
+  const url = (base: string) => `${URLExt.join(base, 'landbridge/storage')}/${path}`;
+  return (await asked(url, method, body, 'The gateway')).json();
+};
+
+/** Send to what `who` answers by way of the notebook server. */
+async function asked(url: (base: string) => string, method: string, body: unknown, who: string): Promise<Response> {
+  const settings = ServerConnection.makeSettings();
+  const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
+  const answer = await ServerConnection.makeRequest(url(settings.baseUrl), init, settings).catch(() => {
     throw new Refused('The notebook server does not answer.', 0);
   });
   if (!answer.ok) {
-    throw await refusal(answer, 'The gateway');
+    throw await refusal(answer, who);
   }
-  return answer.json();
-};
-
-function request(method: string, body: unknown): RequestInit {
-  return body === undefined ? { method } : { method, body: JSON.stringify(body) };
+  return answer;
 }
 
 /** The gateway's own path; '' where JupyterLab runs without one. */

@@ -2,10 +2,10 @@ import { showErrorMessage } from '@jupyterlab/apputils';
 import { UUID } from '@lumino/coreutils';
 
 import { words } from '../gateway/refused';
+import { choiceOf } from '../kit/resources/choice';
 
 import * as api from './api';
 import { chooseResources } from './ask';
-import { choiceOf } from './choice';
 import { asksFirst } from './sessions';
 import { KernelView } from './types';
 import { Watched } from './watched';

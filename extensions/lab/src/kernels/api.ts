@@ -1,6 +1,7 @@
 import { call } from '../gateway/server';
+import { Choice, Options } from '../kit/resources/types';
 
-import { Choice, KernelView, Options } from './types';
+import { KernelView } from './types';
 
 const part = encodeURIComponent;
 

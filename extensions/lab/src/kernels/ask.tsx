@@ -3,12 +3,12 @@ import { ReactWidget } from '@jupyterlab/ui-components';
 import { UUID } from '@lumino/coreutils';
 
 import { Refused, words } from '../gateway/refused';
+import { firstChoice } from '../kit/resources/choice';
+import { Draft, draftOf } from '../kit/resources/draft';
+import { ResourceForm } from '../kit/resources/form';
+import { Check, Choice, Options } from '../kit/resources/types';
 
 import * as api from './api';
-import { firstChoice } from './choice';
-import { Draft, draftOf } from './draft';
-import { ChooseForm } from './form';
-import { Choice, Options } from './types';
 
 /** A choice that the server keeps under the id of the kernel to start. */
 export interface Chosen {
@@ -19,7 +19,7 @@ export interface Chosen {
 
 class ChooseBody extends ReactWidget implements Dialog.IBodyWidget<Choice | null> {
   constructor(
-    readonly kernelId: string,
+    private readonly check: Check,
     private readonly offer: Options,
     public draft: Draft
   ) {
@@ -33,8 +33,8 @@ class ChooseBody extends ReactWidget implements Dialog.IBodyWidget<Choice | null
 
   protected render(): JSX.Element {
     return (
-      <ChooseForm
-        kernelId={this.kernelId}
+      <ResourceForm
+        check={this.check}
         offer={this.offer}
         first={this.draft}
         onChange={(choice, draft) => this.changed(choice, draft)}
@@ -71,9 +71,11 @@ export async function chooseResources(title: string, go: string, remembered: unk
     await showErrorMessage('Resources cannot be chosen now', words(error));
     return null;
   }
+  // What is checked is kept under the id that the kernel will have.
+  const check: Check = choice => api.choose(kernelId, choice);
   let draft = draftOf(firstChoice(remembered, offer));
   for (;;) {
-    const body = new ChooseBody(kernelId, offer, draft);
+    const body = new ChooseBody(check, offer, draft);
     const dialog = new Dialog<Choice | null>({
       title,
       body,
@@ -88,7 +90,7 @@ export async function chooseResources(title: string, go: string, remembered: unk
     draft = body.draft;
     if (value !== null) {
       try {
-        return { kernelId, choice: value, summary: await api.choose(kernelId, value) };
+        return { kernelId, choice: value, summary: await check(value) };
       } catch (error) {
         // Shown beside its field by the next round; what has none is told here.
         if (!(error instanceof Refused && error.field)) {

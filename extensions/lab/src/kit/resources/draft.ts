@@ -1,4 +1,4 @@
-import { duration, size } from '../kit/words';
+import { duration, size } from '../words';
 
 import { Bounds, Choice, Field, Options } from './types';
 

@@ -1,77 +1,27 @@
 import { useEffect, useRef, useState } from 'react';
 
-import { Refused } from '../gateway/refused';
-
-import * as api from './api';
+import { useCheck } from './check';
 import { models, outlook } from './choice';
 import { choiceOfDraft, Draft, Errors } from './draft';
 import { Gpus, NameRows, NumberRow, RowsProps, UnitField } from './rows';
-import { Choice, Field, Options } from './types';
-
-const CHECK_AFTER = 250;
+import { Check, Choice, Field, Options } from './types';
 
 export interface FormProps {
-  /** The id that the kernel will have: what is checked is kept under it. */
-  kernelId: string;
+  /** Asked a moment after each change; must be the same function at each drawing. */
+  check: Check;
   offer: Options;
   first: Draft;
   /** Told at every change; null where the fields come to nothing. */
   onChange: (choice: Choice | null, draft: Draft) => void;
 }
 
-/** What the server says to the choice: its summary, or errors by field. */
-function useCheck(kernelId: string, choice: Choice | null): { summary: string; errors: Errors; other: string } {
-  const [told, setTold] = useState<ReturnType<typeof useCheck>>({ summary: '', errors: {}, other: '' });
-  const asked = JSON.stringify(choice);
-  useEffect(() => {
-    if (asked === 'null') {
-      return;
-    }
-    let isOver = false;
-    const check = async (): Promise<void> => {
-      const next = await ask(kernelId, JSON.parse(asked) as Choice);
-      if (!isOver) {
-        setTold(next);
-      }
-    };
-    const timer = window.setTimeout(() => void check(), CHECK_AFTER);
-    return () => {
-      isOver = true;
-      window.clearTimeout(timer);
-    };
-  }, [kernelId, asked]);
-  return told;
-}
-
-async function ask(kernelId: string, choice: Choice): Promise<{ summary: string; errors: Errors; other: string }> {
-  try {
-    return { summary: await api.choose(kernelId, choice), errors: {}, other: '' };
-  } catch (error) {
-    if (error instanceof Refused) {
-      const words = plain(error);
-      return error.field
-        ? { summary: '', errors: { [error.field]: words }, other: `${error.field}: ${words}` }
-        : { summary: '', errors: {}, other: words };
-    }
-    return { summary: '', errors: {}, other: 'The notebook server cannot be reached.' };
-  }
-}
-
-/** "Must be …", without the field's name, beside which it stands. */
-function plain(error: Refused): string {
-  const said = error.message.startsWith(`${error.field}: `)
-    ? error.message.slice(error.field.length + 2)
-    : error.message;
-  return [said.charAt(0).toUpperCase() + said.slice(1), error.hint].filter(Boolean).join(' ');
-}
-
-/** The fields of "Choose resources". */
-export function ChooseForm(props: FormProps): JSX.Element {
+/** GPUs, CPUs, memory, time, account: what a job may have, checked as it is chosen. */
+export function ResourceForm(props: FormProps): JSX.Element {
   const { offer } = props;
   const [draft, setDraft] = useState(props.first);
   const own = choiceOfDraft(draft, offer);
   const isWhole = !Object.keys(own.errors).length;
-  const told = useCheck(props.kernelId, isWhole ? own.choice : null);
+  const told = useCheck(props.check, isWhole ? own.choice : null);
   const errors: Errors = isWhole ? told.errors : own.errors;
   const isGood = isWhole && !told.other;
   const tell = useRef(props.onChange);

@@ -1,4 +1,4 @@
-import { Bounds, Choice, Field, GpuPool, Options, Resources } from './types';
+import { Bounds, Choice, Field, GpuPool, Options, Remembered } from './types';
 
 export const FIELDS: readonly Field[] = [
   'gpus',
@@ -21,7 +21,7 @@ function isAllowed(value: number | string, bounds: Bounds): boolean {
 }
 
 /**
- * Resources as a notebook remembers them, or a kernel had them.
+ * Resources as a notebook remembers them, or a job had them.
  *
  * Notebooks come from anywhere: what is malformed, unknown or not on offer here is
  * left out, and the rest is a proposal that the person confirms in the dialog.
@@ -58,8 +58,8 @@ export function firstChoice(remembered: unknown, offer: Options): Choice {
   return both;
 }
 
-/** The resources of a kernel as a choice that starts the like of it. */
-export function choiceOf(resources: Resources | null, offer: Options): Choice {
+/** The resources of a job as a choice that starts the like of it. */
+export function choiceOf(resources: Remembered | null, offer: Options): Choice {
   return readChoice(resources, offer);
 }
 
@@ -99,5 +99,5 @@ export function outlook(choice: Choice, offered: readonly Model[]): string {
   if (fits.some(one => one.idle >= wanted)) {
     return 'Idle now: it can start at once.';
   }
-  return 'Not idle now: the kernel will wait in the queue.';
+  return 'Not idle now: it will wait in the queue.';
 }
