@@ -1,3 +1,1 @@
-import './base.css';
-import './jobs.css';
-import './storage.css';
+import '../lib/style.css';
