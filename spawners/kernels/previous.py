@@ -34,6 +34,15 @@ from .facts import KernelFacts
 from .job import KernelJob
 
 log = logging.getLogger(__name__)
+# A file of the user's own, which may hold anything by now.
+_UNREADABLE = (
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)
 
 _OVER = Failure(
     "The kernel's job is over",
@@ -77,7 +86,7 @@ def previous_kernels(directory: Path, server: str) -> list[PreviousKernel]:
             data = json.loads(read_own(path))
             if data["owner"] == server and not data["ending"]:
                 found.append((str(data["created"]), _read(data, path)))
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except _UNREADABLE as error:
             log.warning("%s cannot be used: %s", path, error)
     return [kernel for _, kernel in sorted(found, key=lambda pair: pair[0])]
 
