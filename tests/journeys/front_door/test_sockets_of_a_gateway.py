@@ -5,6 +5,7 @@ A new listening socket fails here until it stands in one of the lists, with its 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pwd
@@ -274,8 +275,12 @@ class Asking(threading.Thread):
         self._over.set()
         self.join(30)
         self._client.close()
+        gc.collect()  # what is left open is told of here, and not in another test
 
 
+# Python's ssl leaves its socket open if the peer resets a connection before the
+# handshake (SSLSocket._create, recv(1)): HAProxy was killed with one in its backlog.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.root
 def test_nobody_wins_a_port_over_fifty_restarts(gateway):
     """HAProxy is killed each time, and now and then store and service with it."""
