@@ -287,6 +287,8 @@ class ManagedProcess:
         self._changing = asyncio.Lock() if changing is None else changing
         self._process: ProcessId | None = None
         self._retired: list[ProcessId] = []
+        # As written down, by us or an earlier one of us; without what is starting.
+        self._written: dict[str, Any] = {}
         self._watch: asyncio.Task[None] | None = None
         self._reapers: set[asyncio.Task[int | None]] = set()
         self._lock: int | None = None
@@ -314,13 +316,15 @@ class ManagedProcess:
             NotStarted: another one of us looks after it.
         """
         await self._hold()
-        recorded, facts = self._load()
-        process = await self._program.find(recorded, facts)
-        if recorded is not None and process != recorded:
+        recorded, starting = self._load()
+        process = await self._program.find(recorded, self._written)
+        for earlier in (recorded, starting):
+            if earlier is None or earlier == process:
+                continue
             self._program.log.warning(
-                "%s of earlier, pid %s, is ended", self._program.name, recorded.pid
+                "%s of earlier, pid %s, is ended", self._program.name, earlier.pid
             )
-            await end(recorded, patience_seconds=self._program.patience_seconds)
+            await end(earlier, patience_seconds=self._program.patience_seconds)
         if process is None:
             return False
         self._process = process
@@ -376,6 +380,7 @@ class ManagedProcess:
                 await end(process, patience_seconds=self._program.patience_seconds)
         self._process = None
         self._retired.clear()
+        self._written = {}
         self._state_file.unlink(missing_ok=True)
 
     async def _keep_running(self) -> None:
@@ -419,9 +424,12 @@ class ManagedProcess:
             except OSError as error:
                 raise NotStarted(str(error)) from error
             try:
+                # Before it serves: it holds what the next one would need.
+                self._save_starting(process)
                 await self._wait_serving(process, offset)
             except BaseException:
                 await end(process, patience_seconds=self._program.patience_seconds)
+                self._forget_starting()
                 raise
             self._process = process
             if replaced is not None:
@@ -452,31 +460,52 @@ class ManagedProcess:
         self._reapers.add(task)
         task.add_done_callback(self._reapers.discard)
 
-    def _load(self) -> tuple[ProcessId | None, Mapping[str, Any]]:
-        """What was written down: the process, if it still runs, and its facts."""
+    def _load(self) -> tuple[ProcessId | None, ProcessId | None]:
+        """What was written down and still runs: who served, and who was starting."""
+        self._written = {}
         try:
             state = json.loads(self._state_file.read_text())
-            process = ProcessId(int(state["pid"]), int(state["started"]))
+            starting = state.pop("starting", None)
+            young = ProcessId(*map(int, starting)) if starting else None
+            process = None
+            if "pid" in state:
+                process = ProcessId(int(state["pid"]), int(state["started"]))
             retired = [
                 ProcessId(int(pid), int(started))
                 for pid, started in state.get("retired", [])
             ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None, {}
+            return None, None
+        self._written = state
         self._retired = [one for one in retired if one.alive]
-        runs = process.alive and self._program.owns(process)
-        return (process if runs else None), state
+        return self._if_ours(process), self._if_ours(young)
+
+    def _if_ours(self, process: ProcessId | None) -> ProcessId | None:
+        if process is None or not process.alive or not self._program.owns(process):
+            return None
+        return process
+
+    def _save_starting(self, process: ProcessId) -> None:
+        """Write down who starts, for the next one of us to end if we are killed."""
+        starting = {**self._written, "starting": [process.pid, process.started]}
+        write_whole(self._state_file, json.dumps(starting))
+
+    def _forget_starting(self) -> None:
+        if self._written:
+            write_whole(self._state_file, json.dumps(self._written))
+        else:
+            self._state_file.unlink(missing_ok=True)
 
     def _save(self) -> None:
         if self._process is None:
             return
-        state = {
+        self._written = {
             **self._program.facts(),
             "pid": self._process.pid,
             "started": self._process.started,
             "retired": [[one.pid, one.started] for one in self._retired],
         }
-        write_whole(self._state_file, json.dumps(state))
+        write_whole(self._state_file, json.dumps(self._written))
 
     async def _hold(self) -> None:
         """Be the only one that looks after it, until we let go or are gone."""

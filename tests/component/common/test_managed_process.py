@@ -201,6 +201,58 @@ async def test_it_outlives_us_and_is_adopted_after_our_death(rig):
     assert program.told[0] == ("ended", None), "only a parent learns the code"
 
 
+DYING_EARLY = DYING.replace(
+    "    await rig.managed(Shell(rig.directory)).start()\n",
+    """\
+    class Killed(Shell):
+        async def serves(self, process):
+            os._exit(7)
+    if sys.argv[2] == "again":
+        first = rig.managed(Shell(rig.directory))
+        await first.start()
+        os.kill(first.pid, 9)
+        await first.close()
+    await rig.managed(Killed(rig.directory)).start()
+""",
+)
+
+
+@pytest.mark.parametrize("when", ["the first time", "again"])
+async def test_one_that_was_starting_when_we_died_is_ended(rig, when):
+    """It may hold what the next one needs, and nobody else knows of it."""
+    paths = [str(Path(__file__).parent), *filter(None, sys.path)]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", DYING_EARLY, str(rig.directory), when, *paths],
+        check=False,
+    )
+    assert done.returncode == 7
+    abandoned = ProcessId(*rig.state()["starting"])
+    assert abandoned.alive
+    program = Shell(rig.directory)
+    managed = rig.managed(program)
+    await managed.start()
+    assert program.found[0][0] is None
+    assert not abandoned.alive
+    assert managed.pid == rig.state()["pid"]
+    assert "starting" not in rig.state()
+
+
+async def test_one_that_serves_since_we_died_is_gone_on_with(rig, orphan):
+    rig.state_file.write_text(
+        json.dumps({"starting": [orphan.pid, orphan.started], "number": 5})
+    )
+
+    class Found(Shell):
+        async def find(self, recorded, facts):
+            return orphan
+
+    managed = rig.managed(Found(rig.directory))
+    await managed.start()
+    assert managed.process == orphan
+    assert orphan.alive
+
+
 async def test_one_that_is_not_fit_is_ended_first(rig):
     first = rig.managed(Shell(rig.directory))
     await first.start()
