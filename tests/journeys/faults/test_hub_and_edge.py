@@ -1,4 +1,4 @@
-"""Hub and HAProxy are killed under a notebook that computes on Slurm."""
+"""Hub, jobs service and HAProxy are killed beside servers on Slurm."""
 
 from __future__ import annotations
 
@@ -74,13 +74,21 @@ def test_haproxy_dies_while_there_is_no_hub(site: FaultSite) -> None:
     assert site.live_jobs() == site.names("server:alice/")
 
 
+@pytest.mark.parametrize("victim", ["hub", "jobs", "hub and jobs"])
 @pytest.mark.parametrize("moment", ["in sbatch", "written down", "submitted", "random"])
-def test_a_start_on_slurm_outlives_the_hub_at_each_step(
-    site: FaultSite, moment: str
+def test_a_start_on_slurm_outlives_them_at_each_step(
+    site: FaultSite, moment: str, victim: str
 ) -> None:
     """Also between sbatch's answer and the note of it: sbatch is held there."""
     seed = random.randrange(10**6)
     print("seed", seed)
+
+    def kill() -> None:
+        if "jobs" in victim:
+            site.hub.kill_sibling("jobs")
+        if "hub" in victim:
+            site.hub.kill()
+
     if moment == "in sbatch":
         seen = site.tools.calls("sbatch")
         late = '/usr/bin/sbatch "$@"; exec sleep 2'
@@ -88,7 +96,7 @@ def test_a_start_on_slurm_outlives_the_hub_at_each_step(
             site.start("alice")
             site.wait_for("sbatch runs", lambda: site.tools.calls("sbatch") > seen)
             site.wait_for("the job is there", lambda: site.live_jobs("alice"))
-            site.hub.kill()
+            kill()
     else:
         site.start("alice")
         if moment == "random":
@@ -97,9 +105,11 @@ def test_a_start_on_slurm_outlives_the_hub_at_each_step(
             site.wait_for("the row", lambda: site.live_records())
         if moment == "submitted":
             site.wait_for("a job", lambda: site.live_jobs("alice"))
-        site.hub.kill()
-    site.hub.start()
-    server = site.hub.wait_state("alice", "ready", "failed", "none", seconds=90)
+        kill()
+    site.hub.start_missing()
+    # A hub that lived through it tells of a start that it was asked for.
+    ends = {"ready", "failed"} if victim == "jobs" else {"ready", "failed", "none"}
+    server = site.hub.wait_state("alice", *ends, seconds=90)
     if server["state"] == "ready":
         site.wait_for("it answers", lambda: site.hub.answers("alice"))
         assert site.live_jobs() == site.names("server:alice/")
