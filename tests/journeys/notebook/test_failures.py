@@ -41,8 +41,7 @@ def test_a_job_over_its_memory_says_so(web: Browser, site) -> None:
 
 
 def test_too_long_for_the_partition_is_refused_at_the_field(web: Browser, site) -> None:
-    # By a name of its own: what was asked for in vain is in that server's next form.
-    web.open("/hub/spawn/alice/long")
+    web.open("/hub/spawn/alice")
     web.choose("gpu")
     web.set_field("gpu-time_limit", "20h")
     told = web.wait_text("#field-problem", "gpu")

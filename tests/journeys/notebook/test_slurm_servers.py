@@ -161,6 +161,8 @@ def test_one_users_previews_are_few_questions_to_slurm(
 
     def waits() -> bool:
         answer = hub.api.get("/hub/api/landbridge/cluster").json()
+        if answer["partitions"] is None:
+            return False  # not read yet
         return not any(p["idle_cpus"] for p in answer["partitions"] if p["default"])
 
     until("the snapshot shows no free core", waits, seconds=90)
