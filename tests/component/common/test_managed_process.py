@@ -173,6 +173,7 @@ import asyncio, os, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from test_managed_process import Rig, Shell
+from spawners.common.daemon import wait_ended
 async def main():
     rig = Rig(Path(sys.argv[1]))
     await rig.managed(Shell(rig.directory)).start()
@@ -210,8 +211,10 @@ DYING_EARLY = DYING.replace(
     if sys.argv[2] == "again":
         first = rig.managed(Shell(rig.directory))
         await first.start()
-        os.kill(first.pid, 9)
+        killed = first.process
         await first.close()
+        killed.send(9)
+        await wait_ended(killed)
     await rig.managed(Killed(rig.directory)).start()
 """,
 )
