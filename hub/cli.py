@@ -96,6 +96,27 @@ COMMANDS = {
 }
 
 
+# The option of a command, what stands behind it, and what it is for.
+OPTIONS = {
+    "jobs": (
+        "--rotate",
+        "CLIENT",
+        "give a client of the service another token, and run nothing",
+    ),
+    "hub": (
+        "--rotate",
+        "SERVICE",
+        "give a service another token of the hub, and run nothing",
+    ),
+    "units": ("--directory", "DIRECTORY", "write them there, as /etc/systemd/system"),
+    "identities": (
+        "--forget",
+        "ACCOUNT",
+        "unbind an account: whoever signs in to it next is bound",
+    ),
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser; the reference page is tested against it."""
     top = argparse.ArgumentParser(
@@ -106,34 +127,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        if name == "jobs":
-            command.add_argument(
-                "--rotate",
-                metavar="CLIENT",
-                default="",
-                help="give a client of the service another token, and run nothing",
-            )
-        if name == "hub":
-            command.add_argument(
-                "--rotate",
-                metavar="SERVICE",
-                default="",
-                help="give a service another token of the hub, and run nothing",
-            )
-        if name == "units":
-            command.add_argument(
-                "--directory",
-                metavar="DIRECTORY",
-                default="",
-                help="write them there, as /etc/systemd/system",
-            )
-        if name == "identities":
-            command.add_argument(
-                "--forget",
-                metavar="ACCOUNT",
-                default="",
-                help="unbind an account: whoever signs in to it next is bound",
-            )
+        if name in OPTIONS:
+            option, value, meaning = OPTIONS[name]
+            command.add_argument(option, metavar=value, default="", help=meaning)
     return top
 
 
