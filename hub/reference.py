@@ -18,9 +18,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from services.common.openapi import document
-from services.common.reference import api_page
 from services.common.service import Service
+from services.common.web.openapi import document
+from services.common.web.reference import api_page
 from spawners.batch.jobs.reconciler.picture import page as life_of_a_job
 
 from .cli import COMMANDS

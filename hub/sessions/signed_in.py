@@ -21,7 +21,7 @@ from jupyterhub.handlers.login import LogoutHandler
 from tornado import web
 
 from hub.mended import OneStart
-from services.common.fetches import refusal
+from services.common.web.fetches import refusal
 from spawners.common.errors import DatabaseUnavailable
 
 from .planted_cookies import forget_planted, values_of

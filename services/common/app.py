@@ -21,14 +21,14 @@ from typing import Any, Generic
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application, StaticFileHandler
 
-from . import handlers
-from .auth import COOKIES, hub_auth, own_url
-from .handlers import RunningService
 from .listening import listen, log_request, run_until_stopped
 from .metrics import MetricsToken, Numbers
-from .openapi import document
 from .own_token import take_token
-from .spec import C, Route, ServiceSpec
+from .web import handlers
+from .web.auth import COOKIES, hub_auth, own_url
+from .web.handlers import RunningService
+from .web.openapi import document
+from .web.routes import C, Route, ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic import Field
 from spawners.common.settings import Section
 
 if TYPE_CHECKING:
-    from .spec import ServiceSpec
+    from .web.routes import ServiceSpec
 
 
 class ServiceSection(Section):

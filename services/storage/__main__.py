@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.common.access.people import HubDirectory
 from services.common.app import Environment, OpenService, run_service
-from services.common.auth import hub_auth
-from services.common.people import HubDirectory
-from services.common.work import Tasks
+from services.common.background.tasks import Tasks
+from services.common.web.auth import hub_auth
 from spawners.common.database import database_url
 from spawners.common.settings import load
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from services.common.auth import Caller
-from services.common.errors import NotReady
-from services.common.people import HubDirectory
-from services.common.work import Tasks
+from services.common.access.people import HubDirectory
+from services.common.background.tasks import Tasks
+from services.common.web.auth import Caller
+from services.common.web.errors import NotReady
 
 from .access.quota import Quota
 from .access.rights import Right, require, site_rights, user_bucket

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.common.errors import ErrorTable
-from services.common.spec import Route, ServiceSpec
+from services.common.web.errors import ErrorTable
+from services.common.web.routes import Route, ServiceSpec
 from spawners.common.errors import DatabaseIncompatible, DatabaseUnavailable
 
 from .api import (

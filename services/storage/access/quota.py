@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from services.common.errors import NotReady
+from services.common.web.errors import NotReady
 
 from ..db.rows import Rows
 from ..db.usage_rows import Measured, UsageRows

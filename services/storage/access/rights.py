@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from services.common.errors import Forbidden, NotThere
+from services.common.web.errors import Forbidden, NotThere
 
 from ..s3.values import Grant, Mode
 from ..settings import StorageSettings

@@ -16,7 +16,7 @@ from typing import Any  # what rows hold
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from services.common.errors import NotThere, TooMany
+from services.common.web.errors import NotThere, TooMany
 from spawners.common.database import Database
 
 from ..db import tables

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from services.common.errors import NotThere
+from services.common.web.errors import NotThere
 from spawners.common.database import Database
 
 from ..db import tables

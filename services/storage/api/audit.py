@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.common.spec import Call, Model
+from services.common.web.routes import Call, Model
 
 from ..db.rows import AuditEntry
 from ..service import Storage

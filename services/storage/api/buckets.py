@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 
-from services.common.errors import BadRequest, InTheWay, TooMany
-from services.common.spec import Call, Model, Nothing
+from services.common.web.errors import BadRequest, InTheWay, TooMany
+from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import Right, own_bucket_name, require_owner
 from ..db.usage_rows import Measured

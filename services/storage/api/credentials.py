@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from services.common.errors import BadRequest, Forbidden
-from services.common.spec import Call, Model, Nothing
+from services.common.web.errors import BadRequest, Forbidden
+from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import Right, fingerprint, require
 from ..access.sessions import FOR_BROWSER, IssuedSession

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import Field
 
-from services.common.spec import Call
+from services.common.web.routes import Call
 
 from ..s3.values import Mode
 from ..service import Storage

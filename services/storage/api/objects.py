@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from services.common.errors import InTheWay
-from services.common.spec import Call, Model
+from services.common.web.errors import InTheWay
+from services.common.web.routes import Call, Model
 
 from ..db.rows import NAMED
 from ..s3.client import S3Client

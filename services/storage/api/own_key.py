@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.common.spec import Call, Model, Nothing
+from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import site_rights
 from ..drivers.brought import BroughtKeyDriver

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.common.errors import Forbidden, NotThere
-from services.common.handlers import PageHandler
+from services.common.web.errors import Forbidden, NotThere
+from services.common.web.handlers import PageHandler
 
 from ..access.rights import require_owner
 from ..s3.values import Mode

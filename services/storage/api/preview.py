@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tornado.web import HTTPError
 
-from services.common.handlers import BaseHandler
+from services.common.web.handlers import BaseHandler
 
 _PAGE = Path(__file__).parents[1] / "static" / "preview.html"
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from services.common.errors import BadRequest, Forbidden
-from services.common.spec import Call, Model, Nothing
+from services.common.web.errors import BadRequest, Forbidden
+from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import require_owner
 from ..access.shares import Link, Share

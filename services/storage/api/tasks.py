@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.common.errors import BadRequest
-from services.common.spec import Call, Model
-from services.common.work import Phase, Task
+from services.common.background.tasks import Phase, Task
+from services.common.web.errors import BadRequest
+from services.common.web.routes import Call, Model
 
 from ..access.rights import require
 from ..db.rows import NAMED

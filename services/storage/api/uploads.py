@@ -11,9 +11,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.common.auth import Caller
-from services.common.errors import BadRequest, InTheWay
-from services.common.spec import Call, Model, Nothing
+from services.common.web.auth import Caller
+from services.common.web.errors import BadRequest, InTheWay
+from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import Right
 from ..db.upload_rows import PendingUpload

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.common.spec import Call, Model
+from services.common.web.routes import Call, Model
 
 from ..access.rights import Right
 from ..s3.signing import PresignedUrl, Presigner

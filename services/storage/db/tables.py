@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from services.common.work import tasks_table
+from services.common.background.tasks import tasks_table
 from spawners.common.database import UtcDateTime
 
 VERSION_TABLE = "landbridge_storage_version"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from services.common.errors import BadRequest, NotThere
+from services.common.web.errors import BadRequest, NotThere
 from spawners.common.database import Database
 
 from . import tables

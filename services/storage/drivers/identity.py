@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 
-from services.common.people import HubDirectory
+from services.common.access.people import HubDirectory
 
 from ..s3.errors import KeyNeeded
 

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.common.errors import NotReady, NotThere, Refusal
-from services.common.work import Kind, Progress
+from services.common.background.tasks import Kind, Progress
+from services.common.web.errors import NotReady, NotThere, Refusal
 from spawners.common.backoff import growing
 
 from ..access.rights import Right, require

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
-from services.common.errors import NotReady
+from services.common.web.errors import NotReady
 
 from ..db.upload_rows import PendingUpload
 from ..drivers.admin_users import AdminUsersDriver

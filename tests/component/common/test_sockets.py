@@ -21,7 +21,7 @@ from jupyterhub.httpclient import fetch
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
-from services.common.people import HubDirectory
+from services.common.access.people import HubDirectory
 from spawners.common.sockets import (
     ListeningSocket,
     SocketTaken,

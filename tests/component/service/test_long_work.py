@@ -13,7 +13,7 @@ import pytest
 
 from rigs.stores.fault_proxy import FaultProxy, Refuse
 from rigs.stores.sites import Site
-from services.common.work import Phase, Task, Tasks
+from services.common.background.tasks import Phase, Task, Tasks
 from services.storage.db import tables
 from services.storage.db.rows import Rows, open_database
 from services.storage.s3.client import S3Client

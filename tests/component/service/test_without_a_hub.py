@@ -11,7 +11,7 @@ from rigs.hub.process import until
 from rigs.services.person import PREFIX
 from rigs.services.service import ServiceRig
 from rigs.stores.sites import StoreFacts
-from services.common.auth import CACHE_SECONDS
+from services.common.web.auth import CACHE_SECONDS
 
 PROMISED_SECONDS = 30
 

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from rigs.services.person import Person
-from services.common.spec import Route
+from services.common.web.routes import Route
 from services.storage.spec import SPEC
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -24,8 +24,8 @@ from hub.config.settings import load_settings
 from landbridge_lab.copies.journal import Journal
 from rigs.checkout import CHECKOUT
 from rigs.slurm.answers import RECORDED
-from services.common.errors import BadRequest
-from services.common.handlers import _checked, printable
+from services.common.web.errors import BadRequest
+from services.common.web.handlers import _checked, printable
 from services.edge import maps
 from services.storage.api import downloads as names
 from services.storage.drivers import identity

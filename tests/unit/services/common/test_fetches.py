@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from services.common.fetches import refusal
+from services.common.web.fetches import refusal
 
 
 def asked(method: str = "GET", *, page: bool, token: bool = False, **sent: str) -> bool:

@@ -11,11 +11,11 @@ from jupyterhub.httpclient import JupyterHubHTTPClient
 from tornado.web import HTTPError
 
 from rigs.services.service import HubStub
-from services.common import auth as auth_module
-from services.common import people as people_module
-from services.common.auth import PatientAuth, hub_is_away
-from services.common.errors import NotReady
-from services.common.people import HubDirectory
+from services.common.access import people as people_module
+from services.common.access.people import HubDirectory
+from services.common.web import auth as auth_module
+from services.common.web.auth import PatientAuth, hub_is_away
+from services.common.web.errors import NotReady
 
 
 @pytest.fixture

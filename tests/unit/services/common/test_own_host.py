@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.app import Environment
-from services.common.auth import PatientAuth, hub_auth, own_url
+from services.common.web.auth import PatientAuth, hub_auth, own_url
 
 APART = {
     "JUPYTERHUB_PUBLIC_URL": "https://storage--service.hub.example/services/storage/",

@@ -10,10 +10,10 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import AsyncHTTPTestCase
 from tornado.web import Application
 
-from services.common.answers import AnswerHandler
-from services.common.errors import NotThere
 from services.common.listening import NamedRequests, log_request
-from services.common.shapes import openai
+from services.common.web.answers import AnswerHandler
+from services.common.web.errors import NotThere
+from services.common.web.shapes import openai
 from spawners.common.request_id import (
     HEADER,
     begin_request,

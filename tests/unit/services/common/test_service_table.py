@@ -8,9 +8,9 @@ import re
 import jsonschema
 import pytest
 
-from services.common import errors as common
-from services.common.errors import BadRequest, explain
-from services.common.openapi import document
+from services.common.web import errors as common
+from services.common.web.errors import BadRequest, explain
+from services.common.web.openapi import document
 from services.storage.s3 import errors as storage_errors
 from services.storage.spec import ERRORS, SPEC
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.common import shapes
-from services.common.errors import Problem
-from services.common.spec import ServiceSpec
+from services.common.web import shapes
+from services.common.web.errors import Problem
+from services.common.web.routes import ServiceSpec
 
 PROBLEM = Problem(404, "not-found", "There is none.", "Look.", "body.model")
 SPEC: ServiceSpec[object] = ServiceSpec(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.spec import Call, Model, Route
+from services.common.web.routes import Call, Model, Route
 
 
 class Wish(Model):

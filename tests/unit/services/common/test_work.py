@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common.errors import NotThere, TooMany
-from services.common.turns import FairSlots
-from services.common.work import Phase, Progress, Tasks, tasks_table
+from services.common.background.tasks import Phase, Progress, Tasks, tasks_table
+from services.common.background.turns import FairSlots
+from services.common.web.errors import NotThere, TooMany
 from spawners.common.database import Database, open_engine
 from spawners.common.errors import DatabaseUnavailable
 
@@ -165,7 +165,7 @@ class Away(Database):
 async def test_a_task_that_a_database_away_ended_is_ended_once_it_is_back(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("services.common.work._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("services.common.background.tasks._FIRST_PAUSE", 0.01)
     database = Away(open_engine(f"sqlite:///{tmp_path / 'x'}", 5, what="d"), "d")
     await database.run(METADATA.create_all)
     worker = Worker(hold_at=4)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common.errors import NotThere, TooMany
+from services.common.web.errors import NotThere, TooMany
 from services.storage.access.rights import Right
 from services.storage.access.sessions import MOST, Sessions
 from services.storage.access.shares import Share, Shares

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.common.errors import Forbidden, NotThere
+from services.common.web.errors import Forbidden, NotThere
 from services.storage.access.rights import (
     Right,
     bucket_word,

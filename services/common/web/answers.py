@@ -16,14 +16,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from spawners.common.request_id import HEADER, begin_request, current_request
 
-from .errors import (
-    HTTP_CODES,
-    INTERNAL_ERROR,
-    BadRequest,
-    ErrorTable,
-    Problem,
-    explain,
-)
+from .errors import HTTP_CODES, INTERNAL_ERROR, BadRequest, ErrorTable, Problem, explain
 from .shapes import Shape, ours
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from spawners.common.metrics import timed_call
 from spawners.common.request_id import request_headers
 from spawners.common.sockets import socket_of_url
 
-from .auth import AWAY_SECONDS, CACHE_SECONDS, hub_is_away
-from .errors import NotReady
+from ..web.auth import AWAY_SECONDS, CACHE_SECONDS, hub_is_away
+from ..web.errors import NotReady
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_KNOWN = 10_000

@@ -8,7 +8,7 @@ from typing import Any  # JSON schema
 
 from .errors import error_codes
 from .openapi import document
-from .spec import ServiceSpec
+from .routes import ServiceSpec
 
 _LIMITS = {
     "minimum": "at least {}",

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from .errors import error_codes
-from .spec import Model, Route, ServiceSpec
+from .routes import Model, Route, ServiceSpec
 
 _REFERENCE = "#/components/schemas/{model}"
 

@@ -1,0 +1,1 @@
+"""What goes on behind the calls: durable tasks and their turns."""
