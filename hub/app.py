@@ -23,7 +23,7 @@ from sqlalchemy import or_
 from traitlets import Instance, default
 from traitlets.config import Config
 
-from services.common.short_lines import keep_lines_short
+from services.common.web.short_lines import keep_lines_short
 from services.jobs.settings import Site
 from spawners.batch.explain.failure import Failure
 from spawners.common.errors import GatewayError

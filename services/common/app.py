@@ -22,11 +22,11 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application, StaticFileHandler
 
 from .listening import listen, log_request, run_until_stopped
-from .metrics import MetricsToken, Numbers
 from .own_token import take_token
 from .web import handlers
 from .web.auth import COOKIES, hub_auth, own_url
 from .web.handlers import RunningService
+from .web.metrics import MetricsToken, Numbers
 from .web.openapi import document
 from .web.routes import C, Route, ServiceSpec
 

@@ -27,8 +27,8 @@ from tornado.web import Application
 from spawners.common.request_id import HEADER, begin_request, log_requests
 from spawners.common.sockets import ListeningSocket
 
-from .metrics import REQUESTS
-from .short_lines import keep_lines_short
+from .web.metrics import REQUESTS
+from .web.short_lines import keep_lines_short
 
 log = logging.getLogger(__name__)
 

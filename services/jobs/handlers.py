@@ -19,9 +19,9 @@ from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 
 from services.common.listening import log_request
-from services.common.metrics import CONTENT_TYPE, exposition
 from services.common.web.answers import AnswerHandler
 from services.common.web.errors import BadRequest, NotSignedIn, Refusal
+from services.common.web.metrics import CONTENT_TYPE, exposition
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.usage import Usage, UsageReport

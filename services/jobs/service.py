@@ -18,7 +18,7 @@ from typing import Any  # the result of a task that is only kept
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
-from services.common.metrics import MetricsToken, gauge
+from services.common.web.metrics import MetricsToken, gauge
 from spawners.batch.errors import (
     InvalidSpec,
     LimitReached,

@@ -22,9 +22,9 @@ _NOT_FOUND = 404
 
 
 class HubDirectory:
-    """Who there is at the hub. Answers are kept for :data:`.auth.CACHE_SECONDS`.
+    """Who there is at the hub. Answers are kept for :data:`..web.auth.CACHE_SECONDS`.
 
-    While no hub runs they count for :data:`.auth.AWAY_SECONDS`.
+    While no hub runs they count for :data:`..web.auth.AWAY_SECONDS`.
 
     Args:
         api_url: the hub's, as JupyterHub gives it to services: of its socket.

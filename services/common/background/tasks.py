@@ -27,8 +27,8 @@ from spawners.common.backoff import growing
 from spawners.common.database import Database, UtcDateTime
 from spawners.common.errors import DatabaseUnavailable
 
-from ..metrics import gauge
 from ..web.errors import ErrorTable, NotThere, TooMany, explain
+from ..web.metrics import gauge
 from .turns import FairSlots
 
 log = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from pydantic import BaseModel, ValidationError
 from tornado.httputil import url_concat
 from tornado.web import HTTPError
 
-from ..metrics import CONTENT_TYPE, MetricsToken, Numbers, exposition
 from .answers import HEADERS, AnswerHandler
 from .auth import Caller, identify, unknown_caller
 from .errors import BadRequest, Forbidden, NotReady, Problem
 from .fetches import refusal
+from .metrics import CONTENT_TYPE, MetricsToken, Numbers, exposition
 from .routes import C, Call, Route, ServiceSpec
 
 _LONGEST_QUERY = 16_384

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from services.common.short_lines import LONGEST_MESSAGE, keep_lines_short
+from services.common.web.short_lines import LONGEST_MESSAGE, keep_lines_short
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from spawners.common.ownership import NotOurs, read_own
 
-from .web.errors import NotSignedIn
+from .errors import NotSignedIn
 
 log = logging.getLogger(__name__)
 
