@@ -73,8 +73,10 @@ class KernelContext:
                 try:
                     async with asyncio.timeout(_START_SECONDS):
                         await jobs.start()
-                except TimeoutError:
+                except BaseException as error:
                     await jobs.close()
+                    if not isinstance(error, TimeoutError):
+                        raise
                     raise SchedulerUnavailable(
                         "The jobs service does not answer.",
                         hint="Try again in a minute; running kernels go on.",

@@ -181,7 +181,11 @@ class KernelJob:
     def claim(self) -> bool:
         """Take the kernel for this process; False while another one has it."""
         if self._claim is None:
-            self._claim = self.context.claims.claim(self.facts.kernel_id)
+            self._claim = self.context.claims.claim(
+                self.facts.kernel_id,
+                server=self.facts.server,
+                kernel_name=self.facts.kernel_name,
+            )
         return self._claim is not None
 
     def spawn(self, work: Any) -> None:

@@ -12,6 +12,7 @@ from time import monotonic
 from spawners.batch.explain.failure import Failure
 from spawners.batch.explain.states import explain_refusal
 from spawners.batch.explain.vocabulary import KERNEL
+from spawners.batch.jobs.errors import UnknownJob
 from spawners.batch.jobs.record import JobRecord
 from spawners.batch.models import JobSpec
 from spawners.batch.rendezvous.launch import agent_command
@@ -21,7 +22,7 @@ from spawners.common.errors import GatewayError
 from spawners.node.kernel.tunnel import Json
 
 from .context import KernelContext
-from .errors import KernelJobEnded, KernelNotStarted
+from .errors import KernelJobEnded, KernelNotStarted, KernelUnreachable
 from .facts import KernelFacts, is_let_go
 from .job import KernelJob
 from .launch import kernel_launch
@@ -30,8 +31,14 @@ from .status import cannot_start
 log = logging.getLogger(__name__)
 
 _STEP_SECONDS = 1.0
+_END_SECONDS = 5.0
 _STALE = timedelta(minutes=10)
 
+_AWAY = Failure(
+    "The jobs service does not answer",
+    "It is not known whether the kernel still runs.",
+    "Try again in a minute.",
+)
 CANCELLED = Failure("Cancelled", "The kernel was not wanted any more.")
 
 
@@ -179,12 +186,13 @@ async def find(context: KernelContext, kernel_id: str) -> tuple[KernelFacts, Job
     """Return what is recorded of a kernel, its newest job.
 
     Raises:
-        KernelNotStarted: nothing is, or the jobs service is away.
+        KernelNotStarted: nothing is.
+        KernelUnreachable: the jobs service does not answer now.
     """
     try:
         records = (await context.jobs()).records(live_only=False)
     except GatewayError as error:
-        raise KernelNotStarted(explain_refusal(error)) from error
+        raise KernelUnreachable(explain_refusal(error)) from error
     for record in reversed(records):
         facts = KernelFacts.of(record)
         if facts is not None and facts.kernel_id == kernel_id:
@@ -202,6 +210,7 @@ async def adopt(job: KernelJob, record: JobRecord) -> None:
     Raises:
         KernelJobEnded: its job is over; the record is gone.
         KernelNotStarted: it cannot be had any more; its job is cancelled.
+        KernelUnreachable: the jobs service does not answer now; the job goes on.
     """
     if not job.claim():
         raise KernelNotStarted(
@@ -212,7 +221,7 @@ async def adopt(job: KernelJob, record: JobRecord) -> None:
         await _adopt(job, record)
     except GatewayError as error:
         await job.detach()
-        raise KernelNotStarted(explain_refusal(error)) from error
+        raise KernelUnreachable(explain_refusal(error)) from error
     except KernelJobEnded:
         await job.end()
         raise
@@ -244,6 +253,30 @@ async def _adopt(job: KernelJob, record: JobRecord) -> None:
             await asyncio.sleep(pause)
         else:
             return
+
+
+async def end_left(context: KernelContext, kernel_id: str) -> None:
+    """End a kernel that an earlier server left and that this one has not had again.
+
+    Raises:
+        KernelUnreachable: the jobs service does not answer now; nothing is changed.
+    """
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            jobs = await context.jobs()
+            for record in jobs.records(live_only=False):
+                facts = KernelFacts.of(record)
+                if facts is None or facts.kernel_id != kernel_id:
+                    continue
+                with contextlib.suppress(UnknownJob):
+                    if record.wanted:
+                        await jobs.cancel(record.name)
+                    await jobs.release(record.name)
+    except TimeoutError:
+        raise KernelUnreachable(_AWAY) from None
+    except GatewayError as error:
+        raise KernelUnreachable(explain_refusal(error)) from error
+    context.claims.remove(kernel_id)
 
 
 async def tidy(context: KernelContext) -> None:

@@ -71,6 +71,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         pinned_until: until then it is neither ended as idle nor with the server.
         idle_warning: that it will be ended soon, in words.
         adopted: whether an earlier server started it.
+        current: False for such a kernel until the jobs service has told of it.
         lost_job_id, last_resources: of a job that is over.
     """
 
@@ -88,6 +89,7 @@ class LandbridgeServerKernelManager(ServerKernelManager):
         self.pinned_until: datetime | None = None
         self.idle_warning: str | None = None
         self.adopted = False
+        self.current = True
         self.lost_job_id = ""
         self.last_resources: Resources | None = None
         self._why_is_known = False

@@ -24,6 +24,7 @@ from tornado import web
 from traitlets import Instance, Unicode, default
 
 from spawners.batch.explain.failure import Failure
+from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
 
 from ..context import KernelContext, context_for
@@ -31,7 +32,8 @@ from ..errors import KernelJobError, KernelUnreachable
 from ..facts import KernelFacts
 from ..previous import previous_kernels
 from ..settings import KernelSettings, load_kernel_settings
-from ..tunnel import begin
+from ..start import end_left
+from ..tunnel import on_near_loop
 from .choices import ChoiceStore
 from .kernel import KernelPhase, LandbridgeServerKernelManager
 from .specs import is_job
@@ -39,7 +41,7 @@ from .specs import is_job
 _KERNEL_ID = re.compile(r"\w+(-\w+){4}\Z", re.ASCII)
 _LONGEST_ID = 100
 _DELETE_SECONDS = 2.0
-_LIST_SECONDS = 20.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 _pending: ContextVar[bool] = ContextVar("pending", default=False)
 
@@ -78,7 +80,10 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         super().__init__(**kwargs)
         self.context_of_jobs: KernelContext = context_for(self.kernel_settings)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._left = self._list_what_is_left()
+        self._previous: list[KernelFacts] = []
+        self._settling: asyncio.Task[None] | None = None
+        self._withdrawn: set[str] = set()  # before it was known what there is
+        self._list_what_was_left()
 
     def job(self, kernel_id: str) -> LandbridgeServerKernelManager | None:
         """Return a kernel that is a job; ``None`` if it is none, or not there."""
@@ -89,52 +94,96 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
 
     # -- kernels that an earlier server left ------------------------------------------
 
-    def _list_what_is_left(self) -> list[KernelFacts]:
-        """List recorded kernels at once: sessions of unlisted ones are deleted.
+    def _list_what_was_left(self) -> None:
+        """List the kernels of an earlier server: sessions of unlisted ones are deleted.
 
-        The jobs service tells of them, in a moment if it is there; the server does not
-        start for ever if it is not.
+        By what it wrote on this disk. Nobody else is asked: the jobs service may be
+        away for as long as it likes, and a server that waits for it serves nobody.
         """
-        kernels = begin(self.context_of_jobs.kernels(self.kernel_owner))
-        try:
-            left = [facts for facts, _ in kernels.result(_LIST_SECONDS)]
-        except (GatewayError, TimeoutError) as error:
-            kernels.cancel()
-            self.log.warning("Kernels of an earlier server are not found: %s", error)
-            left = []
-        state = self.context_of_jobs.state
-        left += [one.facts for one in previous_kernels(state, self.kernel_owner)]
-        for facts in left:
-            kernel = self.kernel_manager_factory(
-                connection_file=self._connection_file(facts.kernel_id),
-                parent=self,
-                log=self.log,
-                kernel_name=facts.kernel_name,
-                kernel_spec_manager=self.kernel_spec_manager,
-            )
-            kernel.kernel_id, kernel.adopted = facts.kernel_id, True
-            KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=facts.kernel_name).inc()
-            kernel.last_activity = utcnow()
-            kernel.execution_state = KernelPhase.STARTING.value
-            self._kernels[facts.kernel_id] = kernel
-            self._kernel_connections[facts.kernel_id] = 0
-        return left
+        context = self.context_of_jobs
+        for left in previous_kernels(context.state, self.kernel_owner):
+            self._previous.append(left.facts)
+            self._list_left(left.facts.kernel_id, left.facts.kernel_name)
+        for kernel_id, name in context.claims.of_server(self.kernel_owner).items():
+            if kernel_id not in self._kernels:
+                self._list_left(kernel_id, name).current = False
+
+    def _list_left(
+        self, kernel_id: str, kernel_name: str
+    ) -> LandbridgeServerKernelManager:
+        kernel: LandbridgeServerKernelManager = self.kernel_manager_factory(
+            connection_file=self._connection_file(kernel_id),
+            parent=self,
+            log=self.log,
+            kernel_name=kernel_name,
+            kernel_spec_manager=self.kernel_spec_manager,
+        )
+        kernel.kernel_id, kernel.adopted = kernel_id, True
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=kernel_name).inc()
+        kernel.last_activity = utcnow()
+        kernel.execution_state = KernelPhase.STARTING.value
+        self._kernels[kernel_id] = kernel
+        self._kernel_connections[kernel_id] = 0
+        return kernel
 
     def _connection_file(self, kernel_id: str) -> str:
         return os.path.join(self.connection_dir, f"kernel-{kernel_id}.json")  # noqa: PTH118
 
     def adopt_left(self) -> None:
         """Re-attach what is left, in the background; called once the loop runs."""
-        left, self._left = self._left, []
-        for facts in left:
+        previous, self._previous = self._previous, []
+        for facts in previous:
             self._do(facts.kernel_id, self._adopt(facts))
+        self._settling = asyncio.ensure_future(self._settle())
+
+    async def _settle(self) -> None:
+        """Adopt the kernels that the jobs service tells of, and forget all others."""
+        found = await self._ask_for_kernels()
+        for facts in found:
+            if facts.kernel_id in self._withdrawn:
+                continue
+            if facts.kernel_id not in self._kernels:  # it was claimed on another disk
+                self._list_left(facts.kernel_id, facts.kernel_name).current = False
+            kernel = self.job(facts.kernel_id)
+            if kernel is not None and not kernel.current:
+                kernel.current = True
+                self._do(facts.kernel_id, self._adopt(facts))
+        for kernel_id in list(self._kernels):
+            kernel = self.job(kernel_id)
+            if kernel is not None and not kernel.current:
+                self.log.info("Kernel %s is no more", kernel_id)
+                self._forget_left(kernel_id, kernel)
+
+    async def _ask_for_kernels(self) -> list[KernelFacts]:
+        """Ask the jobs service which kernels an earlier server left, until it tells."""
+        context = self.context_of_jobs
+        pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
+        while True:
+            try:
+                kernels = await on_near_loop(context.kernels(self.kernel_owner))
+            except GatewayError as error:
+                self.log.warning("Kernels of an earlier server wait: %s", error)
+                await asyncio.sleep(next(pauses))
+            else:
+                return [facts for facts, _ in kernels]
+
+    def _forget_left(
+        self, kernel_id: str, kernel: LandbridgeServerKernelManager
+    ) -> None:
+        self._take_off_the_list(kernel_id, kernel)
+        self._kernel_connections.pop(kernel_id, None)
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=kernel.kernel_name).dec()
+        claims = self.context_of_jobs.claims
+        if claims.is_abandoned(kernel_id):
+            claims.remove(kernel_id)
+        kernel.set_phase(KernelPhase.GONE)
 
     async def _adopt(self, facts: KernelFacts) -> None:
         kernel = self.job(facts.kernel_id)
         if kernel is None:
             return
         try:
-            await kernel.adopt(facts)
+            await self._find_again(kernel, facts)
         except KernelJobError as error:
             self.log.info("Kernel %s is not had again: %s", facts.kernel_id, error)
             kernel.set_phase(KernelPhase.DEAD, error.failure)
@@ -150,6 +199,20 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         self._watch(facts.kernel_id, kernel)
         self.log.info("Kernel %s was found again", facts.kernel_id)
         self._ask_whether_busy(kernel)
+
+    async def _find_again(
+        self, kernel: LandbridgeServerKernelManager, facts: KernelFacts
+    ) -> None:
+        """Re-attach a kernel; wait for the jobs service if that goes meanwhile."""
+        pauses = growing(_FIRST_PAUSE, _LONGEST_PAUSE)
+        while True:
+            try:
+                await kernel.adopt(facts)
+            except KernelUnreachable as error:
+                self.log.warning("Kernel %s waits: %s", facts.kernel_id, error)
+                await asyncio.sleep(next(pauses))
+            else:
+                return
 
     def _ask_whether_busy(self, kernel: LandbridgeServerKernelManager) -> None:
         """Call it busy until it answers: it may be in the middle of a cell."""
@@ -277,6 +340,8 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         if kernel is None:
             await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
             return
+        if kernel.adopted and kernel.phase is KernelPhase.STARTING:
+            await self._end_left(kernel_id)
         lost = kernel.status is not None and kernel.status.phase == "lost"
         if kernel.phase is not KernelPhase.RUNNING or lost:
             await self._withdraw(kernel_id, kernel)
@@ -291,6 +356,17 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         kernel.set_phase(KernelPhase.GONE)
 
     shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
+
+    async def _end_left(self, kernel_id: str) -> None:
+        """End the job of a kernel that was not had again yet.
+
+        Raises:
+            HTTPError: the jobs service does not answer: nobody knows that it would end.
+        """
+        try:
+            await on_near_loop(end_left(self.context_of_jobs, kernel_id))
+        except KernelUnreachable as error:
+            raise web.HTTPError(503, str(error)) from error
 
     async def _withdraw(
         self, kernel_id: str, kernel: LandbridgeServerKernelManager
@@ -313,6 +389,8 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         self.stop_watching_activity(kernel_id)
         self.stop_buffering(kernel_id)
         self.remove_kernel(kernel_id)
+        if self._settling is None or not self._settling.done():
+            self._withdrawn.add(kernel_id)
 
     async def _stop_starting(
         self, kernel_id: str, kernel: LandbridgeServerKernelManager
@@ -337,9 +415,10 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         """
         kernel = self.job(kernel_id)
         if kernel is not None and kernel.phase is KernelPhase.STARTING:
-            raise web.HTTPError(
-                409, "The kernel waits for its job; it has not started yet."
-            )
+            why = "The kernel waits for its job; it has not started yet."
+            if kernel.adopted:
+                why = "The kernel is being looked for; it is not known how it is."
+            raise web.HTTPError(409, why)
 
     def interrupt_kernel(self, kernel_id: str) -> Any:
         """Interrupt a kernel.
@@ -396,14 +475,21 @@ class LandbridgeMappingKernelManager(AsyncMappingKernelManager):
         self,
         now: bool | None = False,  # noqa: FBT001, FBT002 - theirs
     ) -> None:
-        """End all kernels but those that their user keeps."""
+        """End all kernels but those that their user keeps.
+
+        One that was not had again yet may be kept: it ends by its lease if it is not.
+        """
         if self.at_the_end is not None:
             await self.at_the_end()
+        if self._settling is not None:
+            self._settling.cancel()
         kept = [
             (kernel_id, kernel)
             for kernel_id in list(self._kernels)
             if (kernel := self.job(kernel_id)) is not None
-            and kernel.kept
+            and (
+                kernel.kept or (kernel.adopted and kernel.phase is KernelPhase.STARTING)
+            )
             and kernel.phase is not KernelPhase.DEAD
         ]
         for kernel_id, kernel in kept:

@@ -97,6 +97,8 @@ def _message(
     if state == "submitting":
         return "Submitting the job"
     if status is None:
+        if not kernel.current:
+            return "Waiting for the gateway's jobs service to tell of this kernel"
         return "Looking for the kernel" if kernel.adopted else ""
     if status.phase == "lost":
         return "Nothing is heard of the kernel's node at the moment"

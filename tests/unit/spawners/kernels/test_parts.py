@@ -137,6 +137,23 @@ def test_a_kernel_belongs_to_one_process_until_that_gives_it_up(tmp_path):
     assert not claims.is_abandoned("k-1")
 
 
+def test_the_next_server_of_a_name_learns_which_kernels_it_has(tmp_path):
+    claims = Claims(tmp_path)
+    assert claims.of_server("server:a/") == {}
+    os.close(claims.claim("k-1", server="server:a/", kernel_name="python3.lb.gpu"))
+    os.close(claims.claim("k-2", server="server:b/", kernel_name="r"))
+    os.close(claims.claim("k-3"))
+    held = claims.claim("k-4", server="server:a/", kernel_name="julia")
+    (tmp_path / "k-5.lock").touch()  # of a release that wrote nothing
+    for number, strange in enumerate(("[", "[]", "{}", "7", "[" * 100_000), 6):
+        (tmp_path / f"k-{number}.lock").write_text(strange)
+    assert claims.of_server("server:a/") == {"k-1": "python3.lb.gpu", "k-4": "julia"}
+    os.close(held)
+    os.close(claims.claim("k-4", server="server:a/", kernel_name="r"))
+    claims.remove("k-1")
+    assert claims.of_server("server:a/") == {"k-4": "r"}
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".x", "a\n", "x" * 200])
 def test_a_kernels_id_is_no_path(tmp_path, name):
     with pytest.raises(ValueError, match="no kernel's id"):
