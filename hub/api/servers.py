@@ -19,6 +19,11 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from hub.gateway import HubGateway
+from services.common.web.event_writer import (
+    KEEPALIVE_SECONDS,
+    EventWriter,
+    encode_event,
+)
 from spawners.common.errors import GatewayError
 from spawners.notebooks.start import owner_key
 
@@ -26,7 +31,6 @@ from .own_scope import require_own
 from .usage import UsageHandler
 from .views import Json, cluster_view, event_view, server_view
 
-_KEEPALIVE_SECONDS = 8.0
 _FINAL = frozenset({"ready", "failed", "stopped"})
 
 
@@ -148,8 +152,9 @@ class ProgressHandler(_GatewayHandler):
         """Send events as they are stored, until the start has come to an end."""
         jobs = self.gateway.jobs
         owner = owner_key(user.name, server_name)
-        self.set_header("Content-Type", "text/event-stream")
+        writer = EventWriter(self)
         try:
+            await writer.begin()
             while await self._still_signed_in():
                 view = self.server_of(user, server_name)
                 try:
@@ -160,16 +165,19 @@ class ProgressHandler(_GatewayHandler):
                     return
                 for event in events:
                     after = event.seq
-                    await self._send(f"id: {event.seq}\n", event_view(event))
-                if view is None or view["state"] in _FINAL:
-                    await self._send("event: done\n", view)
+                    data = json.dumps(event_view(event))
+                    await writer.write(encode_event(data, id=str(event.seq)))
+                is_over = view is None or view["state"] in _FINAL
+                if is_over:
+                    await writer.write(encode_event(json.dumps(view), kind="done"))
+                await writer.flush()
+                if is_over:
                     return
                 try:
-                    async with asyncio.timeout(_KEEPALIVE_SECONDS):
+                    async with asyncio.timeout(KEEPALIVE_SECONDS):
                         await jobs.changed(owner, after)
                 except TimeoutError:
-                    self.write(":\n\n")
-                    await self.flush()
+                    await writer.keep_alive()
         except StreamClosedError:
             self.log.debug("The reader of %s's progress went away", user.name)
 
@@ -180,10 +188,6 @@ class ProgressHandler(_GatewayHandler):
             return False
         del self._jupyterhub_user
         return await self.get_current_user() is not None
-
-    async def _send(self, head: str, data: Json | None) -> None:
-        self.write(f"{head}data: {json.dumps(data)}\n\n")
-        await self.flush()
 
 
 class ClusterHandler(_GatewayHandler):

@@ -180,6 +180,7 @@ async def serve(
             opened.health,
             opened.numbers,
             MetricsToken(environment.metrics_token),
+            stopping=stop,
         )
         static = Path(__file__).parent.parent / spec.name / "static"
         application = make_application(

@@ -83,7 +83,8 @@ def log_request(handler: Any) -> None:
     path = getattr(handler, "shown_path", request.path)
     route = getattr(handler, "route", "") or type(handler).__name__
     method = request.method if request.method in _METHODS else "other"
-    REQUESTS.labels(method, route, status).observe(request.request_time())
+    if not getattr(handler, "is_stream", False):  # its time is how long it was read
+        REQUESTS.labels(method, route, status).observe(request.request_time())
     quiet = status < 400 and path.endswith(_SELDOM_OF_INTEREST)
     log.log(
         logging.DEBUG if quiet else logging.INFO,

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 from tornado.iostream import StreamClosedError
@@ -20,7 +21,13 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from services.common.listening import log_request
 from services.common.web.answers import AnswerHandler
-from services.common.web.errors import BadRequest, NotSignedIn, Refusal
+from services.common.web.errors import BadRequest, NotSignedIn, Outdated
+from services.common.web.event_writer import (
+    KEEPALIVE_SECONDS,
+    LOOK_SECONDS,
+    EventWriter,
+    encode_event,
+)
 from services.common.web.metrics import CONTENT_TYPE, exposition
 from spawners.batch.errors import InvalidSpec, NotPermitted, SchedulerUnavailable
 from spawners.batch.explain.failure import Failure
@@ -57,19 +64,9 @@ T = TypeVar("T")
 #: Bytes of the largest request: a script, a launch with its programs, an environment.
 LARGEST_BODY = 8 * 1024**2
 
-_KEEPALIVE_SECONDS = 8.0
-_SLOWEST_SECONDS = 30.0
-_BATCH_BYTES = 64 * 1024
 _SNAPSHOT_SECONDS = 20.0
 _OLDEST_SNAPSHOT = timedelta(days=1)
 _USAGE_PERIOD = timedelta(days=30)
-
-
-class Outdated(Refusal):
-    """What came after that revision cannot be told: list again."""
-
-    status = 410
-    code = "outdated"
 
 
 class JobsHandler(AnswerHandler):
@@ -402,12 +399,11 @@ class WatchHandler(JobsHandler):
         number = int(text) if text.isascii() and text.isdigit() else -1
         if not self.service.feed.knows(epoch, number):
             raise Outdated("This revision is not known here: list the jobs again.")
-        self.set_header("Content-Type", "text/event-stream")
-        self.write(":\n\n")
         self.service.readers += 1
         try:
-            await self._drained()
-            await self._follow(client, prefix, number)
+            writer = EventWriter(self)
+            await writer.begin()
+            await self._follow(writer, client, prefix, number)
         except StreamClosedError:
             log.debug("A reader of %s went away", client.name)
         except NotSignedIn:
@@ -415,40 +411,30 @@ class WatchHandler(JobsHandler):
         finally:
             self.service.readers -= 1
 
-    async def _follow(self, client: Client, prefix: str, number: int) -> None:
+    async def _follow(
+        self, writer: EventWriter, client: Client, prefix: str, number: int
+    ) -> None:
         feed = self.service.feed
+        look_at = monotonic() + LOOK_SECONDS
         while not feed.closed and feed.knows(feed.epoch, number):
-            size = 0
             for change in feed.after(number):
                 number = change.revision
                 if change.owner.startswith(prefix) and client.sees(change.owner):
                     kind = "dropped" if change.entry is None else "record"
                     data = dump(change.name if change.entry is None else change.entry)
-                    line = f"id: {feed.epoch}-{number}\nevent: {kind}\ndata: ".encode()
-                    self.write(line + data + b"\n\n")
-                    size += len(data)
-                if size > _BATCH_BYTES:
-                    break
-            if size:
-                await self._drained()
-                continue
-            try:
-                async with asyncio.timeout(_KEEPALIVE_SECONDS):
-                    await feed.wait(number)
-            except TimeoutError:
+                    event_id = f"{feed.epoch}-{number}"
+                    if await writer.write(encode_event(data, id=event_id, kind=kind)):
+                        break  # what comes next may have changed meanwhile
+            await writer.flush()
+            if monotonic() > look_at:
                 # A right that ended ends what was opened by it.
                 await self.client()
-                self.write(":\n\n")
-                await self._drained()
-
-    async def _drained(self) -> None:
-        """Wait until the reader has taken what was written; hang up on a slow one."""
-        try:
-            async with asyncio.timeout(_SLOWEST_SECONDS):
-                await self.flush()
-        except TimeoutError:
-            self.hang_up()
-            raise StreamClosedError from None
+                look_at = monotonic() + LOOK_SECONDS
+            try:
+                async with asyncio.timeout(KEEPALIVE_SECONDS):
+                    await feed.wait(number)
+            except TimeoutError:
+                await writer.keep_alive()
 
 
 class HealthHandler(JobsHandler):

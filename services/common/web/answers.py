@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from http.client import responses
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from tornado.web import HTTPError, RequestHandler
 from spawners.common.request_id import HEADER, begin_request, current_request
 
 from .errors import HTTP_CODES, INTERNAL_ERROR, BadRequest, ErrorTable, Problem, explain
+from .event_writer import hang_up
 from .shapes import Shape, ours
 
 log = logging.getLogger(__name__)
@@ -57,9 +59,7 @@ class AnswerHandler(RequestHandler):
 
     def hang_up(self) -> None:
         """End an answer that has begun, so that nobody takes it for whole."""
-        stream = getattr(self.request.connection, "stream", None)
-        if stream is not None:
-            stream.close()
+        hang_up(self)
 
     @property
     def origin(self) -> str:
@@ -71,6 +71,22 @@ class AnswerHandler(RequestHandler):
         self.set_status(problem.status)
         self.answer_json(self.error_shape(problem, self.error_id))
 
+    def problem_of(self, error: BaseException | None) -> Problem:
+        """Return what is told of an error; of an internal one only the request's id."""
+        problem = explain(error, self.error_table) if error else None
+        if problem is None and isinstance(error, HTTPError):
+            status = error.status_code
+            if status < _INTERNAL:
+                code = HTTP_CODES.get(status, BadRequest.code)
+                text = error.reason or responses.get(status, "Unknown")
+                problem = Problem(status, code, text)
+        return problem or Problem(
+            _INTERNAL,
+            _INTERNAL_CODE,
+            "Something went wrong in the gateway.",
+            f"Tell its operators this id: {self.error_id}.",
+        )
+
     def answer_json(self, value: object) -> None:
         """Answer JSON that no browser takes for a page."""
         self.set_header("Content-Type", "application/json; charset=utf-8")
@@ -79,20 +95,7 @@ class AnswerHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer whatever a handler raised; internal errors by their id only."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
-        problem = explain(error, self.error_table) if error else None
-        if problem is None and isinstance(error, HTTPError):
-            code = HTTP_CODES.get(status_code, BadRequest.code)
-            problem = Problem(status_code, code, self._reason)
-        if problem is None or (
-            status_code >= _INTERNAL and isinstance(error, HTTPError)
-        ):
-            problem = Problem(
-                _INTERNAL,
-                _INTERNAL_CODE,
-                "Something went wrong in the gateway.",
-                f"Tell its operators this id: {self.error_id}.",
-            )
-        self.answer_problem(problem)
+        self.answer_problem(self.problem_of(error))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what the caller is only told the id of."""

@@ -9,6 +9,7 @@
     │   └── SessionEnded  403  a browser that has to sign in, or to send its token
     ├── NotThere          404  not there, or not for this caller: the same words
     ├── InTheWay          409  something is there that must not be
+    ├── Outdated          410  what came since cannot be told any more: list anew
     ├── TooLarge          413  more than may be sent at once
     ├── TooMany           429  the caller has to wait, or to end something first
     └── NotReady          503  the service or what it needs is not up
@@ -84,6 +85,13 @@ class InTheWay(Refusal):
     code = "conflict"
 
 
+class Outdated(Refusal):
+    """What came since the place that is named cannot be told any more: list anew."""
+
+    status = 410
+    code = "outdated"
+
+
 class TooLarge(Refusal):
     """More than may be sent at once."""
 
@@ -123,9 +131,15 @@ _REFUSALS = (
 )
 
 
-def error_codes(table: ErrorTable) -> list[tuple[int, str]]:
-    """Return status and code of all errors that a service may answer, in order."""
-    codes = {(refusal.status, refusal.code) for refusal in _REFUSALS}
+def error_codes(table: ErrorTable, *, streams: bool = True) -> list[tuple[int, str]]:
+    """Return status and code of all errors that a service may answer, in order.
+
+    Args:
+        table: the service's own.
+        streams: whether it has routes that stream.
+    """
+    refusals = (*_REFUSALS, Outdated) if streams else _REFUSALS
+    codes = {(refusal.status, refusal.code) for refusal in refusals}
     return sorted(
         codes | set(HTTP_CODES.items()) | set(table.values()) | {INTERNAL_ERROR}
     )

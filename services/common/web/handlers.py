@@ -7,10 +7,12 @@ models, calls the function and answers its model, or the one shape of an error.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Generic
 
@@ -25,6 +27,7 @@ from .errors import BadRequest, Forbidden, NotReady, Problem
 from .fetches import refusal
 from .metrics import CONTENT_TYPE, MetricsToken, Numbers, exposition
 from .routes import C, Call, Route, ServiceSpec
+from .streams import EventStream, OpenStreams, send_events
 
 _LONGEST_QUERY = 16_384
 
@@ -41,6 +44,8 @@ class RunningService(Generic[C]):
         health: says whether the service can work: (ready, facts to show).
         numbers: what it is busy with.
         metrics_token: of who may read its numbers.
+        streams: who reads which streams of events.
+        stopping: set when the process is to end.
     """
 
     spec: ServiceSpec[C]
@@ -50,6 +55,8 @@ class RunningService(Generic[C]):
     health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
     numbers: Numbers
     metrics_token: MetricsToken
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class BaseHandler(AnswerHandler):
@@ -118,29 +125,62 @@ class RouteHandler(BaseHandler):
         """Take the routes of this path, by method."""
         super().initialize(serving)
         self._routes = routes
+        self._gone = asyncio.Event()
         self.route = next(iter(routes.values())).path
         self.SUPPORTED_METHODS = tuple(routes)
 
     async def _serve(self, **path: str) -> None:
         route = self._routes[self.request.method or ""]
-        caller = await self.caller()
+        caller = self._allowed(route, await self.caller())
+        sent = {"query": self._query(route), "body": self._body(route)}
+        last_event = self.request.headers.get("Last-Event-ID", "")
+        call = Call(caller, self.origin, path, self.error_id, last_event)
+        models = {name: model for name, model in sent.items() if model is not None}
+        with self._counted(route, caller):
+            answer = await route.run(self.serving.context, call, **models)
+            if isinstance(answer, EventStream):
+                await self._stream(route, answer)
+                return
+        self.set_status(route.status)
+        self.answer_json(answer.model_dump(mode="json"))
+
+    get = post = put = patch = delete = _serve
+
+    def _allowed(self, route: Route[Any], caller: Caller | None) -> Caller:
+        """Return who asks, if she may.
+
+        Raises:
+            NotSignedIn, Forbidden: she may not.
+        """
         if caller is None:
             raise unknown_caller(self, self.hub_auth)
         if not caller.may(route.scope):
             raise Forbidden(
                 "This token may not do this.", hint=f"It needs the scope {route.scope}."
             )
-        sent = {"query": self._query(route), "body": self._body(route)}
-        call = Call(caller, self.origin, path, self.error_id)
-        answer = await route.run(
-            self.serving.context,
-            call,
-            **{name: model for name, model in sent.items() if model is not None},
-        )
-        self.set_status(route.status)
-        self.answer_json(answer.model_dump(mode="json"))
+        return caller
 
-    get = post = put = patch = delete = _serve
+    def _counted(
+        self, route: Route[Any], caller: Caller
+    ) -> AbstractContextManager[None]:
+        """Count a stream for as long as it is read."""
+        if not route.streams:
+            return nullcontext()
+        return self.serving.streams.one_of(caller.name, route.path)
+
+    async def _stream(self, route: Route[Any], stream: EventStream[Any]) -> None:
+        async def look() -> None:
+            caller = self._allowed(route, await self.caller_now())
+            if stream.recheck is not None:
+                await stream.recheck(caller)
+
+        self.is_stream = True
+        ended = (self._gone, self.serving.stopping)
+        await send_events(self, stream, look=look, ended=ended)
+
+    def on_connection_close(self) -> None:
+        """Let a stream end whose reader is gone."""
+        self._gone.set()
 
     def _query(self, route: Route[Any]) -> BaseModel | None:
         if len(self.request.query) > _LONGEST_QUERY:

@@ -10,7 +10,19 @@ from pydantic.json_schema import models_json_schema
 from .errors import error_codes
 from .routes import Model, Route, ServiceSpec
 
+STREAM = "text/event-stream"
+"""The media type of routes that stream."""
+
+_JSON = "application/json"
 _REFERENCE = "#/components/schemas/{model}"
+
+_LAST_EVENT = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was read, to go on from there.",
+    "schema": {"type": "string"},
+}
 
 
 class ErrorFacts(Model):
@@ -44,7 +56,8 @@ def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any
     unique = list(dict.fromkeys(used))
     schemas, definitions = models_json_schema(unique, ref_template=_REFERENCE)
     codes = definitions["$defs"][ErrorFacts.__name__]["properties"]["code"]
-    codes["enum"] = list(dict.fromkeys(code for _, code in error_codes(spec.errors)))
+    errors = error_codes(spec.errors, streams=spec.has_streams)
+    codes["enum"] = list(dict.fromkeys(code for _, code in errors))
     paths: dict[str, dict[str, Any]] = {}
     for route in spec.routes:
         methods = paths.setdefault(f"/{route.path}", {})
@@ -91,7 +104,11 @@ def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
         "responses": {
             str(route.status): {
                 "description": route.answer.__doc__ or route.summary,
-                "content": _json(schemas[(route.answer, "serialization")]),
+                "content": {
+                    STREAM if route.streams else _JSON: {
+                        "schema": schemas[(route.answer, "serialization")]
+                    }
+                },
             },
             "default": {
                 "description": ErrorAnswer.__doc__,
@@ -101,6 +118,8 @@ def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
     }
     if route.query is not None:
         operation["parameters"] += _query_parameters(route.query)
+    if route.streams:
+        operation["parameters"].append(_LAST_EVENT)
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,
@@ -110,7 +129,7 @@ def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
 
 
 def _json(schema: Any) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+    return {_JSON: {"schema": schema}}
 
 
 def _query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any  # JSON schema
 
 from .errors import error_codes
-from .openapi import document
+from .openapi import STREAM, document
 from .routes import ServiceSpec
 
 _LIMITS = {
@@ -45,7 +45,8 @@ def api_page(spec: ServiceSpec[Any]) -> str:
         "| code | status |",
         "| --- | --- |",
     ]
-    lines += [f"| `{code}` | {status} |" for status, code in error_codes(spec.errors)]
+    codes = error_codes(spec.errors, streams=spec.has_streams)
+    lines += [f"| `{code}` | {status} |" for status, code in codes]
     page = _Page(document(spec, f"/services/{spec.name}/", ""))
     for tag in page.document["tags"]:
         lines += ["", f"## {tag['name'].capitalize()}", "", tag["description"]]
@@ -87,7 +88,12 @@ class _Page:
         if "requestBody" in operation:
             yield from ("", "Body:", "", *self._fields(operation["requestBody"]))
         answer = operation["responses"][status]
-        yield from ("", f"Answer: {self._kind(_schema(answer))}.")
+        kind = self._kind(_schema(answer))
+        if STREAM in answer["content"]:
+            yield from ("", f"Answer: a stream of server-sent events of {kind}; the")
+            yield "header `Last-Event-ID` has it go on from there."
+        else:
+            yield from ("", f"Answer: {kind}.")
 
     def shapes(self) -> Iterator[str]:
         """The answers, and whatever they hold, each once."""
@@ -155,7 +161,7 @@ _HEAD = ("| field | kind | meaning |", "| --- | --- | --- |")
 
 
 def _schema(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = content["content"]["application/json"]["schema"]
+    schema: Mapping[str, Any] = next(iter(content["content"].values()))["schema"]
     return schema
 
 

@@ -13,13 +13,22 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Concatenate, Generic, TypeVar, get_type_hints
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import BaseModel, ConfigDict
 
 from .auth import Caller
 from .errors import ErrorTable
 from .shapes import Shape, ours
+from .streams import EventStream
 
 
 class Model(BaseModel):
@@ -46,32 +55,41 @@ class Call:
         origin: scheme and authority by which the caller reached us.
         path: the values in the path.
         id: names this request in the log.
+        last_event_id: of a stream's last event that the caller read; ``""`` for none.
     """
 
     caller: Caller
     origin: str
     path: Mapping[str, str]
     id: str
+    last_event_id: str = ""
 
 
 C = TypeVar("C")
 """What a service's functions get first: the service's own object."""
 
-RouteFunction = Callable[Concatenate[C, Call, ...], Awaitable[BaseModel]]
+RouteFunction = Callable[
+    Concatenate[C, Call, ...], Awaitable[BaseModel | EventStream[Any]]
+]
 """``async def name(service: C, call: Call, query: Q, body: B) -> A``.
 
 ``query`` and ``body`` are there if the call takes one; their annotations are the models
-that what was sent is read into, and ``A`` is the model of the answer.
+that what was sent is read into, and ``A`` is the model of the answer, or
+``EventStream[A]`` of a stream of events that tell of ``A`` (:mod:`.streams`).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The models of a route's function. ``None``: the call takes none."""
+    """The models of a route's function. ``None``: the call takes none.
+
+    ``streams``: the answer is a stream of events, each with an ``answer``.
+    """
 
     answer: type[BaseModel]
     query: type[BaseModel] | None
     body: type[BaseModel] | None
+    streams: bool = False
 
 
 @cache
@@ -83,6 +101,9 @@ def signature_of(run: Callable[..., object]) -> Signature:
     """
     parameters = list(inspect.signature(run).parameters)[2:]
     hints = get_type_hints(run)
+    streams = get_origin(hints.get("return")) is EventStream
+    if streams:
+        hints["return"] = get_args(hints["return"])[0]
     models: dict[str, type[BaseModel]] = {}
     for name in ("return", *parameters):
         kind = hints.get(name)
@@ -94,7 +115,7 @@ def signature_of(run: Callable[..., object]) -> Signature:
                 "with its model"
             )
         models[name] = kind
-    return Signature(models["return"], models.get("query"), models.get("body"))
+    return Signature(models["return"], models.get("query"), models.get("body"), streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +144,7 @@ class Route(Generic[C]):
 
     @property
     def answer(self) -> type[BaseModel]:
-        """The model of the answer."""
+        """The model of the answer, or of what each event of it tells."""
         return signature_of(self.run).answer
 
     @property
@@ -135,6 +156,11 @@ class Route(Generic[C]):
     def body(self) -> type[BaseModel] | None:
         """The model of the body; ``None`` where the call takes none."""
         return signature_of(self.run).body
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is a stream of events."""
+        return signature_of(self.run).streams
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -191,6 +217,11 @@ class ServiceSpec(Generic[C]):
     errors: ErrorTable = field(repr=False)
     largest_body: int = 2**20
     shapes: tuple[tuple[str, Shape], ...] = ()
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether any route answers a stream of events."""
+        return any(route.streams for route in self.routes)
 
     def shape_at(self, path: str) -> Shape:
         """Return how errors look at a path below the service's."""

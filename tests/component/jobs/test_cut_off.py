@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rigs.services.jobs import QUICK
-from services.jobs import handlers
+from services.common.web import event_writer
 from spawners.batch.errors import BatchError
 from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.errors import UnknownJob
@@ -215,7 +215,7 @@ class TestTheMirror:
     async def test_a_reader_that_takes_nothing_is_hung_up_on(
         self, rig, api, new_spec, monkeypatch
     ):
-        monkeypatch.setattr(handlers, "_SLOWEST_SECONDS", 0.2)
+        monkeypatch.setattr(event_writer, "_SLOWEST_SECONDS", 0.2)
         token = rig.tokens.file_of("hub").read_text().strip()
         feed = rig.service.feed
         _, writer = await asyncio.open_unix_connection(rig.socket, limit=1)

@@ -450,7 +450,8 @@ class TestTokensOfJobs:
     async def test_a_stream_that_it_opened_ends_with_it(
         self, rig, hub, server, monkeypatch
     ):
-        monkeypatch.setattr(handlers, "_KEEPALIVE_SECONDS", 0.1)
+        monkeypatch.setattr(handlers, "KEEPALIVE_SECONDS", 0.1)
+        monkeypatch.setattr(handlers, "LOOK_SECONDS", 0.1)
         record, token = server
         feed = rig.service.feed
         path = f"/v1/watch?after={feed.epoch}-{feed.revision}"
