@@ -13,6 +13,7 @@ import pwd
 import ssl
 from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from services.jobs.clients import HUB, ClientTokens
@@ -38,6 +39,10 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
 _START_SECONDS = 60.0
+# For the first page: any news of the cluster is better than none, newer ones come by
+# themselves.
+_FIRST_SNAPSHOT_AGE = timedelta(hours=1)
+_FIRST_SNAPSHOT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +242,8 @@ async def open_gateway(
 ) -> HubGateway:
     """Return the hub's side of all jobs, once it knows of every one of them.
 
+    It knows the cluster by then, too, unless the scheduler takes long to tell of it.
+
     Args:
         settings: the site's.
         site: what ``auto`` came to.
@@ -251,6 +258,7 @@ async def open_gateway(
     try:
         async with asyncio.timeout(patience_seconds):
             await jobs.start()
+        await _read_cluster(jobs)
         # Made by the service before it answers.
         tls = hub_client(pki_directory(settings)).context()
     except TimeoutError:
@@ -265,3 +273,11 @@ async def open_gateway(
     return HubGateway(
         jobs=jobs, tls=tls, places=places(settings, site), kernels=kernels
     )
+
+
+async def _read_cluster(jobs: RemoteJobs) -> None:
+    try:
+        async with asyncio.timeout(_FIRST_SNAPSHOT_SECONDS):
+            await jobs.fresh_snapshot(_FIRST_SNAPSHOT_AGE)
+    except (GatewayError, TimeoutError) as error:
+        log.warning("The cluster is not known yet: %s", error or "no answer so far")
