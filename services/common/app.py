@@ -44,6 +44,7 @@ class Environment:
         hub: the hub's URL then, else its path. Both end with a slash.
         state: the gateway's state directory.
         config: ``gateway.toml``, if there is one.
+        auth: the hub: its API, our token there, and who asks.
     """
 
     socket: Path
@@ -51,6 +52,7 @@ class Environment:
     base_url: str
     state: Path
     config: Path | None
+    auth: HubOAuth
     pages: str = ""
     hub: str = "/hub/"
 
@@ -71,6 +73,7 @@ class Environment:
             base_url=base_url,
             state=Path(environment["LANDBRIDGE_STATE"]),
             config=Path(config) if config else None,
+            auth=hub_auth(),
             pages=pages,
             hub=environment["JUPYTERHUB_PUBLIC_HUB_URL"]
             if pages
@@ -167,9 +170,18 @@ async def serve(
     environment: Environment,
     open_service: Open[C],
     stop: asyncio.Event,
+    listens: asyncio.Event | None = None,
 ) -> None:
-    """Serve until ``stop``; then finish what is being answered and close all."""
-    auth = hub_auth()
+    """Serve until ``stop``; then finish what is being answered and close all.
+
+    Args:
+        spec: the service's REST API.
+        environment: where this process stands.
+        open_service: opens all that it needs.
+        stop: when to end.
+        listens: set once requests are taken.
+    """
+    auth = environment.auth
     async with AsyncExitStack() as stack:
         opened = await open_service(environment, stack)
         serving = RunningService(
@@ -195,6 +207,7 @@ async def serve(
             environment.socket,
             stop,
             largest_body=spec.largest_body,
+            listens=listens,
         )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +28,73 @@ from tornado.web import Application
 from spawners.common.request_id import HEADER, begin_request, log_requests
 from spawners.common.sockets import ListeningSocket
 
+from .endless import ENDLESS
 from .web.metrics import REQUESTS
 from .web.short_lines import keep_lines_short
 
 log = logging.getLogger(__name__)
 
-_DRAIN_SECONDS = 10.0
+_DRAIN_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
 _HEADER_BYTES = 32_768
 
 
 class NamedRequests(HTTPServer):
-    """Has each request served under its id (:mod:`spawners.common.request_id`)."""
+    """Has each request served under its id (:mod:`spawners.common.request_id`).
+
+    It knows on which connections something is being answered.
+    """
+
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        """Begin with no request."""
+        self._busy: set[object] = set()
+        self._rests = asyncio.Event()
+        super().initialize(*args, **kwargs)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Return what takes a request in."""
-        return _Named(super().start_request(server_conn, request_conn))
+        """Return what takes a request in, once the last of its connection is over."""
+        self._answered(server_conn)
+        delegate = super().start_request(server_conn, request_conn)
+        return _Named(delegate, partial(self._busy.add, server_conn))
+
+    def on_close(self, server_conn: object) -> None:
+        """Forget a connection, and what was being answered there."""
+        self._answered(server_conn)
+        super().on_close(server_conn)
+
+    async def drain(self, seconds: float) -> None:
+        """Return when all that has an end is answered, or after ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._busy - set(ENDLESS):
+                    self._rests.clear()
+                    await self._rests.wait()
+        except TimeoutError:
+            log.warning("Requests were still being answered after %g s", seconds)
+
+    def _answered(self, server_conn: object) -> None:
+        self._busy.discard(server_conn)
+        ENDLESS.discard(server_conn)
+        self._rests.set()
 
 
 class _Named(HTTPMessageDelegate):
     """Begins a request when its headers are there: in the task that serves it."""
 
-    def __init__(self, delegate: HTTPMessageDelegate) -> None:
+    def __init__(
+        self, delegate: HTTPMessageDelegate, begun: Callable[[], None]
+    ) -> None:
         self._delegate = delegate
+        self._begun = begun
 
     def headers_received(
         self,
         start_line: RequestStartLine | ResponseStartLine,
         headers: HTTPHeaders,
     ) -> Awaitable[None] | None:
+        self._begun()
         begin_request(headers.get(HEADER, ""))
         return self._delegate.headers_received(start_line, headers)
 
@@ -104,6 +142,7 @@ async def listen(
     stop: asyncio.Event,
     *,
     largest_body: int,
+    listens: asyncio.Event | None = None,
 ) -> None:
     """Serve at ``socket`` until ``stop``; then finish what is being answered.
 
@@ -113,6 +152,7 @@ async def listen(
         socket: where; made for this account alone.
         stop: when to end.
         largest_body: bytes that a request may have.
+        listens: set once requests are taken.
 
     Raises:
         SocketTaken: another process listens there.
@@ -129,15 +169,18 @@ async def listen(
     async with ListeningSocket(socket) as listener:
         server.add_socket(listener.socket)
         log.info("Service %s listens on %s", name, socket)
+        if listens is not None:
+            listens.set()
         await stop.wait()
         log.info("Service %s stops", name)
         server.stop()
     # The next process may listen by now; we finish what is begun.
+    await server.drain(_DRAIN_SECONDS)
     try:
-        async with asyncio.timeout(_DRAIN_SECONDS):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await server.close_all_connections()
     except TimeoutError:
-        log.warning("Requests were still being answered after %g s", _DRAIN_SECONDS)
+        log.warning("Connections were not closed after %g s", _CLOSE_SECONDS)
 
 
 def run_until_stopped(

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from services.common.access.people import HubDirectory
 from services.common.app import Environment, OpenService, run_service
 from services.common.background.tasks import Tasks
-from services.common.web.auth import hub_auth
 from spawners.common.database import database_url
 from spawners.common.settings import load
 
@@ -46,7 +45,7 @@ async def open_storage(
         database_url(environment.config, environment.state, NAME)
     )
     stack.push_async_callback(database.close)
-    auth = hub_auth()
+    auth = environment.auth
     people = HubDirectory(auth.api_url, auth.api_token)
     stack.push_async_callback(people.close)
     store_url = os.environ.get("LANDBRIDGE_ORIGIN", "")

@@ -8,6 +8,8 @@ import re
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
+from ..endless import is_endless
+
 KEEPALIVE_SECONDS = 8.0
 """How long a stream is silent at most."""
 LOOK_SECONDS = 5.0
@@ -67,6 +69,7 @@ class EventWriter:
             StreamClosedError: it is gone.
         """
         handler = self._handler
+        is_endless(handler.request)
         handler.set_status(200)
         handler.set_header("Content-Type", "text/event-stream")
         handler.set_header("X-Accel-Buffering", "no")  # of a proxy in front of ours

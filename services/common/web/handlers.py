@@ -298,6 +298,10 @@ class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is u
         """Take the connection to the hub."""
         self.hub_auth = serving.auth
 
+    async def prepare(self) -> None:
+        """Find out who comes on the loop, which JupyterHub's handler would block."""
+        self.current_user = await self.hub_auth.get_user(self, sync=False)
+
     def set_default_headers(self) -> None:
         """Say what browsers may do with the answer: little."""
         for name, value in HEADERS.items():

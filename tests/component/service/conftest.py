@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.services.service import ServiceProcess, running_service, write_key
 from rigs.stores.sites import StoreFacts
 
-Serve = Callable[..., ServiceRig]
+Serve = Callable[..., ServiceProcess]
 
 
 def at_localhost(endpoint: str) -> str:
@@ -25,7 +25,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start a service on a store: ``serve(facts, credentials="sts", ...)``."""
     with ExitStack() as stack:
 
-        def start(facts: StoreFacts, *, broker: bool = True, **more: Any) -> ServiceRig:
+        def start(
+            facts: StoreFacts, *, broker: bool = True, **more: Any
+        ) -> ServiceProcess:
             settings = {
                 "endpoint": at_localhost(facts.endpoint),
                 "route": "direct",

@@ -9,7 +9,7 @@ import pytest
 from landbridge_lab.gateway.storage import StorageService
 from rigs.services.copying_home import Home
 from rigs.services.person import PREFIX
-from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.services.service import ServiceProcess, running_service, write_key
 
 pytestmark = pytest.mark.root
 
@@ -28,7 +28,7 @@ def rig(rgw_facts, tmp_path):
         yield one
 
 
-async def test_slashes_at_a_names_beginning_stay(rig: ServiceRig, tmp_path: Path):
+async def test_slashes_at_a_names_beginning_stay(rig: ServiceProcess, tmp_path: Path):
     """``/x/a`` is not ``x/a``: neither is read or written for the other."""
     alice = rig.person("alice")
     service = StorageService(f"{rig.origin}{PREFIX}api/v1/", alice.token)

@@ -198,17 +198,17 @@ async def test_silence_is_broken_by_comments(
 
 
 def end_token(toy: Served, clock: Clock) -> None:
-    toy.hub.people.clear()
+    toy.hub.tokens.clear()
 
 
 def end_scope(toy: Served, clock: Clock) -> None:
-    for person in toy.hub.people.values():
-        person["scopes"] = [s for s in person["scopes"] if s != SCOPE]
+    for token in toy.hub.tokens.values():
+        token.scopes = tuple(s for s in token.scopes if s != SCOPE)
 
 
 def end_access(toy: Served, clock: Clock) -> None:
-    for person in toy.hub.people.values():
-        person["scopes"] = [SCOPE]
+    for token in toy.hub.tokens.values():
+        token.scopes = (SCOPE,)
 
 
 def end_own_right(toy: Served, clock: Clock) -> None:
@@ -281,8 +281,7 @@ async def test_a_reader_that_takes_nothing_is_hung_up_on(
 ) -> None:
     monkeypatch.setattr(event_writer, "_SLOWEST_SECONDS", 0.2)
     clock.word = "x" * 100_000
-    token = toy.hub.token("alice", None)
-    toy.hub.people[token]["scopes"] = ["access:services!service=toy", SCOPE]
+    token = toy.hub.token("alice", ["access:services!service=toy", SCOPE])
     _, writer = await asyncio.open_unix_connection(toy.socket, limit=1)
     writer.write(
         f"GET {toy.prefix}api/v1/ticks?upto=1000 HTTP/1.1\r\nHost: toy\r\n"

@@ -15,7 +15,7 @@ import pytest
 
 from rigs.hub.process import until
 from rigs.services.person import PREFIX, Person
-from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.services.service import ServiceProcess, running_service, write_key
 from rigs.stores.fault_proxy import CutAnswer, Fault, FaultProxy, Refuse, Say
 from rigs.stores.sites import StoreFacts
 
@@ -63,7 +63,7 @@ def rig(
     seaweedfs_facts: StoreFacts,
     door: Door,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[ServiceRig]:
+) -> Iterator[ServiceProcess]:
     directory = tmp_path_factory.mktemp("faults")
     key = seaweedfs_facts.key
     settings = {
@@ -79,7 +79,7 @@ def rig(
 
 
 @pytest.fixture(scope="module")
-def alice(rig: ServiceRig) -> Person:
+def alice(rig: ServiceProcess) -> Person:
     one = rig.person("alice")
     for i in range(48):
         one.put(f"src/{i:02}", f"{i:02}".encode(), bucket=OWN)
@@ -154,11 +154,11 @@ def test_a_folder_that_cannot_be_tidied_is_deleted_all_the_same(alice, door):
     assert alice.names("tidy/", bucket=OWN) == []
 
 
-def health(rig: ServiceRig) -> httpx.Response:
+def health(rig: ServiceProcess) -> httpx.Response:
     return httpx.get(f"{rig.origin}{PREFIX}health", trust_env=False, timeout=30)
 
 
-def until_health(rig: ServiceRig, status: int) -> dict:
+def until_health(rig: ServiceProcess, status: int) -> dict:
     def look() -> dict | None:
         answer = health(rig)
         return answer.json() if answer.status_code == status else None
@@ -185,7 +185,7 @@ def test_health_tells_of_a_store_that_went_away_and_came_back(rig, door):
     assert len(looks) < 10  # one in five seconds, whoever asks
 
 
-def every_operation(rig: ServiceRig, upload: dict) -> dict[str, tuple]:
+def every_operation(rig: ServiceProcess, upload: dict) -> dict[str, tuple]:
     """Each call that has to ask the store, with an uploads' names."""
     where = {k: upload[k] for k in ("bucket", "key", "upload_id")}
     new = {"bucket": OWN, "key": "new", "size": 1}

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rigs.services.service import ServiceRig, running_service
+from rigs.services.service import ServiceProcess, running_service
 
 pytestmark = pytest.mark.root
 
@@ -19,7 +19,7 @@ MIB = 2**20
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[ServiceRig]:
+def rig(tmp_path: Path) -> Iterator[ServiceProcess]:
     """A service whose embedded store has a disk of 160 MiB."""
     disk = tmp_path / "state" / "store"
     disk.mkdir(parents=True)
@@ -33,7 +33,7 @@ def rig(tmp_path: Path) -> Iterator[ServiceRig]:
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def test_a_full_store_says_so_and_shows_nothing_half(rig: ServiceRig) -> None:
+def test_a_full_store_says_so_and_shows_nothing_half(rig: ServiceProcess) -> None:
     alice = rig.person("alice")
     wish = {"bucket": "alice", "key": "too big", "size": 500 * MIB}
     assert alice.refused("POST", "urls/upload", wish) == (507, "store-full")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from rigs.services.person import Person, check_preflight, preflight
-from rigs.services.service import ServiceRig, running_service, write_key
+from rigs.services.service import ServiceProcess, running_service, write_key
 from rigs.stores.odd_keys import ODD
 from rigs.stores.sites import Site, StoreFacts
 from services.storage.api.downloads import reachable
@@ -33,7 +33,7 @@ def settings_for(facts: StoreFacts, directory: Path, **more: object) -> dict:
 @pytest.fixture(scope="module")
 def rig(
     rgw_facts: StoreFacts, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServiceRig]:
+) -> Iterator[ServiceProcess]:
     """Browsers go to the store's own host name."""
     directory = tmp_path_factory.mktemp("ceph")
     more = {"route": "direct", "user_bucket": "d-{user}"}
@@ -42,12 +42,12 @@ def rig(
 
 
 @pytest.fixture(scope="module")
-def alice(rig: ServiceRig) -> Person:
+def alice(rig: ServiceProcess) -> Person:
     return rig.person("alice")
 
 
 @pytest.fixture(scope="module")
-def bob(rig: ServiceRig) -> Person:
+def bob(rig: ServiceProcess) -> Person:
     return rig.person("bob")
 
 

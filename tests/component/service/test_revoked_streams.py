@@ -9,7 +9,7 @@ from collections.abc import Callable
 import httpx
 
 from rigs.services.person import PREFIX
-from rigs.services.service import ServiceRig
+from rigs.services.service import ServiceProcess
 from rigs.stores.sites import Site, StoreFacts
 
 MIB = 1024**2
@@ -29,7 +29,7 @@ async def make(facts: StoreFacts, bucket: str) -> None:
 class Slow:
     """Somebody who reads two megabytes each second, until the end or for so long."""
 
-    def __init__(self, rig: ServiceRig, token: str, bucket: str) -> None:
+    def __init__(self, rig: ServiceProcess, token: str, bucket: str) -> None:
         self.read = 0
         self._client = httpx.Client(trust_env=False, timeout=60)
         self._answer = self._client.send(
@@ -63,7 +63,7 @@ class Slow:
 
 
 def test_a_download_ends_with_its_token_and_no_other_does(
-    serve: Callable[..., ServiceRig], seaweedfs_facts: StoreFacts
+    serve: Callable[..., ServiceProcess], seaweedfs_facts: StoreFacts
 ) -> None:
     rig = serve(
         seaweedfs_facts, role_arn=seaweedfs_facts.role_arn, user_bucket="r-{user}"
@@ -76,7 +76,7 @@ def test_a_download_ends_with_its_token_and_no_other_does(
     try:
         assert thief.more()
         assert owner.more()
-        del rig.hub.people[stolen]
+        rig.hub.revoke(stolen)
         began = time.monotonic()
         while thief.more(1):
             assert time.monotonic() - began < PROMISED_SECONDS

@@ -56,7 +56,7 @@ async def test_a_sign_in_at_the_provider_gives_narrow_keys(
     bob.call("GET", "buckets")
     bob.call("GET", "objects", bucket="w-bob")  # makes his bucket
     check_tokens(rig, alice, provider)
-    rig.hub.kept["alice"] = {"id_token": provider.token()}
+    rig.hub.users["alice"].auth_state = {"id_token": provider.token()}
     check_work(alice)
     answer = alice.call("POST", "credentials", IN)
     key = (answer["access_key"], answer["secret_key"], answer["session_token"])
@@ -87,12 +87,12 @@ def check_tokens(rig, alice, provider) -> None:
         "signed by nobody": {"algorithm": "none"},
     }
     for what, how in wrong.items():
-        rig.hub.kept["alice"] = {"id_token": provider.token(**how)}
+        rig.hub.users["alice"].auth_state = {"id_token": provider.token(**how)}
         assert words(alice) == (
             "store-denied: The store does not take your sign-in at the identity "
             "provider."
         ), what
-    rig.hub.kept["alice"] = {"id_token": provider.token(lifetime=-10)}
+    rig.hub.users["alice"].auth_state = {"id_token": provider.token(lifetime=-10)}
     assert words(alice) == (
         "key-needed: Your sign-in at the identity provider has expired."
     )
@@ -149,7 +149,7 @@ async def test_sessions_that_can_widen_themselves_are_given_to_nobody(
         user_bucket="v-{user}",
     )
     alice = rig.person("alice")
-    rig.hub.kept["alice"] = {"id_token": provider.token()}
+    rig.hub.users["alice"].auth_state = {"id_token": provider.token()}
     for _ in range(2):
         assert "Its sessions can get themselves wider keys" in words(alice)
     assert "The store's sessions are not safe to hand out" in rig.words()

@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from rigs.services.person import check_preflight
-from rigs.services.service import ServiceRig
+from rigs.services.service import ServiceProcess
 from rigs.stores.sites import Site, StoreFacts
 from services.storage.drivers.admin_users import RgwUsers
 from services.storage.drivers.policies import session_policy
@@ -98,7 +98,7 @@ class TestPasted:
         assert alice.refused("POST", "shares", share) == (501, "not-supported")
 
     @staticmethod
-    def check_lending(rig: ServiceRig, alice, mine: str, key: AccessKey) -> None:
+    def check_lending(rig: ServiceProcess, alice, mine: str, key: AccessKey) -> None:
         lent = alice.call("POST", "credentials", {})
         assert key_of(lent) == key
         narrow = {"grants": [{"bucket": mine, "mode": "read"}]}
@@ -152,12 +152,12 @@ async def test_a_sign_in_at_the_provider_gives_keys(provider, short_rig, serve):
     alice = rig.person("alice")
     rig.person("bob").call("GET", "buckets")  # makes her bucket
     assert alice.refused("POST", "credentials", {}) == (403, "key-needed")
-    rig.hub.kept["alice"] = {"id_token": provider.token(lifetime=10)}
+    rig.hub.users["alice"].auth_state = {"id_token": provider.token(lifetime=10)}
     assert alice.refused("POST", "credentials", {}) == (403, "key-needed")
-    rig.hub.kept["alice"] = {"id_token": provider.token(audience="other")}
+    rig.hub.users["alice"].auth_state = {"id_token": provider.token(audience="other")}
     refusal = alice.refused("POST", "credentials", {})
     assert refusal in {(400, "store-refused"), (403, "store-denied")}
-    rig.hub.kept["alice"] = {"id_token": provider.token()}
+    rig.hub.users["alice"].auth_state = {"id_token": provider.token()}
     alice.put("in/a", b"1")
     body = {"grants": [{"bucket": "alice", "prefix": "in/", "mode": "read"}]}
     answer = alice.call("POST", "credentials", body)

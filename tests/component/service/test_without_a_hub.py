@@ -9,7 +9,7 @@ import httpx
 
 from rigs.hub.process import until
 from rigs.services.person import PREFIX
-from rigs.services.service import ServiceRig
+from rigs.services.service import ServiceProcess
 from rigs.stores.sites import StoreFacts
 from services.common.web.auth import CACHE_SECONDS
 
@@ -17,7 +17,7 @@ PROMISED_SECONDS = 30
 
 
 def test_only_a_hub_that_does_not_run_is_believed_from_memory(
-    serve: Callable[..., ServiceRig], seaweedfs_facts: StoreFacts
+    serve: Callable[..., ServiceProcess], seaweedfs_facts: StoreFacts
 ) -> None:
     rig = serve(
         seaweedfs_facts, role_arn=seaweedfs_facts.role_arn, user_bucket="r-{user}"
@@ -33,7 +33,7 @@ def test_only_a_hub_that_does_not_run_is_believed_from_memory(
 
     stolen, kept, ended = (rig.hub.token("alice") for _ in range(3))
     assert [status(token) for token in (stolen, kept, ended)] == [200] * 3
-    del rig.hub.people[ended]
+    rig.hub.revoke(ended)
     began = time.monotonic()
     until("what ended is refused", lambda: status(ended) == 401)
     assert time.monotonic() - began < PROMISED_SECONDS
@@ -44,7 +44,7 @@ def test_only_a_hub_that_does_not_run_is_believed_from_memory(
     assert status("a-guess") == 503
 
     rig.hub.start()
-    del rig.hub.people[stolen]
+    rig.hub.revoke(stolen)
     began = time.monotonic()
     until("what ended is refused", lambda: status(stolen) == 401)
     assert time.monotonic() - began < PROMISED_SECONDS

@@ -13,9 +13,9 @@ from jupyterhub.httpclient import JupyterHubHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 
-from rigs.services.service import HubStub
 from services.common.app import make_application
 from services.common.listening import NamedRequests
+from services.common.testing.hub import HubStub
 from services.common.web.auth import PatientAuth
 from services.common.web.handlers import RunningService
 from services.common.web.metrics import MetricsToken

@@ -14,16 +14,14 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
-from typing import Any
 
 import httpx
 
 from rigs.hub.process import CHECKOUT, until
 from rigs.services.person import PREFIX, Document, Person
-from spawners.common.sockets import url_of_socket
+from services.common.testing.hub import HubStub
+from services.common.testing.rig import toml_of
 
 SCOPES = [
     "access:services!service=storage",
@@ -31,95 +29,6 @@ SCOPES = [
     "custom:storage:write",
     "custom:storage:share",
 ]
-
-
-class HubStub:
-    """Knows whose a token is; everybody is there who was named once.
-
-    Attributes:
-        people: by token, as ``/hub/api/user`` tells them.
-        kept: by name, what the hub keeps of a sign-in.
-        is_confused: whether it answers nothing but 503.
-        answering: whether it answers at all; cleared, it lets everybody wait.
-        url: of its API, at its socket.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.people: dict[str, dict[str, Any]] = {}
-        self.kept: dict[str, dict[str, Any]] = {}
-        self.is_confused = False
-        self.answering = threading.Event()
-        self.answering.set()
-        self.url = f"{url_of_socket(path)}/hub/api"
-        self._path = path
-        self._server: ThreadingUnixStreamServer | None = None
-        self.start()
-
-    def start(self) -> None:
-        """Listen, anew after :meth:`stop`."""
-        self._path.unlink(missing_ok=True)
-        self._server = ThreadingUnixStreamServer(
-            str(self._path), lambda *rest: _Answers(self, *rest)
-        )
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Be there no more, and leave the socket's file, as a killed hub does."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(5)
-            self._server = None
-
-    def token(self, name: str, scopes: list[str] | None = None) -> str:
-        """A token of somebody."""
-        token = f"token-{len(self.people)}-of-{name}"
-        self.people[token] = {
-            "kind": "user",
-            "name": name,
-            "groups": [],
-            "scopes": SCOPES if scopes is None else scopes,
-        }
-        return token
-
-    def answer(self, path: str, token: str) -> Any:
-        if path == "/hub/api/user":
-            return self.people.get(token)
-        name = path.removeprefix("/hub/api/users/")
-        for person in self.people.values():
-            if person["name"] == name:
-                return {**person, "auth_state": self.kept.get(name)}
-        return None
-
-    def close(self) -> None:
-        self.answering.set()
-        self.stop()
-
-
-class _Answers(BaseHTTPRequestHandler):
-    def __init__(self, hub: HubStub, *rest: Any) -> None:
-        self._hub = hub
-        super().__init__(*rest)
-
-    def do_GET(self) -> None:
-        self._hub.answering.wait()
-        token = self.headers.get("Authorization", "").rpartition(" ")[2]
-        found = self._hub.answer(self.path.partition("?")[0], token)
-        body = json.dumps(found).encode()
-        # JupyterHub refuses a token that it does not know, and knows no such user.
-        unknown = 403 if self.path == "/hub/api/user" else 404
-        self.send_response(
-            503 if self._hub.is_confused else 200 if found is not None else unknown
-        )
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
 
 
 class Door(threading.Thread):
@@ -173,19 +82,19 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-class ServiceRig:
+class ServiceProcess:
     """One service process; the settings are the section ``[storage]``."""
 
     def __init__(self, directory: Path, settings: Mapping[str, object]) -> None:
         self.state = directory / "state"
         self._run = Path(tempfile.mkdtemp(prefix="lbsv-"))  # a socket's path is short
-        self.hub = HubStub(self._run / "hub.sock")
+        self.hub = HubStub(self._run / "hub.sock", scopes=SCOPES)
         self._door = Door(self._run / "storage.sock")
         self._door.start()
         self.port = self._door.port
         self.log = directory / "service.log"
         self._config = directory / "gateway.toml"
-        lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
+        lines = [f"{name} = {toml_of(value)}" for name, value in settings.items()]
         self._config.write_text("[storage]\n" + "\n".join(lines) + "\n")
         (self.state / "db").mkdir(parents=True, exist_ok=True)
         self.process: subprocess.Popen[bytes] | None = None
@@ -200,7 +109,7 @@ class ServiceRig:
         """Start it, and wait until the store is there."""
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("LANDBRIDGE")},
-            "JUPYTERHUB_API_TOKEN": "token-of-the-service",
+            "JUPYTERHUB_API_TOKEN": self.hub.service_token,
             "JUPYTERHUB_API_URL": self.hub.url,
             "JUPYTERHUB_BASE_URL": "/",
             "JUPYTERHUB_CLIENT_ID": "service-storage",
@@ -271,21 +180,12 @@ class ServiceRig:
         until("the store has ended", lambda: not Path(f"/proc/{pid}").exists())
 
 
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        inside = ", ".join(f"{name} = {_toml(one)}" for name, one in value.items())
-        return f"{{ {inside} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(one) for one in value)}]"
-    return json.dumps(value)
-
-
 @contextmanager
 def running_service(
     directory: Path, settings: Mapping[str, object]
-) -> Iterator[ServiceRig]:
+) -> Iterator[ServiceProcess]:
     """A service that runs, and is cleaned away."""
-    rig = ServiceRig(directory, settings)
+    rig = ServiceProcess(directory, settings)
     try:
         rig.start()
         yield rig

@@ -10,9 +10,9 @@ import pytest
 from jupyterhub.httpclient import JupyterHubHTTPClient
 from tornado.web import HTTPError
 
-from rigs.services.service import HubStub
 from services.common.access import people as people_module
 from services.common.access.people import HubDirectory
+from services.common.testing.hub import HubStub
 from services.common.web import auth as auth_module
 from services.common.web.auth import PatientAuth, hub_is_away
 from services.common.web.errors import NotReady
@@ -65,7 +65,7 @@ async def test_what_ends_at_a_hub_that_is_back_is_refused_at_once(
     hub.stop()
     assert await ask(auth, ann) == "ann"
     hub.start()
-    del hub.people[ann]
+    hub.revoke(ann)
     assert await ask(auth, ann) is None
 
 
@@ -74,7 +74,7 @@ async def test_what_is_known_to_have_ended_stays_so_while_no_hub_runs(
 ) -> None:
     ann = hub.token("ann")
     assert await ask(auth, ann) == "ann"
-    del hub.people[ann]
+    hub.revoke(ann)
     assert await ask(auth, ann) is None
     hub.stop()
     assert await refused_as(auth, ann) == 500
@@ -128,9 +128,9 @@ async def test_groups_are_those_that_were_while_no_hub_runs(
     hub: HubStub, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(people_module, "CACHE_SECONDS", -1)
-    hub.people[hub.token("ann")]["groups"] = ["lab"]
-    hub.token("bob")
-    directory = HubDirectory(hub.url, "token")
+    hub.add_user("ann", "lab")
+    hub.add_user("bob")
+    directory = HubDirectory(hub.url, hub.service_token)
     assert await directory.groups_of("ann") == {"lab"}
     hub.is_confused = True
     with pytest.raises(NotReady):
@@ -141,7 +141,7 @@ async def test_groups_are_those_that_were_while_no_hub_runs(
         await directory.groups_of("bob")
     hub.is_confused = False
     hub.start()
-    hub.people.clear()
+    hub.users.clear()
     assert await directory.groups_of("ann") is None
     hub.stop()
     assert await directory.groups_of("ann") is None
