@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from xdist.workermanage import WorkerController
 
+from rigs.homes import Homes
 from rigs.places import open_directory
 from rigs.postgresql import postgresql, postgresql_url
-from rigs.slurm.daemons import make_accounts
 from rigs.slurm.fixtures import machines, machines_rig, slurm, slurm_cgroups, slurm_rig
 from rigs.turns import ByRig, write_plan
 
@@ -106,9 +106,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def people() -> tuple[str, str]:
+def homes(request: pytest.FixtureRequest) -> Homes | None:
+    """Homes of alice and bob for this process's tests alone; None if we are not root.
+
+    It is no rig (``rigs.turns``) that files should be brought to: each process has it.
+    """
+    if os.geteuid() != 0:
+        return None
+    homes = Homes()
+    request.addfinalizer(homes.close)
+    return homes
+
+
+@pytest.fixture(scope="session")
+def people(homes: Homes) -> tuple[str, str]:
     """The accounts alice and bob, with home directories. For tests marked root."""
-    make_accounts()
     return "alice", "bob"
 
 

@@ -15,6 +15,7 @@ from rigs.browser.browser import PROGRAMS, Browser, chromium
 from rigs.browser.gateway import PROFILES, gateway
 from rigs.browser.storage_page import StoragePage
 from rigs.browser.stored import Stored
+from rigs.homes import Homes
 from rigs.hub.fixtures import hub
 from rigs.hub.process import PASSWORD, HubProcess, until
 from rigs.slurm.cluster import Cluster
@@ -114,10 +115,11 @@ def running_browser(
 
 
 @pytest.fixture
-def site(running_site: Site) -> Iterator[Site]:
-    """The gateway with alice and bob, without servers and jobs."""
+def site(running_site: Site, homes: Homes) -> Iterator[Site]:
+    """The gateway with alice and bob, without servers and jobs, in empty homes."""
     running_site.slurm.repair()
     running_site.clear()
+    homes.empty()
     running_site.compute(37)
     yield running_site
     with contextlib.suppress(AssertionError):

@@ -163,7 +163,9 @@ class Cluster(Rig):
         if not self.root or name.partition(".")[0] != "slurmd":
             return ()
         inside = quiet_logins() + 'exec "$@"'
-        return ["unshare", "--mount", "sh", "-c", inside, "sh"]
+        # What a test mounts over a home is seen by jobs as well.
+        apart = ["unshare", "--mount", "--propagation", "slave"]
+        return [*apart, "sh", "-c", inside, "sh"]
 
     def daemons(self) -> dict[str, list[str]]:
         rig, base = self.path, self.base

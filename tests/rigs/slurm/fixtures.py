@@ -37,7 +37,7 @@ def _running(rig: AnyRig) -> Iterator[AnyRig]:
 
 
 @pytest.fixture(scope="session")
-def slurm_rig() -> Iterator[Cluster]:
+def slurm_rig(homes: object) -> Iterator[Cluster]:
     """One private Slurm for the whole session; see :mod:`rigs.slurm.cluster`."""
     _need_daemons()
     with open_directory() as path, _running(Cluster(path)) as rig:
@@ -55,7 +55,7 @@ def slurm(slurm_rig: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def slurm_cgroups() -> Iterator[Cluster]:
+def slurm_cgroups(homes: object) -> Iterator[Cluster]:
     """A Slurm that ends jobs over their memory OUT_OF_MEMORY. Marked ``root``."""
     _need_daemons()
     # The machine has one tree of cgroups; another process's tests wait for it.
@@ -66,7 +66,7 @@ def slurm_cgroups() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def machines_rig() -> Iterator[Machines]:
+def machines_rig(homes: object) -> Iterator[Machines]:
     """One Slurm of three machines for the whole session. Marked ``root``."""
     _need_daemons()
     with open_directory() as path, _running(Machines(path)) as rig:
@@ -74,7 +74,7 @@ def machines_rig() -> Iterator[Machines]:
 
 
 @pytest.fixture
-def machines() -> Iterator[Machines]:
+def machines(homes: object) -> Iterator[Machines]:
     """A Slurm of three machines with networks of their own. Marked ``root``."""
     _need_daemons()
     with open_directory() as path, _running(Machines(path)) as rig:
