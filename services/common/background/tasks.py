@@ -29,6 +29,7 @@ from spawners.common.errors import DatabaseUnavailable
 
 from ..web.errors import ErrorTable, NotThere, TooMany, explain
 from ..web.metrics import gauge
+from ..web.paging import Keyset, Page, PageQuery
 from .turns import FairSlots
 
 log = logging.getLogger(__name__)
@@ -255,15 +256,16 @@ class Tasks:
             raise NotThere("You have no such task.")
         return rows[0]
 
-    async def of(self, user: str, *, limit: int = 100) -> list[Task]:
-        """Return a user's newest tasks."""
+    async def page(self, user: str, asked: PageQuery) -> Page[Task]:
+        """Return a page of a user's tasks, the newest first.
+
+        Raises:
+            BadRequest: it is no page of theirs.
+        """
         t = self._table
-        return await self._select(
-            sa.select(t)
-            .where(t.c.user == user)
-            .order_by(t.c.created.desc(), t.c.id)
-            .limit(limit)
-        )
+        tasks = Keyset("tasks", (t.c.created, t.c.id), _from_row)
+        query = sa.select(t).where(t.c.user == user)
+        return await self._database.read(tasks.page(query, asked))
 
     async def cancel(self, task_id: str, user: str) -> Task:
         """Note the wish that a task ends; one that waits ends at once.

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
 from services.common.web.errors import NotThere, TooMany
+from services.common.web.paging import Keyset, Page, PageQuery
 from spawners.common.database import Database
 
 from ..db import tables
@@ -146,10 +147,15 @@ class Sessions:
             if not dead(user, right, session)
         }
 
-    async def of(self, user: str) -> list[IssuedSession]:
-        """Return the keys of a user's programs that are still good."""
-        newest = tables.sessions.c.created.desc()
-        return await self._select(_live(user).order_by(newest).limit(500))
+    async def page(self, user: str, asked: PageQuery) -> Page[IssuedSession]:
+        """Return a page of the keys of a user's programs that are still good.
+
+        Raises:
+            BadRequest: it is no page of theirs.
+        """
+        t = tables.sessions
+        newest = Keyset("credentials", (t.c.created, t.c.name), _from_row)
+        return await self._database.read(newest.page(_live(user), asked))
 
     async def revoke(
         self, driver: CredentialDriver, name: str, user: str

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from services.common.web.errors import NotThere
+from services.common.web.errors import NotThere, TooMany
+from services.common.web.paging import Keyset, Page, PageQuery
 from spawners.common.database import Database
 
 from ..db import tables
 from ..s3.values import Grant, Mode
 from .rights import Right
 
-_MOST_ROWS = 1000
+MOST = 5_000
+"""Shares that one user may have at a time: whoever is shared with reads them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,11 @@ class Shares:
     async def add(
         self, by: str, grant: Grant, kind: str, name: str, expires: datetime
     ) -> Share:
-        """Share ``grant``, which ``by`` owns, until ``expires``."""
+        """Share ``grant``, which ``by`` owns, until ``expires``.
+
+        Raises:
+            TooMany: ``by`` has :data:`MOST` shares.
+        """
         now = datetime.now(UTC)
         share = Share(secrets.token_hex(12), grant, by, kind, name, now, expires)
         row = {
@@ -74,25 +80,27 @@ class Shares:
             "revoked": None,
             "settled": False,
         }
-        insert = sa.insert(tables.shares)
-        await self._database.run(lambda c: c.execute(insert, [row]))
+        live = _live_shares(by).with_only_columns(sa.func.count())
+
+        def work(connection: Connection) -> bool:
+            if (connection.scalar(live) or 0) >= MOST:
+                return False
+            connection.execute(sa.insert(tables.shares), [row])
+            return True
+
+        if not await self._database.run(work):
+            raise TooMany(f"You share {MOST:,} things already.", hint="End a share.")
         return share
 
-    async def by(self, user: str) -> list[Share]:
-        """Return what ``user`` shared and still does."""
+    async def page(self, user: str, asked: PageQuery) -> Page[Share]:
+        """Return a page of what ``user`` shared and still does, the newest first.
+
+        Raises:
+            BadRequest: it is no page of that.
+        """
         t = tables.shares
-        query = (
-            sa.select(t)
-            .where(t.c.by == user, t.c.revoked.is_(None))
-            .where(t.c.expires > datetime.now(UTC))
-            .order_by(t.c.created.desc())
-            .limit(_MOST_ROWS)
-        )
-
-        def work(connection: Connection) -> list[Share]:
-            return [_share(row) for row in connection.execute(query).mappings()]
-
-        return await self._database.read(work)
+        newest = Keyset("shares", (t.c.created, t.c.id), _share)
+        return await self._database.read(newest.page(_live_shares(user), asked))
 
     async def end(self, share_id: str, user: str) -> Share:
         """End a share of ``user`` now. What rests on it is ended by the caller.
@@ -100,11 +108,17 @@ class Shares:
         Raises:
             NotThere: the user has no such share.
         """
-        shares = [share for share in await self.by(user) if share.id == share_id]
-        if not shares:
+        query = _live_shares(user).where(tables.shares.c.id == share_id)
+
+        def work(connection: Connection) -> Share | None:
+            row = connection.execute(query).mappings().first()
+            return _share(row) if row else None
+
+        share = await self._database.read(work)
+        if share is None:
             raise NotThere("You have no such share, or it has ended.")
         await self._revoke(tables.shares, share_id)
-        return shares[0]
+        return share
 
     async def unsettled(self) -> list[Share]:
         """Return shares that ended and on which keys may still rest."""
@@ -134,7 +148,6 @@ class Shares:
             .where(sa.or_(to_user, to_group), s.c.revoked.is_(None))
             .where(s.c.expires > datetime.now(UTC), s.c.by != user)
             .order_by(s.c.bucket, s.c.created)
-            .limit(_MOST_ROWS)
         )
 
         def work(connection: Connection) -> list[Right]:
@@ -184,19 +197,23 @@ class Shares:
         await self._database.run(lambda c: c.execute(insert, [row]))
         return link, secret
 
-    async def links_by(self, user: str) -> list[Link]:
-        """Return a user's links that still work."""
+    async def links(self, user: str, asked: PageQuery) -> Page[Link]:
+        """Return a page of a user's links that still work, the newest first.
+
+        Raises:
+            BadRequest: it is no page of them.
+        """
         t = tables.links
-        query = self._live_links().where(t.c.by == user).limit(_MOST_ROWS)
-
-        def work(connection: Connection) -> list[Link]:
-            return [_link(row) for row in connection.execute(query).mappings()]
-
-        return await self._database.read(work)
+        newest = Keyset("links", (t.c.created, t.c.id), _link)
+        query = _live_links().where(t.c.by == user)
+        return await self._database.read(newest.page(query, asked))
 
     async def link_of(self, secret: str) -> Link | None:
         """Return the link that has this secret, if it still works."""
-        query = self._live_links().where(tables.links.c.token_hash == _hash(secret))
+        return await self._link(tables.links.c.token_hash == _hash(secret))
+
+    async def _link(self, *which: sa.ColumnElement[bool]) -> Link | None:
+        query = _live_links().where(*which)
 
         def work(connection: Connection) -> Link | None:
             row = connection.execute(query).mappings().first()
@@ -217,22 +234,29 @@ class Shares:
         Raises:
             NotThere: the user has no such link.
         """
-        links = [link for link in await self.links_by(user) if link.id == link_id]
-        if not links:
+        t = tables.links
+        link = await self._link(t.c.id == link_id, t.c.by == user)
+        if link is None:
             raise NotThere("You have no such link, or it has ended.")
-        await self._revoke(tables.links, link_id)
-        return links[0]
+        await self._revoke(t, link_id)
+        return link
 
     async def _revoke(self, table: sa.Table, row_id: str) -> None:
         change = sa.update(table).where(table.c.id == row_id)
         change = change.values(revoked=datetime.now(UTC))
         await self._database.run(lambda c: c.execute(change))
 
-    @staticmethod
-    def _live_links() -> sa.Select[tuple[object, ...]]:
-        t = tables.links
-        live = sa.select(t).where(t.c.revoked.is_(None))
-        return live.where(t.c.expires > datetime.now(UTC)).order_by(t.c.created.desc())
+
+def _live_shares(user: str) -> sa.Select[tuple[object, ...]]:
+    t = tables.shares
+    live = sa.select(t).where(t.c.by == user, t.c.revoked.is_(None))
+    return live.where(t.c.expires > datetime.now(UTC))
+
+
+def _live_links() -> sa.Select[tuple[object, ...]]:
+    t = tables.links
+    live = sa.select(t).where(t.c.revoked.is_(None))
+    return live.where(t.c.expires > datetime.now(UTC))
 
 
 def _hash(secret: str) -> str:

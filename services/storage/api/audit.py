@@ -8,19 +8,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.common.web.paging import PageAnswer, PageQuery
 from services.common.web.routes import Call, Model
 
 from ..db.rows import AuditEntry
 from ..service import Storage
 
 
-class AuditQuery(Model):
+class AuditQuery(PageQuery):
     """A page of the audit log, newest first."""
 
     before: Annotated[int, Field(ge=0)] = 0
-    """The `id` of the last entry of the page before; 0: the newest."""
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-    """The most entries of a page."""
+    """Only entries whose `id` is smaller; 0: all."""
 
 
 class AuditFact(Model):
@@ -40,7 +39,7 @@ class AuditFact(Model):
     """More facts, as a JSON object in a text."""
 
 
-class AuditList(Model):
+class AuditList(PageAnswer):
     """What the caller did, and what others did to the caller's buckets."""
 
     entries: list[AuditFact]
@@ -64,9 +63,7 @@ async def list_audit(storage: Storage, call: Call, query: AuditQuery) -> AuditLi
     caller = call.caller
     rights = await storage.rights(caller.name, sorted(caller.groups))
     own = [right.bucket for right in rights if right.why == "own"]
-    entries = await storage.rows.audit(
-        caller.name, own, before=query.before, limit=query.limit
-    )
+    page = await storage.rows.audit(caller.name, own, query, before=query.before)
     return AuditList(
         entries=[
             AuditFact(
@@ -77,6 +74,7 @@ async def list_audit(storage: Storage, call: Call, query: AuditQuery) -> AuditLi
                 bucket=entry.bucket,
                 detail=_shown(entry, caller.name),
             )
-            for entry in entries
-        ]
+            for entry in page.entries
+        ],
+        next=page.next,
     )

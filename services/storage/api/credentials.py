@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from services.common.web.errors import BadRequest, Forbidden
+from services.common.web.paging import LongPageQuery, PageAnswer
 from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import Right, fingerprint, require
@@ -108,8 +109,8 @@ class CredentialState(CredentialFact):
     rights: str = Field(description=_RIGHTS)
 
 
-class CredentialList(Model):
-    """The caller's keys that are still good."""
+class CredentialList(PageAnswer):
+    """A page of the caller's keys that are still good."""
 
     credentials: list[CredentialFact]
     """The newest first."""
@@ -218,10 +219,12 @@ async def _issue(
             left = kept
 
 
-async def list_credentials(storage: Storage, call: Call) -> CredentialList:
+async def list_credentials(
+    storage: Storage, call: Call, query: LongPageQuery
+) -> CredentialList:
     """The caller's keys that are still good; the keys themselves are not kept."""
-    sessions = await storage.sessions.of(call.caller.name)
-    return CredentialList(credentials=[_issued(issued) for issued in sessions])
+    page = await storage.sessions.page(call.caller.name, query)
+    return CredentialList(credentials=page.of(_issued), next=page.next)
 
 
 def _issued(issued: IssuedSession) -> CredentialFact:

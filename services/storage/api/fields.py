@@ -59,7 +59,8 @@ UploadId = Annotated[
         description="The store's, as the upload was begun.",
     ),
 ]
-Token = Annotated[str, Field(max_length=4096)]
+LONGEST_TOKEN = 4096
+Token = Annotated[str, Field(max_length=LONGEST_TOKEN)]
 ContentType = Annotated[
     str,
     Field(

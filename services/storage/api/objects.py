@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from services.common.web.errors import InTheWay
+from services.common.web.paging import CursorQuery, LongPageQuery, PageAnswer
 from services.common.web.routes import Call, Model
 
 from ..db.rows import NAMED
@@ -18,11 +19,12 @@ from ..s3.errors import ObjectNotFound, StoreUnavailable
 from ..s3.values import Mode
 from ..service import Storage
 from .fields import BucketName, Key, Prefix, Token
+from .markers import marker_of, next_after
 
 _LONGEST_COUNT_SECONDS = 15.0
 
 
-class ListQuery(Model):
+class ListQuery(LongPageQuery):
     """One page of a bucket."""
 
     bucket: BucketName
@@ -32,10 +34,8 @@ class ListQuery(Model):
     """`/`: keys with another slash after the prefix come as one "folder"; empty: all
     keys.
     """
-    token: Token = Field("", description="Of the page before.")
+    token: Token = Field("", description="Of the page before; `cursor` is that, too.")
     start_after: Prefix = Field("", description="Only keys after this: a jump.")
-    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
-    """The most entries of a page."""
 
 
 class Entry(Model):
@@ -52,14 +52,14 @@ class Entry(Model):
     """In the store's words."""
 
 
-class Page(Model):
+class Page(PageAnswer):
     """Objects and "folders" directly under a prefix, in the store's order."""
 
     objects: list[Entry]
     """The objects."""
     prefixes: list[Prefix]
     """The "folders", with the slash at their end."""
-    token: str | None = Field(description="Gives the next page; null at the end.")
+    token: str | None = Field(description="As `next`, in the store's own words.")
 
 
 class ObjectQuery(Model):
@@ -95,16 +95,16 @@ class Head(Model):
     """In the store's words."""
 
 
-class VersionsQuery(Model):
+class VersionsQuery(CursorQuery):
     """One page of versions."""
 
     bucket: BucketName
     prefix: Prefix = ""
     """Only names that begin so; empty: all."""
     key_marker: Prefix = ""
-    """Of the page before."""
+    """Of the page before; `cursor` is both markers."""
     version_marker: Annotated[str, Field(max_length=1024)] = ""
-    """Of the page before."""
+    """Of the page before; `cursor` is both markers."""
 
 
 class VersionEntry(Model):
@@ -125,15 +125,15 @@ class VersionEntry(Model):
     """Whether it says that the object was deleted."""
 
 
-class Versions(Model):
-    """One page of versions; both markers give the next one."""
+class Versions(PageAnswer):
+    """One page of versions."""
 
     versions: list[VersionEntry]
     """By key, the newest first."""
     key_marker: str | None
-    """For the next page; null at the end."""
+    """A part of `next`; null at the end."""
     version_marker: str | None
-    """For the next page; null at the end."""
+    """A part of `next`; null at the end."""
 
 
 class Tags(Model):
@@ -216,11 +216,12 @@ async def list_objects(storage: Storage, call: Call, query: ListQuery) -> Page:
     """One page of a bucket's objects and "folders"."""
     await storage.require(call.caller, query.bucket, query.prefix, Mode.READ)
     client = await storage.client_for(call.caller.name)
+    (token,) = marker_of(query, "objects", query.token)
     page = await client.list(
         query.bucket,
         query.prefix,
         delimiter=query.delimiter,
-        token=query.token or None,
+        token=token,
         start_after=query.start_after,
         limit=query.limit,
     )
@@ -237,6 +238,7 @@ async def list_objects(storage: Storage, call: Call, query: ListQuery) -> Page:
         ],
         prefixes=list(page.prefixes),
         token=page.token,
+        next=next_after("objects", page.token),
     )
 
 
@@ -263,11 +265,9 @@ async def list_versions(storage: Storage, call: Call, query: VersionsQuery) -> V
     """One page of the versions under a prefix."""
     await storage.require(call.caller, query.bucket, query.prefix, Mode.READ)
     client = await storage.client_for(call.caller.name)
+    key, version = marker_of(query, "versions", query.key_marker, query.version_marker)
     page = await client.buckets.versions(
-        query.bucket,
-        query.prefix,
-        key_marker=query.key_marker or None,
-        version_marker=query.version_marker or None,
+        query.bucket, query.prefix, key_marker=key, version_marker=version
     )
     return Versions(
         versions=[
@@ -284,6 +284,7 @@ async def list_versions(storage: Storage, call: Call, query: VersionsQuery) -> V
         ],
         key_marker=page.key_marker,
         version_marker=page.version_marker,
+        next=next_after("versions", page.key_marker, page.version_marker),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from services.common.web.errors import BadRequest, Forbidden
+from services.common.web.paging import LongPageQuery, PageAnswer
 from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import require_owner
@@ -63,8 +64,8 @@ class ShareFact(Model):
     """When it ends."""
 
 
-class ShareList(Model):
-    """What the caller shared."""
+class ShareList(PageAnswer):
+    """A page of what the caller shared."""
 
     shares: list[ShareFact]
     """The newest first."""
@@ -98,8 +99,8 @@ class LinkFact(Model):
     """When it was followed last; null: never."""
 
 
-class LinkList(Model):
-    """The caller's public links."""
+class LinkList(PageAnswer):
+    """A page of the caller's public links."""
 
     links: list[LinkFact]
     """The newest first."""
@@ -173,10 +174,10 @@ async def create_share(storage: Storage, call: Call, body: NewShare) -> ShareFac
     return _share_fact(share)
 
 
-async def list_shares(storage: Storage, call: Call) -> ShareList:
+async def list_shares(storage: Storage, call: Call, query: LongPageQuery) -> ShareList:
     """What the caller shares."""
-    shares = await storage.shares.by(call.caller.name)
-    return ShareList(shares=[_share_fact(share) for share in shares])
+    page = await storage.shares.page(call.caller.name, query)
+    return ShareList(shares=page.of(_share_fact), next=page.next)
 
 
 async def end_share(storage: Storage, call: Call) -> Nothing:
@@ -195,7 +196,7 @@ async def end_share(storage: Storage, call: Call) -> Nothing:
     return Nothing()
 
 
-def _link_fact(link: Link, url: str | None) -> LinkFact:
+def _link_fact(link: Link, url: str | None = None) -> LinkFact:
     return LinkFact(
         id=link.id,
         bucket=link.bucket,
@@ -234,10 +235,10 @@ async def create_link(storage: Storage, call: Call, body: NewLink) -> LinkFact:
     return _link_fact(link, url)
 
 
-async def list_links(storage: Storage, call: Call) -> LinkList:
+async def list_links(storage: Storage, call: Call, query: LongPageQuery) -> LinkList:
     """The caller's public links that still work."""
-    links = await storage.shares.links_by(call.caller.name)
-    return LinkList(links=[_link_fact(link, None) for link in links])
+    page = await storage.shares.links(call.caller.name, query)
+    return LinkList(links=page.of(_link_fact), next=page.next)
 
 
 async def end_link(storage: Storage, call: Call) -> Nothing:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from services.common.background.tasks import Phase, Task
 from services.common.web.errors import BadRequest
+from services.common.web.paging import PageAnswer, PageQuery
 from services.common.web.routes import Call, Model
 
 from ..access.rights import require
@@ -71,8 +72,8 @@ class TaskAnswer(Model):
     """Why it ended as it did, or what it waits for."""
 
 
-class TaskList(Model):
-    """The caller's newest tasks."""
+class TaskList(PageAnswer):
+    """A page of the caller's tasks."""
 
     tasks: list[TaskAnswer]
     """The newest first."""
@@ -140,10 +141,10 @@ def _check_target(order: Order) -> None:
             raise BadRequest("An object is there already.", field="body.prefix")
 
 
-async def list_tasks(storage: Storage, call: Call) -> TaskList:
-    """The caller's newest tasks."""
-    tasks = await storage.tasks.of(call.caller.name)
-    return TaskList(tasks=[_task(task) for task in tasks])
+async def list_tasks(storage: Storage, call: Call, query: PageQuery) -> TaskList:
+    """The caller's tasks, the newest first."""
+    page = await storage.tasks.page(call.caller.name, query)
+    return TaskList(tasks=page.of(_task), next=page.next)
 
 
 async def show_task(storage: Storage, call: Call) -> TaskAnswer:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from services.common.web.auth import Caller
 from services.common.web.errors import BadRequest, InTheWay
+from services.common.web.paging import CursorQuery, PageAnswer
 from services.common.web.routes import Call, Model, Nothing
 
 from ..access.rights import Right
@@ -23,6 +24,7 @@ from ..s3.values import Mode, Part
 from ..service import Storage
 from .downloads import reachable
 from .fields import BucketName, Checksum, ContentType, Key, Prefix, Size, UploadId
+from .markers import marker_of, next_after
 from .objects import Stored
 from .urls import Url, presigner_for, url_of
 
@@ -128,16 +130,16 @@ class UploadEnd(UploadQuery):
     """Whether an object of this name may be replaced."""
 
 
-class UploadsQuery(Model):
+class UploadsQuery(CursorQuery):
     """Unfinished uploads of a bucket."""
 
     bucket: BucketName
     prefix: Prefix = ""
     """Only names that begin so; empty: all."""
     key_marker: Prefix = ""
-    """Of the page before."""
+    """Of the page before; `cursor` is both markers."""
     upload_marker: Annotated[str, Field(max_length=1024)] = ""
-    """Of the page before."""
+    """Of the page before; `cursor` is both markers."""
 
 
 class UploadFact(Model):
@@ -150,15 +152,15 @@ class UploadFact(Model):
     """When it was begun; null: not told."""
 
 
-class UploadList(Model):
-    """One page of unfinished uploads; both markers give the next one."""
+class UploadList(PageAnswer):
+    """One page of unfinished uploads."""
 
     uploads: list[UploadFact]
     """By key."""
     key_marker: str | None
-    """For the next page; null at the end."""
+    """A part of `next`; null at the end."""
     upload_marker: str | None
-    """For the next page; null at the end."""
+    """A part of `next`; null at the end."""
 
 
 async def _may_write(
@@ -327,11 +329,9 @@ async def list_uploads(storage: Storage, call: Call, query: UploadsQuery) -> Upl
     """One page of the unfinished uploads under a prefix, whoever began them."""
     await storage.require(call.caller, query.bucket, query.prefix, Mode.READ_WRITE)
     client = await storage.client_for(call.caller.name)
+    key, upload_id = marker_of(query, "uploads", query.key_marker, query.upload_marker)
     page = await client.uploads.list(
-        query.bucket,
-        query.prefix,
-        key_marker=query.key_marker or None,
-        upload_marker=query.upload_marker or None,
+        query.bucket, query.prefix, key_marker=key, upload_marker=upload_id
     )
     return UploadList(
         uploads=[
@@ -344,4 +344,5 @@ async def list_uploads(storage: Storage, call: Call, query: UploadsQuery) -> Upl
         ],
         key_marker=page.key_marker,
         upload_marker=page.upload_marker,
+        next=next_after("uploads", page.key_marker, page.upload_marker),
     )

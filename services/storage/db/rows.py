@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from services.common.web.paging import Keyset, Page, PageQuery
 from spawners.common.database import Database
 
 from . import tables
@@ -134,20 +134,29 @@ class Rows:
         await self.database.run(lambda c: c.execute(insert, [row]))
 
     async def audit(
-        self, actor: str, buckets: Sequence[str], *, before: int, limit: int
-    ) -> list[AuditEntry]:
-        """Return what ``actor`` did and what was done to ``buckets``, newest first."""
+        self,
+        actor: str,
+        buckets: Sequence[str],
+        asked: PageQuery,
+        *,
+        before: int,
+    ) -> Page[AuditEntry]:
+        """Return a page of what ``actor`` did and what was done to ``buckets``.
+
+        Args:
+            actor: whose log it is.
+            buckets: hers.
+            asked: which page, the newest first.
+            before: only entries with smaller ids; 0: all.
+
+        Raises:
+            BadRequest: it is no page of that.
+        """
         t = tables.audit
-        query = (
-            sa.select(t)
-            .where(sa.or_(t.c.actor == actor, t.c.bucket.in_(list(buckets))))
-            .order_by(t.c.id.desc())
-            .limit(limit)
+        query = sa.select(t).where(
+            sa.or_(t.c.actor == actor, t.c.bucket.in_(list(buckets)))
         )
         if before:
             query = query.where(t.c.id < before)
-
-        def work(connection: Connection) -> list[Any]:
-            return list(connection.execute(query).mappings())
-
-        return [AuditEntry(**dict(row)) for row in await self.database.read(work)]
+        newest = Keyset("audit", (t.c.id,), lambda row: AuditEntry(**dict(row)))
+        return await self.database.read(newest.page(query, asked))

@@ -30,6 +30,21 @@ export type Rest<Operations> = <Name extends keyof Operations>(
   ...asked: unknown extends Asked<Operations[Name]> ? [] : [Asked<Operations[Name]>]
 ) => Promise<Answer<Operations[Name]>>;
 
+/** All entries of a list, page by page. */
+export async function all<Page extends { next: string | null }, Entry>(
+  read: (cursor: string | null) => Promise<Page>,
+  entries: (page: Page) => Entry[]
+): Promise<Entry[]> {
+  const gathered: Entry[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Page = await read(cursor);
+    gathered.push(...entries(page));
+    cursor = page.next;
+  } while (cursor);
+  return gathered;
+}
+
 interface Loose {
   path?: Record<string, string>;
   query?: Record<string, string | number | boolean | null | undefined>;

@@ -1,5 +1,5 @@
 import { operations, OPERATIONS } from '../gateway/generated/storage';
-import { Asked, rest } from '../gateway/rest';
+import { all, Asked, rest } from '../gateway/rest';
 import { Send } from '../gateway/send';
 
 import * as t from './types';
@@ -36,10 +36,8 @@ export class Api {
     this.ask('set_tags', { body: { bucket, key, tags } });
 
   /** The versions of all keys that begin with `prefix`. */
-  versions = (bucket: string, prefix: string, after?: t.VersionsPage): Promise<t.VersionsPage> => {
-    const { key_marker, version_marker } = after ?? {};
-    return this.ask('list_versions', { query: { bucket, prefix, key_marker, version_marker } });
-  };
+  versions = (bucket: string, prefix: string, after?: t.VersionsPage): Promise<t.VersionsPage> =>
+    this.ask('list_versions', { query: { bucket, prefix, cursor: after?.next } });
 
   /** Make an earlier version the current one. */
   restore = (bucket: string, key: string, version: string) =>
@@ -50,7 +48,8 @@ export class Api {
   /** Delete up to 1,000 keys now. */
   deleteKeys = (bucket: string, keys: string[]) => this.ask('delete_objects', { body: { bucket, keys } });
 
-  tasks = async (): Promise<t.Task[]> => (await this.ask('list_tasks')).tasks;
+  /** A page of the tasks, newest first. */
+  tasks = (cursor: string | null = null): Promise<t.TaskPage> => this.ask('list_tasks', { query: { cursor } });
 
   task = (id: string): Promise<t.Task> => this.ask('show_task', { path: { id } });
 
@@ -79,18 +78,24 @@ export class Api {
   abort = (bucket: string, key: string, upload_id: string) =>
     this.ask('abort_upload', { body: { bucket, key, upload_id } });
 
-  unfinished = (bucket: string, prefix: string, after?: t.UnfinishedPage): Promise<t.UnfinishedPage> => {
-    const { key_marker, upload_marker } = after ?? {};
-    return this.ask('list_uploads', { query: { bucket, prefix, key_marker, upload_marker } });
-  };
+  unfinished = (bucket: string, prefix: string, after?: t.UnfinishedPage): Promise<t.UnfinishedPage> =>
+    this.ask('list_uploads', { query: { bucket, prefix, cursor: after?.next } });
 
-  shares = async (): Promise<t.Share[]> => (await this.ask('list_shares')).shares;
+  shares = (): Promise<t.Share[]> =>
+    all(
+      cursor => this.ask('list_shares', { query: { cursor } }),
+      page => page.shares
+    );
 
   share = (share: t.NewShare): Promise<t.Share> => this.ask('create_share', { body: share });
 
   endShare = (id: string) => this.ask('end_share', { path: { id } });
 
-  links = async (): Promise<t.Link[]> => (await this.ask('list_links')).links;
+  links = (): Promise<t.Link[]> =>
+    all(
+      cursor => this.ask('list_links', { query: { cursor } }),
+      page => page.links
+    );
 
   link = (bucket: string, key: string, expires: string | null): Promise<t.Link> =>
     this.ask('create_link', { body: { bucket, key, expires } });
@@ -98,13 +103,16 @@ export class Api {
   endLink = (id: string) => this.ask('end_link', { path: { id } });
 
   /** The keys of programs that are still good; not the keys themselves. */
-  credentials = async (): Promise<t.Credential[]> => (await this.ask('list_credentials')).credentials;
+  credentials = (): Promise<t.Credential[]> =>
+    all(
+      cursor => this.ask('list_credentials', { query: { cursor } }),
+      page => page.credentials
+    );
 
   endCredential = (id: string) => this.ask('revoke_credentials', { path: { id } });
 
-  /** What was done, newest first; with `before`, only what came before that entry. */
-  audit = async (before: number, limit: number): Promise<t.AuditEntry[]> =>
-    (await this.ask('list_audit', { query: { before: before || null, limit } })).entries;
+  /** A page of what was done, newest first. */
+  audit = (cursor: string | null): Promise<t.AuditPage> => this.ask('list_audit', { query: { cursor } });
 
   /** Which key of the store its user entered; '' for none. */
   ownKey = () => this.ask('show_key');

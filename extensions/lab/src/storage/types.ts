@@ -18,6 +18,7 @@ export type Selection = Required<Models['Selection']>;
 export type NewTask = Models['NewTask'];
 export type TaskKind = NewTask['kind'];
 export type Task = Models['TaskAnswer'];
+export type TaskPage = Models['TaskList'];
 /** A URL that lets its bearer do one thing until it expires. */
 export type SignedUrl = Models['Url'];
 export type UploadStart = Models['UploadStart'];
@@ -32,3 +33,4 @@ export type Grant = Models['GrantModel'];
 export type Credential = Models['CredentialFact'];
 /** One thing that somebody did; `detail` is JSON. */
 export type AuditEntry = Models['AuditFact'];
+export type AuditPage = Models['AuditList'];

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from services.common.background.tasks import Phase, Progress, Tasks, tasks_table
 from services.common.background.turns import FairSlots
 from services.common.web.errors import NotThere, TooMany
+from services.common.web.paging import PageQuery
 from spawners.common.database import Database, open_engine
 from spawners.common.errors import DatabaseUnavailable
 
@@ -145,7 +146,8 @@ async def test_tasks_are_their_users_and_not_too_many(database):
         await found.get(task.id, "bob")
     with pytest.raises(NotThere):
         await found.cancel(task.id, "bob")
-    assert len(await found.of("alice")) == 2
+    page = await found.page("alice", PageQuery())
+    assert (len(page.entries), page.next) == (2, None)
     await found.close()
 
 

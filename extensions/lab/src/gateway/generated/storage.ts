@@ -237,7 +237,7 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * The caller's newest tasks.
+     * The caller's tasks, the newest first.
      * @description Needs the scope `custom:storage:read`.
      */
     get: operations['list_tasks'];
@@ -668,6 +668,11 @@ export interface components {
      */
     AuditList: {
       /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
+      /**
        * Entries
        * @description The newest first.
        */
@@ -679,17 +684,23 @@ export interface components {
      */
     AuditQuery: {
       /**
-       * Before
-       * @description The `id` of the last entry of the page before; 0: the newest.
-       * @default 0
+       * Cursor
+       * @description `next` of the page before; empty: the first page.
+       * @default
        */
-      before?: number;
+      cursor?: string;
       /**
        * Limit
        * @description The most entries of a page.
        * @default 100
        */
       limit?: number;
+      /**
+       * Before
+       * @description Only entries whose `id` is smaller; 0: all.
+       * @default 0
+       */
+      before?: number;
     };
     /**
      * Bucket
@@ -811,9 +822,14 @@ export interface components {
     };
     /**
      * CredentialList
-     * @description The caller's keys that are still good.
+     * @description A page of the caller's keys that are still good.
      */
     CredentialList: {
+      /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
       /**
        * Credentials
        * @description The newest first.
@@ -1220,9 +1236,14 @@ export interface components {
     };
     /**
      * LinkList
-     * @description The caller's public links.
+     * @description A page of the caller's public links.
      */
     LinkList: {
+      /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
       /**
        * Links
        * @description The newest first.
@@ -1234,6 +1255,18 @@ export interface components {
      * @description One page of a bucket.
      */
     ListQuery: {
+      /**
+       * Cursor
+       * @description `next` of the page before; empty: the first page.
+       * @default
+       */
+      cursor?: string;
+      /**
+       * Limit
+       * @description The most entries of a page.
+       * @default 1000
+       */
+      limit?: number;
       /**
        * Bucket
        * @description The bucket's full name.
@@ -1255,7 +1288,7 @@ export interface components {
       delimiter?: '' | '/';
       /**
        * Token
-       * @description Of the page before.
+       * @description Of the page before; `cursor` is that, too.
        * @default
        */
       token?: string;
@@ -1265,6 +1298,18 @@ export interface components {
        * @default
        */
       start_after?: string;
+    };
+    /**
+     * LongPageQuery
+     * @description A page of a list whose entries are short.
+     */
+    LongPageQuery: {
+      /**
+       * Cursor
+       * @description `next` of the page before; empty: the first page.
+       * @default
+       */
+      cursor?: string;
       /**
        * Limit
        * @description The most entries of a page.
@@ -1604,6 +1649,11 @@ export interface components {
      */
     Page: {
       /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
+      /**
        * Objects
        * @description The objects.
        */
@@ -1615,9 +1665,27 @@ export interface components {
       prefixes: string[];
       /**
        * Token
-       * @description Gives the next page; null at the end.
+       * @description As `next`, in the store's own words.
        */
       token: string | null;
+    };
+    /**
+     * PageQuery
+     * @description A page of a list.
+     */
+    PageQuery: {
+      /**
+       * Cursor
+       * @description `next` of the page before; empty: the first page.
+       * @default
+       */
+      cursor?: string;
+      /**
+       * Limit
+       * @description The most entries of a page.
+       * @default 100
+       */
+      limit?: number;
     };
     /**
      * PartFact
@@ -1792,9 +1860,14 @@ export interface components {
     };
     /**
      * ShareList
-     * @description What the caller shared.
+     * @description A page of what the caller shared.
      */
     ShareList: {
+      /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
       /**
        * Shares
        * @description The newest first.
@@ -1906,9 +1979,14 @@ export interface components {
     };
     /**
      * TaskList
-     * @description The caller's newest tasks.
+     * @description A page of the caller's tasks.
      */
     TaskList: {
+      /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
       /**
        * Tasks
        * @description The newest first.
@@ -1970,9 +2048,14 @@ export interface components {
     };
     /**
      * UploadList
-     * @description One page of unfinished uploads; both markers give the next one.
+     * @description One page of unfinished uploads.
      */
     UploadList: {
+      /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
       /**
        * Uploads
        * @description By key.
@@ -1980,12 +2063,12 @@ export interface components {
       uploads: components['schemas']['UploadFact'][];
       /**
        * Key Marker
-       * @description For the next page; null at the end.
+       * @description A part of `next`; null at the end.
        */
       key_marker: string | null;
       /**
        * Upload Marker
-       * @description For the next page; null at the end.
+       * @description A part of `next`; null at the end.
        */
       upload_marker: string | null;
     };
@@ -2092,6 +2175,12 @@ export interface components {
      */
     UploadsQuery: {
       /**
+       * Cursor
+       * @description `next` of the page before; empty: the first page.
+       * @default
+       */
+      cursor?: string;
+      /**
        * Bucket
        * @description The bucket's full name.
        */
@@ -2104,13 +2193,13 @@ export interface components {
       prefix?: string;
       /**
        * Key Marker
-       * @description Of the page before.
+       * @description Of the page before; `cursor` is both markers.
        * @default
        */
       key_marker?: string;
       /**
        * Upload Marker
-       * @description Of the page before.
+       * @description Of the page before; `cursor` is both markers.
        * @default
        */
       upload_marker?: string;
@@ -2236,9 +2325,14 @@ export interface components {
     };
     /**
      * Versions
-     * @description One page of versions; both markers give the next one.
+     * @description One page of versions.
      */
     Versions: {
+      /**
+       * Next
+       * @description `cursor` of the next page; null at the end.
+       */
+      next: string | null;
       /**
        * Versions
        * @description By key, the newest first.
@@ -2246,12 +2340,12 @@ export interface components {
       versions: components['schemas']['VersionEntry'][];
       /**
        * Key Marker
-       * @description For the next page; null at the end.
+       * @description A part of `next`; null at the end.
        */
       key_marker: string | null;
       /**
        * Version Marker
-       * @description For the next page; null at the end.
+       * @description A part of `next`; null at the end.
        */
       version_marker: string | null;
     };
@@ -2260,6 +2354,12 @@ export interface components {
      * @description One page of versions.
      */
     VersionsQuery: {
+      /**
+       * Cursor
+       * @description `next` of the page before; empty: the first page.
+       * @default
+       */
+      cursor?: string;
       /**
        * Bucket
        * @description The bucket's full name.
@@ -2273,13 +2373,13 @@ export interface components {
       prefix?: string;
       /**
        * Key Marker
-       * @description Of the page before.
+       * @description Of the page before; `cursor` is both markers.
        * @default
        */
       key_marker?: string;
       /**
        * Version Marker
-       * @description Of the page before.
+       * @description Of the page before; `cursor` is both markers.
        * @default
        */
       version_marker?: string;
@@ -2404,6 +2504,10 @@ export interface operations {
   list_objects: {
     parameters: {
       query: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
+        /** @description The most entries of a page. */
+        limit?: number;
         /** @description The bucket's full name. */
         bucket: string;
         /** @description Only names that begin so; empty: all. */
@@ -2413,12 +2517,10 @@ export interface operations {
          *     keys.
          */
         delimiter?: '' | '/';
-        /** @description Of the page before. */
+        /** @description Of the page before; `cursor` is that, too. */
         token?: string;
         /** @description Only keys after this: a jump. */
         start_after?: string;
-        /** @description The most entries of a page. */
-        limit?: number;
       };
       header?: never;
       path?: never;
@@ -2467,13 +2569,15 @@ export interface operations {
   list_versions: {
     parameters: {
       query: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
         /** @description The bucket's full name. */
         bucket: string;
         /** @description Only names that begin so; empty: all. */
         prefix?: string;
-        /** @description Of the page before. */
+        /** @description Of the page before; `cursor` is both markers. */
         key_marker?: string;
-        /** @description Of the page before. */
+        /** @description Of the page before; `cursor` is both markers. */
         version_marker?: string;
       };
       header?: never;
@@ -2482,7 +2586,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description One page of versions; both markers give the next one. */
+      /** @description One page of versions. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2618,14 +2722,19 @@ export interface operations {
   };
   list_tasks: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
+        /** @description The most entries of a page. */
+        limit?: number;
+      };
       header?: never;
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description The caller's newest tasks. */
+      /** @description A page of the caller's tasks. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2755,13 +2864,15 @@ export interface operations {
   list_uploads: {
     parameters: {
       query: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
         /** @description The bucket's full name. */
         bucket: string;
         /** @description Only names that begin so; empty: all. */
         prefix?: string;
-        /** @description Of the page before. */
+        /** @description Of the page before; `cursor` is both markers. */
         key_marker?: string;
-        /** @description Of the page before. */
+        /** @description Of the page before; `cursor` is both markers. */
         upload_marker?: string;
       };
       header?: never;
@@ -2770,7 +2881,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description One page of unfinished uploads; both markers give the next one. */
+      /** @description One page of unfinished uploads. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -2906,14 +3017,19 @@ export interface operations {
   };
   list_credentials: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
+        /** @description The most entries of a page. */
+        limit?: number;
+      };
       header?: never;
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description The caller's keys that are still good. */
+      /** @description A page of the caller's keys that are still good. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3058,14 +3174,19 @@ export interface operations {
   };
   list_shares: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
+        /** @description The most entries of a page. */
+        limit?: number;
+      };
       header?: never;
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description What the caller shared. */
+      /** @description A page of what the caller shared. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3124,14 +3245,19 @@ export interface operations {
   };
   list_links: {
     parameters: {
-      query?: never;
+      query?: {
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
+        /** @description The most entries of a page. */
+        limit?: number;
+      };
       header?: never;
       path?: never;
       cookie?: never;
     };
     requestBody?: never;
     responses: {
-      /** @description The caller's public links. */
+      /** @description A page of the caller's public links. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -3191,10 +3317,12 @@ export interface operations {
   list_audit: {
     parameters: {
       query?: {
-        /** @description The `id` of the last entry of the page before; 0: the newest. */
-        before?: number;
+        /** @description `next` of the page before; empty: the first page. */
+        cursor?: string;
         /** @description The most entries of a page. */
         limit?: number;
+        /** @description Only entries whose `id` is smaller; 0: all. */
+        before?: number;
       };
       header?: never;
       path?: never;

@@ -111,7 +111,7 @@ export class Objects {
 
   /** Return what lies directly under a prefix, and whether there is more. */
   async list(bucket: string, prefix: string): Promise<Page & { isCut: boolean }> {
-    const found: Page = { objects: [], prefixes: [], token: null };
+    const found: Page = { objects: [], prefixes: [], token: null, next: null };
     do {
       const page = await this.told(this.api.page(bucket, prefix, { token: found.token ?? undefined }));
       found.objects.push(...page.objects);

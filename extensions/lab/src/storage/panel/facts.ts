@@ -38,6 +38,6 @@ export function versionsOf(page: VersionsPage, key: string): { versions: Version
   const last = page.versions[page.versions.length - 1];
   return {
     versions: page.versions.filter(one => one.key === key),
-    more: page.key_marker !== null && last?.key === key
+    more: page.next !== null && last?.key === key
   };
 }

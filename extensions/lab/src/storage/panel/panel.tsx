@@ -37,7 +37,7 @@ type View = 'browse' | 'uploads' | 'tasks' | 'shares' | 'history' | 'unfinished'
 /** Polls the tasks while one runs, or once when asked to. */
 function useTasks(api: Api, ended: () => void) {
   const asked = useAsked(() => api.tasks(), [api]);
-  const tasks = asked.value ?? [];
+  const tasks = asked.value?.tasks ?? [];
   const running = tasks.filter(task => !isOver(task)).length;
   const before = useRef(0);
   const { again } = asked;
@@ -51,7 +51,7 @@ function useTasks(api: Api, ended: () => void) {
       return () => clearTimeout(timer);
     }
   }, [asked.answers]);
-  return { tasks, running, problem: asked.problem, again };
+  return { tasks, next: asked.value?.next ?? null, running, problem: asked.problem, again };
 }
 
 function rootOf(buckets: Bucket[], at: At): string {
@@ -147,7 +147,9 @@ function Loaded(props: {
             />
           )}
           {view === 'uploads' && <Uploads />}
-          {view === 'tasks' && <Tasks tasks={tasks.tasks} problem={tasks.problem} changed={tasks.again} />}
+          {view === 'tasks' && (
+            <Tasks tasks={tasks.tasks} next={tasks.next} problem={tasks.problem} changed={tasks.again} />
+          )}
           {view === 'shares' && <Shares />}
           {view === 'history' && <History />}
           {view === 'unfinished' && at && <Unfinished bucket={at.bucket} prefix={rootOf(buckets, at)} />}

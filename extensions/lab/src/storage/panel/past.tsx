@@ -8,24 +8,22 @@ import { AuditEntry } from '../types';
 import { historyLines } from './history';
 import { useShared } from './shared';
 
-const A_PAGE = 100;
-
 /** What its user did, and what others did in the user's buckets, newest first. */
 export function History(): JSX.Element {
   const { api, me } = useShared();
   const [entries, setEntries] = useState<AuditEntry[] | null>(null);
-  const [more, setMore] = useState(false);
+  const [next, setNext] = useState<string | null>(null);
   const [problem, setProblem] = useState('');
-  const read = (before: number): Promise<void> =>
-    api.audit(before, A_PAGE).then(
-      found => {
-        setEntries(old => [...(before ? (old ?? []) : []), ...found]);
-        setMore(found.length === A_PAGE);
+  const read = (cursor: string | null): Promise<void> =>
+    api.audit(cursor).then(
+      page => {
+        setEntries(old => [...(cursor ? (old ?? []) : []), ...page.entries]);
+        setNext(page.next);
         setProblem('');
       },
       error => setProblem(words(error))
     );
-  useEffect(() => void read(0), [api]);
+  useEffect(() => void read(null), [api]);
   const lines = useMemo(() => historyLines(entries ?? [], me.user), [entries, me.user]);
   return (
     <section className="lb-Storage-page" aria-label="History">
@@ -51,8 +49,8 @@ export function History(): JSX.Element {
           </li>
         ))}
       </Lines>
-      {more && entries && (
-        <button type="button" className="lb-Kit-button" onClick={() => void read(entries[entries.length - 1].id)}>
+      {next && (
+        <button type="button" className="lb-Kit-button" onClick={() => void read(next)}>
           More
         </button>
       )}

@@ -1,7 +1,10 @@
+import { useState } from 'react';
+
+import { words } from '../../gateway/refused';
 import { Lines, Nothing, Problem } from '../../kit/lines';
 import { Tool } from '../../kit/tool';
 import { ago, count, size, visible } from '../../kit/words';
-import { Task } from '../types';
+import { Task, TaskPage } from '../types';
 
 import { useShared } from './shared';
 
@@ -71,21 +74,53 @@ function Line(props: { task: Task; cancel(): void }): JSX.Element {
   );
 }
 
-/** Long work: how far it is, how it ended, and a way to end it. */
-export function Tasks(props: { tasks: Task[]; problem: string; changed(): void }): JSX.Element {
+/** Each task once, as it is in the first list that has it. */
+function once(tasks: Task[]): Task[] {
+  const byId = new Map<string, Task>();
+  for (const task of tasks) {
+    if (!byId.has(task.id)) {
+      byId.set(task.id, task);
+    }
+  }
+  return [...byId.values()];
+}
+
+/** The newest tasks and, as they are asked for, all before. */
+function useOlder(tasks: Task[], next: string | null) {
   const { api, say } = useShared();
+  const [older, setOlder] = useState<TaskPage | null>(null);
+  const cursor = older ? older.next : next;
+  const more = (): void => {
+    void api.tasks(cursor).then(
+      // What is in the newest page now may have left it by the next time that it is read.
+      page => setOlder({ tasks: once([...tasks, ...(older?.tasks ?? []), ...page.tasks]), next: page.next }),
+      error => say(words(error), 'bad')
+    );
+  };
+  return { all: once([...tasks, ...(older?.tasks ?? [])]), more: cursor ? more : null };
+}
+
+/** Long work: how far it is, how it ended, and a way to end it. */
+export function Tasks(props: { tasks: Task[]; next: string | null; problem: string; changed(): void }): JSX.Element {
+  const { api, say } = useShared();
+  const { all, more } = useOlder(props.tasks, props.next);
   const cancel = (id: string): void => {
     void api.cancel(id).then(props.changed, error => say(String(error.message ?? error), 'bad'));
   };
   return (
     <section className="lb-Storage-page" aria-label="Tasks">
       <Problem text={props.problem} />
-      {props.tasks.length === 0 && <Nothing>No copying, moving or deleting goes on or went on lately.</Nothing>}
+      {all.length === 0 && <Nothing>No copying, moving or deleting goes on or went on lately.</Nothing>}
       <Lines className="lb-Storage-tasks">
-        {props.tasks.map(task => (
+        {all.map(task => (
           <Line key={task.id} task={task} cancel={() => cancel(task.id)} />
         ))}
       </Lines>
+      {more && (
+        <button type="button" className="lb-Kit-button" onClick={more}>
+          More
+        </button>
+      )}
     </section>
   );
 }

@@ -35,7 +35,7 @@ export function Unfinished(props: { bucket: string; prefix: string }): JSX.Eleme
     api.unfinished(bucket, prefix, after).then(
       page => {
         setUploads(old => [...(after ? (old ?? []) : []), ...page.uploads]);
-        setNext(page.key_marker ? page : null);
+        setNext(page.next ? page : null);
         setProblem('');
       },
       error => setProblem(words(error))
