@@ -185,6 +185,15 @@ class JobsApi(Protocol):
     ) -> list[JobRecord]:
         """Return the records of one account or of all, the oldest first."""
 
+    def listen(self, changed: Callable[[str], None]) -> None:
+        """Have ``changed`` called with a record's name after each change of it.
+
+        Called by an adapter that looks after many jobs, in the place of a
+        :meth:`wait` for each. Also called when a line of its story was stored, when it
+        is doubtful whether what is known of it is current, and when it is held no more:
+        :meth:`get` does not know it then. Never waits, and must not fail.
+        """
+
     async def wait(self, name: str, until: Callable[[JobRecord], object]) -> JobRecord:
         """Return the record as soon as ``until`` holds; looked at on every change.
 

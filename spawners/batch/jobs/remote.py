@@ -128,6 +128,7 @@ class RemoteJobs:
         self._held: dict[str, _Held] = {}
         self._newest: dict[str, str] = {}
         self._dropped: dict[str, int] = {}
+        self._listeners: list[Callable[[str], None]] = []
         self._news = asyncio.Event()
         self._listed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -316,6 +317,10 @@ class RemoteJobs:
             for record in sorted(records, key=lambda record: record.created)
             if (user is None or record.user == user) and (record.live or not live_only)
         ]
+
+    def listen(self, changed: Callable[[str], None]) -> None:
+        """See :class:`~.api.JobsApi`."""
+        self._listeners.append(changed)
 
     async def wait(self, name: str, until: Callable[[JobRecord], object]) -> JobRecord:
         """See :class:`~.api.JobsApi`."""
@@ -569,6 +574,8 @@ class RemoteJobs:
         for held in changed:
             held.changed, event = asyncio.Event(), held.changed
             event.set()
+            for listener in self._listeners:
+                listener(held.entry.record.name)
         self._news, news = asyncio.Event(), self._news
         news.set()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from spawners.common.errors import GatewayError
+from spawners.common.workqueue import DelayQueue, Lane
 
 from ...models import (
     MOST_TASKS,
@@ -29,7 +30,6 @@ from ..ledger import Ledger
 from ..record import JobRecord, Transition, utc_now
 from ..settings import Policy
 from .closing import Closing
-from .queue import DelayQueue, Lane
 from .search import Searcher
 from .steps import (
     FRESH,

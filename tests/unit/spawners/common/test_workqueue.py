@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from spawners.batch.jobs.reconciler.queue import DelayQueue, Lane
-
-pytestmark = pytest.mark.usefixtures("deadline")
+from spawners.common.workqueue import DelayQueue, Lane
 
 
 @pytest.fixture
