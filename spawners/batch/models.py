@@ -313,7 +313,8 @@ class Launch:
     Attributes:
         argv: the command. An item may start with ``{python}`` (the environment's
             interpreter), ``{agent}`` (the one that the agent runs under, 3.6 or newer)
-            or ``{dir}`` (the job's private directory).
+            or ``{dir}`` (the job's private directory). What begins with ``{agent}``
+            ``-I`` ``{dir}/`` runs in a copy of the agent.
         environment: variables, on top of the job's own.
         files: name to text; written 0600 into the private directory before.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from spawners.node.kernel.credentials import loopback_identity
-from spawners.node.kernel.tunnel import Json
+from spawners.node.kernel.names import Json
 
 from .tunnel import Tunnel
 

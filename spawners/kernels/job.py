@@ -27,7 +27,7 @@ from spawners.batch.jobs.wire import Credential
 from spawners.batch.models import BatchJob, JobStatus, Resources
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
-from spawners.node.kernel.tunnel import Json
+from spawners.node.kernel.names import Json
 
 from . import credentials as kernel_storage
 from .context import KernelContext, remove_log

@@ -11,7 +11,7 @@ import json
 from spawners.batch.models import Launch
 from spawners.batch.rendezvous.certificates import job_host
 from spawners.batch.rendezvous.launch import travelling_program
-from spawners.node.kernel.tunnel import Json
+from spawners.node.kernel.names import Json
 
 from .settings import KernelSettings
 
@@ -19,12 +19,15 @@ _MODULES = (
     "memory",
     "output",
     "kernel_pipe",
+    "kernel.names",
     "kernel.tunnel",
     "kernel.process",
     "kernel.channels",
     "kernel.iopub_buffer",
     "kernel.credentials",
+    "kernel.key_server",
     "kernel.launcher",
+    "kernel.main",
 )
 
 

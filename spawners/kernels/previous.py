@@ -26,7 +26,7 @@ from spawners.batch.rendezvous.certificates import job_host
 from spawners.common.backoff import growing
 from spawners.common.files import write_whole
 from spawners.common.ownership import read_own
-from spawners.node.kernel.tunnel import Json
+from spawners.node.kernel.names import Json
 
 from .context import KernelContext
 from .errors import KernelJobEnded, KernelNotStarted

@@ -36,7 +36,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from spawners.batch.explain.failure import Failure
 from spawners.batch.models import new_job_name
 from spawners.common.settings import ConfigError
-from spawners.node.kernel.tunnel import CHANNELS, Json
+from spawners.node.kernel.names import CHANNELS, Json
 from spawners.profiles.profiles import Resolved
 
 from . import credentials as kernel_storage

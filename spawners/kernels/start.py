@@ -19,7 +19,7 @@ from spawners.batch.rendezvous.launch import agent_command
 from spawners.batch.script import render_job_script
 from spawners.common.backoff import growing
 from spawners.common.errors import GatewayError
-from spawners.node.kernel.tunnel import Json
+from spawners.node.kernel.names import Json
 
 from .context import KernelContext
 from .errors import KernelJobEnded, KernelNotStarted, KernelUnreachable

@@ -27,12 +27,10 @@ from spawners.batch.explain.failure import Failure
 from spawners.batch.jobs.wire import Credential
 from spawners.common.files import write_private
 from spawners.common.sockets import LONGEST_PATH
+from spawners.node.kernel.names import CHANNELS, CONTROL, Json
 from spawners.node.kernel.tunnel import (
-    CHANNELS,
-    CONTROL,
     PING_SECONDS,
     SILENCE_SECONDS,
-    Json,
     Lines,
     Pipe,
     join,

@@ -6,7 +6,8 @@ starts:
 
 1. fetch: prove who we are to the hub, whose certificate is pinned; get the command,
    its environment, and a key and certificate, all kept in a private directory;
-2. start the command in a process group of its own; pass on and remember its output;
+2. start the command in a process group of its own; pass on and remember its output. A
+   program for this very interpreter runs in a copy of this process;
 3. ready: once it says on a pipe which port it bound, tell the hub. Behind the port may
    stand words of :data:`ONCE` and :data:`WARNED`;
 4. when it crashes, start it again on the same port, unless it said ``once``: kernels in
@@ -19,25 +20,23 @@ passed on to a command that said ``warned``.
 
 import base64
 import ctypes
-import fcntl
-import glob
 import os
 import select
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from types import FrameType
 from typing import Dict, List, Mapping, Optional
 
+from spawners.node.forked_program import become, program_for_us
 from spawners.node.hub_link import Hub, Json, fetch
 from spawners.node.memory import oom_kills
 from spawners.node.output import make_private, output, say
+from spawners.node.private_directory import make_directory, remove, write_private
 from spawners.node.proof import JobMustEnd
 
 GRACE = 12.0  # from SIGTERM to SIGKILL; schedulers give 30 s in all
@@ -104,52 +103,10 @@ class Signals:
         return [one for one in found if one != self.pipe]
 
 
-def private_directory() -> str:
-    """Make a directory that only this user may enter, on the node itself."""
-    parent = os.environ.get("TMPDIR", "")
-    # Unix sockets of kernels go there, and their paths end at 107 bytes.
-    if not parent or len(parent) > 40 or not os.access(parent, os.W_OK | os.X_OK):
-        parent = "/tmp"  # noqa: S108
-    remove_left_over(parent)
-    try:
-        directory = tempfile.mkdtemp(prefix="lb-", dir=parent)
-        fcntl.flock(os.open(directory + "/lock", os.O_CREAT, 0o600), fcntl.LOCK_EX)
-    except OSError as error:
-        raise JobMustEnd(
-            "%s on this node cannot be used: %s." % (parent, error)
-        ) from None
-    return directory
-
-
-def remove_left_over(parent: str) -> None:
-    """Remove directories of this user's agents that were killed: nobody locks them."""
-    for directory in glob.glob(os.path.join(parent, "lb-????????")):
-        try:
-            if os.lstat(directory).st_uid != os.getuid():
-                continue
-            lock = os.open(directory + "/lock", os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
-            continue  # of somebody else, or just being made or removed
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
-        except OSError:
-            continue  # its agent lives
-        finally:
-            os.close(lock)
-
-
-def write_private(directory: str, name: str, text: str) -> str:
-    """Write a new file that only this user may read; return its path."""
-    path = os.path.join(directory, os.path.basename(name))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
-
-
 def find_python(configured: str, path: str) -> str:
     """Return the interpreter of the user's environment."""
+    import shutil  # takes long, and a kernel's job does without
+
     if configured:
         inside = os.path.join(configured, "bin", "python")
         for candidate in (configured, inside):
@@ -174,9 +131,20 @@ def find_python(configured: str, path: str) -> str:
 
 
 class Server:
-    """The started command: its process group, its output, its pipe."""
+    """The started command: its process group, its output, its pipe.
 
-    def __init__(self, argv: List[str], environment: Dict[str, str]) -> None:
+    Args:
+        argv: of the command.
+        environment: its variables.
+        program: path and arguments, if it is to run in a copy of this process.
+    """
+
+    def __init__(
+        self,
+        argv: List[str],
+        environment: Dict[str, str],
+        program: Optional[List[str]] = None,
+    ) -> None:
         self.tail = bytearray()
         self.kills_before = oom_kills()
         self.ready, told = os.pipe()
@@ -185,6 +153,9 @@ class Server:
         def prepare() -> None:
             os.setpgid(0, 0)
             prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            if program is not None:
+                prctl(PR_SET_DUMPABLE, 0)  # it has a copy of our secrets
+                become(program, environment, told)
 
         try:
             self.process = subprocess.Popen(
@@ -286,10 +257,15 @@ class Service:
         self.once = False
         self.crashes: List[float] = []
 
-    def run(self, argv: List[str], environment: Dict[str, str]) -> None:
-        """Run the command until it ends for good."""
+    def run(
+        self,
+        argv: List[str],
+        environment: Dict[str, str],
+        program: Optional[List[str]] = None,
+    ) -> None:
+        """Run the command until it ends for good; see :class:`Server`."""
         while not self.signals.ending:
-            self.server = Server(argv, environment)
+            self.server = Server(argv, environment, program)
             prctl(PR_SET_DUMPABLE, 0)  # we hold secrets: no core file
             self.watch(self.server)
             if not self.is_to_be_restarted(self.server):
@@ -372,7 +348,9 @@ def serve(facts: Dict[str, str], signals: Signals, directory: str) -> int:
             path = environment.get("PATH", os.defpath)
             places["{python}"] = find_python(facts.get("LANDBRIDGE_PYTHON", ""), path)
         argv = [fill(word, places) for word in launch["argv"]]
-        service.run(argv, environment)
+        ours = program_for_us(launch["argv"])
+        program = None if ours is None else [fill(word, places) for word in ours]
+        service.run(argv, environment, program)
     except JobMustEnd as end:
         ended = end
     signals.interrupts, server = False, service.server
@@ -418,7 +396,7 @@ def main() -> int:
         signals = Signals()
         names = [name for name in os.environ if is_ours(name)]
         facts = {name: os.environ.pop(name) for name in names}
-        directory = private_directory()
+        directory = make_directory()
         return serve(facts, signals, directory)
     except JobMustEnd as end:
         say(end.message)
@@ -428,7 +406,7 @@ def main() -> int:
         return 1
     finally:
         if directory:
-            shutil.rmtree(directory, ignore_errors=True)
+            remove(directory)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 Travels in the job with ``agent.py``: standard library of Python 3.6 or newer only.
 """
 
-import http.client
+import base64
 import json
+import os
 import random
-import secrets
 import socket
 import ssl
 import time
@@ -19,23 +19,45 @@ from spawners.node.proof import JobMustEnd, munge_credential
 HUB_NAME = "hub.landbridge.internal"
 HTTP_TIMEOUT = 45.0  # longer than the hub waits for the scheduler's word
 CONNECT_TIMEOUT = 10.0
+LONGEST_ANSWER = 4 * 1024 * 1024
 NO_ANSWER = 599  # no HTTP status, or of something between us and the hub
 
 Json = Dict[str, Any]
 
 
-class Connection(http.client.HTTPSConnection):
-    """Connects to an address and expects the hub's own name behind it."""
+class NoHttp(Exception):
+    """What came is no whole HTTP answer."""
 
-    def __init__(self, address: str, port: int, context: ssl.SSLContext) -> None:
-        super().__init__(address, port, timeout=HTTP_TIMEOUT, context=context)
-        self.tls = context
 
-    def connect(self) -> None:
-        """Connect straight to the hub, whatever proxies the environment names."""
-        plain = socket.create_connection((self.host, self.port), CONNECT_TIMEOUT)
-        plain.settimeout(self.timeout)
-        self.sock = self.tls.wrap_socket(plain, server_hostname=HUB_NAME)
+def exchange(connection: ssl.SSLSocket, request: bytes) -> Tuple[int, bytes]:
+    """Send an HTTP/1.0 request; return status and body of the answer.
+
+    A few lines, for ``http.client`` takes longer to be imported than all of this call
+    takes, and with 1.0 an answer is what comes until the end.
+
+    Raises:
+        OSError: the connection was cut, or nothing comes.
+        NoHttp: it is too long, or is not all there.
+    """
+    connection.sendall(request)
+    answer = b""
+    while True:
+        data = connection.recv(65536)
+        if not data:
+            break
+        answer += data
+        if len(answer) > LONGEST_ANSWER:
+            raise NoHttp("the answer has no end")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = first.partition(" ")
+    if not version.startswith("HTTP/1.") or not rest[:3].isdigit():
+        raise NoHttp("what answers does not speak HTTP")
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length" and value.strip() != str(len(body)):
+            raise NoHttp("the answer was cut")
+    return int(rest[:3]), body
 
 
 class Hub:
@@ -99,35 +121,38 @@ class Hub:
         return NO_ANSWER, trouble
 
     def _post_to(self, place: SplitResult, what: str, body: Json) -> Tuple[int, Json]:
-        connection = Connection(place.hostname or "", place.port or 443, self.tls)
         try:
-            connection.request(
-                "POST",
-                place.path.rstrip("/") + "/" + what,
-                json.dumps(dict(body, job=self.job)),
-                {"Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            text = response.read(4 * 1024 * 1024)
-        except (OSError, http.client.HTTPException) as error:
+            status, text = self._exchange(place, what, dict(body, job=self.job))
+        except (OSError, NoHttp) as error:
             return NO_ANSWER, {"message": str(error) or type(error).__name__}
-        finally:
-            connection.close()
         try:
             answer = json.loads(text.decode("utf-8"))
         except ValueError:
             answer = None
         ours = isinstance(answer, dict) and (
-            response.status == 200 or answer.get("action") in ("end", "retry")
+            status == 200 or answer.get("action") in ("end", "retry")
         )
         if not ours:  # of something between us and the hub: it is not there yet
-            return NO_ANSWER, {"message": "HTTP status %d" % response.status}
-        return response.status, answer
+            return NO_ANSWER, {"message": "HTTP status %d" % status}
+        return status, answer
+
+    def _exchange(self, place: SplitResult, what: str, body: Json) -> Tuple[int, bytes]:
+        """Ask straight at a place, whatever proxies the environment names."""
+        content = json.dumps(body).encode("ascii")
+        head = (
+            "POST %s/%s HTTP/1.0\r\nHost: %s\r\nContent-Type: application/json\r\n"
+            "Content-Length: %d\r\n\r\n"
+        ) % (place.path.rstrip("/"), what, place.netloc, len(content))
+        where = (place.hostname or "", place.port or 443)
+        plain = socket.create_connection(where, CONNECT_TIMEOUT)
+        plain.settimeout(HTTP_TIMEOUT)
+        with self.tls.wrap_socket(plain, server_hostname=HUB_NAME) as connection:
+            return exchange(connection, head.encode("ascii") + content)
 
 
 def fetch(hub: Hub, facts: Dict[str, str], wait: Callable[[float], Any]) -> Json:
     """Prove the job and return what it is to start."""
-    nonce = secrets.token_urlsafe(24)
+    nonce = base64.urlsafe_b64encode(os.urandom(24)).decode("ascii")
 
     def body() -> Json:
         if facts.get("LANDBRIDGE_PROOF") == "token":

@@ -84,7 +84,8 @@ class JobLog:
         self._most = most
         self._beginning = min(BEGINNING, most // 4)
         self._newest = min(NEWEST, most // 4)
-        self._lock = threading.Lock()
+        # A signal's handler may have something to say while its thread writes.
+        self._lock = threading.RLock()
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``, after cutting out the middle of what is too long."""

@@ -25,6 +25,16 @@ _RUN = (
     'exec(zlib.decompress(base64.b64decode(os.environ["LANDBRIDGE_AGENT"])))'
 )
 
+_AGENT = (
+    "memory",
+    "output",
+    "proof",
+    "private_directory",
+    "forked_program",
+    "hub_link",
+    "agent",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class JobSideSettings:
@@ -120,31 +130,51 @@ def job_environment(
 @cache
 def _packed_agent() -> str:
     """Return what :data:`_RUN` unpacks and runs."""
-    program = travelling_program(("memory", "output", "proof", "hub_link", "agent"))
+    program = travelling_program(_AGENT)
     return base64.b64encode(zlib.compress(program.encode(), 9)).decode("ascii")
+
+
+# Finds the modules that travel before any that the node has by the same names: each is
+# run when it is first imported, and not at all if nobody does.
+_PROGRAM = """\
+import sys
+from importlib.machinery import ModuleSpec
+class Travelling:
+    def find_spec(self, name, path=None, target=None):
+        if name in texts:
+            return ModuleSpec(name, self, is_package=name in packages)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        exec(compile(texts[module.__name__], module.__name__, "exec"), module.__dict__)
+packages = {packages!r}
+texts = {texts!r}
+for name in texts:
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Travelling())
+from {main} import main
+sys.exit(main())
+"""
 
 
 @cache
 def travelling_program(names: tuple[str, ...]) -> str:
-    """Return a program that makes modules of ``spawners.node`` and runs the last one.
+    """Return a program that has modules of ``spawners.node`` and runs the last one.
 
     Read once: what is installed may be replaced by another release while we run.
 
     Args:
-        names: the modules, in an order in which each finds what it imports; dots for
-            those of a folder.
+        names: the modules; dots for those of a folder. Only these can be imported.
     """
-    modules = [
-        (f"{node.__name__}.{name}", _source(f"{name.replace('.', '/')}.py"))
-        for name in names
-    ]
-    return (
-        "import sys, types\n"
-        f"for name, text in {modules!r}:\n"
-        "    sys.modules[name] = types.ModuleType(name)\n"
-        "    exec(text, sys.modules[name].__dict__)\n"
-        "sys.exit(sys.modules[name].main())\n"
-    )
+    modules = [f"{node.__name__}.{name}" for name in names]
+    files = [_source(f"{name.replace('.', '/')}.py") for name in names]
+    packages = {
+        name.rsplit(".", depth)[0]
+        for name in modules
+        for depth in range(1, name.count(".") + 1)
+    }
+    texts = dict.fromkeys(sorted(packages), "") | dict(zip(modules, files, strict=True))
+    return _PROGRAM.format(packages=packages, texts=texts, main=modules[-1])
 
 
 def _source(name: str) -> str:

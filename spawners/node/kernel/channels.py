@@ -9,13 +9,8 @@ import functools
 import time
 from typing import Any, Callable, Set
 
-from spawners.node.kernel.tunnel import (
-    CHANNELS,
-    CONTROL,
-    Pipe,
-    join,
-    shows_name,
-)
+from spawners.node.kernel.names import CHANNELS, CONTROL
+from spawners.node.kernel.tunnel import Pipe, join, shows_name
 
 HEAD_START = 0.03  # seconds; a subscription is to be there before what it is to hear
 _ASKING = ("shell", "control")

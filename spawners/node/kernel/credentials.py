@@ -1,31 +1,21 @@
 """S3 keys on a kernel's node: a loopback address that passes on its server's answers.
 
 It speaks AWS's container-credentials protocol to the job's own programs, which send
-the text of a private file. What they ask goes to the owner over ``ctl``; while no
-server is attached, the answer says so. No key is kept here.
+the text of a private file. Here it is taken, before the kernel starts, and the kernel
+told of it; who answers there is in ``key_server.py``, which comes later: a program that
+asks meanwhile waits in the backlog.
 
-Travels in the job with ``launcher.py``: standard library of Python 3.6 or
-newer only.
+Travels in the job with ``main.py``: standard library of Python 3.6 or newer only.
 """
 
-import asyncio
 import binascii
-import hmac
 import os
 import socket
 import sys
-from typing import Any, Callable, Dict, Optional
+from typing import Dict, Optional
 
+from spawners.node.kernel.names import Json
 from spawners.node.kernel.process import write_private
-from spawners.node.kernel.tunnel import Json
-
-_MOST_BYTES = 16 * 1024
-_PATIENCE_SECONDS = 30.0
-_NOBODY = (
-    503,
-    "text/plain",
-    "The kernel's notebook server is not attached, and keys come from it.\n",
-)
 
 
 def loopback_identity() -> str:
@@ -38,21 +28,19 @@ def loopback_identity() -> str:
         return ""
 
 
-class Keys:
-    """The address; it answers from :meth:`serve` on.
+class Address:
+    """The address, once :meth:`environment` has taken it.
 
-    Args:
-        directory: the job's private one.
-        ask: sends an object to the owner; False if there is none.
+    Attributes:
+        socket: that listens there, ``None`` if there is nothing to ask for.
+        token: what programs of this job's user send as ``Authorization``.
     """
 
-    def __init__(self, directory: str, ask: Callable[[Json], bool]) -> None:
-        self._ask = ask
+    def __init__(self, directory: str) -> None:
+        """Take nothing yet; ``directory`` is the job's private one."""
         self._directory = directory
-        self._token = "Bearer " + binascii.hexlify(os.urandom(32)).decode("ascii")
-        self._waiting: Dict[int, Any] = {}
-        self._count = 0
-        self._socket: Optional[socket.socket] = None
+        self.token = "Bearer " + binascii.hexlify(os.urandom(32)).decode("ascii")
+        self.socket: Optional[socket.socket] = None
 
     def environment(self, told: Optional[Json]) -> Dict[str, str]:
         """Take a port and return the kernel's variables for it.
@@ -68,12 +56,12 @@ class Keys:
         variables = told["here"] if near else told["elsewhere"]
         if not variables:
             return {}
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.bind(("127.0.0.1", 0))
-        self._socket.listen(64)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen(64)
         path = os.path.join(self._directory, "storage-")
-        url = "http://127.0.0.1:%d/credentials" % self._socket.getsockname()[1]
-        write_private(path + "token", self._token)
+        url = "http://127.0.0.1:%d/credentials" % self.socket.getsockname()[1]
+        write_private(path + "token", self.token)
         write_private(path + "keys.py", told["process"])
         words = (sys.executable, "-I", path + "keys.py", url, path + "token")
         write_private(path + "keys.sh", "exec %s %s %s %s %s\n" % words)
@@ -81,84 +69,3 @@ class Keys:
         write_private(path + "rclone", profile)
         places = {"{url}": url, "{token}": path + "token", "{rclone}": path + "rclone"}
         return {name: places.get(text, text) for name, text in variables.items()}
-
-    async def serve(self) -> None:
-        """Answer from now on, if there is anything to answer."""
-        if self._socket is not None:
-            await asyncio.get_event_loop().create_server(
-                lambda: _Asker(self), sock=self._socket
-            )
-
-    def knows(self, authorization: str) -> bool:
-        """Whether a request comes from this job's user."""
-        return hmac.compare_digest(
-            authorization.encode("latin-1"), self._token.encode("ascii")
-        )
-
-    def told(self, message: Json) -> None:
-        """Take an answer of the owner's."""
-        future = self._waiting.pop(int(message["asker"]), None)
-        if future is not None and not future.done():
-            future.set_result(
-                (int(message["status"]), str(message["type"]), str(message["text"]))
-            )
-
-    async def find(self, target: str) -> Any:
-        """Return status, type and text for a path, from the owner."""
-        self._count += 1
-        number = self._count
-        future = asyncio.get_event_loop().create_future()
-        self._waiting[number] = future
-        try:
-            if not self._ask({"event": "keys", "asker": number, "target": target}):
-                return _NOBODY
-            return await asyncio.wait_for(future, _PATIENCE_SECONDS)
-        except asyncio.TimeoutError:
-            return _NOBODY
-        finally:
-            self._waiting.pop(number, None)
-
-
-class _Asker(asyncio.Protocol):
-    """One request of one program; the connection ends with its answer."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-        self._data = b""
-        self._task: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self._task is not None:
-            return
-        self._data += data
-        head, found, _ = self._data.partition(b"\r\n\r\n")
-        if len(head) > _MOST_BYTES:
-            self._transport.abort()
-        elif found:
-            self._task = asyncio.ensure_future(self._answer(head.decode("latin-1")))
-
-    def connection_lost(self, exc: Optional[BaseException]) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _answer(self, head: str) -> None:
-        first, *lines = head.split("\r\n")
-        pairs = [line.partition(":") for line in lines]
-        headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-        method, _, rest = first.partition(" ")
-        if method != "GET":
-            answer = (405, "text/plain", "Only GET is served here.\n")
-        elif not self._keys.knows(headers.get("authorization", "")):
-            answer = (401, "text/plain", "This address serves one user only.\n")
-        else:
-            answer = await self._keys.find(rest.partition(" ")[0])
-        status, kind, text = answer
-        body = text.encode("utf-8")
-        told = "HTTP/1.1 %d -\r\nContent-Type: %s; charset=utf-8\r\n" % (status, kind)
-        told += "Content-Length: %d\r\nCache-Control: no-store\r\n" % len(body)
-        told += "Connection: close\r\n\r\n"
-        self._transport.write(told.encode("latin-1") + body)
-        self._transport.close()

@@ -14,7 +14,7 @@ import base64
 from collections import deque
 from typing import Any, Deque, List, Optional
 
-from spawners.node.kernel.tunnel import Json
+from spawners.node.kernel.names import Json
 
 LIMIT = 4 * 1024 * 1024  # bytes; as base64 they fit into one line of the control
 _GREETING = (

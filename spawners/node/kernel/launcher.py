@@ -1,42 +1,42 @@
-"""The launcher: the command of a kernel's job. It stands between kernel and network.
+"""The launcher: it stands between a kernel and the network, to the end of the job.
 
-The job's agent has fetched it (see ``spawners.kernels.launch``), proved the job, and
-starts it. It needs nothing but Python 3.6 or newer, and:
+The kernel was started before it (``main.py``), and listens on sockets in the job's
+private directory only. The launcher:
 
-1. reads what the agent laid into the job's private directory: the kernel's command,
-   variables and keys, which no script or argument ever held; and removes it;
-2. starts the kernel, which listens on sockets in that directory only;
-3. listens on one port, and tells it to the agent. There the job's owner, who shows a
+1. listens on one port, and tells it to the agent. There the job's owner, who shows a
    certificate of the jobs' authority for this very job, gets the kernel's five channels
    and a control connection (``ctl``): restart, signal, exit code;
-4. ends the job when asked to, when nobody has been attached for the lease's time,
+2. ends the job when asked to, when nobody has been attached for the lease's time,
    when the kernel has been dead for as long, or with the scheduler's SIGTERM.
 
 SIGUSR1 says that time is short: passed on over ``ctl``, and to whoever listens on
 the socket that the kernel finds in ``LANDBRIDGE_EVENTS``.
+
+Travels in the job with ``main.py``: standard library of Python 3.6 or newer only.
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
 import socket
 import sys
 import time
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Set, Union
 
 from spawners.node.kernel.channels import Doors
-from spawners.node.kernel.credentials import Keys
+from spawners.node.kernel.credentials import Address
 from spawners.node.kernel.iopub_buffer import Ring
-from spawners.node.kernel.process import gpu_use, start_kernel, write_private
-from spawners.node.kernel.tunnel import (
-    CHANNELS,
-    SILENCE_SECONDS,
-    Json,
-    Lines,
-    mutual_context,
+from spawners.node.kernel.key_server import Keys
+from spawners.node.kernel.names import CHANNELS, Json
+from spawners.node.kernel.process import (
+    Kernel,
+    NoKernel,
+    gpu_use,
+    start_kernel,
+    write_private,
 )
+from spawners.node.kernel.tunnel import SILENCE_SECONDS, Lines, mutual_context
 from spawners.node.output import say
 
 GRACE = 4.0  # from SIGTERM to SIGKILL; a scheduler may give as little as 5 s
@@ -53,18 +53,25 @@ class Launcher:
         launch: what is in ``kernel.json``; see ``spawners.kernels.launch``.
         identity: PEM of the job's key and certificate.
         authority: PEM of the authority that signed it, and the owner's.
+        kernel: that runs already.
+        keys: where its programs ask for keys.
     """
 
     def __init__(
-        self, directory: str, launch: Json, identity: str, authority: str
+        self,
+        directory: str,
+        launch: Json,
+        identity: str,
+        authority: str,
+        kernel: Union[Kernel, NoKernel],
+        keys: Address,
     ) -> None:
         self.directory = directory
         self.launch = launch
         self.identity, self.authority = identity, authority
         self.owner: Optional[Lines] = None
-        self.keys = Keys(directory, self.report)
-        launch["keys"] = self.keys.environment(launch.get("storage"))
-        self.kernel = start_kernel(1, directory, launch, launch["connection"])
+        self.kernel = kernel
+        self.keys = Keys(keys, self.report)
         self.lease = float(launch["lease"])
         self.keep_until = 0.0
         self.ending = ""  # why, once it is
@@ -345,23 +352,8 @@ def announce(port: int) -> None:
     os.close(descriptor)
 
 
-def take(directory: str, name: str) -> str:
-    """Return the text of a file that is then no more."""
-    path = os.path.join(directory, name)
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    os.unlink(path)
-    return text
-
-
-def main() -> int:
-    """Run the job's command; return its exit code."""
-    directory = sys.argv[1]
-    os.set_inheritable(int(os.environ["LANDBRIDGE_READY_FD"]), False)  # noqa: FBT003
-    launch = json.loads(take(directory, "kernel.json"))
-    identity = take(directory, "server.key") + take(directory, "server.crt")
-    authority = take(directory, "jobs-ca.crt")
-    launcher = Launcher(directory, launch, identity, authority)
+def run(launcher: Launcher) -> int:
+    """Serve until the job ends; return its exit code."""
     try:
         launcher.listen()
         loop = asyncio.new_event_loop()
@@ -374,7 +366,3 @@ def main() -> int:
         return launcher.code
     finally:
         launcher.kernel.kill()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

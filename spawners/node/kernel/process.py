@@ -12,7 +12,7 @@ import subprocess
 import threading
 from typing import Dict, List, Optional, Union
 
-from spawners.node.kernel.tunnel import CHANNELS, Json
+from spawners.node.kernel.names import CHANNELS, Json
 from spawners.node.kernel_pipe import with_private_pipe
 from spawners.node.memory import oom_kills
 from spawners.node.output import output

@@ -7,18 +7,15 @@ newer only.
 import asyncio
 import json
 import ssl
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, List, Optional
 
-# The index in this list is also the number at the end of a kernel's socket.
-CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-CONTROL = "ctl"  # ours: restart, signals, exit codes
+from spawners.node.kernel.names import Json
+
 PING_SECONDS = 10.0
 SILENCE_SECONDS = 45.0  # after which a peer that says nothing is gone
 LINE_LIMIT = 8 * 1024 * 1024
 # Enough to keep a fast network busy, small enough for a hundred kernels.
 _BUFFER = 1024 * 1024
-
-Json = Dict[str, Any]
 
 
 class Pipe(asyncio.Protocol):

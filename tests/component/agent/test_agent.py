@@ -177,6 +177,57 @@ async def test_what_says_so_is_not_started_again_after_a_crash(served, start, tm
     assert "started again" not in output
 
 
+# Tells what a program finds where it begins, and ends in one of three ways.
+MIRROR = """\
+import ctypes, json, os, signal, sys
+names = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGCHLD", "SIGPIPE")
+kept = int(os.environ.pop("LANDBRIDGE_READY_FD"))
+opened = {int(name) for name in os.listdir("/proc/self/fd")}
+found = {
+    "argv": sys.argv[1:],
+    "env": sorted(os.environ),
+    "signals": [str(signal.getsignal(getattr(signal, name))) for name in names],
+    "more": sorted(n for n in opened if n > 2 and n != kept and os.path.exists(
+        "/proc/self/fd/%d" % n)),
+    "stdin": sys.stdin.read(),
+    "leads": os.getpgid(0) == os.getpid(),
+    "name": __name__,
+}
+found["env"].remove("LC_CTYPE") if "LC_CTYPE" in found["env"] else None
+with open(sys.argv[1], "w") as file:
+    json.dump(found, file)
+dumpable = ctypes.CDLL(None).prctl(3)
+print("dumpable", dumpable, flush=True)
+if sys.argv[2] == "fails":
+    raise ValueError("a canary")
+sys.exit({"ends": 7, "says": "the last word"}[sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [("ends", 7, ""), ("fails", 1, "ValueError: a canary"), ("says", 1, "")],
+)
+async def test_a_copy_of_the_agent_is_to_a_program_as_an_interpreter(
+    served, start, tmp_path, how, code, words
+):
+    rig, _ = served
+    seen = []
+    for flags in (("-I",), ("-I", "-B")):  # the second is a new interpreter
+        file = tmp_path / f"{len(seen)}.json"
+        argv = ("{agent}", *flags, "{dir}/mirror.py", str(file), how)
+        rig.launch = Launch(argv, {}, {"mirror.py": MIRROR})
+        _, environment = await rig.submit(f"kernel:alice//k/{len(seen)}")
+        agent = await start(ours(environment))
+        ended, output = await agent.finish()
+        assert ended == code, output
+        assert words in output
+        # A copy has what the agent knows, so nobody may look into it.
+        assert f"dumpable {len(seen)}" in output
+        seen.append(json.loads(file.read_text().replace(str(file), "FILE")))
+    assert seen[0] == seen[1]
+
+
 async def test_one_of_several_addresses_is_enough(served, start):
     rig, _ = served
     record, environment = await rig.submit()

@@ -130,6 +130,29 @@ def test_a_full_disk_ends_nothing():
         JobLog(full.fileno()).write(b"x" * 100)
 
 
+# A handler has something to say again and again while the same thread writes.
+INTERRUPTED = """
+import signal, sys
+from spawners.node.output import output, say
+told = []
+def warn(number, frame):
+    told.append(number)
+    say("near the end")
+signal.signal(signal.SIGALRM, warn)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+while len(told) < 300:
+    output.write(b"a line of the command\\n")
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_signal_while_the_log_is_written_stops_nothing():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout.count(b"near the end") >= 300
+
+
 async def test_a_server_that_prints_without_end_fills_no_home(served, tmp_path):
     rig, _ = served
     rig.launch = stub("flood")

@@ -17,7 +17,7 @@ from spawners.batch.rendezvous.certificates import job_host
 from spawners.kernels.launch import kernel_launch
 from spawners.kernels.settings import KernelSettings
 from spawners.kernels.tunnel import Tunnel, private_directory
-from spawners.node.kernel.tunnel import CHANNELS, CONTROL
+from spawners.node.kernel.names import CHANNELS, CONTROL
 
 KEY = "a key of messages"
 ARGV = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -144,8 +144,10 @@ async def test_a_kernel_answers_through_the_tunnel_and_ends_its_job(
 async def test_nothing_secret_is_left_in_the_jobs_directory(owner, kernel):
     record, agent = await kernel()
     await owner.attach(record)
-    words = Path(f"/proc/{launcher_of(agent)}/cmdline").read_text().split("\0")
-    place = Path(words[-2])
+    launcher = launcher_of(agent)
+    (kernel,) = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    words = Path(f"/proc/{kernel}/cmdline").read_text().split("\0")
+    place = Path(words[-2]).parent  # of the connection file
     names = {path.name for path in place.iterdir()}
     assert not names & {"kernel.json", "server.key", "server.crt", "identity.pem"}
 
