@@ -240,9 +240,10 @@ class Storage:
         """
         if (driver := self._ender) is None:
             return
-        for group, users in (await self.sessions.by_groups()).items():
-            members = await self.people.members_of(group)
-            for user in sorted(users - members):
+        by_groups = await self.sessions.by_groups()
+        members = await self.people.members_of(by_groups)
+        for group, users in by_groups.items():
+            for user in sorted(users - members[group]):
                 await self.sessions.end_membership(driver, user, group)
                 log.info("Keys of %s by the group %s have ended", user, group)
 
@@ -268,10 +269,10 @@ class Storage:
         """
         if (driver := self._ender) is None:
             return
-        for user in sorted(await self.sessions.users()):
-            if await self.people.groups_of(user) is None:
-                await self.sessions.end_user(driver, user)
-                log.info("Keys of %s, who has no account any more, have ended", user)
+        users = await self.sessions.users()
+        for user in sorted(await self.people.unknown_among(users)):
+            await self.sessions.end_user(driver, user)
+            log.info("Keys of %s, who has no account any more, have ended", user)
 
     # -- rights --------------------------------------------------------------------
 

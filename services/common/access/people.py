@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any  # JSON
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +19,8 @@ from ..web.errors import NotReady
 _TIMEOUT_SECONDS = 10.0
 _MOST_KNOWN = 10_000
 _NOT_FOUND = 404
+# Of one question; the hub takes no more.
+_MOST_ASKED = 5_000
 
 
 class HubDirectory:
@@ -58,10 +60,38 @@ class HubDirectory:
             return None
         return frozenset(str(group) for group in model.get("groups") or ())
 
-    async def members_of(self, group: str) -> frozenset[str]:
-        """Return who is in a group now; nobody if there is no such group."""
-        model = await self._fetch(f"groups/{quote(group, safe='')}") or {}
-        return frozenset(str(name) for name in model.get("users") or ())
+    async def members_of(self, groups: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return who is in each of these groups now; nobody where there is none such.
+
+        One call to the hub for thousands of them.
+
+        Raises:
+            NotReady: it is not known.
+        """
+        names = list(groups)
+        members: dict[str, frozenset[str]] = {}
+        for some in _parts(names):
+            told = (await self._known_among({"groups": some}))["groups"]
+            if not isinstance(told, dict) or not {*some} <= {*told}:
+                raise _odd()
+            for group in some:
+                members[group] = frozenset(str(name) for name in told[group])
+        return members
+
+    async def unknown_among(self, users: Iterable[str]) -> frozenset[str]:
+        """Return which of these users have no account at the hub now.
+
+        One call to the hub for thousands of them.
+
+        Raises:
+            NotReady: it is not known.
+        """
+        names = list(users)
+        known: set[str] = set()
+        for some in _parts(names):
+            told = (await self._known_among({"users": some}))["users"]
+            known.update(str(name) for name in told)
+        return frozenset(names) - known
 
     async def has_group(self, name: str) -> bool:
         """Whether the hub has such a group."""
@@ -83,6 +113,14 @@ class HubDirectory:
         state = (model or {}).get("auth_state")
         return state if isinstance(state, dict) else None
 
+    async def _known_among(self, names: Mapping[str, Sequence[str]]) -> Any:
+        """Return the hub's word about all of these names, now."""
+        answer = await self._call("POST", "landbridge/accounts/known", names)
+        if not isinstance(answer, dict) or not {*names} <= {*answer}:
+            # Somebody else's answer, or an older hub's, says nothing about anybody.
+            raise _odd()
+        return answer
+
     async def _ask(self, path: str) -> Any:
         now = time.monotonic()
         known = self._known.get(path)
@@ -103,15 +141,33 @@ class HubDirectory:
         return model
 
     async def _fetch(self, path: str) -> Any:
+        return await self._call("GET", path)
+
+    async def _call(self, method: str, path: str, body: object = None) -> Any:
         try:
             with timed_call("hub", path.partition("/")[0]):
-                answer = await self._client.get(
-                    f"{self._api_url}/{path}", headers=request_headers()
+                answer = await self._client.request(
+                    method,
+                    f"{self._api_url}/{path}",
+                    json=body,
+                    headers=request_headers(),
                 )
         except httpx.HTTPError as error:
             raise NotReady("The hub cannot be asked.", hint="Try again.") from error
         if answer.status_code == _NOT_FOUND:
             return None
         if not answer.is_success:
-            raise NotReady("The hub does not answer about people.", hint="Try again.")
-        return answer.json()
+            raise _odd()
+        try:
+            return answer.json()
+        except ValueError:
+            raise _odd() from None
+
+
+def _odd() -> NotReady:
+    return NotReady("The hub does not answer about people.", hint="Try again.")
+
+
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _MOST_ASKED):
+        yield names[start : start + _MOST_ASKED]

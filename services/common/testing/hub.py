@@ -222,6 +222,8 @@ class HubStub:
             return self._whose(token)
         if token != self.service_token:
             return 403, {"message": "Forbidden"}
+        if (method, where) == ("POST", "landbridge/accounts/known"):
+            return 200, self._known_among(json.loads(body))
         is_paged = headers.get("Accept", "") == _PAGED
         return self._about(where, query, is_paged=is_paged)
 
@@ -267,6 +269,11 @@ class HubStub:
             groups = [self._group(name) for name in sorted(self.groups)]
             return 200, _listing(groups, query, is_paged=is_paged)
         return 404, {"message": "Not Found"}
+
+    def _known_among(self, asked: Mapping[str, list[str]]) -> dict[str, Any]:
+        groups = {name: self._group(name)["users"] for name in asked.get("groups", ())}
+        known = [name for name in asked.get("users", ()) if name in self.users]
+        return {"users": sorted(known), "groups": groups}
 
     def _group(self, name: str) -> dict[str, Any]:
         members = [user.name for user in self.users.values() if name in user.groups]

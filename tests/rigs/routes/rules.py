@@ -250,6 +250,9 @@ HUB: Mapping[str, Rule] = {
     r"/hub/api/landbridge/accounts/refused$": api(
         "landbridge/accounts/refused", GET="read:users:name"
     ),
+    r"/hub/api/landbridge/accounts/known$": api(
+        "landbridge/accounts/known", POST="read:users:name"
+    ),
     r"/hub/api/landbridge/job$": api("landbridge/job", GET=ANYBODY),
 }
 

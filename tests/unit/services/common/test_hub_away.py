@@ -146,3 +146,42 @@ async def test_groups_are_those_that_were_while_no_hub_runs(
     hub.stop()
     assert await directory.groups_of("ann") is None
     await directory.close()
+
+
+async def test_thousands_of_people_are_one_question(hub: HubStub) -> None:
+    people = [f"user{number}" for number in range(2_000)]
+    for number, name in enumerate(people):
+        hub.add_user(name, f"group{number % 40}")
+    directory = HubDirectory(hub.url, hub.service_token)
+    assert await directory.unknown_among([*people, "ghost"]) == {"ghost"}
+    members = await directory.members_of(
+        [*(f"group{number}" for number in range(40)), "no group"]
+    )
+    assert sum(map(len, members.values())) == len(people)
+    assert "user41" in members["group1"]
+    assert members["no group"] == frozenset()
+    assert len(hub.asked) == 2
+    assert await directory.unknown_among([]) == frozenset()
+    assert await directory.members_of([]) == {}
+    assert len(hub.asked) == 2
+    await directory.close()
+
+
+async def test_no_answer_ends_nobody(hub: HubStub) -> None:
+    hub.add_user("ann", "lab")
+    directory = HubDirectory(hub.url, hub.service_token)
+    for fault in ("is_confused", "is_odd"):
+        setattr(hub, fault, True)
+        with pytest.raises(NotReady):
+            await directory.unknown_among(["ann"])
+        with pytest.raises(NotReady):
+            await directory.members_of(["lab"])
+        setattr(hub, fault, False)
+    stranger = HubDirectory(hub.url, "another token")
+    with pytest.raises(NotReady):
+        await stranger.unknown_among(["ann"])
+    hub.stop()
+    with pytest.raises(NotReady):
+        await directory.unknown_among(["ann"])
+    await directory.close()
+    await stranger.close()
