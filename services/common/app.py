@@ -24,7 +24,7 @@ from tornado.web import Application, StaticFileHandler
 from .listening import listen, log_request, run_until_stopped
 from .own_token import take_token
 from .web import handlers
-from .web.auth import COOKIES, hub_auth, own_url
+from .web.auth import COOKIES, KeyVerifier, hub_auth, own_url
 from .web.handlers import RunningService
 from .web.metrics import MetricsToken, Numbers
 from .web.openapi import document
@@ -93,12 +93,14 @@ class OpenService(Generic[C]):
         health: says whether it can work: (ready, facts to show).
         numbers: what it is busy with, for Prometheus.
         pages: its own URL rules, as Tornado's, below its path.
+        keys: its bearer keys, if it has any.
     """
 
     context: C
     health: Health
     numbers: Numbers
     pages: Sequence[tuple[str, type[handlers.BaseHandler], Mapping[str, object]]] = ()
+    keys: KeyVerifier | None = None
 
 
 Open = Callable[[Environment, AsyncExitStack], Awaitable[OpenService[C]]]
@@ -192,6 +194,7 @@ async def serve(
             opened.health,
             opened.numbers,
             MetricsToken(environment.metrics_token),
+            keys=opened.keys,
             stopping=stop,
         )
         static = Path(__file__).parent.parent / spec.name / "static"

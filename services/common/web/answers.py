@@ -95,7 +95,10 @@ class AnswerHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer whatever a handler raised; internal errors by their id only."""
         error = (kwargs.get("exc_info") or (None, None, None))[1]
-        self.answer_problem(self.problem_of(error))
+        problem = self.problem_of(error)
+        if problem.retry_after:
+            self.set_header("Retry-After", str(problem.retry_after))
+        self.answer_problem(problem)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what the caller is only told the id of."""

@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth
@@ -46,6 +46,8 @@ class Caller:
         groups: of the user.
         scopes: what the session or token may.
         by_token: True for a program, False for a browser.
+        key: the id of the bearer key by which a program asks in ``name``'s name; the
+            hub knows nothing of it, so ``groups`` and the hub's scopes are missing.
     """
 
     name: str
@@ -53,10 +55,40 @@ class Caller:
     groups: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
     by_token: bool = False
+    key: str = ""
 
     def may(self, scope: str) -> bool:
         """Whether this session or token has ``scope``."""
         return scope in self.scopes
+
+
+KEY_BEGINNING = "lbk_"
+"""How every bearer key of a service begins; no token of the hub does."""
+
+
+class ShownKey(Protocol):
+    """A bearer key that is good for what is asked."""
+
+    @property
+    def id(self) -> str:
+        """Names it."""
+
+    @property
+    def owner(self) -> str:
+        """The user in whose name it acts."""
+
+
+class KeyVerifier(Protocol):
+    """Knows a service's bearer keys (:mod:`..access.bearer_keys`)."""
+
+    async def check(
+        self, text: str, resource: str, verb: str, *, source: str
+    ) -> ShownKey:
+        """Return the key that is shown, if it opens ``resource`` for ``verb``.
+
+        Raises:
+            Refusal: it does not.
+        """
 
 
 def caller_from(model: Mapping[str, Any], *, by_token: bool) -> Caller:

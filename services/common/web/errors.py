@@ -36,15 +36,19 @@ class Refusal(Exception):
     Attributes:
         hint: what to try, or ``""``.
         field: the value at fault, as ``body.name``, or ``""``.
+        retry_after: seconds until it may work; 0: nobody knows.
     """
 
     status = 400
     code = "bad-request"
 
-    def __init__(self, message: str, *, hint: str = "", field: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", field: str = "", retry_after: int = 0
+    ) -> None:
         super().__init__(message)
         self.hint = hint
         self.field = field
+        self.retry_after = retry_after
 
 
 class BadRequest(Refusal):
@@ -147,13 +151,17 @@ def error_codes(table: ErrorTable, *, streams: bool = True) -> list[tuple[int, s
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as it is answered. ``field`` is ``""`` where none is at fault."""
+    """An error as it is answered. ``field`` is ``""`` where none is at fault.
+
+    ``retry_after`` is the answer's header, in seconds; 0 for none.
+    """
 
     status: int
     code: str
     message: str
     hint: str = ""
     field: str = ""
+    retry_after: int = 0
 
     def to_json(self, error_id: str) -> dict[str, object]:
         """Return the one shape of every error of every service."""
@@ -171,7 +179,14 @@ class Problem:
 def explain(error: BaseException, table: ErrorTable) -> Problem | None:
     """Return what the caller is told; ``None`` for an internal error."""
     if isinstance(error, Refusal):
-        return Problem(error.status, error.code, str(error), error.hint, error.field)
+        return Problem(
+            error.status,
+            error.code,
+            str(error),
+            error.hint,
+            error.field,
+            error.retry_after,
+        )
     for kind in type(error).__mro__:
         if kind in table:
             status, code = table[kind]

@@ -22,9 +22,10 @@ from tornado.httputil import url_concat
 from tornado.web import HTTPError
 
 from .answers import HEADERS, AnswerHandler
-from .auth import Caller, identify, unknown_caller
+from .auth import KEY_BEGINNING, Caller, KeyVerifier, identify, unknown_caller
 from .errors import BadRequest, Forbidden, NotReady, Problem
 from .fetches import refusal
+from .limits import Limiter
 from .metrics import CONTENT_TYPE, MetricsToken, Numbers, exposition
 from .routes import C, Call, Route, ServiceSpec
 from .streams import EventStream, OpenStreams, send_events
@@ -44,6 +45,8 @@ class RunningService(Generic[C]):
         health: says whether the service can work: (ready, facts to show).
         numbers: what it is busy with.
         metrics_token: of who may read its numbers.
+        keys: its bearer keys, if it has any.
+        limiter: how often who called what.
         streams: who reads which streams of events.
         stopping: set when the process is to end.
     """
@@ -55,6 +58,8 @@ class RunningService(Generic[C]):
     health: Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]
     numbers: Numbers
     metrics_token: MetricsToken
+    keys: KeyVerifier | None = None
+    limiter: Limiter = field(default_factory=Limiter)
     streams: OpenStreams = field(default_factory=OpenStreams)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -131,7 +136,8 @@ class RouteHandler(BaseHandler):
 
     async def _serve(self, **path: str) -> None:
         route = self._routes[self.request.method or ""]
-        caller = self._allowed(route, await self.caller())
+        caller = await self._asking(route, path)
+        self.serving.limiter.take(route.limit, route.name, caller.key, caller.name)
         sent = {"query": self._query(route), "body": self._body(route)}
         last_event = self.request.headers.get("Last-Event-ID", "")
         call = Call(caller, self.origin, path, self.error_id, last_event)
@@ -139,19 +145,42 @@ class RouteHandler(BaseHandler):
         with self._counted(route, caller):
             answer = await route.run(self.serving.context, call, **models)
             if isinstance(answer, EventStream):
-                await self._stream(route, answer)
+                await self._stream(route, path, answer)
                 return
         self.set_status(route.status)
         self.answer_json(answer.model_dump(mode="json"))
 
     get = post = put = patch = delete = _serve
 
-    def _allowed(self, route: Route[Any], caller: Caller | None) -> Caller:
-        """Return who asks, if she may.
+    async def _asking(
+        self, route: Route[Any], path: Mapping[str, str], *, newest: bool = False
+    ) -> Caller:
+        """Return who asks, if she may: by a bearer key to this, or by the hub's word.
+
+        Args:
+            route: what is asked.
+            path: the values in its path.
+            newest: the answer takes long already; what was known may have ended.
 
         Raises:
             NotSignedIn, Forbidden: she may not.
         """
+        kind, _, shown = self.request.headers.get("Authorization", "").partition(" ")
+        shown = shown.strip()
+        keys = self.serving.keys
+        if (
+            route.key is not None
+            and keys is not None
+            and kind.lower() in ("bearer", "token")
+            and shown.startswith(KEY_BEGINNING)
+        ):
+            resource = route.key.resource.format_map(path)
+            source = self.request.remote_ip or ""
+            key = await keys.check(shown, resource, route.key.verb, source=source)
+            self.asked_by = f"{key.owner} by key {key.id}"
+            scopes = frozenset({route.scope})
+            return Caller(key.owner, scopes=scopes, by_token=True, key=key.id)
+        caller = await (self.caller_now() if newest else self.caller())
         if caller is None:
             raise unknown_caller(self, self.hub_auth)
         if not caller.may(route.scope):
@@ -168,9 +197,11 @@ class RouteHandler(BaseHandler):
             return nullcontext()
         return self.serving.streams.one_of(caller.name, route.path)
 
-    async def _stream(self, route: Route[Any], stream: EventStream[Any]) -> None:
+    async def _stream(
+        self, route: Route[Any], path: Mapping[str, str], stream: EventStream[Any]
+    ) -> None:
         async def look() -> None:
-            caller = self._allowed(route, await self.caller_now())
+            caller = await self._asking(route, path, newest=True)
             if stream.recheck is not None:
                 await stream.recheck(caller)
 

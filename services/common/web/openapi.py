@@ -62,6 +62,7 @@ def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any
     for route in spec.routes:
         methods = paths.setdefault(f"/{route.path}", {})
         methods[route.method.lower()] = _operation(route, schemas)
+    schemes = _schemes(spec)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -78,25 +79,40 @@ def document(spec: ServiceSpec[Any], prefix: str, version: str) -> dict[str, Any
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer"},
-                "session": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": f"service-{spec.name}",
-                    "description": "With X-XSRFToken: the value of the cookie _xsrf.",
-                },
-            },
+            "securitySchemes": schemes,
         },
     }
 
 
+def _schemes(spec: ServiceSpec[Any]) -> dict[str, Any]:
+    """Return the ways to say who asks."""
+    schemes: dict[str, Any] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": f"service-{spec.name}",
+            "description": "With X-XSRFToken: the value of the cookie _xsrf.",
+        },
+    }
+    if any(route.key for route in spec.routes):
+        schemes["key"] = {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key of the service's own, which the hub does not know.",
+        }
+    return schemes
+
+
 def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
+    needs = f"Needs the scope `{route.scope}`"
+    if route.key is not None:
+        needs += f", or a key to `{route.key.resource}` for `{route.key.verb}`"
     operation: dict[str, Any] = {
         "operationId": route.name,
         "tags": [route.tag],
         "summary": route.summary,
-        "description": f"Needs the scope `{route.scope}`.",
+        "description": f"{needs}.",
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in route.parameters
@@ -118,6 +134,8 @@ def _operation(route: Route[Any], schemas: Any) -> dict[str, Any]:
     }
     if route.query is not None:
         operation["parameters"] += _query_parameters(route.query)
+    if route.key is not None:
+        operation["security"] = [{"token": []}, {"session": []}, {"key": []}]
     if route.streams:
         operation["parameters"].append(_LAST_EVENT)
     if route.body is not None:

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from .auth import Caller
 from .errors import ErrorTable
+from .limits import USUAL, Limit
 from .shapes import Shape, ours
 from .streams import EventStream
 
@@ -119,6 +120,19 @@ def signature_of(run: Callable[..., object]) -> Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRight:
+    """What a bearer key must open to be as good for a route as the hub's word.
+
+    Attributes:
+        verb: what the key has to allow.
+        resource: of what; ``{name}`` stands for a value of the route's path.
+    """
+
+    verb: str
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
 class Route(Generic[C]):
     """One call of the REST API.
 
@@ -130,6 +144,8 @@ class Route(Generic[C]):
             shown to users.
         scope: the custom scope that the caller needs, besides access to the service.
         status: of a good answer.
+        key: who has a bearer key to this needs no hub; ``None``: no key will do.
+        limit: how often one user, or one key, may call it.
     """
 
     method: str
@@ -137,6 +153,8 @@ class Route(Generic[C]):
     run: RouteFunction[C]
     scope: str
     status: int = 200
+    key: KeyRight | None = None
+    limit: Limit = USUAL
 
     def __post_init__(self) -> None:
         """Find out now, and not at the first request, that no models are named."""

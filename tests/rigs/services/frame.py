@@ -16,7 +16,7 @@ from tornado.netutil import bind_unix_socket
 from services.common.app import make_application
 from services.common.listening import NamedRequests
 from services.common.testing.hub import HubStub
-from services.common.web.auth import PatientAuth
+from services.common.web.auth import KeyVerifier, PatientAuth
 from services.common.web.handlers import RunningService
 from services.common.web.metrics import MetricsToken
 from services.common.web.routes import ServiceSpec
@@ -59,7 +59,12 @@ async def _ready() -> tuple[bool, Mapping[str, object]]:
 
 @asynccontextmanager
 async def served(
-    spec: ServiceSpec[Any], context: Any, directory: Path, *, cache_seconds: int = 1
+    spec: ServiceSpec[Any],
+    context: Any,
+    directory: Path,
+    *,
+    cache_seconds: int = 1,
+    keys: KeyVerifier | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a service in this process.
 
@@ -68,6 +73,7 @@ async def served(
         context: what its functions get first.
         directory: short enough for sockets in it.
         cache_seconds: how long the hub's word is kept.
+        keys: its bearer keys.
     """
     hub = HubStub(directory / "hub.sock")
     prefix = f"/services/{spec.name}/"
@@ -87,6 +93,7 @@ async def served(
         _ready,
         list,
         MetricsToken(directory / "metrics.token"),
+        keys=keys,
     )
     server = NamedRequests(
         make_application(serving, pages=(), cookie_secret=b"secret of a test")
