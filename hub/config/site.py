@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from hub.registry import SERVICES
 from services.jobs.settings import JobsConfig, Site
 from spawners.common.settings import ConfigError
 
@@ -156,4 +157,5 @@ def jobs_config(settings: Settings, site: Site) -> JobsConfig:
         prologues={"default": ""}
         if profiles is None
         else {profile.key: profile.prologue for profile in profiles},
+        services=SERVICES,
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 from hub.config.paths import jobs_socket, prepare_state
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect, jobs_config
-from services.jobs.clients import CLIENTS, ClientTokens
+from hub.registry import SERVICES
+from services.jobs.clients import ClientTokens, table
 from services.jobs.process import run
 from spawners.common.settings import ConfigError
 
@@ -32,12 +33,13 @@ def rotate(settings: Settings, client: str, say: Callable[[str], None]) -> int:
     Raises:
         ConfigError: there is no such client.
     """
-    names = sorted(row.name for row in CLIENTS)
+    clients = table(SERVICES)
+    names = sorted(row.name for row in clients)
     if client not in names:
         known = ", ".join(names)
         where = settings.path or Path("gateway.toml")
         raise ConfigError(where, [f"there is no client {client}; there is {known}."])
     prepare_state(settings)
-    file = ClientTokens(settings.state / "secrets").rotate(client)
+    file = ClientTokens(settings.state / "secrets", clients).rotate(client)
     say(f"{client} has another token: {file}")
     return 0

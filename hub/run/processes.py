@@ -26,6 +26,7 @@ from hub.services import (
 )
 from hub.subdomains import any_origin
 from services.common.service import Service
+from services.jobs.clients import ClientTokens
 from services.jobs.settings import Site
 
 # -P: a process runs in the state directory, and what lies there is no code of ours.
@@ -139,6 +140,10 @@ def service(settings: Settings, declared: Service[Any]) -> ProcessSpec:
         "LANDBRIDGE_SOCKET": str(socket),
         "LANDBRIDGE_ORIGIN": settings.origin,
     }
+    if declared.jobs is not None:
+        environment["LANDBRIDGE_JOBS_SOCKET"] = str(jobs_socket(settings))
+        tokens = ClientTokens(settings.state / "secrets")
+        environment["LANDBRIDGE_JOBS_TOKEN_FILE"] = str(tokens.file_of(name))
     if settings.hub.subdomains:
         # Panels are shown in JupyterLab, too, at each user's own host.
         environment["LANDBRIDGE_PANEL_ORIGINS"] = any_origin(settings)

@@ -21,6 +21,10 @@ from typing import Any, Generic
 from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application, StaticFileHandler
 
+from spawners.batch.jobs.api import JobsApi
+from spawners.batch.jobs.remote import RemoteJobs
+from spawners.common.ownership import read_own
+
 from .listening import listen, log_request, run_until_stopped
 from .own_token import take_token
 from .web import handlers
@@ -42,6 +46,7 @@ class Environment:
         pages: the service's URL for browsers where its host is not the hub's; ``""``
             where both have one.
         hub: the hub's URL then, else its path. Both end with a slash.
+        jobs: makes a client of the jobs service; ``None``: the service has no jobs.
         state: the gateway's state directory.
         config: ``gateway.toml``, if there is one.
         auth: the hub: its API, our token there, and who asks.
@@ -55,6 +60,7 @@ class Environment:
     auth: HubOAuth
     pages: str = ""
     hub: str = "/hub/"
+    jobs: Callable[[], JobsApi] | None = None
 
     @property
     def metrics_token(self) -> Path:
@@ -78,7 +84,36 @@ class Environment:
             hub=environment["JUPYTERHUB_PUBLIC_HUB_URL"]
             if pages
             else f"{base_url}hub/",
+            jobs=_jobs_client(environment),
         )
+
+
+def _jobs_client(environment: Mapping[str, str]) -> Callable[[], JobsApi] | None:
+    socket = environment.get("LANDBRIDGE_JOBS_SOCKET")
+    if not socket:
+        return None
+    token = environment["LANDBRIDGE_JOBS_TOKEN_FILE"]
+
+    def read_token() -> str:
+        return read_own(token).decode("ascii").strip()
+
+    return lambda: RemoteJobs(Path(socket), read_token, sends_scripts=False)
+
+
+async def open_jobs(environment: Environment, stack: AsyncExitStack) -> JobsApi:
+    """Return this service's client of the jobs service, once it knows of all its jobs.
+
+    It waits for the jobs service; nothing of a service that has jobs works without.
+
+    Raises:
+        LookupError: the hub's registry does not say that this service has jobs.
+    """
+    if environment.jobs is None:
+        raise LookupError("Service.jobs does not say what jobs this service may have")
+    jobs = environment.jobs()
+    stack.push_async_callback(jobs.close)
+    await jobs.start()
+    return jobs
 
 
 Health = Callable[[], Awaitable[tuple[bool, Mapping[str, object]]]]

@@ -45,6 +45,25 @@ class HubRights:
 
 
 @dataclass(frozen=True, slots=True)
+class JobsRights:
+    """What a service may have of the jobs service: jobs of its own, and no others.
+
+    It runs launches by the site's script and sends none itself.
+
+    Attributes:
+        kind: its jobs' owners are ``KIND:USER/…``; no other client's begin so.
+        live: how many jobs it may have at a time.
+        live_each: of those, how many of one user.
+        why: the reason, for whoever reviews the table of clients.
+    """
+
+    kind: str
+    live: int
+    live_each: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Service(Generic[S]):
     """All that the gateway has to know of a service.
 
@@ -58,6 +77,7 @@ class Service(Generic[S]):
         scopes: what users' tokens may be cut down to, as JupyterHub's custom scopes.
         session_scopes: of these, what a browser's session and a notebook server may do
             in their user's name, besides reaching the service.
+        jobs: what it may have of the jobs service; ``None``: it runs no jobs.
     """
 
     name: str
@@ -68,6 +88,7 @@ class Service(Generic[S]):
     hub_rights: Callable[[S], HubRights] = field(repr=False)
     scopes: Mapping[str, Mapping[str, object]] = field(repr=False)
     session_scopes: tuple[str, ...] = ()
+    jobs: JobsRights | None = None
 
     @property
     def user_scopes(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from spawners.batch.slurm.scheduler import SlurmScheduler
 from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
 
-from .clients import ClientTokens
+from .clients import ClientTokens, table
 from .core import Parts
 from .settings import JobsConfig
 
@@ -188,7 +188,7 @@ def build_parts(config: JobsConfig) -> Parts:
         side=job_side(config, pki),
         jobs_ca=pki.jobs_ca,
         launch_secrets=launch_secrets(config.secrets),
-        tokens=ClientTokens(config.secrets),
+        tokens=ClientTokens(config.secrets, table(config.services)),
         agent_paths=config.agent_paths,
         lock=config.lock,
         python=config.jobs.python,

@@ -1,9 +1,10 @@
 """Which client may do what with the jobs of a gateway: one table.
 
 A client proves itself with a token, which lies in a file of mode 0600 for the client
-to read; the service reads the hash beside it and never the token. A new client is a new
-row here, with its reason. A notebook server is no row: its job got a token of its own
-when it was submitted, which is good for that user's kernels and ends with the job.
+to read; the service reads the hash beside it and never the token. A service of the
+hub's registry says itself what it may have, and why (``Service.jobs``). A notebook
+server is no row: its job got a token of its own when it was submitted, which is good
+for that user's kernels and ends with the job.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from pathlib import Path
+from typing import Any  # settings of whichever service
 
+from services.common.service import Service
 from spawners.batch.errors import InvalidSpec, NotPermitted
 from spawners.batch.jobs.wire import SetSubmission, Submission, dump
 from spawners.common.files import write_whole
@@ -79,6 +82,34 @@ HUB = Client(
     "people and administrators all jobs.",
 )
 CLIENTS = (HUB,)
+
+
+def client_of(service: Service[Any]) -> Client | None:
+    """Return the row of a service of the hub's registry; ``None`` if it has no jobs."""
+    if service.jobs is None:
+        return None
+    return Client(
+        service.name,
+        (f"{service.jobs.kind}:",),
+        reads_all=False,
+        sends_scripts=False,
+        live=service.jobs.live,
+        live_each=service.jobs.live_each,
+        why=service.jobs.why,
+    )
+
+
+def table(services: Iterable[Service[Any]]) -> tuple[Client, ...]:
+    """Return all clients: the hub, and each service that has jobs.
+
+    Raises:
+        ValueError: two of them, or a job and one of them, would own the same jobs.
+    """
+    clients = (*CLIENTS, *filter(None, map(client_of, services)))
+    kinds = [_KIND_OF_KERNELS, *(kind for row in clients for kind in row.prefixes)]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"two clients have jobs of one kind: {', '.join(kinds)}")
+    return clients
 
 
 def whose(owner: str) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal  # Any: settings of whichever service
 
 from pydantic import Field
 
+from services.common.service import Service
 from spawners.common.settings import Duration, Section
 
 
@@ -193,6 +194,7 @@ class JobsConfig:
         base_url: the gateway's path, with slashes at both ends.
         lowest_uid: accounts below are the system's and run no jobs.
         prologues: shell lines of the profiles for kernels, by their keys.
+        services: of the hub's registry; those that have jobs are clients.
     """
 
     scheduler: SchedulerSettings
@@ -203,6 +205,7 @@ class JobsConfig:
     base_url: str = "/"
     lowest_uid: int = 1000
     prologues: Mapping[str, str] = field(default_factory=dict)
+    services: tuple[Service[Any], ...] = ()
 
     @property
     def queue(self) -> Path:

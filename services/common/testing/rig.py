@@ -16,7 +16,7 @@ import asyncio
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -25,6 +25,7 @@ import httpx
 from jupyterhub.httpclient import JupyterHubHTTPClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from spawners.batch.jobs.api import JobsApi
 from spawners.common.files import write_private
 
 from ..app import Environment, Open, OpenService, serve
@@ -49,6 +50,8 @@ class ServiceRig(Generic[C]):
         settings: its section of ``gateway.toml``.
         hub: whom it asks; one of its own by default, which ends with the rig.
         spec: its REST API; of the service's module by default.
+        jobs: makes its client of the jobs service, at each start
+            (:meth:`.cluster.FakeCluster.jobs`).
 
     Attributes:
         hub: whom it asks; its tokens may all that the service has, unless told other.
@@ -66,6 +69,7 @@ class ServiceRig(Generic[C]):
         settings: Mapping[str, object] | None = None,
         hub: HubStub | None = None,
         spec: ServiceSpec[C] | None = None,
+        jobs: Callable[[], JobsApi] | None = None,
     ) -> None:
         self._service = service
         self._open = open_service
@@ -96,6 +100,7 @@ class ServiceRig(Generic[C]):
             state=directory / "state",
             config=self._configured(settings or {}),
             auth=self._auth,
+            jobs=jobs,
         )
         self._stop = asyncio.Event()
         self._clients: list[httpx.AsyncClient] = []

@@ -14,7 +14,7 @@ from rigs.checkout import CHECKOUT
 TOY = """
 import json, os
 import hub.registry
-from services.common.service import HubRights, Service, ServiceSection
+from services.common.service import HubRights, JobsRights, Service, ServiceSection
 
 class ToySettings(ServiceSection):
     colour: str = "red"
@@ -24,6 +24,7 @@ hub.registry.SERVICES += (
         "toy", "The toy service", "Is there.", "It serves.", ToySettings,
         lambda section: HubRights(("read:users:name",), section.colour),
         {"custom:toy:play": {"description": "Play"}}, ("custom:toy:play",),
+        JobsRights("toy", 10, 4, "Plays."),
     ),
 )
 
@@ -31,10 +32,11 @@ from traitlets.config import Config
 from hub.assemble import assemble
 from hub.cli import COMMANDS
 from hub.config.settings import load_settings
-from hub.config.site import detect
+from hub.config.site import detect, jobs_config
 from hub.edge import edge_config
 from hub.reference import PAGES
 from hub.run.processes import process_spec
+from services.jobs.clients import table
 
 settings = load_settings(os.environ)
 site = detect(settings)
@@ -47,6 +49,8 @@ print(json.dumps({
     "servers": list(c.Spawner.server_token_scopes),
     "edge": dict(edge_config(settings, site)().services),
     "command": process_spec(settings, "toy").command,
+    "environment": dict(process_spec(settings, "toy").environment),
+    "clients": [row.name for row in table(jobs_config(settings, site).services)],
     "commands": list(COMMANDS),
     "pages": list(PAGES),
 }))
@@ -82,5 +86,9 @@ def test_what_is_in_the_registry_is_everywhere(tmp_path: Path):
     assert "toy" in [service["name"] for service in gateway["services"]]
     assert gateway["edge"]["toy"].endswith("/toy.sock")
     assert gateway["command"][-1] == "services.toy.__main__"
+    assert gateway["clients"] == ["hub", "toy"]
+    assert gateway["environment"]["LANDBRIDGE_JOBS_TOKEN_FILE"].endswith(
+        "/secrets/jobs-toy.token"
+    )
     assert "toy" in gateway["commands"]
     assert "docs/reference/toy-api.md" in gateway["pages"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from rigs.batch.jobs import OWNER
+from services.common.testing.cluster import QUICK
 from spawners.batch.fake import FakeScheduler
 from spawners.batch.jobs.jobs import Jobs
 from spawners.batch.jobs.record import JobRecord
@@ -18,8 +18,6 @@ from spawners.batch.jobs.store import JobStore
 from spawners.batch.models import JobSpec, Resources, new_job_name
 from spawners.batch.scheduler import Scheduler
 
-_MS = timedelta(milliseconds=1)
-
 OpenJobs = Callable[..., Awaitable[Jobs]]
 Submit = Callable[..., Awaitable[JobRecord]]
 
@@ -27,19 +25,7 @@ Submit = Callable[..., Awaitable[JobRecord]]
 @pytest.fixture
 def quick() -> Policy:
     """Periods for tests: the shape of the real ones, a hundred times as fast."""
-    return Policy(
-        fast=10 * _MS,
-        slow=200 * _MS,
-        rest=2 * _MS,
-        backoff=100 * _MS,
-        search_delays=(0 * _MS, 30 * _MS, 60 * _MS),
-        identity_delays=(20 * _MS, 100 * _MS),
-        duplicate_delays=(100 * _MS, 200 * _MS, 400 * _MS),
-        lost_after=20 * _MS,
-        cancel_delays=(50 * _MS, 100 * _MS),
-        cancel_alarm=300 * _MS,
-        event_interval=100 * _MS,
-    )
+    return QUICK
 
 
 @pytest.fixture
