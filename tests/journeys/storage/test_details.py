@@ -260,13 +260,13 @@ def test_a_quota_is_of_all_own_buckets_together(
         whole, crew = "[data-whole]", "[data-bucket=group-crew]"
         page.web.wait_text(page.css(crew), "0 B of 10 MB in 0 objects")
         for place, full in ((whole, "100 % full"), (crew, "0 % full")):
-            meter = page.web.find(page.css(f"{place} .lb-Storage-meter"))
+            meter = page.web.find(page.css(f"{place} .lb-Kit-meter"))
             assert meter.get_attribute("aria-label") == full
         # A person's buckets have no meters of their own.
         for bucket in ("alice", "alice--half"):
             own = page.css(f"[data-bucket={bucket}]")
             assert "10 MB" not in page.web.text(own)
-            assert not page.web.all(f"{own} .lb-Storage-meter")
+            assert not page.web.all(f"{own} .lb-Kit-meter")
         assert page.web.run(CONTRAST, page.within) == []
 
 

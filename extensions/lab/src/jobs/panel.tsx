@@ -5,6 +5,8 @@ import { Signal } from '@lumino/signaling';
 import { words } from '../gateway/refused';
 import { keep } from '../kernels/api';
 import { Keep } from '../kernels/keep';
+import { Nothing, Problem } from '../kit/lines';
+import { Meter } from '../kit/meter';
 import { Repeat } from '../kit/repeat';
 import { duration, size } from '../kit/words';
 
@@ -50,7 +52,7 @@ function Gpu(props: { use: GpuUse }): JSX.Element {
   return (
     <div className="lb-Jobs-gpu">
       <span>GPU {index}</span>
-      <meter min={0} max={100} value={percent} aria-label={`Use of GPU ${index}`} />
+      <Meter percent={percent} label={`GPU ${index} is used at ${percent} %`} />
       <span>
         {percent} % · {size(memory_used)} of {size(memory_total)}
       </span>
@@ -97,7 +99,12 @@ function Entry(props: {
         />
       )}
       {job.can_end && (
-        <button className="jp-Button lb-Button lb-Jobs-end" aria-label={`End ${name}`} onClick={() => props.end(job)}>
+        <button
+          type="button"
+          className="lb-Kit-button lb-Jobs-end"
+          aria-label={`End ${name}`}
+          onClick={() => props.end(job)}
+        >
           {job.state === 'dead' ? 'Remove' : 'End'}
         </button>
       )}
@@ -109,13 +116,9 @@ function List(props: { panel: JobsPanel }): JSX.Element {
   const { jobs, problem, end, keep: keepJob } = props.panel;
   return (
     <div className="lb-Jobs-list">
-      {problem && (
-        <p className="lb-Jobs-problem" role="alert">
-          {problem}
-        </p>
-      )}
-      {jobs === null && !problem && <p>Reading…</p>}
-      {jobs?.length === 0 && <p>Nothing of yours runs as a job.</p>}
+      <Problem text={problem} />
+      {jobs === null && !problem && <Nothing>Reading…</Nothing>}
+      {jobs?.length === 0 && <Nothing>Nothing of yours runs as a job.</Nothing>}
       {byKind(jobs ?? []).map(([kind, entries]) => (
         <section key={kind} aria-label={kindOf(kind).heading}>
           <h3>{kindOf(kind).heading}</h3>
@@ -136,6 +139,7 @@ export class JobsPanel extends ReactWidget {
     super();
     this.id = 'landbridge-jobs';
     this.addClass('lb-Jobs');
+    this.addClass('lb-Kit');
     this.title.icon = jobsIcon;
     this.title.caption = 'My jobs';
     this.node.setAttribute('aria-label', 'My jobs');

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'react';
 import { Dialog } from '../../kit/dialog';
 import { Field } from '../../kit/field';
 import { Icon } from '../../kit/icons';
+import { Meter } from '../../kit/meter';
 import { Tool } from '../../kit/tool';
 import { ago, count, size, visible, when } from '../../kit/words';
 import { Bucket, Usage } from '../types';
@@ -21,13 +22,9 @@ const WHY: Record<Bucket['why'], (bucket: Bucket) => string> = {
 };
 
 /** How much of a quota is used. */
-function Meter(props: { used: number; quota: number }): JSX.Element {
-  const share = props.quota ? Math.min(100, (100 * props.used) / props.quota) : 100;
-  return (
-    <span className="lb-Storage-meter" data-full={share > 90} role="img" aria-label={`${Math.round(share)} % full`}>
-      <span style={{ width: `${props.used ? Math.max(share, 1) : 0}%` }} />
-    </span>
-  );
+function Used(props: { used: number; quota: number }): JSX.Element {
+  const percent = props.quota ? Math.min(100, (100 * props.used) / props.quota) : 100;
+  return <Meter percent={percent} label={`${Math.round(percent)} % full`} warns />;
 }
 
 /** What all of one's own buckets hold together, where there is a limit to that. */
@@ -38,7 +35,7 @@ function Whole(): JSX.Element | null {
   }
   return (
     <p className="lb-Storage-fill lb-Storage-whole" data-whole>
-      <Meter used={me.used} quota={me.quota} />
+      <Used used={me.used} quota={me.quota} />
       <span>
         {size(me.used)} of {size(me.quota)} in all your buckets
       </span>
@@ -72,7 +69,7 @@ export function Fill(props: { bucket: Bucket }): JSX.Element | null {
   const least = usage.complete ? '' : 'at least ';
   return (
     <span className="lb-Storage-fill">
-      {quota !== null && <Meter used={usage.bytes} quota={quota} />}
+      {quota !== null && <Used used={usage.bytes} quota={quota} />}
       <span>
         {least}
         {size(usage.bytes)}

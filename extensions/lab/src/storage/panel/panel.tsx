@@ -176,7 +176,7 @@ export function StoragePanel(props: { send: Send; host: PanelHost; memory: Memor
   const locked = me.value?.credentials === 'pasted' && isKeyFault(buckets.fault);
   const told = locked && !isKeyMissing(buckets.fault) ? KEY_FAULT : problem;
   return (
-    <div className="lb-Storage" data-lm-suppress-shortcuts="true">
+    <div className="lb-Storage lb-Kit" data-lm-suppress-shortcuts="true">
       <Problem text={told} />
       {locked && <KeyForm api={api} kept={reread} />}
       {locked ? null : !me.value || !buckets.value ? (
