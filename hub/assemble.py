@@ -12,6 +12,7 @@ from pathlib import Path
 
 from traitlets.config import Config
 
+from services.common.navigation import TEMPLATES
 from services.jobs.settings import Site
 from spawners.common.files import ensure_secret
 from spawners.common.settings import ConfigError
@@ -30,7 +31,13 @@ from .config.site import check_accounts, detect
 from .edge import edge_directory
 from .pages.spawn_form import options_form
 from .roles import custom_scopes
-from .services import enabled_services, roles, service_sockets, service_specs
+from .services import (
+    enabled_services,
+    navigation,
+    roles,
+    service_sockets,
+    service_specs,
+)
 from .subdomains import host_cookies, host_of
 
 HERE = Path(__file__).resolve().parent
@@ -82,9 +89,12 @@ def _hub(c: Config, settings: Settings) -> None:
     hub = c.JupyterHub
     hub.log_level = settings.hub.log_level
     hub.base_url = settings.hub.base_url
-    # The templates of a page are ours, else JupyterHub's.
-    hub.template_paths = [str(HERE / "pages" / "templates")]
-    hub.template_vars = {"gateway_name": settings.hub.name}
+    # The templates of a page are ours, else JupyterHub's; the header is everybody's.
+    hub.template_paths = [str(HERE / "pages" / "templates"), str(TEMPLATES)]
+    hub.template_vars = {
+        "gateway_name": settings.hub.name,
+        "gateway_pages": navigation(settings).entries,
+    }
     if (HERE / "pages" / "static" / "logo.svg").exists():
         hub.logo_file = str(HERE / "pages" / "static" / "logo.svg")
     hub.cookie_max_age_days = settings.hub.session.total_seconds() / _DAY

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.common.navigation import Entry, Navigation
 from services.common.service import Service
 from spawners.common.sockets import service_url, url_of_socket
 
@@ -117,6 +118,22 @@ def roles(
     return entries
 
 
+def navigation(settings: Settings) -> Navigation:
+    """Return what every header shows: of the hub's pages and of the services'."""
+    entries = tuple(
+        Entry(service.name, service.page, _href(settings, service.name))
+        for service in enabled_services(settings)
+        if service.page
+    )
+    return Navigation(settings.hub.name, entries)
+
+
+def _href(settings: Settings, name: str) -> str:
+    if settings.hub.subdomains:
+        return public_url(settings, name)
+    return f"{settings.hub.base_url}services/{name}/"
+
+
 def hub_environment_of(settings: Settings, name: str) -> dict[str, str]:
     """Return what a service is told of the hub, by the names that JupyterHub gave it.
 
@@ -149,6 +166,7 @@ def page_environment_of(settings: Settings, name: str) -> dict[str, str]:
         "JUPYTERHUB_OAUTH_SCOPES": access,
         "JUPYTERHUB_OAUTH_ACCESS_SCOPES": access,
     }
+    environment |= navigation(settings).to_environment()
     public = public_url(settings, name)
     if settings.hub.subdomains:
         environment["JUPYTERHUB_HOST"] = settings.origin

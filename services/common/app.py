@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,12 +26,14 @@ from spawners.batch.jobs.remote import RemoteJobs
 from spawners.common.ownership import read_own
 
 from .listening import listen, log_request, run_until_stopped
+from .navigation import Navigation
 from .own_token import take_token
 from .web import handlers
 from .web.auth import COOKIES, KeyVerifier, hub_auth, own_url
 from .web.handlers import RunningService
 from .web.metrics import MetricsToken, Numbers
 from .web.openapi import document
+from .web.pages import NowherePage
 from .web.routes import C, Route, ServiceSpec
 
 
@@ -47,6 +49,7 @@ class Environment:
             where both have one.
         hub: the hub's URL then, else its path. Both end with a slash.
         jobs: makes a client of the jobs service; ``None``: the service has no jobs.
+        navigation: what the header of every page shows.
         state: the gateway's state directory.
         config: ``gateway.toml``, if there is one.
         auth: the hub: its API, our token there, and who asks.
@@ -61,6 +64,7 @@ class Environment:
     pages: str = ""
     hub: str = "/hub/"
     jobs: Callable[[], JobsApi] | None = None
+    navigation: Navigation = field(default_factory=Navigation)
 
     @property
     def metrics_token(self) -> Path:
@@ -85,6 +89,7 @@ class Environment:
             if pages
             else f"{base_url}hub/",
             jobs=_jobs_client(environment),
+            navigation=Navigation.of(environment),
         )
 
 
@@ -146,7 +151,6 @@ def make_application(
     serving: RunningService[C],
     *,
     pages: Sequence[tuple[str, type[handlers.BaseHandler], Mapping[str, object]]],
-    static: Path | None = None,
     cookie_secret: bytes,
 ) -> Application:
     """Return the Tornado application of a service.
@@ -154,7 +158,6 @@ def make_application(
     Args:
         serving: the service that runs.
         pages: the service's own rules; their paths are below its own.
-        static: directory of files that everybody may read.
         cookie_secret: signs the browser's session.
     """
     spec, prefix = serving.spec, serving.prefix
@@ -181,11 +184,12 @@ def make_application(
         for pattern, routes in by_path.items()
     ]
     rules += [(f"{prefix}{path}", kind, {**shared, **own}) for path, kind, own in pages]
-    if static is not None:
-        rules.append((f"{prefix}static/(.*)", StaticFileHandler, {"path": static}))
+    if serving.static is not None:
+        files = {"path": serving.static}
+        rules.append((f"{prefix}static/(.*)", StaticFileHandler, files))
     return Application(
         rules,
-        default_handler_class=handlers.NowhereHandler,
+        default_handler_class=NowherePage,
         default_handler_args=shared,
         cookie_secret=cookie_secret,
         log_function=log_request,
@@ -219,6 +223,7 @@ async def serve(
         listens: set once requests are taken.
     """
     auth = environment.auth
+    static = Path(__file__).parent.parent / spec.name / "static"
     async with AsyncExitStack() as stack:
         opened = await open_service(environment, stack)
         serving = RunningService(
@@ -230,13 +235,15 @@ async def serve(
             opened.numbers,
             MetricsToken(environment.metrics_token),
             keys=opened.keys,
+            base_url=environment.base_url,
+            hub=environment.hub,
+            navigation=environment.navigation,
+            static=static if static.is_dir() else None,
             stopping=stop,
         )
-        static = Path(__file__).parent.parent / spec.name / "static"
         application = make_application(
             serving,
             pages=opened.pages,
-            static=static if static.is_dir() else None,
             cookie_secret=session_secret(auth),
         )
         await listen(

@@ -78,6 +78,7 @@ class Service(Generic[S]):
         session_scopes: of these, what a browser's session and a notebook server may do
             in their user's name, besides reaching the service.
         jobs: what it may have of the jobs service; ``None``: it runs no jobs.
+        page: what the entry of its page is called in every header; ``""`` without one.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Service(Generic[S]):
     scopes: Mapping[str, Mapping[str, object]] = field(repr=False)
     session_scopes: tuple[str, ...] = ()
     jobs: JobsRights | None = None
+    page: str = ""
 
     @property
     def user_scopes(self) -> tuple[str, ...]:

@@ -57,7 +57,6 @@ async def open_storage(
         environment.base_url,
         os.environ.get("LANDBRIDGE_PANEL_ORIGINS") or origin,
         environment.pages,
-        environment.hub,
     )
     folder = environment.config.parent if environment.config else environment.state
     connector = Connector(

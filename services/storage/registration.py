@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.common.service import HubRights, Service
 
-from .settings import NAME, StorageSettings
+from .settings import NAME, PAGE, StorageSettings
 
 READ = "custom:storage:read"
 WRITE = "custom:storage:write"
@@ -45,4 +45,5 @@ SERVICE = Service(
         SHARE: {"description": "Share your stored objects and make public links"},
     },
     session_scopes=(WRITE, SHARE),
+    page=PAGE,
 )

@@ -54,7 +54,6 @@ class Storage:
         origin: scheme and authority of its pages; ``https://*.hub.example.org`` where
             the panel is shown at many hosts.
         pages: its own URL for browsers where its host is not the hub's, else ``""``.
-        hub: the hub's URL then, else its path.
 
     Attributes:
         sessions, shares, uploads, quota: see their modules.
@@ -73,7 +72,6 @@ class Storage:
         base_url: str = "/",
         origin: str = "",
         pages: str = "",
-        hub: str = "/hub/",
     ) -> None:
         self.settings = settings
         self.rows = rows
@@ -86,7 +84,6 @@ class Storage:
         self.base_url = base_url
         self.origin = origin
         self.pages = pages
-        self.hub = hub
         self.fault = "The store is being started."
         self._connection: StoreConnection | None = None
         self._connected = asyncio.Event()

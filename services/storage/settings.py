@@ -12,6 +12,7 @@ from services.common.service import ServiceSection
 from spawners.common.settings import Duration, Memory, Section
 
 NAME = "storage"
+PAGE = "Storage"
 
 Credentials = Literal["auto", "sts", "web-identity", "keys", "pasted", "none"]
 

@@ -4,6 +4,8 @@ import { call, clock, duration, element, progressPath, serverPath, stream } from
 
 const root = document.getElementById("pending");
 const log = document.getElementById("log");
+/** The end of every window's title. */
+const gateway = document.title.slice(document.title.indexOf(" · "));
 const order = ["submitted", "queued", "allocated", "ready"];
 const stepOf = {
   submitted: "submitted",
@@ -80,7 +82,7 @@ async function look() {
   const now = document.getElementById("now");
   if (now) {
     now.textContent = stopped ? "Cancelling…" : latest;
-    document.title = `${stopped ? "Cancelling…" : latest} · Landbridge`;
+    document.title = (stopped ? "Cancelling…" : latest) + gateway;
     steps(view.server.state === "failed");
     facts(view.server);
   }

@@ -44,11 +44,13 @@ class HubUser:
         name: of the user.
         groups: that she is in.
         auth_state: what the hub kept of her sign-in; ``None`` for nothing.
+        is_admin: an administrator.
     """
 
     name: str
     groups: set[str] = field(default_factory=set)
     auth_state: dict[str, Any] | None = None
+    is_admin: bool = False
 
 
 @dataclass(slots=True)
@@ -281,7 +283,12 @@ class HubStub:
 
 
 def _public(user: HubUser) -> dict[str, Any]:
-    return {"kind": "user", "name": user.name, "groups": sorted(user.groups)}
+    return {
+        "kind": "user",
+        "name": user.name,
+        "groups": sorted(user.groups),
+        "admin": user.is_admin,
+    }
 
 
 def _listing(

@@ -48,6 +48,7 @@ class Caller:
         by_token: True for a program, False for a browser.
         key: the id of the bearer key by which a program asks in ``name``'s name; the
             hub knows nothing of it, so ``groups`` and the hub's scopes are missing.
+        is_admin: an administrator of the hub; good for showing them the way, no more.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Caller:
     scopes: frozenset[str] = frozenset()
     by_token: bool = False
     key: str = ""
+    is_admin: bool = False
 
     def may(self, scope: str) -> bool:
         """Whether this session or token has ``scope``."""
@@ -99,6 +101,7 @@ def caller_from(model: Mapping[str, Any], *, by_token: bool) -> Caller:
         groups=frozenset(str(group) for group in model.get("groups") or ()),
         scopes=frozenset(str(scope) for scope in model.get("scopes") or ()),
         by_token=by_token,
+        is_admin=bool(model.get("admin")),
     )
 
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from html import escape
+from pathlib import Path
 from typing import Any, Generic
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
 from pydantic import BaseModel, ValidationError
-from tornado.httputil import url_concat
-from tornado.web import HTTPError
+
+from services.common.navigation import Navigation
 
 from .answers import HEADERS, AnswerHandler
 from .auth import KEY_BEGINNING, Caller, KeyVerifier, identify, unknown_caller
-from .errors import BadRequest, Forbidden, NotReady, Problem
+from .errors import BadRequest, Forbidden, NotReady
 from .fetches import refusal
 from .limits import Limiter
 from .metrics import CONTENT_TYPE, MetricsToken, Numbers, exposition
@@ -47,6 +46,10 @@ class RunningService(Generic[C]):
         metrics_token: of who may read its numbers.
         keys: its bearer keys, if it has any.
         limiter: how often who called what.
+        base_url: the gateway's path.
+        hub: the hub's, or its URL where it has another host.
+        navigation: what the header of its pages shows.
+        static: directory of files that everybody may read.
         streams: who reads which streams of events.
         stopping: set when the process is to end.
     """
@@ -60,6 +63,10 @@ class RunningService(Generic[C]):
     metrics_token: MetricsToken
     keys: KeyVerifier | None = None
     limiter: Limiter = field(default_factory=Limiter)
+    base_url: str = "/"
+    hub: str = "/hub/"
+    navigation: Navigation = field(default_factory=Navigation)
+    static: Path | None = None
     streams: OpenStreams = field(default_factory=OpenStreams)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -314,14 +321,6 @@ class OpenApiHandler(BaseHandler):
         self.answer_json(self._document)
 
 
-class NowhereHandler(BaseHandler):
-    """Every path that is no route."""
-
-    def prepare(self) -> None:
-        """Refuse."""
-        raise HTTPError(404, reason="There is no such page or call here.")
-
-
 class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is untyped
     """Where the hub sends a browser back to after it has signed in."""
 
@@ -337,67 +336,3 @@ class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]  # it is u
         """Say what browsers may do with the answer: little."""
         for name, value in HEADERS.items():
             self.set_header(name, value)
-
-
-class PageHandler(BaseHandler):
-    """A page for people; who is not signed in is sent to the hub first."""
-
-    is_page = True
-
-    async def signed_in(self) -> Caller | None:
-        """Return who looks at it; ``None`` after sending a stranger to sign in."""
-        caller = await self.caller()
-        if caller is None:
-            self.redirect(self._login_url())
-        return caller
-
-    def raw_argument(self, name: str) -> str:
-        """Return a value of the query with every character; ``""`` if there is none.
-
-        Tornado's own ways take blanks and control characters out. Bytes that are no
-        UTF-8 come as surrogates.
-        """
-        values = self.request.query_arguments.get(name) or [b""]
-        if len(values) > 1:
-            raise BadRequest("A value is given twice.", field=f"query.{name}")
-        return values[0].decode("utf-8", "surrogateescape")
-
-    def answer_problem(self, problem: Problem) -> None:
-        """Tell a person what is wrong, in plain HTML."""
-        self.set_status(problem.status)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        message, hint = escape(problem.message), escape(problem.hint)
-        self.finish(
-            f"<!doctype html><html lang=en><title>{message}</title>"
-            f"<h1>{message}</h1><p>{hint}</p>"
-        )
-
-    def _login_url(self) -> str:
-        auth = self.hub_auth
-        verifier, challenge, method = auth.generate_pkce_code_challenge()
-        state = auth.set_state_cookie(
-            self, next_url=self.request.uri, code_verifier=verifier
-        )
-        values = {
-            "state": state,
-            "code_challenge": challenge,
-            "code_challenge_method": method,
-        }
-        return url_concat(str(auth.login_url), values)
-
-    def page_policy(self, connect: str = "", hub: str = "") -> str:
-        """Return the page's Content-Security-Policy; scripts by nonce only.
-
-        Args:
-            connect: one more origin that its scripts may ask.
-            hub: the hub's origin if it is another: styles and pictures come from it.
-        """
-        self.nonce = secrets.token_urlsafe(16)
-        return (
-            f"default-src 'none'; script-src 'nonce-{self.nonce}' 'strict-dynamic'; "
-            f"style-src 'self' 'unsafe-inline' {hub}; "
-            f"img-src 'self' data: blob: {hub}; "
-            f"font-src 'self'; connect-src 'self' {connect}; frame-src 'self' blob:; "
-            "worker-src 'self' blob:; base-uri 'none'; form-action 'self'; "
-            "frame-ancestors 'none'"
-        )

@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import monotonic
-from urllib.parse import urlsplit
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.common.web.errors import Forbidden, NotThere
-from services.common.web.handlers import PageHandler
+from services.common.web.pages import PageHandler, ServicePage
 
 from ..access.rights import require_owner
 from ..s3.values import Mode
 from ..service import Storage
+from ..settings import NAME, PAGE
 from .downloads import attachment, reachable
 
-_HERE = Path(__file__).parents[1]
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-)
-STATIC = _HERE / "static"
 # How long an answer goes on before it is asked whose it is; together with the time that
 # the hub's word is kept, less than the half minute in which a right ends.
 _LOOK_SECONDS = 5.0
 
 
-def origin_of(url: str) -> str:
-    """Return scheme and authority of a URL; ``""`` of a path."""
-    return "://".join(urlsplit(url)[:2]).removeprefix("://")
-
-
-class StartPage(PageHandler):
+class StartPage(ServicePage):
     """The page at the service's own address."""
 
-    async def get(self) -> None:
-        """Show the panel."""
-        caller = await self.signed_in()
-        if caller is None:
-            return
-        storage: Storage = self.serving.context
-        settings = storage.settings
-        store = settings.endpoint if settings.route == "direct" else ""
-        policy = self.page_policy(store, origin_of(storage.hub))
-        self.set_header("Content-Security-Policy", policy)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        # Reading it has the hub's OAuth set the cookie that calls have to repeat.
-        token = self.xsrf_token
-        panel = STATIC / "storage.js"
-        built = panel.stat().st_mtime_ns if panel.is_file() else 0
-        page = _TEMPLATES.get_template("storage.html").render(
-            base_url=storage.base_url,
-            hub=storage.hub,
-            prefix=f"{storage.base_url}services/storage/",
-            user=caller.name,
-            nonce=self.nonce,
-            panel=built != 0,
-            # Another address for each build: browsers may keep what they have.
-            version=f"{built:x}",
-            xsrf=token.decode() if isinstance(token, bytes) else token,
-        )
-        self.finish(page)
+    bundle = NAME
+    title = PAGE
+
+    def connect(self) -> str:
+        """Return the store's origin, where browsers go to it themselves."""
+        settings = self.serving.context.settings
+        return settings.endpoint if settings.route == "direct" else ""
 
 
 class LinkPage(PageHandler):
@@ -76,6 +41,7 @@ class LinkPage(PageHandler):
         link = await storage.shares.link_of(secret)
         groups = await storage.people.groups_of(link.by) if link else None
         if link is None or groups is None or not storage.settings.public_links:
+            await self.recognise()
             raise NotThere("This link does not work, or not any more.")
         # Whoever made it must still own what it shows.
         right = require_owner(

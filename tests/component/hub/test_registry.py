@@ -24,7 +24,7 @@ hub.registry.SERVICES += (
         "toy", "The toy service", "Is there.", "It serves.", ToySettings,
         lambda section: HubRights(("read:users:name",), section.colour),
         {"custom:toy:play": {"description": "Play"}}, ("custom:toy:play",),
-        JobsRights("toy", 10, 4, "Plays."),
+        JobsRights("toy", 10, 4, "Plays."), page="Toys",
     ),
 )
 
@@ -52,6 +52,8 @@ print(json.dumps({
     "environment": dict(process_spec(settings, "toy").environment),
     "clients": [row.name for row in table(jobs_config(settings, site).services)],
     "commands": list(COMMANDS),
+    "headers": [entry.title for entry in c.JupyterHub.template_vars["gateway_pages"]],
+    "told": process_spec(settings, "toy").environment["LANDBRIDGE_NAVIGATION"],
     "pages": list(PAGES),
 }))
 """
@@ -91,4 +93,10 @@ def test_what_is_in_the_registry_is_everywhere(tmp_path: Path):
         "/secrets/jobs-toy.token"
     )
     assert "toy" in gateway["commands"]
+    assert gateway["headers"] == ["Storage", "Toys"]
+    assert json.loads(gateway["told"])["entries"][1] == {
+        "name": "toy",
+        "title": "Toys",
+        "href": "/services/toy/",
+    }
     assert "docs/reference/toy-api.md" in gateway["pages"]

@@ -96,8 +96,7 @@ def test_a_person_works_at_hosts_of_her_own(
 
     # The storage page: found from the hub, at a host of its own.
     web.open("/hub/home")
-    web.find(".dropdown-toggle").click()
-    web.find('.dropdown-item[href*="storage"]').click()
+    web.find('.lb-nav a[href*="storage"]').click()
     wait_address(web, f"{gateway.at(STORAGE)}/services/storage/")
     page = StoragePage(web)
     page.wait_rows("from-lab.txt")

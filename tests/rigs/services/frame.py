@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,14 @@ from services.common.app import make_application
 from services.common.listening import NamedRequests
 from services.common.testing.hub import HubStub
 from services.common.web.auth import KeyVerifier, PatientAuth
-from services.common.web.handlers import RunningService
+from services.common.web.handlers import BaseHandler, RunningService
 from services.common.web.metrics import MetricsToken
 from services.common.web.routes import ServiceSpec
 
 SCOPE = "custom:toy:use"
 ACCESS = "access:services!service=toy"
+
+Pages = Sequence[tuple[str, type[BaseHandler], Mapping[str, object]]]
 
 
 @dataclass
@@ -65,6 +67,8 @@ async def served(
     *,
     cache_seconds: int = 1,
     keys: KeyVerifier | None = None,
+    pages: Pages = (),
+    **shell: Any,
 ) -> AsyncIterator[Served]:
     """Serve a service in this process.
 
@@ -74,6 +78,8 @@ async def served(
         directory: short enough for sockets in it.
         cache_seconds: how long the hub's word is kept.
         keys: its bearer keys.
+        pages: the service's own rules.
+        shell: of ``RunningService``: what its pages show around themselves.
     """
     hub = HubStub(directory / "hub.sock")
     prefix = f"/services/{spec.name}/"
@@ -94,9 +100,10 @@ async def served(
         list,
         MetricsToken(directory / "metrics.token"),
         keys=keys,
+        **shell,
     )
     server = NamedRequests(
-        make_application(serving, pages=(), cookie_secret=b"secret of a test")
+        make_application(serving, pages=pages, cookie_secret=b"secret of a test")
     )
     socket = directory / "toy.sock"
     server.add_socket(bind_unix_socket(str(socket), mode=0o600))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from services.common.app import Environment, OpenService
 from services.common.service import HubRights, Service, ServiceSection
 from services.common.web.errors import NotThere
-from services.common.web.handlers import PageHandler
 from services.common.web.metrics import gauge
+from services.common.web.pages import PageHandler
 from services.common.web.routes import Call, Model, Nothing, Route, ServiceSpec
 
 READ, WRITE = "custom:plain:read", "custom:plain:write"
