@@ -25,6 +25,8 @@ from spawners.common.sockets import short_path
 
 from . import users
 from .limits import Limits
+from .models import pool
+from .models.pool import Models, Pool, Trust
 from .pages import STATUSES, render_pages
 
 HERE = Path(__file__).parent
@@ -109,6 +111,7 @@ class EdgeConfig:
             URL of an S3 store; empty: nowhere.
         store_port: a faster way to a store whose ``store`` is a socket.
         store_ca: PEM that signs that store's certificate; ``None``: the system's.
+        models: where requests to models go; ``None``: nowhere.
         metrics: a path or ``host:port`` for Prometheus.
         threads, max_connections: of the HAProxy process.
         limits: what one client, server or body may take.
@@ -141,6 +144,7 @@ class EdgeConfig:
     store: str = ""
     store_port: StorePort | None = None
     store_ca: Path | None = None
+    models: Models | None = None
     metrics: str = ""
     threads: int = 1
     max_connections: int = 2000
@@ -189,6 +193,23 @@ class EdgeConfig:
     def sessions_file(self) -> Path:
         """The map of sessions and the users whose servers they may open."""
         return self.directory / SESSIONS
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Files that HAProxy reads when it starts, and that others keep meanwhile."""
+        return MAPS if self.models is None else (*MAPS, *pool.MAPS)
+
+    @property
+    def parts(self) -> dict[str, bytes]:
+        """More files of configuration, which others keep; and how each begins."""
+        if self.models is None:
+            return {}
+        return {pool.FILE: self.empty_pool(self.models).text().encode()}
+
+    def empty_pool(self, models: Models) -> Pool:
+        """The backends for models, with no replica in them."""
+        client = self.pem_file("client").name if self.client_certificate else ""
+        return Pool(models.backends, Trust(str(self.jobs_ca or ""), client))
 
     def pem_file(self, name: str) -> Path:
         """Our copy of a certificate with its key, e.g. ``public.pem``."""
@@ -309,6 +330,11 @@ def signature(config: EdgeConfig, files: Mapping[str, bytes]) -> str:
         digest.update(name.encode() + b"\0" + files[name] + b"\0")
     if config.jobs_ca is not None:
         digest.update(config.jobs_ca.read_bytes())
+    for name, beginning in config.parts.items():
+        # Servers come and go while HAProxy runs; more backends need a reload.
+        file = config.directory / name
+        content = file.read_bytes() if file.exists() else beginning
+        digest.update(b"%d" % pool.size_of(content.decode()))
     return digest.hexdigest()
 
 
@@ -324,7 +350,7 @@ def write_config(config: EdgeConfig) -> Path:
     own_directory(config.directory, readable=True)
     for name, content in render_files(config).items():
         write_whole(config.directory / name, content)
-    for file in (config.map_file, config.sessions_file):
-        if not file.exists():
-            write_whole(file, "")
+    for name, content in {**dict.fromkeys(config.maps, b""), **config.parts}.items():
+        if not (config.directory / name).exists():
+            write_whole(config.directory / name, content)
     return config.config_file

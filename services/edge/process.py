@@ -77,6 +77,8 @@ class Edge:
             self._command,
             config.config_file,
             RuntimeSocket(config.runtime),
+            maps=config.maps,
+            parts=config.parts,
             changing=self._changing,
             log=self._log,
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,13 @@ class _Haproxy(Program):
         command: Sequence[str],
         config_file: Path,
         runtime: RuntimeSocket,
+        maps: Sequence[str],
+        parts: Mapping[str, bytes],
         log: Log,
     ) -> None:
         self._command = list(command)
+        self._map_names = tuple(maps)
+        self._parts = dict(parts)
         self._config_file = config_file
         self._runtime = runtime
         self.log = log
@@ -68,17 +72,22 @@ class _Haproxy(Program):
         self._maps: dict[str, dict[str, str]] = {}
 
     async def prepare(self, replaced: ProcessId | None) -> Launch:
-        for name in MAPS:
+        for name, content in {
+            **dict.fromkeys(self._map_names, b""),
+            **self._parts,
+        }.items():
             file = self._config_file.with_name(name)
             if not file.exists():
-                await asyncio.to_thread(write_whole, file, "")
+                await asyncio.to_thread(write_whole, file, content)
         self._maps = {}
-        for name in MAPS if replaced is not None else ():
+        for name in self._map_names if replaced is not None else ():
             # An earlier release had fewer maps.
             with suppress(CommandRefused):
                 self._maps[name] = await self._runtime.read_map(name)
         self._starting = self.wanted
         command = [*self._command, "-db", "-f", str(self._config_file)]
+        for name in self._parts:
+            command += ["-f", str(self._config_file.with_name(name))]
         if replaced is not None:
             command += ["-x", self._runtime.address, "-sf", str(replaced.pid)]
         return Launch(command)
@@ -134,6 +143,9 @@ class Supervisor:
         command: HAProxy's argv without files, e.g. ``["/usr/sbin/haproxy"]``.
         config_file: its configuration; it and the log lie in one directory.
         runtime: the socket that the configuration opens.
+        maps: names of the files of maps that it names.
+        parts: more files of configuration beside it, kept by others; with the content
+            of one that is not there, or that HAProxy does not accept.
         changing: held while one starts, so that a change of a map comes before or
             after.
         log: where the life of the process is told.
@@ -147,11 +159,17 @@ class Supervisor:
         *,
         changing: AbstractAsyncContextManager[object],
         log: Log,
+        maps: Sequence[str] = MAPS,
+        parts: Mapping[str, bytes] | None = None,
     ) -> None:
         self._command = list(command)
         self._config_file = config_file
         self._log = log
-        self._haproxy = _Haproxy(command, config_file, runtime, log)
+        self._maps = tuple(maps)
+        self._parts = dict(parts or {})
+        self._haproxy = _Haproxy(
+            command, config_file, runtime, self._maps, self._parts, log
+        )
         self._managed = ManagedProcess(
             self._haproxy,
             config_file.with_name("process.json"),
@@ -234,20 +252,37 @@ class Supervisor:
     async def _install(self, files: Mapping[str, bytes]) -> None:
         """Let HAProxy check copies of the new files, then put them in place."""
         directory = self._config_file.parent
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".check-") as name:
-            copies = Path(name)
-            await asyncio.to_thread(
-                _write, copies, {**files, **dict.fromkeys(MAPS, b"")}
-            )
-            await self._check(copies / self._config_file.name)
+        parts = await asyncio.to_thread(_read, directory, self._parts)
+        try:
+            await self._try_out(files, {**self._parts, **parts})
+        except ConfigRefused:
+            if not parts:
+                raise
+            # What others wrote must not keep everybody out. If it is that, it is set
+            # aside; who wrote it brings it to the HAProxy that starts.
+            await self._try_out(files, self._parts)
+            for name in parts:
+                aside = f"{name}.refused"
+                self._log.error("HAProxy refuses %s; it is now %s", name, aside)
+                (directory / name).replace(directory / aside)
         await asyncio.to_thread(_write, directory, files)
 
+    async def _try_out(
+        self, files: Mapping[str, bytes], parts: Mapping[str, bytes]
+    ) -> None:
+        directory = self._config_file.parent
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".check-") as name:
+            copies = Path(name)
+            content = {**files, **parts, **dict.fromkeys(self._maps, b"")}
+            await _whole(_write, copies, content)
+            await self._check(copies / self._config_file.name)
+
     async def _check(self, config_file: Path) -> None:
+        names = [config_file, *(config_file.with_name(name) for name in self._parts)]
         checker = await asyncio.create_subprocess_exec(
             *self._command,
             "-c",
-            "-f",
-            str(config_file),
+            *(word for name in names for word in ("-f", str(name))),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -265,6 +300,20 @@ class Supervisor:
             raise ConfigRefused(
                 self._config_file, detail.replace(str(config_file), "line")
             )
+
+
+async def _whole(work: Callable[..., None], *arguments: Any) -> None:
+    """Run ``work`` in a thread; a cancel waits for it.
+
+    What is written on behind a cancel's back would be written into a directory that is
+    being removed, and the error of that would take the cancel's place.
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:

@@ -385,7 +385,15 @@ def edge_config(base: EdgeConfig, told: Mapping[str, Any]) -> EdgeConfig:
             facts[name] = Path(told[name]).absolute()
     if told.get("store_port") is not None:
         facts["store_port"] = told["store_port"]()
-    for name in ("services", "store", "origin", "service_hosts", "threads", "agents"):
+    for name in (
+        "services",
+        "store",
+        "origin",
+        "service_hosts",
+        "threads",
+        "agents",
+        "models",
+    ):
         if name in told:
             facts[name] = told[name]
     if told.get("jobs_certificate"):

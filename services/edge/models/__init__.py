@@ -1,0 +1,1 @@
+"""Models at the edge: keys, places, replicas, changed while requests run."""
