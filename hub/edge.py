@@ -20,6 +20,7 @@ from spawners.batch.rendezvous.certificates import edge_files
 from .config.hosts import jobs_hosts, served_hosts
 from .config.paths import hub_socket, jobs_socket, pki_directory
 from .config.ports import host_and_port
+from .config.secrets import service_token_file
 from .config.settings import Settings
 from .config.store_address import PortNow, store_socket
 from .services import service_sockets
@@ -95,6 +96,7 @@ def _config(settings: Settings, site: Site, port: PortNow | None) -> EdgeConfig:
         if _store(settings) and settings.storage.ca_file
         else None,
         metrics=proxy.metrics_address,
+        metrics_token=service_token_file(settings, "metrics"),
         threads=proxy.threads or default_threads(),
         max_connections=most,
         limits=Limits(

@@ -309,7 +309,7 @@ class ProxySettings(Section):
     metrics_address: str = Field(
         "",
         description="A path, or `host:port`, where Prometheus finds HAProxy's "
-        "`/metrics`; empty: nowhere.",
+        "`/metrics`, behind the same token as all others; empty: nowhere.",
     )
     threads: int = Field(
         0,

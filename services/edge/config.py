@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spawners.common.files import write_whole
-from spawners.common.ownership import own_directory
+from spawners.common.ownership import own_directory, read_own
 from spawners.common.sockets import short_path
 
 from . import users
@@ -113,6 +113,7 @@ class EdgeConfig:
         store_ca: PEM that signs that store's certificate; ``None``: the system's.
         models: where requests to models go; ``None``: nowhere.
         metrics: a path or ``host:port`` for Prometheus.
+        metrics_token: the file with the token that opens it.
         threads, max_connections: of the HAProxy process.
         limits: what one client, server or body may take.
         tunnel_seconds: how long a silent websocket may live.
@@ -146,6 +147,7 @@ class EdgeConfig:
     store_ca: Path | None = None
     models: Models | None = None
     metrics: str = ""
+    metrics_token: Path | None = None
     threads: int = 1
     max_connections: int = 2000
     limits: Limits = field(default_factory=Limits)
@@ -277,13 +279,30 @@ def _environment() -> Environment:
     return environment
 
 
+_NOBODY = "nobody"
+
+
 def render(config: EdgeConfig) -> str:
     """HAProxy's configuration for ``config``."""
     template = _environment().get_template("haproxy.cfg.j2")
     facts = users.facts(config.base_url)
     return template.render(
-        edge=config, statuses=sorted(STATUSES), ways=_ways(config), **facts
+        edge=config,
+        statuses=sorted(STATUSES),
+        ways=_ways(config),
+        metrics_hash=_metrics_hash(config),
+        **facts,
     )
+
+
+def _metrics_hash(config: EdgeConfig) -> str:
+    """Return the hash of the token that opens the metrics; of none, what none has."""
+    if not config.metrics or config.metrics_token is None:
+        return _NOBODY
+    try:
+        return hashlib.sha256(read_own(config.metrics_token).strip()).hexdigest()
+    except FileNotFoundError:
+        return _NOBODY  # until it is made: the files are written anew then
 
 
 def _ways(config: EdgeConfig) -> dict[str, str]:

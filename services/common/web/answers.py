@@ -38,7 +38,7 @@ class AnswerHandler(RequestHandler):
     """The headers of every answer, and the one shape of every error."""
 
     error_table: ErrorTable = MappingProxyType({})
-    error_shape: Shape = staticmethod(ours)
+    error_shape: Shape = ours
     """How an error looks to whoever asks here."""
     asked_by = ""
     """Who asks, for the log; empty while it is not known."""
@@ -68,8 +68,9 @@ class AnswerHandler(RequestHandler):
 
     def answer_problem(self, problem: Problem) -> None:
         """Answer an error in the shape that is spoken here."""
-        self.set_status(problem.status)
-        self.answer_json(self.error_shape(problem, self.error_id))
+        shape = self.error_shape
+        self.set_status(shape.status(problem), shape.reason(problem) or None)
+        self.answer_json(shape(problem, self.error_id))
 
     def problem_of(self, error: BaseException | None) -> Problem:
         """Return what is told of an error; of an internal one only the request's id."""

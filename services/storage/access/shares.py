@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
+from services.common.access.bearer_keys import hash_of
 from services.common.web.errors import NotThere, TooMany
 from services.common.web.paging import Keyset, Page, PageQuery
 from spawners.common.database import Database
@@ -183,7 +183,7 @@ class Shares:
         link = Link(secrets.token_hex(12), bucket, key, by, now, expires)
         row = {
             "id": link.id,
-            "token_hash": _hash(secret),
+            "token_hash": hash_of(secret),
             "bucket": bucket,
             "key": json.dumps(key),
             "by": by,
@@ -210,7 +210,7 @@ class Shares:
 
     async def link_of(self, secret: str) -> Link | None:
         """Return the link that has this secret, if it still works."""
-        return await self._link(tables.links.c.token_hash == _hash(secret))
+        return await self._link(tables.links.c.token_hash == hash_of(secret))
 
     async def _link(self, *which: sa.ColumnElement[bool]) -> Link | None:
         query = _live_links().where(*which)
@@ -257,10 +257,6 @@ def _live_links() -> sa.Select[tuple[object, ...]]:
     t = tables.links
     live = sa.select(t).where(t.c.revoked.is_(None))
     return live.where(t.c.expires > datetime.now(UTC))
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _share(row: RowMapping) -> Share:

@@ -340,11 +340,33 @@ async def test_a_stream_arrives_as_it_is_sent(make_edge):
 
 
 async def test_prometheus_finds_metrics_where_it_was_told(make_edge, directory):
+    path, token = directory / "metrics.sock", directory / "metrics.token"
+    token.write_text("the right token\n")
+    token.chmod(0o600)
+    edge = await make_edge(metrics_address=str(path), metrics_token=token)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    async def ask(authorization: str) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(path)
+        head = f"Authorization: {authorization}\r\n" if authorization else ""
+        writer.write(f"GET /metrics HTTP/1.0\r\n{head}\r\n".encode())
+        text = await reader.read(-1)
+        writer.close()
+        return text
+
+    token.write_text("right\n")
+    await edge.reload()
+    for wrong in ("", "Bearer", "Bearer wrong", "Bearer the", "right", "Bearer nobody"):
+        assert (await ask(wrong)).startswith(b"HTTP/1.1 401"), wrong
+    assert b"haproxy_process_uptime_seconds" in await ask("Bearer right")
+    for file in edge.directory.iterdir():
+        assert not file.is_file() or b"right" not in file.read_bytes(), file
+
+
+async def test_without_a_token_nobody_reads_the_metrics(make_edge, directory):
     path = directory / "metrics.sock"
     await make_edge(metrics_address=str(path))
-    assert path.stat().st_mode & 0o777 == 0o600
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
-    text = await reader.read(-1)
+    writer.write(b"GET /metrics HTTP/1.0\r\nAuthorization: Bearer nobody\r\n\r\n")
+    assert (await reader.read(-1)).startswith(b"HTTP/1.1 401")
     writer.close()
-    assert b"haproxy_process_uptime_seconds" in text

@@ -17,7 +17,7 @@ from services.common.web import streams
 from services.common.web.limits import Limit
 from services.common.web.openapi import document
 from services.common.web.routes import Call, KeyRight, Model, Route, ServiceSpec
-from services.common.web.shapes import mlflow, openai, ours, text
+from services.common.web.shapes import dask_gateway, mlflow, openai, ours, text
 from services.common.web.streams import Event, EventStream
 from spawners.common.database import Database, open_engine
 
@@ -158,6 +158,15 @@ async def test_too_often_is_429_with_retry_after_in_each_shape(
         assert (await carol.get(PATH)).status_code == 200
         assert (await key.get(PATH)).status_code == 200
         assert (await bob.delete(PATH)).status_code == 200
+
+
+async def test_a_shape_has_a_status_and_a_reason(toy: Toy) -> None:
+    object.__setattr__(toy.served.serving.spec, "shapes", (("api/", dask_gateway),))
+    async with toy.served.client("bob") as bob:
+        answer = await bob.get(PATH, params={"unknown": "1"})
+    assert answer.status_code == 422
+    assert answer.reason_phrase == "This call takes no query."
+    assert answer.json() == {"error": "This call takes no query."}
 
 
 def test_documents_tell_of_keys() -> None:

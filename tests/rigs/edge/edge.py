@@ -363,6 +363,7 @@ def edge_config(base: EdgeConfig, told: Mapping[str, Any]) -> EdgeConfig:
         "public_certificate": Certificate(Path(pem)) if pem else None,
         "redirect": told.get("redirect_address", ""),
         "metrics": told.get("metrics_address", ""),
+        "metrics_token": told.get("metrics_token"),
         "sessions": told.get("guard_users", False),
         "trusted_proxies": tuple(told.get("trusted_proxies", ())),
         "hosts": tuple(told.get("hosts", ())),

@@ -31,6 +31,16 @@ def test_each_protocol_has_its_own():
     }
 
 
+def test_dasks_client_reads_few_statuses_and_shows_reasons_of_all_others():
+    wrong = Problem(400, "bad-request", "No\r\nsuch ü.", "x" * 999)
+    assert shapes.dask_gateway.status(wrong) == 422
+    assert shapes.dask_gateway.status(PROBLEM) == 404
+    reason = shapes.dask_gateway.reason(wrong)
+    assert reason.startswith("No??such ?. xxx")
+    assert len(reason) == 300
+    assert shapes.openai.reason(wrong) == ""
+
+
 @pytest.mark.parametrize(
     ("status", "openai", "mlflow"),
     [
