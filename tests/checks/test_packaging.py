@@ -45,7 +45,7 @@ def test_the_wheel_holds_the_code_with_its_templates(wheel):
         "hub/pages/static/landbridge.css",
         "services/edge/templates/haproxy.cfg.j2",
         "services/storage/static/storage.js",
-        "services/storage/templates/storage.html",
+        "services/common/templates/shell/page.html",
         "spawners/node/agent.py",
         "spawners/py.typed",
     ):
