@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 from hub.roles import CULLER, METRICS
 from spawners.common.files import ensure_secret, write_whole
+from spawners.common.settings import ConfigError
 
 from .settings import Settings
 
@@ -54,3 +56,17 @@ def rotate_service_token(settings: Settings, name: str) -> Path:
     path = service_token_file(settings, name)
     write_whole(path, secrets.token_hex(_TOKEN_BYTES))
     return path
+
+
+def check_known(
+    settings: Settings, noun: str, name: str, names: Collection[str]
+) -> None:
+    """Refuse to make a token for somebody that this site does not have.
+
+    Raises:
+        ConfigError: with the names that there are.
+    """
+    if name not in names:
+        known = ", ".join(names) or "none"
+        where = settings.path or Path("gateway.toml")
+        raise ConfigError(where, [f"there is no {noun} {name}; there is {known}."])

@@ -11,7 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from hub.config.paths import check_certificate, pki_directory, prepare_state
-from hub.config.secrets import ensure_password, rotate_service_token, token_names
+from hub.config.secrets import (
+    check_known,
+    ensure_password,
+    rotate_service_token,
+    token_names,
+)
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect
 from hub.edge import make_edge
@@ -109,11 +114,7 @@ def rotate(settings: Settings, name: str, say: Callable[[str], None]) -> int:
     Raises:
         ConfigError: there is no such service.
     """
-    names = token_names(settings)
-    if name not in names:
-        known = ", ".join(names) or "none"
-        where = settings.path or Path("gateway.toml")
-        raise ConfigError(where, [f"there is no service {name}; there is {known}."])
+    check_known(settings, "service", name, token_names(settings))
     prepare_state(settings)
     file = rotate_service_token(settings, name)
     say(f"{name} has another token: {file}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from hub.config.paths import jobs_socket, prepare_state
+from hub.config.secrets import check_known
 from hub.config.settings import Settings
 from hub.config.site import check_accounts, detect, jobs_config
 from hub.registry import SERVICES
 from services.jobs.clients import ClientTokens, table
 from services.jobs.process import run
-from spawners.common.settings import ConfigError
 
 
 def run_jobs(settings: Settings) -> int:
@@ -34,11 +33,7 @@ def rotate(settings: Settings, client: str, say: Callable[[str], None]) -> int:
         ConfigError: there is no such client.
     """
     clients = table(SERVICES)
-    names = sorted(row.name for row in clients)
-    if client not in names:
-        known = ", ".join(names)
-        where = settings.path or Path("gateway.toml")
-        raise ConfigError(where, [f"there is no client {client}; there is {known}."])
+    check_known(settings, "client", client, sorted(row.name for row in clients))
     prepare_state(settings)
     file = ClientTokens(settings.state / "secrets", clients).rotate(client)
     say(f"{client} has another token: {file}")

@@ -263,24 +263,11 @@ class TestDeaths:
         self, rig, api, new_spec, method
     ):
         """The client asks the next one, and there is one job."""
-        reached, go_on = asyncio.Event(), asyncio.Event()
-        original = getattr(rig.scheduler, method)
-
-        async def held(*args, **kwargs):
-            reached.set()
-            result = await original(*args, **kwargs)
-            await go_on.wait()
-            return result
-
-        setattr(rig.scheduler, method, held)
         spec = new_spec()
-        submission = asyncio.create_task(api.submit(spec, user="alice", owner=OWNER))
-        await reached.wait()
-        await asyncio.sleep(0.05)
-        await rig.kill()
-        setattr(rig.scheduler, method, original)
-        go_on.set()
-        await rig.start()
+        async with rig.dies_in(method):
+            submission = asyncio.create_task(
+                api.submit(spec, user="alice", owner=OWNER)
+            )
         try:
             record = await submission
         except BatchError:

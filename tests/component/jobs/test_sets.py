@@ -285,24 +285,10 @@ class TestDeaths:
     @pytest.mark.parametrize("method", ["submit_set", "check"])
     async def test_a_service_that_dies_while_it_submits(self, rig, new_spec, method):
         hub = await rig.client()
-        reached, go_on = asyncio.Event(), asyncio.Event()
-        original = getattr(rig.scheduler, method)
-
-        async def held(*args, **kwargs):
-            reached.set()
-            result = await original(*args, **kwargs)
-            await go_on.wait()
-            return result
-
-        setattr(rig.scheduler, method, held)
-        submission = asyncio.create_task(
-            hub.submit_set(new_spec(), user="alice", owners=OWNERS)
-        )
-        await reached.wait()
-        await rig.kill()
-        setattr(rig.scheduler, method, original)
-        go_on.set()
-        await rig.start()
+        async with rig.dies_in(method):
+            submission = asyncio.create_task(
+                hub.submit_set(new_spec(), user="alice", owners=OWNERS)
+            )
         try:
             records = await submission
         except SubmitRejected:

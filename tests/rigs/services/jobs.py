@@ -13,8 +13,8 @@ import shutil
 import ssl
 import tempfile
 from collections import deque
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
@@ -107,6 +107,31 @@ class Rig:
         await self.service.jobs.abandon()
         await self._end()
         await self._stack.aclose()
+
+    @asynccontextmanager
+    async def dies_in(self, method: str) -> AsyncIterator[None]:
+        """Be killed in a call of the scheduler that the block causes, and start again.
+
+        The scheduler has done what it was asked; its answer reaches nobody.
+        """
+        reached, go_on = asyncio.Event(), asyncio.Event()
+        original = getattr(self.scheduler, method)
+
+        async def held(*args: object, **kwargs: object) -> object:
+            reached.set()
+            result = await original(*args, **kwargs)
+            await go_on.wait()
+            return result
+
+        setattr(self.scheduler, method, held)
+        try:
+            yield
+            await reached.wait()
+            await self.kill()
+        finally:
+            setattr(self.scheduler, method, original)
+            go_on.set()
+        await self.start()
 
     async def _end(self) -> None:
         if self._listener is None:
