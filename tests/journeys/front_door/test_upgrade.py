@@ -161,6 +161,23 @@ def kernel_named(server: NotebookServer, ending: str) -> str:
     return str(server.call("POST", "api/kernels", {"name": name})["id"])
 
 
+def have_adopted(server: NotebookServer, kernel: str) -> None:
+    """A kept kernel outlives the older release's server, and is its next one's."""
+    where = f"landbridge/kernels/{kernel}"
+    job = server.call("PUT", f"{where}/keep", {"keep": True, "hours": 1})["job_id"]
+    server.stop()
+    server.hub.start_server(server.user, options={"profile": "cpu"})
+    server.hub.wait_state(server.user, "ready", seconds=90)
+    until("it answers", lambda: server.hub.answers(server.user))
+    view = server.wait(kernel, "running")
+    assert (view["job_id"], view["keep"]) == (job, True)
+    assert server.run(kernel, "print(variable, kernel)") == f"4711 {kernel}"
+    # In its job, by the launcher of then.
+    server.call("POST", f"api/kernels/{kernel}/restart")
+    assert "NameError" in server.run(kernel, "print(variable)")
+    assert server.wait(kernel, "running")["job_id"] == job
+
+
 def taken_over(hub: HubProcess, user: str, queue: Callable[[], set[str]]) -> None:
     """Have all that a gateway has; upgrade it; nothing is lost and nothing doubled.
 
@@ -222,6 +239,8 @@ def taken_over(hub: HubProcess, user: str, queue: Callable[[], set[str]]) -> Non
         b"content"
     )
 
+    have_adopted(server, in_job)
+
     # What was submitted before starts under the new hub; all of it ends under it.
     server.call("DELETE", f"api/kernels/{in_job}")
     ready = hub.wait_state(user, "ready", "failed", name="waiting", seconds=90)
@@ -232,11 +251,11 @@ def taken_over(hub: HubProcess, user: str, queue: Callable[[], set[str]]) -> Non
         hub.stop_server(user, name)
         hub.wait_state(user, "stopped", name=name)
 
-    # And the new one goes on: one more job, with the notebook server of today.
+    # And the new one goes on: one more job, beside the one that took the kernel over.
     hub.start_server(user, options={"profile": "cpu"})
     assert hub.wait_state(user, "ready", "failed", seconds=90)["state"] == "ready"
     until("it answers", lambda: hub.answers(user))
-    assert len(jobs_of(hub)) == len(jobs) + 1
+    assert len(jobs_of(hub)) == len(jobs) + 2
     usage = hub.call("GET", f"landbridge/usage?user={user}")["jobs"]
     assert job["id"] in [entry["job_id"] for entry in usage]
 
