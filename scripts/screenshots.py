@@ -36,7 +36,7 @@ _BARE = """
     title: My environment
     description: What you installed yourself.
     groups: [bob]
-    resources: {cpus: 1, memory: 2G, time_limit: 1h}
+    resources: {cpus: 1, memory: 2 GB, time_limit: 1h}
     prologue: |
       sleep 15  # a start that fails at once is told on the form
       export LANDBRIDGE_PYTHON=/usr/bin/python3

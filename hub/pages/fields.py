@@ -9,7 +9,7 @@ from typing import Any
 
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, Partition, UserLimits
-from spawners.common.text import duration_in_words, memory_in_words
+from spawners.common.text import duration_in_words, size_in_words
 from spawners.profiles.availability import may_use, pool_in_words
 from spawners.profiles.choices import Amount, Count, Span
 from spawners.profiles.profiles import Profile
@@ -58,6 +58,17 @@ class Field:
     options: tuple[Option, ...] | None = None
 
 
+# In the field stands what was chosen, to the byte, in the largest unit that can say so.
+_EXACT_UNITS = {
+    "TB": 1000**4,
+    "GB": 1000**3,
+    "TiB": 1024**4,
+    "GiB": 1024**3,
+    "MB": 1000**2,
+    "MiB": 1024**2,
+    "kB": 1000,
+    "KiB": 1024,
+}
 LABELS = {
     "gpus": "GPUs",
     "gpu_model": "GPU model",
@@ -104,8 +115,8 @@ def _field(
             name,
             LABELS[name],
             _memory(defaults.memory),
-            f"Such as 8G or 500M; {memory_in_words(choice.min)} to "
-            f"{memory_in_words(_most_memory(choice.max, known))} per node.",
+            f"Such as 8 GB or 500 MB; {size_in_words(choice.min, 'up')} to "
+            f"{size_in_words(_most_memory(choice.max, known), 'down')} per node.",
         )
     if isinstance(choice, Span):
         return Field(
@@ -249,10 +260,13 @@ def _filled(field: Field, value: object) -> Field:
 
 
 def _memory(size: int | None) -> str:
-    """Return bytes as the form's fields write them: ``"8G"``, ``"500M"``."""
+    """Return bytes as the form's fields write them: ``"8 GB"``, ``"4 GiB"``."""
     if size is None:
         return ""
-    return f"{size // 1024**3}G" if size % 1024**3 == 0 else f"{size // 1024**2}M"
+    for unit, factor in _EXACT_UNITS.items():
+        if size % factor == 0:
+            return f"{size // factor} {unit}"
+    return f"{size} B"
 
 
 def _duration(span: timedelta | None) -> str:

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from spawners.batch.models import Resources
 from spawners.batch.scheduler import ClusterSnapshot, UserLimits
 from spawners.common.errors import GatewayError
-from spawners.common.text import count_in_words, duration_in_words, memory_in_words
+from spawners.common.text import count_in_words, duration_in_words, size_in_words
 from spawners.notebooks.options import Requester
 from spawners.profiles.availability import (
     Availability,
@@ -190,7 +190,7 @@ def profile_availability(
 def _chips(resources: Resources) -> tuple[str, ...]:
     chips = [count_in_words(resources.cpus, "CPU")]
     if resources.memory is not None:
-        chips.append(memory_in_words(resources.memory))
+        chips.append(size_in_words(resources.memory))
     if resources.gpus:
         model = f" {resources.gpu_model}" if resources.gpu_model else ""
         chips.append(count_in_words(resources.gpus, f"{model} GPU".strip()))

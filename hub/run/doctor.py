@@ -36,6 +36,7 @@ from spawners.batch.slurm import squeue
 from spawners.common.errors import GatewayError
 from spawners.common.ownership import NotOurs, check_way
 from spawners.common.settings import ConfigError
+from spawners.common.text import size_in_words
 
 from .cleanup import edge_runs
 from .client import haproxy_version, service_answers
@@ -91,7 +92,7 @@ def check_disk(settings: Settings, site: Site) -> Iterator[Finding]:
     except NotOurs as error:
         yield Finding("fail", "state", str(error))
     free = shutil.disk_usage(settings.state).free
-    text = f"{settings.state}: {free // 1024**2} MB free"
+    text = f"{settings.state}: {size_in_words(free, 'down')} free"
     yield Finding("ok" if free > _LOW_DISK else "warn", "disk", text)
     for name in ("secrets", "run", "db", "pki"):
         path = settings.state / name

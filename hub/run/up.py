@@ -32,6 +32,7 @@ from spawners.common.backoff import Restarts
 from spawners.common.daemon import ManagedProcess, NotStarted, wait_ended
 from spawners.common.processes import ProcessId
 from spawners.common.settings import ConfigError
+from spawners.common.text import size_in_words
 
 from .cleanup import edge_runs, end_leftovers
 from .client import HubUnreachable, all_users, ask_hub
@@ -41,7 +42,7 @@ from .program import GatewayProgram, Say
 _STOP_SECONDS = 60.0
 _SERVERS_SECONDS = 20.0
 _STEP_SECONDS = 0.2
-_LEAST_FREE = 100 * 1024**2
+_LEAST_FREE = 100 * 1000**2
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -86,8 +87,8 @@ def preflight(settings: Settings, site: Site) -> None:
     free = shutil.disk_usage(settings.state).free
     if free < _LEAST_FREE:
         raise CannotStart(
-            f"The disk is full: {settings.state} has {free // 1024**2} MB free and "
-            f"{_LEAST_FREE // 1024**2} MB are needed. Free some, or set "
+            f"The disk is full: {settings.state} has {size_in_words(free, 'down')} "
+            f"free and {size_in_words(_LEAST_FREE)} are needed. Free some, or set "
             "LANDBRIDGE_STATE to another disk."
         )
     if edge_runs(settings):

@@ -23,6 +23,7 @@ from spawners.batch.errors import InvalidSpec, NotPermitted
 from spawners.batch.jobs.wire import SetSubmission, Submission, dump
 from spawners.common.files import write_whole
 from spawners.common.ownership import read_own
+from spawners.common.text import size_in_words
 
 # KIND:USER/ and whatever the kind makes of the rest.
 _OWNER = re.compile(r"(?P<whose>[a-z]{1,32}:[^/]{1,255}/)")
@@ -31,7 +32,7 @@ _KIND_OF_SERVERS = "server:"
 _KIND_OF_KERNELS = "kernel:"
 _KERNELS_AT_A_TIME = 64
 # Of what a record holds in free text; it is kept in memory, and sent to all who read.
-_MOST_WORDS = 256 * 1024
+_MOST_WORDS = 256 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def check_size(field: str, words: object) -> None:
         InvalidSpec: naming the field.
     """
     if len(dump(words)) > _MOST_WORDS:
-        raise InvalidSpec(field, f"must be at most {_MOST_WORDS // 1024} kB.")
+        raise InvalidSpec(field, f"must be at most {size_in_words(_MOST_WORDS)}.")
 
 
 def of_server(name: str, owner: str, account: str) -> Client | None:

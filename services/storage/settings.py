@@ -102,7 +102,7 @@ class StorageSettings(ServiceSection):
     user_quota: Memory = Field(
         0,
         description="Most bytes in all buckets of a user together, and in each group's "
-        'bucket, such as "100G"; 0: no limit.',
+        'bucket, such as "100 GB"; 0: no limit.',
     )
     store_quota: Literal["none", "rgw"] = Field(
         "none",

@@ -16,6 +16,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from spawners.common.text import size_in_words
+
 from .errors import InvalidSpec
 
 # What may appear in a partition, account, QoS, reservation, feature or GPU model.
@@ -344,8 +346,8 @@ class Launch:
         if size > LARGEST_LAUNCH:
             raise InvalidSpec(
                 "launch",
-                f"what the job starts is {size // 1024:,} kB; at most "
-                f"{LARGEST_LAUNCH // 1024:,} kB are handed over.",
+                f"what the job starts is {size_in_words(size)}; at most "
+                f"{size_in_words(LARGEST_LAUNCH, 'down')} are handed over.",
                 hint="Put large files where the job can read them.",
             )
 

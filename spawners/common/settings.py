@@ -98,7 +98,7 @@ Duration = Annotated[
 """A setting that is a time: ``"2h"``, ``"30min"``, or seconds."""
 
 Memory = Annotated[int, BeforeValidator(parse_memory)]
-"""A setting that is an amount of memory, kept in bytes: ``"4G"``, ``"512M"``."""
+"""A setting that is an amount, kept in bytes: ``"4 GB"``, or Slurm's ``"4G"``."""
 
 Address = Annotated[
     HostPort, BeforeValidator(parse_host_port), PlainSerializer(str, return_type=str)

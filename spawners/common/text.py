@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 LOG_LIMIT = 8192
 """The most bytes of a log that a failure carries."""
 
-_UNITS = (("TB", 1024**4), ("GB", 1024**3), ("MB", 1024**2), ("kB", 1024))
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+Rounding = Literal["near", "down", "up"]
+"""How what has too many digits is told."""
 
 # ECMA-48: control sequences, operating system commands, and two-byte escapes.
 _ANSI = re.compile(
@@ -44,17 +48,30 @@ _URL_PASSWORD = re.compile(r"(://[^\s/:@]+:)[^\s/@]+(?=@)")
 _ACCESS_KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 
 
-def memory_in_words(size: int) -> str:
+def size_in_words(size: int, rounding: Rounding = "near") -> str:
     """Return bytes as a person says them: ``"4 GB"``, ``"1.5 GB"``, ``"512 MB"``.
 
-    Units are powers of 1,024, as in the scheduler; two digits at most are kept.
+    Units are powers of 1,000, as storage and memory are sold; JupyterLab's panels tell
+    them in the same way (``kit/words.ts``).
+
+    Args:
+        size: the bytes.
+        rounding: ``down`` for a bound that must hold as it is read, as the most that
+            may be asked for; ``up`` for the least.
     """
-    for unit, factor in _UNITS:
-        if size >= factor:
-            amount = size / factor
-            text = f"{amount:.0f}" if amount >= 100 else f"{amount:.1f}"
-            return f"{text.removesuffix('.0')} {unit}"
-    return f"{size} bytes"
+    power = 0
+    while _rounded(size, 1000**power, rounding) >= 1000 and power < len(_UNITS) - 1:
+        power += 1
+    tenths = _rounded(10 * size, 1000**power, rounding)
+    if power == 0 or tenths >= 1000:
+        return f"{_rounded(size, 1000**power, rounding)} {_UNITS[power]}"
+    return f"{tenths // 10}.{tenths % 10}".removesuffix(".0") + f" {_UNITS[power]}"
+
+
+def _rounded(size: int, factor: int, rounding: Rounding) -> int:
+    if rounding == "near":
+        return (2 * size + factor) // (2 * factor)
+    return size // factor if rounding == "down" else -(-size // factor)
 
 
 def duration_in_words(duration: timedelta) -> str:

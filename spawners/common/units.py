@@ -1,25 +1,33 @@
-"""Amounts and times as sites, users and Slurm write them."""
+"""Amounts and times as sites, users and Slurm write them.
+
+An amount with a letter alone, as in ``4G``, is Slurm's, whose units are powers of
+1,024; ``4 GB`` is what people mean by it, 4,000,000,000 bytes, and what every page
+shows. ``4 GiB`` says 1,024 itself.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 
 _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*(?:d|days?))?\s*(?:(\d+(?:\.\d+)?)\s*(?:h|hours?))?\s*"
     r"(?:(\d+(?:\.\d+)?)\s*(?:min|m|minutes?))?\s*(?:(\d+(?:\.\d+)?)\s*(?:s|seconds?))?",
     re.ASCII,
 )
-_MEMORY = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTP]?)(?:i?B)?", re.I | re.ASCII)
+_MEMORY = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTP]?)(i?B)?", re.I | re.ASCII)
 
 UNITS: Mapping[str, int] = {
     unit: 1024**power for power, unit in enumerate(["", *"KMGTP"])
 }
-"""Bytes of each letter; powers of 1,024, as the scheduler's are."""
+"""Bytes of each letter of Slurm's; powers of 1,024."""
+
+_DECIMAL = {unit: 1000**power for power, unit in enumerate(["", *"KMGTP"])}
 
 _DURATION_HELP = 'must be a time such as "2h", "1d 12h", "30min", or seconds.'
-_MEMORY_HELP = 'must be an amount such as "512M", "4G", "1.5T", or bytes.'
+_MEMORY_HELP = 'must be an amount such as "500 MB", "4 GB", "1.5 TB", or bytes.'
 
 
 def parse_duration(value: object) -> timedelta:
@@ -50,9 +58,9 @@ def parse_duration(value: object) -> timedelta:
 
 
 def parse_memory(value: object) -> int:
-    """Return ``"4G"``, ``"512M"``, ``"1.5GiB"`` or a number of bytes as bytes.
+    """Return ``"4 GB"``, ``"4G"``, ``"1.5 GiB"`` or a number of bytes as bytes.
 
-    Units are powers of 1,024, as the scheduler's are.
+    ``GB`` is 1,000,000,000 bytes; ``G``, as Slurm writes it, and ``GiB`` are 2**30.
 
     Raises:
         ValueError: saying what is allowed.
@@ -62,7 +70,9 @@ def parse_memory(value: object) -> int:
     if isinstance(value, str) and len(value) <= 40:
         match = _MEMORY.fullmatch(value.strip())
         if match:
-            return int(float(match[1]) * UNITS[match[2].upper()])
+            is_decimal = (match[3] or "").upper() == "B"
+            units = _DECIMAL if is_decimal else UNITS
+            return int(Decimal(match[1]) * units[match[2].upper()])
     raise ValueError(_MEMORY_HELP)
 
 

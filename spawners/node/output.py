@@ -107,7 +107,7 @@ class JobLog:
         try:
             begin = max(self._beginning, size - self._newest)
             newest = os.pread(file, self._newest, begin)
-            told = _CUT % (begin - self._beginning, self._most // 1024 // 1024)
+            told = _CUT % (begin - self._beginning, self._most // 1000 // 1000)
             kept = told.encode("ascii") + newest
             os.pwrite(file, kept, self._beginning)
             os.ftruncate(file, self._beginning + len(kept))

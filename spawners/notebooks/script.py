@@ -161,7 +161,7 @@ def variables(req: Mapping[str, str], resources: Resources) -> dict[str, str]:
     return {
         **req,
         "nprocs": str(resources.cpus),
-        "memory": "" if memory is None else f"{memory // _MIB}M",
+        "memory": "" if memory is None else f"{-(-memory // _MIB)}M",
         "ngpus": str(resources.gpus or ""),
         "gres": gres,
         "runtime": format_runtime(resources.time_limit),

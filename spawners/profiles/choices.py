@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from spawners.batch.errors import InvalidSpec
 from spawners.batch.models import Resources
 from spawners.common.settings import Duration, Memory, Section
-from spawners.common.text import duration_in_words, memory_in_words
+from spawners.common.text import duration_in_words, size_in_words
 from spawners.common.units import parse_duration, parse_memory
 
 # Longer than anything that a scheduler names.
@@ -32,7 +32,7 @@ class Count(Section):
 class Amount(Section):
     """Bounds of an amount of memory, both included."""
 
-    min: Memory = 256 * 1024**2
+    min: Memory = 256 * 1000**2
     max: Memory
 
 
@@ -176,7 +176,7 @@ def _between(choice: Count | Amount | Span) -> str:
     if isinstance(choice, Count):
         return f" between {choice.min} and {choice.max}"
     if isinstance(choice, Amount):
-        low, high = memory_in_words(choice.min), memory_in_words(choice.max)
+        low, high = size_in_words(choice.min, "up"), size_in_words(choice.max, "down")
     else:
         low, high = duration_in_words(choice.min), duration_in_words(choice.max)
     return f" between {low} and {high}"

@@ -5,6 +5,7 @@ import { firstChoice, models, outlook, readChoice } from '../lib/kit/resources/c
 import { choiceOfDraft, draftOf } from '../lib/kit/resources/draft.js';
 
 const GIB = 1024 ** 3;
+const GB = 1000 ** 3;
 const offer = {
   age: 1,
   gpus: [
@@ -83,10 +84,20 @@ test('a draft of a choice comes back as the same choice', () => {
   for (const choice of [
     { gpus: 0, cpus: 1, memory: 256 * 1024 ** 2, time_limit: 60 },
     { gpus: 2, gpu_model: 'a100', cpus: 8, memory: 16 * GIB, time_limit: 7200, partition: 'gpu' },
-    { gpus: 1, cpus: 2, memory: GIB, time_limit: 86400 }
+    { gpus: 1, cpus: 2, memory: GIB, time_limit: 86400 },
+    { gpus: 1, cpus: 2, memory: 1.5 * GB, time_limit: 86400 },
+    { gpus: 0, cpus: 1, memory: 64 * GIB, time_limit: 60 }
   ]) {
     assert.deepEqual(choiceOfDraft(draftOf(choice), offer), { choice, errors: {} });
   }
+});
+
+test('GB are 1,000,000,000 bytes, and what stands there unchanged is what it was', () => {
+  const draft = draftOf({ gpus: 0, cpus: 1, memory: 4 * GIB, time_limit: 60 });
+  assert.equal(draft.memory, '4.295');
+  assert.equal(choiceOfDraft(draft, offer).choice.memory, 4 * GIB);
+  assert.equal(choiceOfDraft({ ...draft, memory: '4' }, offer).choice.memory, 4 * GB);
+  assert.equal(choiceOfDraft({ ...draft, memory: '4.29' }, offer).choice.memory, 4.29 * GB);
 });
 
 test('what is wrong is told beside its field', () => {
@@ -96,7 +107,7 @@ test('what is wrong is told beside its field', () => {
   assert.deepEqual(errors, {
     gpus: 'Must be 0 to 4.',
     cpus: 'Write a whole number.',
-    memory: 'Must be 256 MB to 64 GB.',
+    memory: 'Must be 269 MB to 68.7 GB.',
     time_limit: 'Must be 1 min to 1 d.'
   });
 });

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any  # JSON schema
 
+from spawners.common.text import size_in_words
+
 from .errors import error_codes
 from .openapi import STREAM, document
 from .routes import ServiceSpec
@@ -31,7 +33,7 @@ def api_page(spec: ServiceSpec[Any]) -> str:
         f"Below `/services/{spec.name}/api/v1/`. Programs send",
         "`Authorization: Bearer TOKEN` with a token of the hub; pages of the gateway",
         "send their cookie and the header `X-XSRFToken`. Bodies are JSON, unknown keys",
-        f"are refused, and the largest has {spec.largest_body // 1024} KiB.",
+        f"are refused, and the largest has {size_in_words(spec.largest_body)}.",
         "The OpenAPI 3.1 document is at `api/v1/openapi.json`, and `health` beside",
         "`api` says whether the service can work.",
         "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spawners.common.text import count_in_words, duration_in_words, memory_in_words
+from spawners.common.text import count_in_words, duration_in_words, size_in_words
 
 from ..models import Resources
 
@@ -11,7 +11,7 @@ def resources_in_words(resources: Resources) -> str:
     """Return what a job asks for: ``"4 CPUs, 16 GB, 1 GPU (a100), 2 h"``."""
     parts = [count_in_words(resources.cpus, "CPU")]
     if resources.memory is not None:
-        parts.append(memory_in_words(resources.memory))
+        parts.append(size_in_words(resources.memory))
     if resources.gpus:
         model = f" ({resources.gpu_model})" if resources.gpu_model else ""
         parts.append(count_in_words(resources.gpus, "GPU") + model)

@@ -11,8 +11,8 @@ from spawners.common.text import (
     clean_line,
     clean_log,
     duration_in_words,
-    memory_in_words,
     nodes_in_words,
+    size_in_words,
 )
 
 from ..models import JobState, JobStatus, Resources
@@ -107,8 +107,8 @@ def _out_of_memory(end: _End) -> _Words:
         )
     return (
         "Out of memory",
-        f"{detail}: {memory_in_words(asked)} asked.",
-        f"Start again and ask for more: try {memory_in_words(2 * asked)}.",
+        f"{detail}: {size_in_words(asked)} asked.",
+        f"Start again and ask for more: try {size_in_words(2 * asked)}.",
     )
 
 
@@ -335,7 +335,7 @@ def _by_exit(end: _End) -> _Words:
         name = _signal_name(status.signal)
         if status.signal == signal.SIGKILL:
             asked = end.resources.memory
-            amount = f" ({memory_in_words(asked)} asked)" if asked else ""
+            amount = f" ({size_in_words(asked)} asked)" if asked else ""
             return (
                 "Killed",
                 f"The job{end.where} was killed from outside ({name}), which may mean "
@@ -369,7 +369,7 @@ def _by_exit(end: _End) -> _Words:
 def _more_memory(asked: int | None) -> str:
     if asked is None:
         return "Start again and ask for a certain amount of memory."
-    return f"Start again; if it is killed again, try {memory_in_words(2 * asked)}."
+    return f"Start again; if it is killed again, try {size_in_words(2 * asked)}."
 
 
 def _signal_name(number: int) -> str:

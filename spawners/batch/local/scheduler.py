@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spawners.common.accounts import LOWEST_UID, NoPerson, find_person
-from spawners.common.text import count_in_words, memory_in_words
+from spawners.common.text import count_in_words, size_in_words
 
 from ..errors import BatchError, NotPermitted, SchedulerUnavailable, SubmitRejected
 from ..models import (
@@ -240,7 +240,7 @@ class LocalScheduler:
         if resources.cpus > total.cpus:
             raise _too_much("cpus", count_in_words(total.cpus, "CPU"))
         if (resources.memory or 0) > total.memory:
-            raise _too_much("memory", memory_in_words(total.memory))
+            raise _too_much("memory", size_in_words(total.memory, "down"))
         if resources.gpus > len(total.gpus):
             raise _too_much("gpus", count_in_words(len(total.gpus), "GPU"))
         if resources.gpu_model not in (None, self._gpu_model):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from spawners.common.text import duration_in_words, memory_in_words
+from spawners.common.text import duration_in_words, size_in_words
 
 from ..errors import SubmitRejected
 from ..models import Resources
@@ -116,9 +116,9 @@ def _check_size(resources: Resources, partition: Partition) -> None:
     if most and resources.memory is not None and resources.memory > most:
         raise SubmitRejected(
             f"No node of the partition {partition.name} has "
-            f"{memory_in_words(resources.memory)} of memory.",
+            f"{size_in_words(resources.memory)} of memory.",
             field="memory",
-            hint=f"Ask for at most {memory_in_words(most)}.",
+            hint=f"Ask for at most {size_in_words(most, 'down')}.",
         )
     most = partition.max_nodes or resources.nodes
     if resources.nodes > most:

@@ -86,7 +86,7 @@ async def test_no_start_is_promised_behind_a_job_without_a_limit(rig, scheduler)
     ("resources", "field", "said"),
     [
         (Resources(cpus=5), "cpus", "at most 4 CPUs"),
-        (Resources(memory=3 * 1024**3), "memory", "at most 2 GB"),
+        (Resources(memory=3 * 1024**3), "memory", "at most 2.1 GB"),
         (Resources(gpus=3), "gpus", "at most 2 GPUs"),
         (Resources(gpus=1, gpu_model="h100"), "gpu_model", "a100"),
         (Resources(nodes=2), "nodes", "at most 1 node"),

@@ -198,7 +198,7 @@ def test_a_choice_is_checked_used_once_and_changes_with_a_new_kernel(server):
     first, second = str(uuid.uuid4()), str(uuid.uuid4())
     put = server.api.put(
         f"landbridge/kernels/choices/{first}",
-        json={"cpus": 2, "memory": "512M", "time_limit": "30min"},
+        json={"cpus": 2, "memory": "512 MB", "time_limit": "30min"},
     )
     assert put.json() == {"summary": "2 CPUs, 512 MB, 30 min"}
     session = server.api.post(

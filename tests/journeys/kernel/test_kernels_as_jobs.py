@@ -16,10 +16,10 @@ PROFILES = """\
 profiles:
   cpu:
     title: One core
-    resources: {cpus: 1, memory: 400M, time_limit: 20min}
+    resources: {cpus: 1, memory: 400 MB, time_limit: 20min}
   gpu:
     title: One GPU
-    resources: {cpus: 1, memory: 200M, gpus: 1, time_limit: 20min}
+    resources: {cpus: 1, memory: 200 MB, gpus: 1, time_limit: 20min}
 """
 
 

@@ -238,18 +238,18 @@ def another(directory: Path, browser: Browser, settings: str) -> Iterator[tuple]
 def test_a_quota_is_of_all_own_buckets_together(
     running_browser: Browser, tmp_path: Path
 ) -> None:
-    settings = 'user_quota = "10M"\ngroup_bucket = "group-{group}"'
+    settings = 'user_quota = "10 MB"\ngroup_bucket = "group-{group}"'
     with another(tmp_path, running_browser, settings) as (hub, page):
         hub.call("POST", "groups/crew")
         hub.call("POST", "groups/crew/users", {"users": ["alice"]})
         stored = Stored(hub, "alice")
         stored.rest.post("buckets", json={"name": "half"}).raise_for_status()
         for bucket in ("alice", "alice--half"):
-            wish = {"bucket": bucket, "key": "half", "size": 5 * 2**20}
+            wish = {"bucket": bucket, "key": "half", "size": 5 * 10**6}
             answer = stored.rest.post("urls/upload", json=wish).raise_for_status()
             httpx.put(
                 answer.json()["url"],
-                content=bytes(5 * 2**20),
+                content=bytes(5 * 10**6),
                 headers=answer.json()["headers"],
                 trust_env=False,
             ).raise_for_status()

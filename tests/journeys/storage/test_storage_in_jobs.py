@@ -85,7 +85,7 @@ def storage_hub(
     (shared / "profiles.yaml").write_text(
         "profiles:\n"
         "  cpu:\n    title: One core\n"
-        "    resources: {cpus: 1, memory: 4G, time_limit: 20min}\n"
+        "    resources: {cpus: 1, memory: 4 GB, time_limit: 20min}\n"
         "    environment:\n"
         f"      PYTHONPATH: {extensions / 'client'}:{extensions / 'lab'}\n"
         f"      JUPYTER_CONFIG_PATH: {shared / 'config'}\n"

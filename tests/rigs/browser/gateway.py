@@ -30,26 +30,26 @@ profiles:
     title: Small
     description: Write, look at data, start other jobs.
     default: true
-    resources: {cpus: 1, memory: 1G, time_limit: 8h}
+    resources: {cpus: 1, memory: 1 GB, time_limit: 8h}
   gpu:
     title: 1 GPU
     description: Train and test models on one GPU.
     requires: gpu
-    resources: {cpus: 2, memory: 2G, gpus: 1, partition: gpu, time_limit: 2h}
+    resources: {cpus: 2, memory: 2 GB, gpus: 1, partition: gpu, time_limit: 2h}
     choices:
       gpu_model: any
       time_limit: {min: 10min, max: 24h}
   short:
     title: Ten minutes
     description: A quick look at something.
-    resources: {cpus: 1, memory: 1G, time_limit: 10min, partition: short}
+    resources: {cpus: 1, memory: 1 GB, time_limit: 10min, partition: short}
   custom:
     title: Custom
     description: Choose the resources yourself.
-    resources: {cpus: 1, memory: 1G, time_limit: 1h}
+    resources: {cpus: 1, memory: 1 GB, time_limit: 1h}
     choices:
       cpus: {min: 1, max: 256}
-      memory: {min: 256M, max: 4T}
+      memory: {min: 256 MB, max: 4 TB}
       gpus: {min: 0, max: 16}
       gpu_model: any
       time_limit: {min: 1min, max: 7d}
@@ -60,14 +60,14 @@ profiles:
   bare:
     title: Bare Python
     description: An environment that lacks JupyterLab.
-    resources: {cpus: 1, memory: 400M, time_limit: 1h}
+    resources: {cpus: 1, memory: 400 MB, time_limit: 1h}
     prologue: |
       sleep 3  # what fails at once is told on the form
       export LANDBRIDGE_PYTHON=/usr/bin/python3
   hungry:
     title: Hungry
     description: Its start takes more memory than it asked for.
-    resources: {cpus: 1, memory: 100M, time_limit: 1h}
+    resources: {cpus: 1, memory: 100 MB, time_limit: 1h}
     prologue: /usr/bin/python3 -c 'x = b"x" * 400_000_000; input()' < /dev/zero
 """
 

@@ -42,22 +42,22 @@ profiles:
   stub:
     title: Stub
     default: true
-    resources: {{cpus: 1, memory: 100M, time_limit: 20min}}
+    resources: {{cpus: 1, memory: 100 MB, time_limit: 20min}}
     prologue: export LANDBRIDGE_PYTHON={stub}
   lab:
     title: JupyterLab
-    resources: {{cpus: 1, memory: 600M, time_limit: 20min}}
+    resources: {{cpus: 1, memory: 600 MB, time_limit: 20min}}
   brief:
     title: One minute
-    resources: {{cpus: 1, memory: 100M, time_limit: 1min}}
+    resources: {{cpus: 1, memory: 100 MB, time_limit: 1min}}
     prologue: export LANDBRIDGE_PYTHON={stub}
   low:
     title: Preemptible
-    resources: {{cpus: 1, memory: 100M, time_limit: 20min, partition: kill}}
+    resources: {{cpus: 1, memory: 100 MB, time_limit: 20min, partition: kill}}
     prologue: export LANDBRIDGE_PYTHON={stub}
   custom:
     title: Custom
-    resources: {{cpus: 1, memory: 100M, time_limit: 20min}}
+    resources: {{cpus: 1, memory: 100 MB, time_limit: 20min}}
     prologue: export LANDBRIDGE_PYTHON={stub}
     choices:
       cpus: {{min: 1, max: 4}}

@@ -25,19 +25,19 @@ PROFILES = {
     "cpu": {
         "title": "CPU",
         "default": True,
-        "resources": {"cpus": 1, "memory": "256M", "time_limit": "1h"},
+        "resources": {"cpus": 1, "memory": "256 MB", "time_limit": "1h"},
     },
     "gpu": {
         "title": "1 GPU",
-        "resources": {"cpus": 1, "memory": "256M", "gpus": 1, "time_limit": "2h"},
+        "resources": {"cpus": 1, "memory": "256 MB", "gpus": 1, "time_limit": "2h"},
     },
     "all": {
         "title": "All GPUs",
-        "resources": {"cpus": 1, "memory": "256M", "gpus": 2, "time_limit": "2h"},
+        "resources": {"cpus": 1, "memory": "256 MB", "gpus": 2, "time_limit": "2h"},
     },
     "custom": {
         "title": "Custom",
-        "resources": {"cpus": 1, "memory": "256M", "time_limit": "1h"},
+        "resources": {"cpus": 1, "memory": "256 MB", "time_limit": "1h"},
         "choices": {
             "cpus": {"min": 1, "max": 4},
             "memory": {"min": "64M", "max": "8G"},

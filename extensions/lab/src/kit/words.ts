@@ -19,19 +19,26 @@ export function remaining(seconds: number): string {
   return seconds < 60 ? `${Math.max(1, Math.round(seconds))} s` : duration(Math.round(seconds / 60) * MINUTE);
 }
 
+/** How what has too many digits is told: `down` for the most, `up` for the least that may be. */
+export type Rounding = 'near' | 'down' | 'up';
+
+function rounded(value: number, rounding: Rounding): number {
+  return rounding === 'near' ? Math.floor(value + 0.5) : rounding === 'down' ? Math.floor(value) : Math.ceil(value);
+}
+
 /**
  * "16 GB", "1.5 kB", of bytes: of memory, files and quotas alike.
  *
- * Units are powers of 1,024, as the scheduler counts memory and the gateway tells it.
+ * Units are powers of 1,000, as the gateway's Python tells them (`size_in_words`).
  */
-export function size(bytes: number): string {
-  let [value, unit] = [bytes, 0];
-  while (value >= 1023.5 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit += 1;
+export function size(bytes: number, rounding: Rounding = 'near'): string {
+  let [power, factor] = [0, 1];
+  while (rounded(bytes / factor, rounding) >= 1000 && power < UNITS.length - 1) {
+    [power, factor] = [power + 1, factor * 1000];
   }
-  const text = value.toFixed(unit === 0 || value >= 99.95 ? 0 : 1);
-  return `${text.replace(/\.0$/, '')} ${UNITS[unit]}`;
+  const tenths = rounded((bytes * 10) / factor, rounding);
+  const value = power === 0 || tenths >= 1000 ? rounded(bytes / factor, rounding) : tenths / 10;
+  return `${value} ${UNITS[power]}`;
 }
 
 /** The hour and minute of a moment, with the day if that is not today's. */

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from hub.pages.fields import Field, SchedulerFacts, fields_of
 from rigs.hub.cluster_pictures import CLOSED, CPU, GPU, LIMITS, STAFF, picture
+from spawners.common.units import parse_memory
 from spawners.profiles.profiles import Profile
 
 CUSTOM = Profile.model_validate(
     {
         "key": "custom",
         "title": "Custom",
-        "resources": {"cpus": 1, "memory": "2G", "time_limit": "90min"},
+        "resources": {"cpus": 1, "memory": "2 GB", "time_limit": "90min"},
         "choices": {
             "cpus": {"min": 1, "max": 256},
-            "memory": {"min": "256M", "max": "4T"},
+            "memory": {"min": "256 MB", "max": "4 TB"},
             "gpus": {"max": 16},
             "gpu_model": "any",
             "time_limit": {"max": "7d"},
@@ -47,12 +50,12 @@ def test_bounds_are_those_of_profile_and_cluster_together() -> None:
     found = fields()
     assert (found["cpus"].min, found["cpus"].max) == (1, 64)
     assert (found["gpus"].min, found["gpus"].max) == (0, 4)
-    assert "256 MB to 512 GB" in found["memory"].hint
+    assert "256 MB to 549 GB" in found["memory"].hint
 
 
 def test_defaults_are_written_as_people_write_them() -> None:
     found = fields()
-    assert found["memory"].value == "2G"
+    assert found["memory"].value == "2 GB"
     assert found["time_limit"].value == "90min"
 
 
@@ -84,8 +87,8 @@ def test_what_a_link_gave_is_filled_in() -> None:
 
 
 def test_what_was_stored_as_a_number_is_written_for_people() -> None:
-    found = fields(memory=3 * 1024**3, time_limit=5400)
-    assert found["memory"].value == "3G"
+    found = fields(memory=3 * 1000**3, time_limit=5400)
+    assert found["memory"].value == "3 GB"
     assert found["time_limit"].value == "90min"
 
 
@@ -116,3 +119,19 @@ def test_the_longest_time_is_the_longest_of_any_open_partition() -> None:
 def test_limits_smaller_than_a_default_do_not_break_the_form() -> None:
     tiny = replace(CPU, max_cpus_per_node=0, max_time=timedelta(minutes=1))
     assert fields(SchedulerFacts(picture(tiny)))["cpus"].value == "1"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (8 * 1000**3, "8 GB"),
+        (1500 * 1000**2, "1500 MB"),
+        (2 * 1000**4, "2 TB"),
+        (4 * 1024**3, "4 GiB"),
+        (300 * 1024**2, "300 MiB"),
+        (1025, "1025 B"),
+    ],
+)
+def test_memory_in_the_field_is_to_the_byte_what_was_chosen(size, text):
+    assert fields(memory=size)["memory"].value == text
+    assert parse_memory(text) == size

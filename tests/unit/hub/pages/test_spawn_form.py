@@ -28,7 +28,7 @@ BIG = Profile.model_validate(
     {
         "key": "big",
         "title": "Big",
-        "resources": {"cpus": 4, "memory": "8G", "gpus": 2, "time_limit": "2h"},
+        "resources": {"cpus": 4, "memory": "8 GB", "gpus": 2, "time_limit": "2h"},
         "choices": {"cpus": {"min": 1, "max": 8}, "time_limit": {"max": "4h"}},
     }
 )

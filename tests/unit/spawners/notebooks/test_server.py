@@ -73,7 +73,7 @@ async def test_what_is_too_large_to_be_handed_over_is_refused_in_words(
     servers: Rig,
 ) -> None:
     spawner = servers.spawner(environment={"LARGE": "x" * 2**21})
-    with pytest.raises(StartFailed, match="at most 1,024 kB") as caught:
+    with pytest.raises(StartFailed, match="at most 1 MB") as caught:
         await spawner.start()
     assert "xxx" not in caught.value.message
     assert servers.scheduler.calls["submit"] == 0

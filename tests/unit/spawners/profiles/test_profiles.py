@@ -13,12 +13,13 @@ from spawners.profiles.profiles import Asked, Profile, Profiles, load_profiles
 
 SHIPPED = CHECKOUT / "config" / "profiles.yaml"
 GIB = 1024**3
+GB = 1000**3
 
 SITE = """
 profiles:
   small:
     title: Small
-    resources: {cpus: 1, memory: 2G, time_limit: 8h}
+    resources: {cpus: 1, memory: 2 GB, time_limit: 8h}
   team:
     title: Team
     groups: [team]
@@ -174,7 +175,7 @@ def test_gpus_take_the_partition_that_has_them(site):
     )
     assert named.resources.partition == "x"
     assert site.resolve({"profile": "small"}, snapshot=snapshot()).resources == (
-        Resources(memory=2 * GIB, time_limit=timedelta(hours=8))
+        Resources(memory=2 * GB, time_limit=timedelta(hours=8))
     )
 
 
@@ -188,8 +189,8 @@ def test_gpus_take_the_partition_that_has_them(site):
         ("cpus", 2.0, "whole number"),
         ("cpus", True, "whole number"),
         ("cpus", math.nan, "whole number"),
-        ("memory", "65G", "between 1 GB and 64 GB"),
-        ("memory", 8, "between 1 GB and 64 GB"),
+        ("memory", "65G", "between 1.1 GB and 68.7 GB"),
+        ("memory", 8, "between 1.1 GB and 68.7 GB"),
         ("memory", -1, "must be an amount such as"),
         ("memory", "lots", "must be an amount such as"),
         ("memory", math.inf, "whole number"),
@@ -241,7 +242,7 @@ def test_the_shipped_profiles_work_without_partitions_and_with():
     profiles = load_profiles(SHIPPED)
     default = profiles.resolve(None).resources
     assert default.cpus == 1
-    assert default.memory == 2 * GIB
+    assert default.memory == 2 * GB
     assert default.partition is None
     assert "gpu" not in keys(profiles.for_user(snapshot=snapshot()))
     gpu = profiles.resolve({"profile": "gpu"}, snapshot=snapshot(gpu="a100"))

@@ -1,8 +1,8 @@
-import { duration, size } from '../words';
+import { duration, Rounding, size } from '../words';
 
 import { Bounds, Choice, Field, Options } from './types';
 
-const GIB = 1024 ** 3;
+const GB = 1000 ** 3;
 
 /** Units of time in the dialog, in seconds. */
 export const UNITS = { min: 60, h: 3600, d: 86_400 } as const;
@@ -16,6 +16,8 @@ export interface Draft {
   cpus: string;
   /** In GB. */
   memory: string;
+  /** The bytes that `memory` was written of: as long as it stands there, it means them. */
+  bytes?: number;
   time: string;
   unit: Unit;
   partition: string;
@@ -24,6 +26,10 @@ export interface Draft {
 }
 
 export type Errors = Partial<Record<Field, string>>;
+
+function gigabytes(bytes: number | undefined): string {
+  return bytes === undefined ? '' : String(Number((bytes / GB).toFixed(3)));
+}
 
 /** The fields' first texts. */
 export function draftOf(choice: Choice): Draft {
@@ -34,7 +40,8 @@ export function draftOf(choice: Choice): Draft {
     gpu: !choice.gpus ? 'none' : choice.gpu_model ? `=${choice.gpu_model}` : 'any',
     gpus: text(choice.gpus || 1),
     cpus: text(choice.cpus),
-    memory: text(choice.memory === undefined ? undefined : Number((choice.memory / GIB).toFixed(2))),
+    memory: gigabytes(choice.memory),
+    bytes: choice.memory,
     time: text(seconds ? Number((seconds / UNITS[unit]).toFixed(2)) : undefined),
     unit,
     partition: choice.partition ?? '',
@@ -45,12 +52,12 @@ export function draftOf(choice: Choice): Draft {
 
 /** "1 to 64", "256 MB to 4 TB": what a number may be. */
 export function range(field: Field, bounds: Bounds): string {
-  const show = (value: number) =>
-    field === 'memory' ? size(value) : field === 'time_limit' ? duration(value * 1000) : String(value);
+  const show = (value: number, rounding: Rounding) =>
+    field === 'memory' ? size(value, rounding) : field === 'time_limit' ? duration(value * 1000) : String(value);
   if (bounds.max === undefined) {
     return '';
   }
-  return `${show(bounds.min ?? 0)} to ${show(bounds.max)}`;
+  return `${show(bounds.min ?? 0, 'up')} to ${show(bounds.max, 'down')}`;
 }
 
 /** What the fields come to, and what is wrong with those that come to nothing. */
@@ -62,7 +69,8 @@ export function choiceOfDraft(draft: Draft, offer: Options): { choice: Choice; e
     if (!bounds || text.trim() === '') {
       return;
     }
-    const value = Math.round(Number(text) * unit);
+    const isWritten = field === 'memory' && text === gigabytes(draft.bytes);
+    const value = isWritten ? draft.bytes! : Math.round(Number(text) * unit);
     if (!Number.isSafeInteger(value) || (unit === 1 && !/^\s*\d+\s*$/.test(text))) {
       errors[field] = unit === 1 ? 'Write a whole number.' : 'Write a number.';
     } else if (value < (bounds.min ?? 0) || value > (bounds.max ?? Infinity)) {
@@ -85,7 +93,7 @@ export function choiceOfDraft(draft: Draft, offer: Options): { choice: Choice; e
     }
   }
   number('cpus', draft.cpus, 1);
-  number('memory', draft.memory, GIB);
+  number('memory', draft.memory, GB);
   number('time_limit', draft.time, UNITS[draft.unit]);
   name('partition');
   name('account');

@@ -17,7 +17,7 @@ from spawners.batch.models import JobState, JobStatus, Resources
 from spawners.common.text import LOG_LIMIT
 
 NOW = datetime(2026, 11, 24, 14, 0).astimezone()
-FOUR_GB = Resources(memory=4 * 1024**3, time_limit=timedelta(hours=2))
+FOUR_GB = Resources(memory=4 * 1000**3, time_limit=timedelta(hours=2))
 
 
 def pending(reason: str = "", **facts: object) -> JobStatus:

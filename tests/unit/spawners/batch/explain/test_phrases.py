@@ -1,3 +1,4 @@
+import json
 import time
 from datetime import datetime, timedelta
 
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rigs.checkout import CHECKOUT
 from spawners.batch.explain.amounts import resources_in_words
 from spawners.batch.models import Resources
 from spawners.common.text import (
@@ -12,8 +14,8 @@ from spawners.common.text import (
     clean_line,
     clean_log,
     duration_in_words,
-    memory_in_words,
     moment_in_words,
+    size_in_words,
 )
 
 NOW = datetime(2026, 11, 24, 14, 0).astimezone()
@@ -22,19 +24,15 @@ NOW = datetime(2026, 11, 24, 14, 0).astimezone()
 # Amounts
 
 
+SIZES = json.loads((CHECKOUT / "tests/unit/spawners/common/sizes.json").read_text())
+
+
 @pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (4 * 1024**3, "4 GB"),
-        (3 * 1024**3 // 2, "1.5 GB"),
-        (512 * 1024**2, "512 MB"),
-        (1024, "1 kB"),
-        (10, "10 bytes"),
-        (2 * 1024**4, "2 TB"),
-    ],
+    ("rounding", "size", "words"),
+    [(rounding, *case) for rounding, cases in SIZES.items() for case in cases],
 )
-def test_memory_is_said_in_the_largest_unit(size, words):
-    assert memory_in_words(size) == words
+def test_sizes_are_said_as_the_panels_say_them(rounding, size, words):
+    assert size_in_words(size, rounding) == words
 
 
 @pytest.mark.parametrize(
@@ -60,7 +58,7 @@ def test_a_moment_names_its_day_only_when_it_is_not_today():
 
 def test_resources_are_said_in_one_line():
     asked = Resources(
-        cpus=4, memory=16 * 1024**3, gpus=1, gpu_model="a100", nodes=2,
+        cpus=4, memory=16 * 1000**3, gpus=1, gpu_model="a100", nodes=2,
         time_limit=timedelta(hours=2),
     )  # fmt: skip
     words = "2 nodes, 4 CPUs per node, 16 GB, 1 GPU (a100), 2 h"

@@ -159,7 +159,7 @@ def test_the_narrower_of_the_users_and_the_accounts_limit_counts():
         (Resources(account="staff", qos="long"), "qos", "normal"),
         (Resources(time_limit=timedelta(days=2)), "time_limit", "at most 1 d."),
         (Resources(cpus=65), "cpus", "at most 64."),
-        (Resources(memory=900 * GIB), "memory", "at most 62.5 GB."),
+        (Resources(memory=900 * GIB), "memory", "at most 67.1 GB."),
         (Resources(nodes=2), "nodes", "at most 1."),
         (Resources(partition="gpu", gpus=5), "gpus", "at most 4"),
         (Resources(partition="gpu", gpus=3, gpu_model="l40"), "gpus", "at most 2"),
