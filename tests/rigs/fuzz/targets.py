@@ -7,6 +7,7 @@ other exception is a fault, and so is an answer that takes longer than
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import tempfile
@@ -59,6 +60,7 @@ from spawners.common.units import parse_duration, parse_memory
 from spawners.kernels.previous import previous_kernels
 from spawners.kernels.server import replay
 from spawners.kernels.settings import load_kernel_settings
+from spawners.node.kernel.tunnel import Lines
 from spawners.profiles.profiles import load_profiles
 
 SLOWEST_SECONDS = 5.0
@@ -288,6 +290,12 @@ def _kernels() -> Iterable[Target]:
         (b'{"owner": "", "ending": false, "created": "2026", "job": null}',),
     )
     yield Target(
+        "lines of a kernel's tunnel",
+        lambda data: asyncio.run(_hear(data)),
+        (),
+        (b'{"op": "ping"}\n{"event": "bye"}\n{', b"[]\n"),
+    )
+    yield Target(
         "Jupyter's messages",
         lambda data: replay.message_id([b"<IDS|MSG>", b"sign", *data.split(b"\0")]),
         (),
@@ -299,6 +307,14 @@ def _kernels() -> Iterable[Target]:
         (ConfigError,),
         (b'{"scheduler": "local"}',),
     )
+
+
+async def _hear(data: bytes) -> None:
+    """Have what a stranger sends arrive in two parts, cut where its first byte says."""
+    lines = Lines(lambda message: message.get("event"), lambda _: None)
+    cut = data[0] if data else 0
+    lines.data_received(data[:cut])
+    lines.data_received(data[cut:])
 
 
 def _previous(path: Path) -> None:
