@@ -131,9 +131,9 @@ class StorageUser:
         ).raise_for_status()
 
     def rows(self) -> dict[str, Any]:
-        """All that the service remembers for her."""
+        """All that the service remembers for her; lists had no cursor then."""
         paths = ("buckets", "credentials", "shares", "links")
-        return {path: self.call("GET", path) for path in paths}
+        return {path: self.call("GET", path)[path] for path in paths}
 
 
 def s3_client(credentials: dict[str, Any]) -> Any:
