@@ -104,6 +104,14 @@ class HubGateway:
             return pwd.getpwuid(os.geteuid()).pw_name
         return user_name
 
+    def home_of(self, user_name: str) -> str | None:
+        """Return the user's home where it is not that of the jobs' account.
+
+        Raises:
+            NotPermitted: the user's name cannot be a directory's.
+        """
+        return None if self._places.users is None else self._home(user_name)
+
     def workdir_of(self, user_name: str) -> str:
         """Return the directory that a user's jobs start in.
 
@@ -145,14 +153,13 @@ class HubGateway:
         """Return what a user's servers are told of kernels as jobs, if anything."""
         if self._kernels is None:
             return None
-        own = self._places.users is not None
-        home = Path(self._home(user_name)) if own else None
+        home = self.home_of(user_name)
         return self._kernels.config_for(
             user_name,
             groups,
             account=self.account_of(user_name),
             admin=admin,
-            home=home,
+            home=None if home is None else Path(home),
         )
 
     def agent_command(self) -> tuple[str, ...]:

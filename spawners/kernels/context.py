@@ -43,7 +43,8 @@ class KernelContext:
         settings: those.
         account: that the jobs run as.
         user: whose they are: the part of an owner's key.
-        home: the account's directory.
+        home: this process's, which kernels have, too: the account's directory, or
+            the user's own where the gateway's users share an account.
         profiles: what may be chosen.
         state: directory of locks, and of what the previous release left.
         claims: which kernels are this process's.
@@ -54,7 +55,7 @@ class KernelContext:
         self.settings = settings
         self.account = gateway.account if gateway else facts.pw_name
         self.user = gateway.user if gateway else facts.pw_name
-        self.home = facts.pw_dir
+        self.home = os.environ.get("HOME") or facts.pw_dir
         self.profiles = settings.read_profiles()
         self.state = settings.directory / "kernels"
         self.claims = Claims(self.state)

@@ -214,13 +214,14 @@ class BatchKernelProvisioner(KernelProvisionerBase):
         return self.connection_info
 
     def _launch(self, cmd: list[str], kwargs: Mapping[str, Any]) -> Json:
-        settings = self._context().settings
+        context = self._context()
         cwd = kwargs.get("cwd")
         self._cwd = str(cwd) if cwd else str(Path.cwd())
         asked = kwargs.get("env") or dict(os.environ)
         env = kernel_environment(
-            asked, os.environ, self.kernel_spec.env, settings.pass_environment
+            asked, os.environ, self.kernel_spec.env, context.settings.pass_environment
         )
+        env.setdefault("HOME", context.home)
         keys = kernel_storage.prepare(env)
         return {"argv": cmd, "env": env, "cwd": self._cwd, "storage": keys}
 

@@ -453,6 +453,10 @@ class BatchJobSpawner(BatchSpawnerBase):  # type: ignore[misc]  # it is untyped
         env["JUPYTERHUB_SERVICE_URL"] = (
             f"https://0.0.0.0:0{env.get('JUPYTERHUB_SERVICE_PREFIX', '/')}"
         )
+        home = self.gateway.home_of(self.user.name)
+        if home is not None:
+            # All users' jobs are one account's: its home is the operator's own.
+            env["HOME"] = home
         plan = self._plan or self.plan(self.user_options)
         env.update(plan.environment)
         return env

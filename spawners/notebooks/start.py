@@ -83,6 +83,13 @@ class ServerHost(Protocol):
             NotPermitted: this user can have no jobs.
         """
 
+    def home_of(self, user_name: str) -> str | None:
+        """Return the user's home where it is not that of the jobs' account.
+
+        Raises:
+            NotPermitted: this user can have no jobs.
+        """
+
     def workdir_of(self, user_name: str) -> str:
         """Return the directory that a user's jobs start in."""
 

@@ -33,6 +33,12 @@ def test_a_kernel_outlives_hub_and_server_and_if_kept_its_servers_job(
     job = server.run(kernel, f"x = 4711; {JOB}")
     # One queue for the hub's jobs and the kernels'.
     assert (hub.state / "local/jobs" / job / "run.json").exists()
+    # Users of one account have homes of their own, in their servers and beyond.
+    home = str(hub.state / "users/ann")
+    beside = server.call("POST", "api/kernels", {"name": "python3"})["id"]
+    for each in (kernel, beside):
+        assert server.run(each, "import pathlib; print(pathlib.Path.home())") == home
+    server.call("DELETE", f"api/kernels/{beside}")
 
     os.kill(server_process(hub, "ann"), signal.SIGKILL)
     until("it answers again", lambda: hub.answers("ann"))

@@ -47,6 +47,9 @@ class Host:
     def account_of(self, user_name: str) -> str:
         return user_name
 
+    def home_of(self, user_name: str) -> str | None:
+        return None
+
     def workdir_of(self, user_name: str) -> str:
         return f"/home/{user_name}"
 

@@ -73,15 +73,19 @@ async def test_without_accounts_each_user_has_a_home_of_ours(tmp_path: Path) -> 
     assert made.account_of("ann") == pwd.getpwuid(os.geteuid()).pw_name
     home = Path(made.workdir_of("ann"))
     assert home == tmp_path / "users" / "ann"
+    assert made.home_of("ann") == str(home)
     assert home.stat().st_mode & 0o777 == 0o700
     for name in ("..", ".", "a/b", "../ann"):
         with pytest.raises(NotPermitted):
             made.workdir_of(name)
+        with pytest.raises(NotPermitted):
+            made.home_of(name)
 
 
 async def test_with_accounts_a_user_without_one_gets_no_job(tmp_path: Path) -> None:
     made = gateway(tmp_path, Jobs())
     assert made.account_of("ann") == "ann"
+    assert made.home_of("ann") is None
     assert made.workdir_of("root") == pwd.getpwnam("root").pw_dir
     with pytest.raises(NotPermitted, match="no account"):
         made.workdir_of("nobody-has-this-name")
