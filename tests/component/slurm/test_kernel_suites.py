@@ -242,7 +242,7 @@ def test_a_kernel_that_the_node_kills_for_memory_is_told_so(
     kernels = KernelRig(shared, slurm_settings(slurm_cgroups))
     for name, value in kernels.variables.items():
         monkeypatch.setenv(name, value)
-    name = kernels.spec("small", profile="default", memory="300M")
+    name = kernels.spec("small", profile="default", memory="300 MB")
     try:
         manager, client = kernels.start(name)
         job = manager.provisioner.status.job
