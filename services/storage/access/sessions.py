@@ -30,7 +30,7 @@ FOR_BROWSER = "browser"
 MOST = 150
 """Keys of a user's programs that may be good, or denied until their end, at a time:
 a bucket's policy has room for so many denials."""
-_GROUP = "group:"
+_GRANT, _SHARE, _GROUP = "grant", "share", "group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,19 @@ class Sessions:
             "driver": session.driver,
             "identity": session.identity,
             "grants": json.dumps([_grant_json(grant) for grant in session.grants]),
-            "shares": json.dumps(sorted(_rests_on(right for _, right in rights))),
             "purpose": purpose,
             "created": datetime.now(UTC),
             "expires": session.expires,
             "revoked": None,
         }
-        insert = sa.insert(tables.sessions)
-        await self._database.run(lambda c: c.execute(insert, [row]))
+        rests_on = _rests_on(session, (right for _, right in rights))
+
+        def write(connection: Connection) -> None:
+            connection.execute(sa.insert(tables.sessions), [row])
+            if rests_on:
+                connection.execute(sa.insert(tables.session_rights), rests_on)
+
+        await self._database.run(write)
         if await self._has_ended({right.share for _, right in rights}):
             # Whoever ended it may not have seen this session.
             await self._end(driver, _remembered(session, user, purpose))
@@ -190,8 +195,7 @@ class Sessions:
         Raises:
             StorageError: some may still work; ask again.
         """
-        word = json.dumps(share.id)
-        query = _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
+        query = _good().where(_rests(_SHARE, tables.session_rights.c.name == share.id))
         self._drop_signers(lambda _, right, __: right.share == share.id)
         sessions = await self._select(query)
         for issued in sessions:
@@ -203,12 +207,14 @@ class Sessions:
 
     async def by_groups(self) -> dict[str, set[str]]:
         """Return whose live sessions rest on membership of each group."""
+        query = _memberships().with_only_columns(
+            tables.session_rights.c.name, tables.sessions.c.user
+        )
 
         def work(connection: Connection) -> dict[str, set[str]]:
             members: dict[str, set[str]] = {}
-            for row in connection.execute(_by_a_group()).mappings():
-                for group, _ in _memberships(row["shares"]):
-                    members.setdefault(group, set()).add(row["user"])
+            for group, user in connection.execute(query.distinct()):
+                members.setdefault(group, set()).add(user)
             return members
 
         return await self._database.read(work)
@@ -221,23 +227,33 @@ class Sessions:
         Raises:
             StorageError: some may still work; ask again.
         """
-        t = tables.sessions
-        query = _by_a_group().where(t.c.user == user)
+        t, r = tables.sessions, tables.session_rights
+        query = _memberships().where(t.c.user == user, r.c.name == group)
+        query = query.add_columns(r.c.bucket)
         self._drop_signers(lambda who, right, _: (who, right.via) == (user, group))
 
-        def read(connection: Connection) -> list[tuple[IssuedSession, str]]:
-            rows = connection.execute(query).mappings()
-            return [(_from_row(row), row["shares"]) for row in rows]
+        def read(connection: Connection) -> dict[str, tuple[IssuedSession, set[str]]]:
+            lost: dict[str, tuple[IssuedSession, set[str]]] = {}
+            for row in connection.execute(query).mappings():
+                _, buckets = lost.setdefault(row["name"], (_from_row(row), set()))
+                buckets.add(row["bucket"])
+            return lost
 
-        for issued, shares in await self._database.read(read):
-            lost = {bucket for of, bucket in _memberships(shares) if of == group}
-            if not driver.by_bucket and lost:
+        for issued, buckets in (await self._database.read(read)).values():
+            if not driver.by_bucket:
                 await self._end(driver, issued)
                 continue
-            for bucket in lost:
+            for bucket in buckets:
                 await driver.revoke(_within(issued.session, bucket))
-            left = [x for x in json.loads(shares) if x not in _marks(group, lost)]
-            await self._write(issued, shares=json.dumps(left))
+            await self._leave(issued.session.name, group)
+
+    async def _leave(self, session: str, group: str) -> None:
+        """Write down that a session rests on a membership no more."""
+        t = tables.session_rights
+        delete = sa.delete(t).where(
+            t.c.session == session, t.c.kind == _GROUP, t.c.name == group
+        )
+        await self._database.run(lambda c: c.execute(delete))
 
     async def users(self) -> set[str]:
         """Return who has sessions that still work."""
@@ -283,19 +299,23 @@ class Sessions:
 
     async def forget(self, before: datetime) -> None:
         """Forget sessions that ended before then."""
-        t = tables.sessions
-        delete = sa.delete(t).where(t.c.expires < before)
-        await self._database.run(lambda c: c.execute(delete))
+        t, r = tables.sessions, tables.session_rights
+        over = t.c.expires < before
+
+        def work(connection: Connection) -> None:
+            names = sa.select(t.c.name).where(over)
+            connection.execute(sa.delete(r).where(r.c.session.in_(names)))
+            connection.execute(sa.delete(t).where(over))
+
+        await self._database.run(work)
 
     async def _end(
         self, driver: CredentialDriver, issued: IssuedSession, *, own: bool = False
     ) -> None:
         await driver.revoke(issued.session, own=own)
-        await self._write(issued, revoked=datetime.now(UTC))
-
-    async def _write(self, issued: IssuedSession, **values: str | datetime) -> None:
         t = tables.sessions
-        change = sa.update(t).where(t.c.name == issued.session.name).values(**values)
+        change = sa.update(t).where(t.c.name == issued.session.name)
+        change = change.values(revoked=datetime.now(UTC))
         await self._database.run(lambda c: c.execute(change))
 
     async def _select(
@@ -317,40 +337,40 @@ def _good() -> sa.Select[tuple[object, ...]]:
 def _unexpired(query: sa.Select[Any], bucket: str) -> sa.Select[Any]:
     """Of these, sessions that know a bucket by its name, ended ones too."""
     t = tables.sessions
-    return query.where(
-        t.c.expires > datetime.now(UTC),
-        t.c.grants.contains(json.dumps(bucket), autoescape=True),
+    knows = _rests(_GRANT, tables.session_rights.c.bucket == bucket)
+    return query.where(t.c.expires > datetime.now(UTC), knows)
+
+
+def _rests(kind: str, which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Whether a session has a row of this kind of which this is true."""
+    t = tables.session_rights
+    return (
+        sa.select(t.c.session)
+        .where(t.c.session == tables.sessions.c.name, t.c.kind == kind, which)
+        .correlate(tables.sessions)
+        .exists()
     )
 
 
-def _by_a_group() -> sa.Select[tuple[object, ...]]:
-    word = f'"{_GROUP}'
-    return _good().where(tables.sessions.c.shares.contains(word, autoescape=True))
+def _memberships() -> sa.Select[tuple[object, ...]]:
+    """Sessions that still work, each beside every membership that it rests on."""
+    t = tables.session_rights
+    return _good().where(t.c.session == tables.sessions.c.name, t.c.kind == _GROUP)
 
 
-def _rests_on(rights: Iterable[Right]) -> set[str]:
-    """Ids of shares, and memberships with the bucket that each opens."""
-    marks: set[str] = set()
+def _rests_on(session: Session, rights: Iterable[Right]) -> list[dict[str, str]]:
+    """Rows of the buckets that a session opens, and of what it ends with there."""
+    buckets = {grant.bucket for grant in session.grants}
+    rows = {(bucket, _GRANT, "") for bucket in buckets}
     for right in rights:
         if right.share:
-            marks.add(right.share)
+            rows.add((right.bucket, _SHARE, right.share))
         if right.via:
-            marks |= _marks(right.via, {right.bucket})
-    return marks
-
-
-def _marks(group: str, buckets: Iterable[str]) -> set[str]:
-    return {f"{_GROUP}{bucket}:{group}" for bucket in buckets}
-
-
-def _memberships(shares: str) -> list[tuple[str, str]]:
-    """Return group and bucket of each membership among what a session rests on."""
-    pairs = []
-    for word in json.loads(shares):
-        if word.startswith(_GROUP):
-            bucket, _, group = word.removeprefix(_GROUP).partition(":")
-            pairs.append((group, bucket))
-    return pairs
+            rows.add((right.bucket, _GROUP, right.via))
+    return [
+        {"session": session.name, "bucket": bucket, "kind": kind, "name": name}
+        for bucket, kind, name in sorted(rows)
+    ]
 
 
 def _live(user: str) -> sa.Select[tuple[object, ...]]:

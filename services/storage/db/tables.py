@@ -53,13 +53,28 @@ sessions = sa.Table(
     sa.Column("driver", sa.String(32), nullable=False),
     sa.Column("identity", sa.String(512), nullable=False),
     sa.Column("grants", sa.Text, nullable=False),
-    # Ids of the shares that it rests on, and `group:BUCKET:GROUP` for memberships:
-    # it ends in their buckets with any of them.
-    sa.Column("shares", sa.Text, nullable=False),
     sa.Column("purpose", sa.String(80), nullable=False),
     sa.Column("created", UtcDateTime, nullable=False),
     sa.Column("expires", UtcDateTime),
     sa.Column("revoked", UtcDateTime),
+)
+
+# What a session knows and rests on: each bucket that it was granted (`grant`, without
+# a name), and the shares (`share`, by id) and memberships (`group`) with any of which
+# it ends in their bucket. Rows go with their session by :class:`Sessions`, not by a
+# foreign key: copying `sessions` for a change of it would take them along in SQLite.
+session_rights = sa.Table(
+    "landbridge_storage_session_rights",
+    metadata,
+    sa.Column("session", sa.String(128), primary_key=True),
+    sa.Column("bucket", sa.String(63), primary_key=True, index=True),
+    sa.Column("kind", sa.String(8), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+)
+sa.Index(
+    "ix_landbridge_storage_session_rights_on",
+    session_rights.c.kind,
+    session_rights.c.name,
 )
 
 shares = sa.Table(

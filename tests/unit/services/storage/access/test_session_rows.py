@@ -94,7 +94,6 @@ async def test_a_user_has_only_so_many_keys_at_a_time(database: Database) -> Non
         "driver": "sts",
         "identity": "arn",
         "grants": "[]",
-        "shares": "[]",
         "purpose": "test",
         "created": datetime.now(UTC),
     }
