@@ -58,7 +58,7 @@ def test_settings_that_cannot_be_used_are_named(kernels):
 
 
 def test_a_kernel_over_its_jobs_memory_is_told_so_and_not_started_again(kernels):
-    name = kernels.spec("small", profile="default", memory="300M")
+    name = kernels.spec("small", profile="default", memory="300 MB")
     manager, client = kernels.start(name)
     client.execute("x = bytearray(600 * 1024 ** 2); import time; time.sleep(30)")
     wait_until(lambda: manager.provisioner.status.phase == "ended", 30, "the job's end")

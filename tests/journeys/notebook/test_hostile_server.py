@@ -327,7 +327,7 @@ def test_cookies_of_a_script_neither_fool_nor_lock_out(visiting: Field) -> None:
     for _ in range(2):
         web.open("/hub/home")
         assert "My servers" in web.text("h1")
-        assert "alice" in web.text("nav")
+        assert "alice" in web.text("header")
         web.open("/user/alice/page")
         assert web.path == "/user/alice/page"
         assert "page of bob" in web.text()

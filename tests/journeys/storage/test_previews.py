@@ -217,7 +217,7 @@ def test_hostile_objects_are_inert(page) -> None:
         assert page.web.all(risky) == [], name
     page.web.driver.switch_to.default_content()
     assert page.web.run("return window.stolen") == []
-    assert page.web.driver.title == "Storage"
+    assert page.web.driver.title == "Storage · Landbridge"
 
 
 def test_the_frame_has_no_rights_when_it_is_opened_by_itself(web) -> None:

@@ -172,7 +172,7 @@ class StoragePage:
         """Nothing that is shown has acted, or is more than text."""
         assert self.web.run("return window.pwned") is None
         assert self.web.run("return window.stopped") == []
-        assert self.web.driver.title == "Storage"
+        assert self.web.driver.title == "Storage · Landbridge"
         assert not self.web.all(self.css(_FOREIGN))
 
     def wait_closed(self) -> None:
