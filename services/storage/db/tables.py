@@ -61,7 +61,7 @@ sessions = sa.Table(
 
 # What a session knows and rests on: each bucket that it was granted (`grant`, without
 # a name), and the shares (`share`, by id) and memberships (`group`) with any of which
-# it ends in their bucket. Rows go with their session by :class:`Sessions`, not by a
+# it ends in their bucket. Rows go with their session by ``Sessions``, not by a
 # foreign key: copying `sessions` for a change of it would take them along in SQLite.
 session_rights = sa.Table(
     "landbridge_storage_session_rights",

@@ -165,7 +165,8 @@ def test_one_users_previews_are_few_questions_to_slurm(
             return False  # not read yet
         return not any(p["idle_cpus"] for p in answer["partitions"] if p["default"])
 
-    until("the snapshot shows no free core", waits, seconds=90)
+    # The hub's picture may be a minute old, and the service's, which it asks for, too.
+    until("the snapshot shows no free core", waits, seconds=150)
     assert preview("bob", 400).json()["allowed"]
     before = guesses_asked(slurm)
     with ThreadPoolExecutor(20) as pool:
