@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from time import monotonic
 
 import pytest
 
+from rigs.batch.worlds import CountingRunner
+from rigs.services.jobs import Rig
 from rigs.slurm.cluster import Cluster
+from spawners.batch.jobs.settings import Policy
 from spawners.batch.models import BatchJob, JobSpec, JobState, JobStatus, Resources
 from spawners.batch.models import new_job_name as fresh_name
 from spawners.batch.runners.direct import RootRunner, RunnerSettings, SelfRunner
@@ -43,6 +47,27 @@ async def runner(slurm: Cluster) -> AsyncIterator[SelfRunner]:
     become = kind(settings)
     yield become
     await become.close()
+
+
+@pytest.fixture
+async def counted(slurm: Cluster) -> AsyncIterator[CountingRunner]:
+    """As :func:`runner`, and it tells which commands were run."""
+    counting = CountingRunner(slurm.environment)
+    yield counting
+    await counting.close()
+
+
+@pytest.fixture
+async def service(counted: CountingRunner) -> AsyncIterator[Rig]:
+    """A jobs service whose commands are counted.
+
+    It runs nothing but what is asked for, and one listing a second beside it.
+    """
+    watch = Policy(fast=timedelta(seconds=1), rest=timedelta(seconds=1))
+    rig = Rig(watch, SlurmScheduler(counted))
+    await rig.start()
+    yield rig
+    await rig.close()
 
 
 @pytest.fixture
